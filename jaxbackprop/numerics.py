@@ -1,0 +1,51 @@
+"""Arithmetic that every rule shares: un-broadcasting, accumulation in a wider type.
+
+Nothing here knows what a rule is.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import DTypeLike
+
+
+def wide_dtype(dtype: DTypeLike) -> np.dtype:
+    """The type in which sums of `dtype` are accumulated: float32 for halves, the type itself for the rest."""
+    return jnp.promote_types(dtype, jnp.float32)
+
+
+def wide(x: Array) -> Array:
+    """`x` in the type its sums are accumulated in."""
+    return x.astype(wide_dtype(x.dtype))
+
+
+def dot(x: Array, y: Array) -> Array:
+    """`x @ y` accumulated in the wide type and rounded once, to the type the operands promote to."""
+    dtype = jnp.promote_types(x.dtype, y.dtype)
+    return jnp.matmul(x, y, preferred_element_type=wide_dtype(dtype)).astype(dtype)
+
+
+def outer_sum(x: Array, delta: Array) -> Array:
+    """The weight gradient: outer products x_i delta_j, summed over every leading axis.
+
+    x (*B, D), delta (*B, H) -> (D, H)
+    """
+    return dot(x.reshape(-1, x.shape[-1]).T, delta.reshape(-1, delta.shape[-1]))
+
+
+def leading_sum(delta: Array) -> Array:
+    """The bias gradient: `delta` (*B, H) summed over every leading axis, accumulated wide."""
+    return delta.sum(tuple(range(delta.ndim - 1)), dtype=wide_dtype(delta.dtype)).astype(delta.dtype)
+
+
+def unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:
+    """Sum `gradient` over the axes along which an input of `shape` was repeated.
+
+    Repeating a number is a fork, and the gradients of a fork's branches add up.
+    """
+    if gradient.shape == shape:
+        return gradient
+    new = gradient.ndim - len(shape)
+    stretched = [new + i for i, n in enumerate(shape) if n == 1 and gradient.shape[new + i] != 1]
+    summed = gradient.sum((*range(new), *stretched), dtype=wide_dtype(gradient.dtype))
+    return summed.reshape(shape).astype(gradient.dtype)

@@ -1,0 +1,67 @@
+"""Write whatever is generated from the source: the exports of the rules' folders and the README's list of rules.
+
+    python scripts/sync.py            write what is stale
+    python scripts/sync.py --check    write nothing, exit 1 where something is stale
+"""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "jaxbackprop"
+FOLDERS = {
+    "gates": "The circuit view: gates and neuron units, each a function and its hand-derived backward pass.",
+    "layers": "The delta view: layers that turn the error signal at their output into the one at their input.",
+    "losses": "Scores in, one number an example out.",
+}
+BEGIN, END = "<!-- rules: written by scripts/sync.py -->", "<!-- end of rules -->"
+
+
+def is_rule(function: ast.FunctionDef) -> bool:
+    """Whether `function` stands under `@rule` or `@rule(...)`."""
+    called = (d.func if isinstance(d, ast.Call) else d for d in function.decorator_list)
+    return any(isinstance(d, ast.Name) and d.id == "rule" for d in called)
+
+
+def rules_of(folder: str) -> Iterator[tuple[str, str, str]]:
+    """(module, rule, first line of its docstring) for each rule of a folder, file by file."""
+    for path in sorted((PACKAGE / folder).glob("*.py")):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef) and is_rule(node):
+                yield path.stem, node.name, (ast.get_docstring(node) or "").partition("\n")[0]
+
+
+def exports(folder: str) -> str:
+    """The text of a folder's `__init__.py`."""
+    names = sorted((module, name) for module, name, _ in rules_of(folder))
+    lines = [f'"""{FOLDERS[folder]}"""', ""]
+    lines += [f"from .{module} import {name} as {name}" for module, name in names]
+    return "\n".join(lines) + "\n"
+
+
+def readme() -> str:
+    """The README with its list of rules brought up to date."""
+    text = (ROOT / "README.md").read_text()
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    rows = [f"| `{folder}.{name}` | {line} |" for folder in FOLDERS for _, name, line in rules_of(folder)]
+    return "\n".join([before + BEGIN, "| rule | what it says |", "|---|---|", *rows, END + after])
+
+
+def main() -> int:
+    """Write, or with --check report, every stale file."""
+    wanted = {PACKAGE / folder / "__init__.py": exports(folder) for folder in FOLDERS} | {ROOT / "README.md": readme()}
+    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
+    for path in stale:
+        if "--check" in sys.argv:
+            print(f"{path.relative_to(ROOT)} is stale: run python scripts/sync.py")
+        else:
+            path.write_text(wanted[path])
+            print(f"wrote {path.relative_to(ROOT)}")
+    return 1 if stale and "--check" in sys.argv else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,18 @@
+"""Fixtures that several folders of tests share."""
+
+from pathlib import Path
+
+import jax
+import pytest
+
+# Two devices on any machine, so that what is sharded over a mesh is tested everywhere.
+jax.config.update("jax_num_cpu_devices", 2)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data sets beside the checkout; tests that need it are skipped where it is absent."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"the real data sets are not at {folder}")
+    return folder
