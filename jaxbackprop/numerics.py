@@ -49,3 +49,14 @@ def unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:
     stretched = [new + i for i, n in enumerate(shape) if n == 1 and gradient.shape[new + i] != 1]
     summed = gradient.sum((*range(new), *stretched), dtype=wide_dtype(gradient.dtype))
     return summed.reshape(shape).astype(gradient.dtype)
+
+
+def index(ids: Array) -> Array:
+    """`ids` in an integer type that can count any axis: labels are often int8, and 300 is no int8."""
+    return ids.astype(jnp.int32) if ids.dtype.itemsize < 4 else ids
+
+
+def inside(ids: Array, n: int) -> Array:
+    """Whether each id is one of 0..n-1; the others are padding."""
+    ids = index(ids)
+    return (ids >= 0) & (ids < n)

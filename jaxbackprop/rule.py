@@ -181,8 +181,8 @@ class Rule(Generic[P, T]):
         return tuple(cotangents)
 
     def _fit(self, name: str, gradient: Any, forms: Any) -> Any:
-        """`gradient` with the structure, shapes and dtypes of its argument."""
-        if gradient is None:
+        """`gradient` with the structure, shapes and dtypes of its argument; an absent argument has none."""
+        if gradient is None or forms is None:
             return None
         expected, tree = jax.tree.flatten(forms, is_leaf=lambda leaf: isinstance(leaf, Form))
         leaves = jax.tree.leaves(gradient, is_leaf=lambda leaf: leaf is None)

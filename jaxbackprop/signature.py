@@ -60,7 +60,7 @@ class Spec:
 
 @dataclass(frozen=True)
 class Parameter:
-    """One positional argument: the arrays it may be; `repeated` where it is a sequence of them."""
+    """One positional argument: the arrays it may be; `repeated` where it is a sequence or any pytree of them."""
 
     name: str
     specs: tuple[Spec, ...]
@@ -74,11 +74,13 @@ class Parameter:
 
     def __str__(self) -> str:
         either = " or ".join(str(spec) for spec in self.specs) or "any"
-        return f"{self.name} {'a sequence of ' * self.repeated}{either}"
+        return f"{self.name} {'several ' * self.repeated}{either}"
 
 
 def _specs(annotation: Any) -> tuple[tuple[Spec, ...], bool, bool]:
-    """The specs of an annotation, whether None may stand for it, whether it is a sequence."""
+    """The specs of an annotation, whether None may stand for it, whether it is a sequence or pytree."""
+    if hasattr(annotation, "leaftype"):  # jaxtyping's PyTree
+        return _specs(annotation.leaftype)[0], False, True
     if typing.get_origin(annotation) in (list, tuple, Sequence):
         return _specs(typing.get_args(annotation)[0])[0], False, True
     specs, optional = [], False
@@ -151,7 +153,7 @@ class Signature:
         for parameter, value in zip(self.parameters, arrays, strict=True):
             if not parameter.specs or value is None:
                 continue
-            members = list(value) if parameter.repeated else [value]
+            members = jax.tree.leaves(value) if parameter.repeated else [value]
             for i, x in enumerate(members):
                 label = f"{parameter.name}[{i}]" if parameter.repeated else parameter.name
                 self._check_one(label, parameter, x, sizes)

@@ -1,8 +1,13 @@
-"""Gates of arithmetic: each local derivative is one line. Broadcasting gates un-broadcast inside `Rule`."""
+"""Gates of arithmetic: each local derivative is one line. Broadcasting gates un-broadcast inside `Rule`.
 
+Not here: what chooses between its inputs (`routing`), what moves or sums them (`shaping`), what a neuron applies (the
+units in `saturating`, `rectified` and `choosing`).
+"""
+
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..examples import nonzero
+from ..examples import nonzero, positive
 from ..rule import Saving, rule
 
 
@@ -76,3 +81,172 @@ def div_backward(saved, upstream):
     f, y = saved
     dx = upstream / y
     return dx, -f * dx
+
+
+@rule
+def neg(x: Float[Array, "..."]) -> Saving[Float[Array, "..."]]:
+    """The negation gate turns the sign, forward and backward.
+
+    Forward   f = -x
+    Local     df/dx = -1
+    Backward  dx = -upstream
+    Source    CS231n notes, "Backpropagation, intuitions" (the gate * -1)
+    """
+    return -x, None
+
+
+@neg.backward
+def neg_backward(saved, upstream):
+    return -upstream
+
+
+@rule(where={"x": positive}, broadcasts=True)
+def power(x: Float[Array, "*x"], y: Float[Array, "*y"]) -> Saving[Float[Array, "*xy"]]:
+    """The power gate; base and exponent both receive a gradient.
+
+    Forward   f = x^y
+    Local     df/dx = y x^(y-1),  df/dy = f log x
+    Backward  dx = y x^(y-1) upstream,  dy = f log x upstream
+    Source    d e^(y log x) = e^(y log x) (y/x dx + log x dy)
+
+    At x = 0: df/dx is 0 for y > 1 and for y = 0 (x^0 is constant), 1 for y = 1, infinite for 0 < y < 1; df/dy is 0 for
+    y > 0, the limit of x^y log x (at y = 0, where x^y jumps from 1 to 0, we answer 0 too). For x < 0 only whole
+    exponents have a power: dx is right there, dy does not exist and is NaN. A whole exponent known beforehand is better
+    served by `square`, `reciprocal` and `mul`, which take any sign and have no dy to compute.
+    """
+    f = x**y
+    return f, (x, y, f)
+
+
+@power.backward
+def power_backward(saved, upstream):
+    x, y, f = saved
+    zero = x == 0
+    constant = zero & (y == 0)  # 0 * 0^(-1) would be NaN
+    dx = y * x ** jnp.where(constant, 1, y - 1)
+    dy = f * jnp.log(jnp.where(zero, 1, x))
+    return dx * upstream, dy * upstream
+
+
+@rule
+def square(x: Float[Array, "..."]) -> Saving[Float[Array, "..."]]:
+    """The squaring gate: a swapper whose two inputs are one wire.
+
+    Forward   f = x^2
+    Local     df/dx = 2 x
+    Backward  dx = 2 x upstream
+    Source    f = x x and the sum at the fork: dx = x upstream + x upstream
+    """
+    return x * x, x
+
+
+@square.backward
+def square_backward(x, upstream):
+    return 2 * x * upstream
+
+
+@rule(where={"x": positive})
+def sqrt(x: Float[Array, "..."]) -> Saving[Float[Array, "..."]]:
+    """The square root gate.
+
+    Forward   f = x^(1/2)
+    Local     df/dx = 1 / (2 f)
+    Backward  dx = upstream / (2 f)
+    Source    f^2 = x, so 2 f df = dx
+
+    At x = 0 the tangent is vertical: dx is infinite (NaN where upstream is 0). Add an epsilon under the root.
+    """
+    f = jnp.sqrt(x)
+    return f, f
+
+
+@sqrt.backward
+def sqrt_backward(f, upstream):
+    return upstream / (2 * f)
+
+
+@rule(where={"x": nonzero})
+def reciprocal(x: Float[Array, "..."]) -> Saving[Float[Array, "..."]]:
+    """The gate 1/x.
+
+    Forward   f = 1 / x
+    Local     df/dx = -1/x^2 = -f^2
+    Backward  dx = -f^2 upstream
+    Source    CS231n notes, "Backpropagation, intuitions" (the sigmoid circuit)
+    """
+    f = 1 / x
+    return f, f
+
+
+@reciprocal.backward
+def reciprocal_backward(f, upstream):
+    return -(f * upstream) * f  # f^2 alone may overflow where the product does not
+
+
+@rule
+def exp(x: Float[Array, "..."]) -> Saving[Float[Array, "..."]]:
+    """The exponential gate: its output is its own derivative.
+
+    Forward   f = e^x
+    Local     df/dx = f
+    Backward  dx = f upstream
+    Source    CS231n notes, "Backpropagation, intuitions" (the sigmoid circuit)
+    """
+    f = jnp.exp(x)
+    return f, f
+
+
+@exp.backward
+def exp_backward(f, upstream):
+    return f * upstream
+
+
+@rule(where={"x": positive})
+def log(x: Float[Array, "..."]) -> Saving[Float[Array, "..."]]:
+    """The natural logarithm gate.
+
+    Forward   f = log x
+    Local     df/dx = 1/x
+    Backward  dx = upstream / x
+    Source    e^f = x, so x df = dx
+    """
+    return jnp.log(x), x
+
+
+@log.backward
+def log_backward(x, upstream):
+    return upstream / x
+
+
+@rule
+def sin(x: Float[Array, "..."]) -> Saving[Float[Array, "..."]]:
+    """The sine gate.
+
+    Forward   f = sin x
+    Local     df/dx = cos x
+    Backward  dx = cos x upstream
+    Source    (cos x, sin x) runs round the unit circle at speed 1, its velocity at right angles to it
+    """
+    return jnp.sin(x), x
+
+
+@sin.backward
+def sin_backward(x, upstream):
+    return jnp.cos(x) * upstream
+
+
+@rule
+def cos(x: Float[Array, "..."]) -> Saving[Float[Array, "..."]]:
+    """The cosine gate.
+
+    Forward   f = cos x
+    Local     df/dx = -sin x
+    Backward  dx = -sin x upstream
+    Source    (cos x, sin x) runs round the unit circle at speed 1, its velocity at right angles to it
+    """
+    return jnp.cos(x), x
+
+
+@cos.backward
+def cos_backward(x, upstream):
+    return -jnp.sin(x) * upstream

@@ -1,0 +1,190 @@
+"""Both gradients on every wire: by the hand-derived rules, and by autodiff, swept backward over the gates.
+
+Also what each gate does alone: its operation forward, its pull backward, its local derivative. Verdicts are blame.py's.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.extend.core import JaxprEqn
+
+from .jaxprs import RULES, binding, body_of, holds_a_rule, inner_jaxprs, plain
+from .model import Gate, is_inexact
+
+
+class Equation:
+    """An equation of a jaxpr as an operation: forward, backward by its own rule, backward by plain autodiff."""
+
+    def __init__(self, eqn: JaxprEqn):
+        self.eqn = eqn
+        self.bind = binding(eqn)
+        self.differs = eqn.primitive.name in RULES or holds_a_rule(eqn)
+
+    def forward(self, *inputs: Any) -> list[Any]:
+        return self.bind(*inputs)
+
+    def pull(self, inputs: Sequence[Any], upstream: Sequence[Any], wanted: tuple[bool, ...]) -> list[Any]:
+        """One gradient for each wanted input, from one upstream gradient (or None) for each output."""
+        live = tuple(u is not None for u in upstream)
+        arriving = [u for u in upstream if u is not None]
+        if self.differs or inner_jaxprs(self.eqn):
+            return _pull(self.bind, inputs, arriving, wanted, live)
+        params = tuple(sorted(self.eqn.params.items()))
+        return _jitted(_Same(self.eqn, params), wanted, live)(list(inputs), arriving)
+
+    def autodiff_pull(self, inputs: Sequence[Any], upstream: Sequence[Any], wanted: tuple[bool, ...]) -> list[Any]:
+        """The same by autodiff, hand-written backward passes left out."""
+        body = body_of(self.eqn)
+
+        def evaluate(*a: Any) -> list[Any]:
+            if body is not None:
+                return plain(*body, a)
+            from .jaxprs import _plain_equation
+
+            return _plain_equation(self.eqn, list(a))
+
+        live = tuple(u is not None for u in upstream)
+        return _pull(evaluate, inputs, [u for u in upstream if u is not None], wanted, live)
+
+
+class _Same:
+    """Equal for equations that do the same: the key of a compiled pull. It holds the equation, never an id."""
+
+    def __init__(self, eqn: JaxprEqn, params: tuple):
+        self.eqn, self.key = eqn, (eqn.primitive, params)
+        try:
+            self.hash = hash(self.key)
+        except TypeError:  # an unhashable parameter: the equation itself is the key
+            self.key = self.hash = id(eqn)
+
+    def __hash__(self) -> int:
+        return self.hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.key == other.key
+
+
+@lru_cache(maxsize=4096)
+def _jitted(same: _Same, wanted: tuple[bool, ...], live: tuple[bool, ...]) -> Any:
+    bind = binding(same.eqn)
+    return jax.jit(lambda inputs, upstream: _pull(bind, inputs, upstream, wanted, live))
+
+
+def _pull(function: Any, inputs: Sequence[Any], upstream: list[Any], wanted: Sequence[bool], live: Sequence[bool]):
+    def of_wanted(*active: Any) -> list[Any]:
+        given = iter(active)
+        full = [next(given) if w else x for x, w in zip(inputs, wanted, strict=True)]
+        return [out for out, alive in zip(function(*full), live, strict=True) if alive]
+
+    _, pull = jax.vjp(of_wanted, *(jnp.asarray(x) for x, w in zip(inputs, wanted, strict=True) if w))
+    return list(pull(list(upstream)))
+
+
+class Unstack:
+    """A loop's slices: one array in, one value a step out."""
+
+    differs = False
+
+    def __init__(self, length: int):
+        self.length = length
+
+    def forward(self, x: Any) -> list[Any]:
+        return [x[i] for i in range(self.length)]
+
+    def pull(self, inputs: Sequence[Any], upstream: Sequence[Any], wanted: tuple[bool, ...]) -> list[Any]:
+        zero = jnp.zeros_like(inputs[0][0])
+        return [jnp.stack([zero if u is None else u for u in upstream])]
+
+    autodiff_pull = pull
+
+
+class Stack:
+    """A loop's results: one value a step in, one array out."""
+
+    differs = False
+
+    def forward(self, *steps: Any) -> list[Any]:
+        return [jnp.stack(steps)]
+
+    def pull(self, inputs: Sequence[Any], upstream: Sequence[Any], wanted: tuple[bool, ...]) -> list[Any]:
+        return [upstream[0][i] for i, want in enumerate(wanted) if want]
+
+    autodiff_pull = pull
+
+
+def sweep(gates: Sequence[Gate], *, autodiff: bool = True) -> None:
+    """Fill in every wire's and every edge's gradients, given the seeds on the output wires."""
+    for gate in reversed(gates):
+        pull_gate(gate, autodiff=autodiff)
+
+
+def pull_gate(gate: Gate, *, autodiff: bool = True) -> None:
+    """Send what arrived at the gate's outputs back through its inputs, and add it to their wires."""
+    wanted = tuple(wire.differentiable for wire in gate.inputs)
+    hand = [wire.upstream if is_inexact(wire.value) else None for wire in gate.outputs]
+    auto = [wire.autodiff_upstream if is_inexact(wire.value) else None for wire in gate.outputs]
+    if not any(wanted):
+        return
+    inputs = [wire.value for wire in gate.inputs]
+    shared = all(h is a for h, a in zip(hand, auto, strict=True)) and not gate.operation.differs
+    by_hand = _back(gate, "pull", inputs, hand, wanted)
+    if shared or not autodiff:
+        by_autodiff = by_hand
+    else:
+        by_autodiff = _back(gate, "autodiff_pull" if gate.operation.differs else "pull", inputs, auto, wanted)
+    slots = [slot for slot, want in enumerate(wanted) if want]
+    for slot, h, a in zip(slots, by_hand, by_autodiff, strict=True):
+        edge, wire = gate.edges[slot], gate.inputs[slot]
+        edge.downstream, edge.autodiff_downstream = h, a
+        together = wire.upstream is wire.autodiff_upstream and h is a
+        wire.upstream = add(wire.upstream, h)
+        wire.autodiff_upstream = wire.upstream if together else add(wire.autodiff_upstream, a)
+
+
+def _back(gate: Gate, how: str, inputs: list[Any], upstream: list[Any], wanted: tuple[bool, ...]) -> list[Any]:
+    """The gradients of the wanted inputs: None (zero) where nothing arrives, NaN where no derivative is defined."""
+    if all(u is None for u in upstream):
+        return [None] * sum(wanted)
+    try:
+        return getattr(gate.operation, how)(inputs, upstream, wanted)
+    except (TypeError, ValueError, NotImplementedError, ArithmeticError) as error:
+        reason = str(error).partition("\n")[0]
+        kind = "autodiff gives no derivative" if how == "autodiff_pull" else "no backward pass"
+        gate.note = "; ".join(filter(None, [gate.note, f"{kind}: {reason}"]))
+        return [jnp.full_like(jnp.asarray(x), jnp.nan) for x, want in zip(inputs, wanted, strict=True) if want]
+
+
+def add(x: Any, y: Any) -> Any:
+    """The sum of two gradients, None standing for zero."""
+    if x is None or y is None:
+        return y if x is None else x
+    return x + y
+
+
+def local_derivative(gate: Gate, slot: int) -> Array | None:
+    """d output / d input of a gate with one output, both single numbers, by its own rule; None otherwise."""
+    out, into = gate.outputs[0], gate.inputs[slot]
+    scalar = out.shape == () == into.shape and len(gate.outputs) == 1
+    if not scalar or not is_inexact(into.value) or not is_inexact(out.value):
+        return None
+    wanted = tuple(i == slot for i in range(len(gate.inputs)))
+    (found,) = _back(gate, "pull", [w.value for w in gate.inputs], [jnp.ones((), out.dtype)], wanted)
+    return found
+
+
+def jacobian(gate: Gate, slot: int, output: int = 0) -> Array:
+    """The matrix d output / d input of a gate, both flattened, by its own rule: (output size, input size)."""
+    out, into = gate.outputs[output], gate.inputs[slot]
+    wanted = tuple(i == slot for i in range(len(gate.inputs)))
+    inputs = [w.value for w in gate.inputs]
+    rows = []
+    for unit in np.eye(int(np.prod(out.shape, dtype=int))):
+        upstream: list[Any] = [None] * len(gate.outputs)
+        upstream[output] = jnp.asarray(unit.reshape(out.shape), out.dtype)
+        rows.append(jnp.ravel(_back(gate, "pull", inputs, upstream, wanted)[0]))
+    return jnp.stack(rows) if rows else jnp.zeros((0, int(np.prod(into.shape, dtype=int))))

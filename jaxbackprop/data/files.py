@@ -1,0 +1,77 @@
+"""Bytes from files: plain, gzip and zstandard, whole or in blocks, with an error of our own for what is broken.
+
+What the bytes mean is not known here.
+"""
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, cast
+
+import pyarrow as pa
+
+from .errors import DataError, missing
+
+BLOCK = 1 << 19  # half a mebibyte: a block and what is computed from it stay in the second-level cache
+READ = 1 << 16
+COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+
+
+def suffix(path: Path) -> str:
+    """The ending that says what a file holds, in lower case: ".txt" for "train.txt.gz"."""
+    name = path.with_suffix("") if path.suffix.lower() in {".gz", ".zst"} else path
+    return name.suffix.lower()
+
+
+def compression(path: Path) -> str | None:
+    """How the file is compressed, by its first bytes (its name may lie): "gzip", "zstd" or None."""
+    if not path.is_file():
+        raise missing(path) if not path.exists() else DataError("a folder", expected="a file", file=path)
+    with open(path, "rb") as file:
+        start = file.read(4)
+    return next((kind for magic, kind in COMPRESSED.items() if start.startswith(magic)), None)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """The file's bytes after decompression; whatever is wrong with the compression becomes a DataError."""
+    kind = compression(path)
+    try:
+        if kind == "gzip":
+            with gzip.open(path, "rb") as file:
+                yield cast("IO[bytes]", file)
+        elif kind == "zstd":
+            with pa.CompressedInputStream(pa.OSFile(str(path)), "zstd") as file:
+                yield cast("IO[bytes]", file)
+        else:
+            with open(path, "rb") as file:
+                yield file
+    except (EOFError, zlib.error, gzip.BadGzipFile, pa.ArrowException) as error:
+        raise DataError(
+            f"broken {kind} data ({error})", expected=f"a whole {kind} file", file=path, advice="Fetch the file again."
+        ) from error
+
+
+def read_at_most(file: IO[bytes], limit: int) -> bytes:
+    """Up to `limit` bytes; what is allocated grows with what arrives, never with `limit`."""
+    parts, left = [], limit
+    while left > 0 and (part := file.read(min(left, READ))):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
+
+
+def read_blocks(path: Path, size: int = BLOCK) -> Iterator[bytes]:
+    """The file in blocks of about `size` bytes, each ending where a line ends (the last one where the file does)."""
+    with opened(path) as file:
+        rest: list[bytes] = []  # the beginning of a line that has not ended yet
+        while block := file.read(size):
+            cut = block.rfind(b"\n") + 1
+            if cut:
+                yield b"".join((*rest, block[:cut]))
+                rest = []
+            rest.append(block[cut:])
+        if last := b"".join(rest):
+            yield last

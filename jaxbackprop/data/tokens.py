@@ -1,0 +1,190 @@
+"""Text as tokens: cut at white space exactly as fastText does, each different word kept once.
+
+Which word has which row is the vocabulary's business; no file is opened here.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from .errors import DataError
+from .files import BLOCK
+from .hashing import binary_array
+
+SEPARATORS = b" \n\r\t\v\f\0"
+END = b"</s>"  # what fastText reads for the end of a line, and the end of a line where a text says it
+WORD_BYTES = bytes(byte not in SEPARATORS for byte in range(256))
+GROUP = 1 << 25  # bytes of text whose words are numbered together
+WRITTEN_END = re.compile(rb"(?<![^ \r\t\v\f\0])</s>(?![^ \r\t\v\f\0])")
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """Lines of tokens, each token the number of a word: line k is words[codes[offsets[k]:offsets[k + 1]]].
+
+    words    (W,) binary, all different, in the order in which they first occur
+    codes    (T,) int32
+    offsets  (N + 1,) int64
+    lines    (N,) the line in the source at which each line here began, or None where k began at k + 1
+    source   the name of the file, for messages
+    """
+
+    words: pa.BinaryArray
+    codes: np.ndarray
+    offsets: np.ndarray
+    lines: np.ndarray | None = None
+    source: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def line(self, k: int) -> int:
+        """The line in the source at which line `k` began, counted from 1."""
+        return k + 1 if self.lines is None else int(self.lines[k])
+
+    def renamed(self, names: Mapping[str, str]) -> "Tokens":
+        """The same tokens with some words written otherwise."""
+        new = {_bytes(old): _bytes(name) for old, name in names.items()}
+        words = [new.get(word, word) for word in self.words.to_pylist()]
+        return replace(self, words=pa.array(words, pa.binary()))
+
+    def counts(self) -> np.ndarray:
+        """How often each word occurs, (W,) int64."""
+        counts = np.zeros(len(self.words), np.int64)
+        for start in range(0, len(self.codes), BLOCK):  # in parts, for bincount copies what it counts
+            counts += np.bincount(self.codes[start : start + BLOCK], minlength=len(self.words))
+        return counts
+
+
+def tokenise(blocks: Iterable[bytes], *, source: str | None = None) -> Tokens:
+    """The tokens of a text that comes in blocks, each ending where a line does (the last one where the text does).
+
+    fastText's rules: words are what stands between blanks, newlines, CR, tab, VT, FF and NUL; each newline is a token
+    `</s>` and ends its line, and so does a `</s>` that stands in the text; a last line without newline has no `</s>`.
+    """
+    groups, group, size = [], [], 0
+    for block in blocks:
+        group.append(_cut(block))
+        size += len(block)
+        if size >= GROUP:
+            groups.append(_number(group))
+            group, size = [], 0
+    if group or not groups:
+        groups.append(_number(group))
+    words, codes, newlines = _merge(groups)
+    return _in_lines(words, codes, newlines, source)
+
+
+def tokenise_texts(texts: Sequence[str], *, source: str | None = None, lines: np.ndarray | None = None) -> Tokens:
+    """The tokens of a list of texts, one line each whatever they hold.
+
+    A newline inside a text counts as a blank, and a text ends at the first `</s>` it holds: fastText's prediction
+    reads no further either.
+    """
+    joined = "\n".join(text.replace("\n", " ") if "\n" in text else text for text in texts)
+    try:
+        data = joined.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        where = joined.count("\n", 0, error.start)
+        raise DataError(
+            f"half a surrogate pair ({error.object[error.start]!r}) in text {where}",
+            expected="text that can be written as UTF-8",
+            file=source,
+        ) from error
+    if END in data:
+        parts = data.split(b"\n")
+        ends = [WRITTEN_END.search(part) if END in part else None for part in parts]
+        data = b"\n".join(part[: end.start()] if end else part for part, end in zip(parts, ends, strict=True))
+    tokens = tokenise(_blocks(data + b"\n") if texts else [], source=source)
+    return tokens if lines is None else replace(tokens, lines=lines)
+
+
+def _bytes(word: str) -> bytes:
+    return word.encode("utf-8", "surrogateescape")
+
+
+def _blocks(data: bytes) -> Iterator[bytes]:
+    start = 0
+    while start < len(data):
+        end = data.find(b"\n", start + BLOCK) + 1 or len(data)
+        yield data[start:end]
+        start = end
+
+
+def _cut(block: bytes) -> tuple[pa.BinaryArray, np.ndarray]:
+    """The words of a block, and before which of them each of its newlines stands."""
+    inside = np.zeros(len(block) + 2, np.uint8)
+    inside[1:-1] = np.frombuffer(block.translate(WORD_BYTES), np.uint8)
+    edges = np.flatnonzero(inside[1:] != inside[:-1])  # starts and ends of words in turn
+    starts, ends = edges[::2], edges[1::2]
+    offsets = np.zeros(len(starts) + 1, np.int32)
+    np.cumsum(ends - starts, out=offsets[1:])
+    newlines = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n"))
+    return binary_array(block.translate(None, SEPARATORS), offsets), np.searchsorted(starts, newlines)
+
+
+def _number(group: list[tuple[pa.BinaryArray, np.ndarray]]) -> tuple[pa.BinaryArray, np.ndarray, np.ndarray]:
+    """A group of blocks as its words, its codes with `</s>` put in, and the places of its newlines among the codes."""
+    chunks = pa.chunked_array([words for words, _ in group], pa.binary())
+    encoded = chunks.dictionary_encode().combine_chunks()
+    words, plain = encoded.dictionary, encoded.indices.to_numpy(zero_copy_only=False)
+    before = np.cumsum([0, *(len(words) for words, _ in group)])[: len(group)]
+    at = [newlines + start for (_, newlines), start in zip(group, before, strict=True)]
+    newlines = np.concatenate(at) if at else np.zeros(0, np.int64)
+    if not len(newlines):
+        return words, plain, newlines
+    words, plain, end = _with_end(words, plain, int(newlines[0]))
+    newlines = newlines + np.arange(len(newlines))
+    codes = np.full(len(plain) + len(newlines), end, np.int32)
+    is_word = np.ones(len(codes), bool)
+    is_word[newlines] = False
+    codes[is_word] = plain
+    return words, codes, newlines
+
+
+def _with_end(words: pa.BinaryArray, codes: np.ndarray, first: int) -> tuple[pa.BinaryArray, np.ndarray, int]:
+    """The words with `</s>` among them, at the place it gets by occurring before token `first`; and that place."""
+    seen = int(codes[:first].max(initial=-1)) + 1
+    written = pc.index(words, END).as_py()  # -1 where no text says it
+    if 0 <= written < seen:
+        return words, codes, written
+    order = np.insert(np.arange(len(words)), seen, len(words))
+    moved = codes + (codes >= seen)
+    if written >= 0:
+        order = order[order != written]
+        moved = np.where(codes == written, seen, moved - (codes > written))
+    words = pa.concat_arrays([words, pa.array([END], pa.binary())]).take(pa.array(order))
+    return words, moved.astype(np.int32), seen
+
+
+def _merge(
+    groups: list[tuple[pa.BinaryArray, np.ndarray, np.ndarray]],
+) -> tuple[pa.BinaryArray, np.ndarray, np.ndarray]:
+    """Groups numbered apart, numbered together."""
+    if len(groups) == 1:
+        return groups[0]
+    together = pa.chunked_array([words for words, _, _ in groups]).dictionary_encode().combine_chunks()
+    new = together.indices.to_numpy(zero_copy_only=False)
+    first = np.cumsum([0, *(len(words) for words, _, _ in groups)])
+    before = np.cumsum([0, *(len(codes) for _, codes, _ in groups)])
+    codes = np.empty(before[-1], np.int32)
+    for k, (_, old, _) in enumerate(groups):
+        np.take(new[first[k] : first[k + 1]], old, out=codes[before[k] : before[k + 1]])
+    newlines = [newlines + start for (_, _, newlines), start in zip(groups, before, strict=False)]
+    return together.dictionary, codes, np.concatenate(newlines)
+
+
+def _in_lines(words: pa.BinaryArray, codes: np.ndarray, newlines: np.ndarray, source: str | None) -> Tokens:
+    """Cut the codes into lines at each `</s>`, and count lines of the source where that is more than its newlines."""
+    end = pc.index(words, END).as_py() if len(words) else -1
+    ends = np.flatnonzero(codes == end) + 1 if end >= 0 else np.zeros(0, np.int64)
+    if len(codes) and (not len(ends) or ends[-1] != len(codes)):
+        ends = np.append(ends, len(codes))
+    offsets = np.concatenate([[0], ends])
+    more = len(offsets) - 1 > len(newlines) + (len(codes) > 0 and (not len(newlines) or newlines[-1] + 1 < len(codes)))
+    lines = np.searchsorted(newlines, offsets[:-1]) + 1 if more else None
+    return Tokens(words, codes, offsets, lines, source)

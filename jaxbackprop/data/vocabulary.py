@@ -1,0 +1,309 @@
+"""Words and labels numbered as fastText numbers them, and texts as bags of those numbers.
+
+The order of the entries, the rows of word n-grams and of character n-grams are fastText's to the last one: a table
+trained on these numbers is a table fastText can read. Everything is array arithmetic: a word is hashed once however
+often it occurs, and no line of text is looked at by Python.
+
+Source  Bojanowski et al. 2017, arXiv:1607.04606; Joulin et al. 2017, arXiv:1607.01759; fastText 0.9.2, dictionary.cc
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from .bags import Bags, ranges, starts
+from .errors import DataError, shown
+from .hashing import character_ngrams, fnv1a, word_ngrams
+from .lines import Texts
+from .sort_order import sort_order
+from .tokens import END, Tokens, tokenise_texts
+
+LABEL_PREFIX = "__label__"
+BLOCK = 1 << 18  # tokens encoded together: their arrays stay in the cache
+FEW = 1 << 12  # words looked up one by one in a dict; more of them by pyarrow's hash join
+Readable = Tokens | Texts | Sequence[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Vocabulary:
+    """The words and labels of a text, and how a text becomes row numbers of one table.
+
+    Rows 0 to words - 1 are words, the `bucket` rows after them are shared by hashed n-grams. Labels are numbered apart.
+
+        entries       (W + L,) binary: words by falling count, then labels by falling count, label prefix included
+        counts        (W + L,) int64
+        tokens        how many tokens were read, those that are no longer in the vocabulary included
+        word_ngrams   runs of up to so many words have a row
+        minn, maxn    character n-grams of these lengths have a row; none where maxn is 0
+        bucket        how many rows n-grams share; counts as 0 where there are none
+    """
+
+    entries: pa.BinaryArray
+    counts: np.ndarray
+    tokens: int
+    word_ngrams: int = 1
+    bucket: int = 2_000_000
+    minn: int = 0
+    maxn: int = 0
+    label_prefix: str = LABEL_PREFIX
+
+    def __post_init__(self):
+        for name in ("word_ngrams", "bucket", "minn", "maxn"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"Vocabulary: {name} is {getattr(self, name)}, it must not be negative.")
+        if self.word_ngrams <= 1 and self.maxn == 0:
+            object.__setattr__(self, "bucket", 0)
+        elif not 0 < self.bucket < 2**31:
+            raise ValueError(f"Vocabulary: bucket is {self.bucket}; n-grams need between 1 and 2**31 - 1 rows.")
+        if not self.label_prefix:
+            raise ValueError("Vocabulary: with an empty label_prefix every word would be a label.")
+
+    @classmethod
+    def build(
+        cls,
+        texts: Readable,
+        *,
+        min_count: int = 1,
+        min_count_label: int = 0,
+        max_words: int | None = None,
+        word_ngrams: int = 1,
+        bucket: int = 2_000_000,
+        minn: int = 0,
+        maxn: int = 0,
+        label_prefix: str = LABEL_PREFIX,
+    ) -> "Vocabulary":
+        """The vocabulary of `texts`: what occurs `min_count` times (labels `min_count_label` times), most often first.
+
+        `max_words` keeps only so many words, those that occur most. A text without any word left is a DataError.
+        """
+        tokens = as_tokens(texts, label_prefix)
+        counts, is_label = tokens.counts(), _starts_with(tokens.words, label_prefix)
+        order = sort_order(_falling(counts, is_label))
+        kept = order[counts[order] >= np.where(is_label[order], min_count_label, min_count)]
+        if max_words is not None:
+            words = len(kept) - is_label[kept].sum()
+            kept = np.concatenate([kept[: min(words, max_words)], kept[words:]])
+        if not len(kept):
+            raise DataError(
+                "no word" if not len(tokens.codes) else f"no word that occurs {min_count} times",
+                expected="at least one",
+                advice="Is the file empty?" if not len(tokens.codes) else "Try a smaller min_count.",
+                file=tokens.source,
+            )
+        entries = tokens.words.take(pa.array(kept))
+        return cls(entries, counts[kept], len(tokens.codes), word_ngrams, bucket, minn, maxn, label_prefix)
+
+    @cached_property
+    def word_count(self) -> int:
+        """How many of the entries are words."""
+        return len(self.entries) - int(_starts_with(self.entries, self.label_prefix).sum())
+
+    @property
+    def rows(self) -> int:
+        """How many rows the table has: a row a word, and the bucket."""
+        return self.word_count + self.bucket
+
+    @cached_property
+    def words(self) -> tuple[str, ...]:
+        """The words in the order of their rows; bytes that are not UTF-8 as lone surrogates (`surrogateescape`)."""
+        return tuple(_text(entry) for entry in self.entries[: self.word_count].to_pylist())
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """The labels in the order of their numbers, without the prefix."""
+        prefix = len(self.label_prefix)
+        return tuple(_text(entry)[prefix:] for entry in self.entries[self.word_count :].to_pylist())
+
+    def encode(self, texts: Readable) -> Bags:
+        """The rows of each text: its words (each with its character n-grams), then its word n-grams.
+
+        In fastText's order. A word that is not in the vocabulary has the rows of its character n-grams only, and still
+        takes part in the word n-grams. Labels have none.
+        """
+        tokens = as_tokens(texts, self.label_prefix)
+        is_word = ~_starts_with(tokens.words, self.label_prefix)
+        rows = _Rows(*self._rows_of(tokens.words), is_word)
+        hashes = fnv1a(tokens.words) if self.word_ngrams > 1 else None
+        ids, lengths = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)]
+        for a, b in _blocks(tokens.offsets):
+            offsets = tokens.offsets[a : b + 1]
+            codes = tokens.codes[offsets[0] : offsets[-1]]
+            codes, offsets = _select(codes, is_word, offsets - offsets[0])
+            block, ends = rows.of(codes, offsets)
+            if hashes is not None:
+                block, ends = self._with_word_ngrams(block, ends, hashes[codes], offsets)
+            ids.append(block)
+            lengths.append(np.diff(ends))
+        return Bags(np.concatenate(ids), starts(np.concatenate(lengths)))
+
+    def encode_labels(self, texts: Readable, *, unknown: Literal["refuse", "drop"] = "refuse") -> Bags:
+        """The numbers of each text's labels; a label that is not in the vocabulary is a DataError, or is dropped."""
+        tokens = as_tokens(texts, self.label_prefix)
+        number = self._ids(tokens.words) - self.word_count
+        strange = _starts_with(tokens.words, self.label_prefix) & (number < 0)
+        if unknown == "refuse" and strange.any():
+            self._refuse(tokens, strange)
+        codes, offsets = _select(tokens.codes, number >= 0, tokens.offsets)
+        return Bags(number[codes], offsets)
+
+    def word_id(self, word: str) -> int:
+        """The row of `word`, or -1 where it is not in the vocabulary."""
+        number = self._index.get(word.encode("utf-8", "surrogateescape"), -1)
+        return number if number < self.word_count else -1
+
+    def subwords(self, word: str) -> np.ndarray:
+        """The rows that stand for `word`: its own, where it has one, and those of its character n-grams."""
+        rows, _ = self._rows_of(pa.array([word.encode("utf-8", "surrogateescape")], pa.binary()))
+        return rows
+
+    def state(self) -> dict[str, Any]:
+        """All there is to know, as plain numbers, strings and lists that JSON can hold."""
+        return {
+            "entries": [_text(entry) for entry in self.entries.to_pylist()],
+            "counts": self.counts.tolist(),
+            "tokens": self.tokens,
+            "word_ngrams": self.word_ngrams,
+            "bucket": self.bucket,
+            "minn": self.minn,
+            "maxn": self.maxn,
+            "label_prefix": self.label_prefix,
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> "Vocabulary":
+        """The vocabulary whose `state()` this is."""
+        entries = [entry.encode("utf-8", "surrogateescape") for entry in state["entries"]]
+        settings = {name: state[name] for name in ("word_ngrams", "bucket", "minn", "maxn", "label_prefix")}
+        return cls(pa.array(entries, pa.binary()), np.array(state["counts"], np.int64), state["tokens"], **settings)
+
+    @cached_property
+    def _found(self) -> list[Any]:
+        """The words last looked up, and what was found."""
+        return [None, None]
+
+    @cached_property
+    def _index(self) -> dict[bytes, int]:
+        return {entry: k for k, entry in enumerate(self.entries.to_pylist())}
+
+    def _ids(self, words: pa.BinaryArray) -> np.ndarray:
+        """The place of each word among the entries, -1 where it is not there: (W,) int32."""
+        if len(words) <= FEW:
+            return np.array([self._index.get(word, -1) for word in words.to_pylist()], np.int32)
+        if words is not self._found[0]:  # a text is asked for its words' rows, then for its labels
+            found = pc.call_function("index_in", [words], pc.SetLookupOptions(self.entries)).fill_null(-1)
+            self._found[:] = words, found.to_numpy(zero_copy_only=False)
+        return self._found[1]
+
+    def _rows_of(self, words: pa.BinaryArray) -> tuple[np.ndarray, np.ndarray]:
+        """The rows of each word, one word after another, and how many each has."""
+        ids = self._ids(words)
+        has_row = (ids >= 0) & (ids < self.word_count)
+        if self.maxn <= 0:
+            return ids[has_row], has_row.astype(np.int32)
+        grams, counts = character_ngrams(words, self.minn, self.maxn, self.bucket)
+        has_grams = ~(_starts_with(words, self.label_prefix) | _equal(words, END))
+        grams, counts = grams[np.repeat(has_grams, counts)], np.where(has_grams, counts, 0)
+        rows = np.empty(has_row.sum() + len(grams), np.int32)
+        is_gram = np.ones(len(rows), bool)
+        is_gram[starts(counts + has_row)[:-1][has_row]] = False
+        rows[is_gram], rows[~is_gram] = grams + self.word_count, ids[has_row]
+        return rows, counts + has_row
+
+    def _with_word_ngrams(
+        self, ids: np.ndarray, ends: np.ndarray, hashes: np.ndarray, offsets: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Each line's rows followed by those of its word n-grams."""
+        begins = np.zeros(len(hashes) + 1, bool)
+        begins[offsets] = True
+        grams, counts = word_ngrams(hashes, begins[:-1], self.word_ngrams, self.bucket)
+        gram_ends = starts(counts)[offsets]
+        both = np.empty(len(ids) + len(grams), np.int32)
+        both[_shifted(len(ids), ends, gram_ends[:-1])] = ids
+        both[_shifted(len(grams), gram_ends, ends[1:])] = grams + np.int32(self.word_count)
+        return both, ends + gram_ends
+
+    def _refuse(self, tokens: Tokens, strange: np.ndarray) -> None:
+        at = int(np.flatnonzero(strange[tokens.codes])[0])
+        label = _text(tokens.words[int(tokens.codes[at])].as_py())[len(self.label_prefix) :]
+        raise DataError(
+            f"the label {shown(label)}",
+            expected=f"one of the {len(self.labels)} labels seen in training ({_some(self.labels)})",
+            advice='Train with it, mend the line, or drop such labels with unknown="drop".',
+            file=tokens.source,
+            line=tokens.line(int(np.searchsorted(tokens.offsets, at, side="right")) - 1),
+        )
+
+
+class _Rows:
+    """The rows of each word, and from them those of lines of words."""
+
+    def __init__(self, rows: np.ndarray, counts: np.ndarray, is_word: np.ndarray):
+        self.rows, self.counts, self.first = rows, counts, starts(counts)[:-1]
+        self.one_or_none = bool((counts <= 1).all())
+        self.one_each = bool((counts[is_word] == 1).all())
+        self.single = rows[np.minimum(self.first, len(rows) - 1)] if self.one_or_none and len(rows) else rows
+
+    def of(self, codes: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The rows of lines of words, and their offsets."""
+        if self.one_or_none:
+            codes, offsets = (codes, offsets) if self.one_each else _select(codes, self.counts > 0, offsets)
+            return self.single[codes], offsets
+        lengths = self.counts[codes]
+        return self.rows[ranges(self.first[codes], lengths)], starts(lengths)[offsets]
+
+
+def as_tokens(texts: Readable, label_prefix: str = LABEL_PREFIX) -> Tokens:
+    """Whatever holds text as tokens; labels become tokens before the text's own, with the prefix."""
+    if isinstance(texts, Tokens):
+        return texts
+    if isinstance(texts, Texts):
+        return texts.tokens(label_prefix)
+    if isinstance(texts, str):
+        raise TypeError("encode takes a list of texts; for a single one write encode([text]).")
+    return tokenise_texts(texts)
+
+
+def _falling(counts: np.ndarray, is_label: np.ndarray) -> np.ndarray:
+    """Numbers that rise as fastText's order does: words before labels, and each of them by falling count."""
+    most = int(counts.max(initial=0)) + 1
+    return (np.where(is_label, most, 0) - counts).astype(np.int32 if most < 2**30 else np.int64)
+
+
+def _select(codes: np.ndarray, chosen: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The codes for which chosen[code], and the offsets of the lines they are left in."""
+    at = np.flatnonzero(chosen[codes])
+    return codes[at], np.searchsorted(at, offsets)
+
+
+def _shifted(n: int, offsets: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """The numbers 0 to n - 1, those of line k moved up by shift[k]."""
+    return np.arange(n) + np.repeat(shift, np.diff(offsets))
+
+
+def _blocks(offsets: np.ndarray) -> list[tuple[int, int]]:
+    """Lines first to last, cut so that each piece holds about BLOCK tokens."""
+    cuts = np.searchsorted(offsets, np.arange(0, offsets[-1] + BLOCK, BLOCK))
+    cuts = np.unique(np.append(np.minimum(cuts, len(offsets) - 1), len(offsets) - 1))
+    return [(int(a), int(b)) for a, b in pairwise(cuts)]
+
+
+def _starts_with(words: pa.BinaryArray, prefix: str) -> np.ndarray:
+    return pc.call_function("starts_with", [words], pc.MatchSubstringOptions(prefix)).to_numpy(zero_copy_only=False)
+
+
+def _equal(words: pa.BinaryArray, word: bytes) -> np.ndarray:
+    return pc.call_function("equal", [words, pa.scalar(word, words.type)]).to_numpy(zero_copy_only=False)
+
+
+def _text(entry: bytes) -> str:
+    return entry.decode("utf-8", "surrogateescape")
+
+
+def _some(names: Sequence[str], most: int = 8) -> str:
+    return ", ".join([*names[:most], *(["..."] if len(names) > most else [])])

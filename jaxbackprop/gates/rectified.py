@@ -1,0 +1,212 @@
+"""Neuron units that pass what is positive and hold back the rest: relu and its kin, up to silu and gelu.
+
+Every unit of one array has the signature `unit(z, *, settings)`, so that a model can look it up by name; `prelu`, whose
+slope is learned, takes two. Settings are named, and kinks answered, as in `jax.nn`.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..numerics import leading_sum, wide
+from ..rule import Saving, rule
+
+
+@rule(kinks=lambda z: z)
+def relu(z: Float[Array, "..."]) -> Saving[Float[Array, "..."]]:
+    """Rectified linear unit: passes what is positive, blocks the rest.
+
+    Forward   a = max(0, z)
+    Local     da/dz = 1 where z > 0, else 0
+    Backward  dz = upstream where z > 0, else 0
+    Kink      z = 0: we answer 0, as jax.nn.relu does
+    Source    Nair, Hinton 2010, "Rectified linear units improve restricted Boltzmann machines"
+    """
+    return jnp.maximum(z, 0), z > 0  # remembers one bit a number, not the number
+
+
+@relu.backward
+def relu_backward(alive, upstream):
+    return jnp.where(alive, upstream, 0)
+
+
+@rule(kinks=lambda z: z, variants=({"negative_slope": 0.3},))
+def leaky_relu(z: Float[Array, "..."], *, negative_slope: float = 0.01) -> Saving[Float[Array, "..."]]:
+    """A ReLU that never dies: what is negative passes too, made small.
+
+    Forward   a = z where z >= 0, else negative_slope z
+    Local     da/dz = 1 where z >= 0, else negative_slope
+    Backward  dz = upstream where z >= 0, else negative_slope upstream
+    Kink      z = 0: we answer upstream, as jax.nn.leaky_relu does
+    Source    Maas, Hannun, Ng 2013, "Rectifier nonlinearities improve neural network acoustic models"
+    """
+    alive = z >= 0
+    return jnp.where(alive, z, negative_slope * z), alive
+
+
+@leaky_relu.backward
+def leaky_relu_backward(alive, upstream, *, negative_slope):
+    return jnp.where(alive, upstream, negative_slope * upstream)
+
+
+@rule(kinks=lambda z, slope: z)
+def prelu(z: Float[Array, "*B C"], slope: Float[Array, ""] | Float[Array, "C"]) -> Saving[Float[Array, "*B C"]]:
+    """A leaky ReLU that learns its slope: one for all channels, or one for each.
+
+    Forward   a = z where z >= 0, else slope z
+    Local     da/dz = 1 where z >= 0, else slope;  da/dslope = 0 where z >= 0, else z
+    Backward  dz = upstream where z >= 0, else slope upstream
+              dslope = sum over all that share the slope of z upstream where z < 0
+    Kink      z = 0: dz is upstream, as with leaky_relu; dslope is 0 from either side
+    Source    He, Zhang, Ren, Sun 2015, arXiv:1502.01852
+    """
+    return jnp.where(z >= 0, z, slope * z), (z, slope)
+
+
+@prelu.backward
+def prelu_backward(saved, upstream):
+    z, slope = saved
+    dz = jnp.where(z >= 0, upstream, slope * upstream)
+    each = jnp.where(z >= 0, 0, wide(z) * wide(upstream))
+    return dz, leading_sum(each) if slope.ndim else each.sum()
+
+
+def _not_positive(z: Array) -> Array:
+    """`z` where it is not positive: the exponential of the others is never used, and must not overflow."""
+    return jnp.where(z > 0, 0, z)
+
+
+def _elu(z: Array, alpha: float) -> Array:
+    return jnp.where(z > 0, z, alpha * jnp.expm1(_not_positive(z)))
+
+
+@rule(kinks=lambda z: z, variants=({"alpha": 0.5},))
+def elu(z: Float[Array, "..."], *, alpha: float = 1.0) -> Saving[Float[Array, "..."]]:
+    """Exponential linear unit: a ReLU that levels off at -alpha, so that its mean can be zero.
+
+    Forward   a = z where z > 0, else alpha (e^z - 1)
+    Local     da/dz = 1 where z > 0, else alpha e^z
+    Backward  dz = upstream where z > 0, else alpha e^z upstream
+    Kink      z = 0, unless alpha = 1: we answer alpha, as jax.nn.elu does
+    Source    Clevert, Unterthiner, Hochreiter 2015, arXiv:1511.07289
+
+    It saves z: a + alpha, which alpha e^z is too, has few digits left where z is well below zero.
+    """
+    return _elu(z, alpha), z
+
+
+@elu.backward
+def elu_backward(z, upstream, *, alpha):
+    return jnp.where(z > 0, upstream, alpha * jnp.exp(_not_positive(z)) * upstream)
+
+
+SELU_ALPHA = 1.6732632423543772848170429916717
+SELU_SCALE = 1.0507009873554804934193349852946
+
+
+@rule(kinks=lambda z: z)
+def selu(z: Float[Array, "..."]) -> Saving[Float[Array, "..."]]:
+    """The scaled ELU: its two constants keep mean 0 and variance 1 from layer to layer.
+
+    Forward   a = scale z where z > 0, else scale alpha (e^z - 1),  scale = 1.0507..., alpha = 1.6733...
+    Local     da/dz = scale where z > 0, else scale alpha e^z
+    Backward  dz = scale upstream where z > 0, else scale alpha e^z upstream
+    Kink      z = 0: we answer scale alpha upstream, as jax.nn.selu does
+    Source    Klambauer, Unterthiner, Mayr, Hochreiter 2017, arXiv:1706.02515
+    """
+    return SELU_SCALE * _elu(z, SELU_ALPHA), z
+
+
+@selu.backward
+def selu_backward(z, upstream):
+    return SELU_SCALE * elu_backward(z, upstream, alpha=SELU_ALPHA)
+
+
+@rule
+def softplus(z: Float[Array, "..."]) -> Saving[Float[Array, "..."]]:
+    """A ReLU without a corner, whose derivative is the sigmoid.
+
+    Forward   a = log(1 + e^z) = max(z, 0) + log(1 + e^-|z|)
+    Local     da/dz = e^z / (1 + e^z) = sigmoid(z)
+    Backward  dz = sigmoid(z) upstream
+    Source    Dugas, Bengio, Belisle, Nadeau, Garcia 2001, "Incorporating second-order functional knowledge for better
+              option pricing"
+
+    The second form never overflows: at 1000 it answers 1000 and the gradient 1, where log(1 + e^z) answers infinity
+    and NaN.
+    """
+    return jnp.logaddexp(wide(z), 0).astype(z.dtype), z
+
+
+@softplus.backward
+def softplus_backward(z, upstream):
+    return jax.nn.sigmoid(z) * upstream
+
+
+def _beyond(limit: float, z: Array) -> tuple[Array, Array]:
+    """Where |z| exceeds `limit`, so that z times its share is max(z, 0) in every precision; and z, in there made 0.
+
+    Minus infinity times a share of 0 would be NaN.
+    """
+    far = jnp.abs(z) > limit
+    return far, jnp.where(far, 0, wide(z))
+
+
+@rule
+def silu(z: Float[Array, "..."]) -> Saving[Float[Array, "..."]]:
+    """The sigmoid-weighted unit, also called swish: z times the share s that the sigmoid gives it.
+
+    Forward   a = z s,  s = sigmoid(z)
+    Local     da/dz = s + z s (1 - s)
+    Backward  dz = s (1 + z (1 - s)) upstream,  with 1 - s = sigmoid(-z)
+    Source    Elfwing, Uchibe, Doya 2017, arXiv:1702.03118
+
+    Finite for all finite z; at plus and minus infinity a is infinity and 0, dz is upstream and 0.
+    """
+    far, near = _beyond(1000, z)
+    return jnp.where(far, jnp.maximum(z, 0), (near * jax.nn.sigmoid(near)).astype(z.dtype)), z
+
+
+@silu.backward
+def silu_backward(z, upstream):
+    far, near = _beyond(1000, z)
+    slope = jax.nn.sigmoid(near) * (1 + near * jax.nn.sigmoid(-near))
+    return jnp.where(far, z > 0, slope) * upstream
+
+
+@rule(variants=({"approximate": False},))
+def gelu(z: Float[Array, "..."], *, approximate: bool = True) -> Saving[Float[Array, "..."]]:
+    """The Gaussian error linear unit: z times the share s of a normal distribution that lies below it.
+
+    Forward   a = z s,  s = erfc(-z / sqrt 2) / 2,  or approximately
+              s = (1 + tanh v) / 2 = sigmoid(2 v),  v = sqrt(2/pi) (z + 0.044715 z^3)
+    Local     da/dz = s + z s',  s' = e^(-z^2/2) / sqrt(2 pi),  or approximately
+              s' = 2 v' s (1 - s),  v' = sqrt(2/pi) (1 + 0.134145 z^2),  1 - s = sigmoid(-2 v)
+    Backward  dz = (s + z s') upstream
+    Source    Hendrycks, Gimpel 2016, arXiv:1606.08415
+
+    Neither 1 + tanh nor 1 + erf is ever formed: they have no digits left where z is well below zero. At plus and minus
+    infinity a is infinity and 0, dz is upstream and 0.
+    """
+    far, near = _beyond(40, z)
+    share = jax.nn.sigmoid(2 * _tanh_argument(near)) if approximate else jax.lax.erfc(-near / math.sqrt(2)) / 2
+    return jnp.where(far, jnp.maximum(z, 0), (near * share).astype(z.dtype)), z
+
+
+def _tanh_argument(z: Array) -> Array:
+    return math.sqrt(2 / math.pi) * (z + 0.044715 * z**3)
+
+
+@gelu.backward
+def gelu_backward(z, upstream, *, approximate):
+    far, near = _beyond(40, z)
+    if approximate:
+        v = _tanh_argument(near)
+        share, rest = jax.nn.sigmoid(2 * v), jax.nn.sigmoid(-2 * v)
+        grows = 2 * math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * near**2) * share * rest
+    else:
+        share = jax.lax.erfc(-near / math.sqrt(2)) / 2
+        grows = jnp.exp(-(near**2) / 2) / math.sqrt(2 * math.pi)
+    return jnp.where(far, z > 0, share + near * grows) * upstream

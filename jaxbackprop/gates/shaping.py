@@ -1,0 +1,217 @@
+"""Gates that move, sum or multiply whole arrays: reductions, matmul, transpose, reshape, concatenate, gather.
+
+Sums in half precision are accumulated in float32 and rounded once, forward and backward.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import accumulate
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from ..examples import below, real
+from ..numerics import dot, wide, wide_dtype
+from ..rule import Form, Saving, rule
+
+Axis = int | tuple[int, ...] | None
+"""Which axes a reduction removes: one, several, or (None) all."""
+
+filled = replace(real, name="any real number, at least one", empty=False)
+
+_REDUCED = ({"axis": 0}, {"axis": -1, "keepdims": True}, {"axis": (0, -1)}, {"keepdims": True})
+
+
+def _axes(axis: Axis, rank: int) -> tuple[int, ...]:
+    if axis is None:
+        return tuple(range(rank))
+    return (axis,) if isinstance(axis, int) else axis
+
+
+def _restored(upstream: Array, rank: int, axis: Axis, keepdims: bool) -> Array:
+    """`upstream` of a reduction, with the reduced axes back in their place, each of size 1."""
+    return upstream if keepdims else jnp.expand_dims(upstream, _axes(axis, rank))
+
+
+@rule(variants=_REDUCED)
+def reduce_sum(x: Float[Array, "..."], *, axis: Axis = None, keepdims: bool = False) -> Saving[Float[Array, "..."]]:
+    """The sum over some axes: an addition gate of many inputs, a distributor.
+
+    Forward   f = sum_i x_i
+    Local     df/dx_i = 1
+    Backward  dx_i = upstream
+    Source    the addition gate, repeated
+    """
+    return x.sum(axis, wide_dtype(x.dtype), keepdims=keepdims).astype(x.dtype), Form(x)
+
+
+@reduce_sum.backward
+def reduce_sum_backward(form, upstream, *, axis, keepdims):
+    return jnp.broadcast_to(_restored(upstream, len(form.shape), axis, keepdims), form.shape)
+
+
+@rule(where={"x": filled}, variants=_REDUCED)
+def reduce_mean(x: Float[Array, "..."], *, axis: Axis = None, keepdims: bool = False) -> Saving[Float[Array, "..."]]:
+    """The mean over some axes; NaN over no numbers.
+
+    Forward   f = 1/n sum_i x_i
+    Local     df/dx_i = 1/n
+    Backward  dx_i = upstream / n
+    Source    the sum, scaled by a constant
+    """
+    return x.mean(axis, wide_dtype(x.dtype), keepdims=keepdims).astype(x.dtype), Form(x)
+
+
+@reduce_mean.backward
+def reduce_mean_backward(form, upstream, *, axis, keepdims):
+    rank = len(form.shape)
+    n = math.prod(form.shape[i] for i in _axes(axis, rank))
+    return jnp.broadcast_to(wide(_restored(upstream, rank, axis, keepdims)) / n, form.shape)
+
+
+def lead(x: Array, *, axis: Axis) -> Array:
+    """By how much the largest number exceeds the next one; 1 where there is only one."""
+    axes = _axes(axis, x.ndim)
+    last = jnp.moveaxis(x, axes, range(-len(axes), 0))
+    kept, n = last.shape[: x.ndim - len(axes)], math.prod(x.shape[i] for i in axes)
+    ranked = jnp.sort(last.reshape(*kept, n))
+    return ranked[..., -1] - ranked[..., -2] if n > 1 else jnp.ones(kept)
+
+
+@rule(where={"x": filled}, kinks=lead, variants=_REDUCED)
+def reduce_max(x: Float[Array, "..."], *, axis: Axis = None, keepdims: bool = False) -> Saving[Float[Array, "..."]]:
+    """The largest number along some axes: a router with many inputs.
+
+    Forward   f = max_i x_i
+    Local     df/dx_i = 1 for the largest, else 0
+    Backward  dx_i = upstream for the largest, else 0
+    Kink      k numbers tie for the largest: each gets upstream / k, as with jnp.max; never all the whole
+    Source    the max gate, repeated
+    """
+    f = x.max(axis, keepdims=True)
+    winners = x == f  # remembers one bit a number
+    return f if keepdims else f.squeeze(_axes(axis, x.ndim)), winners
+
+
+@reduce_max.backward
+def reduce_max_backward(winners, upstream, *, axis, keepdims):
+    ties = winners.sum(_axes(axis, winners.ndim), keepdims=True)
+    return jnp.where(winners, wide(_restored(upstream, winners.ndim, axis, keepdims)) / ties, 0)
+
+
+def _labels(shape: tuple[int, ...], batch: tuple[int, ...]) -> tuple[tuple[int, ...], list[int]]:
+    """Of the batch axes of a stack of matrices: those stretched to reach `batch`, and the numbers of the others."""
+    new = len(batch) - (len(shape) - 2)
+    stretched = tuple(i for i, n in enumerate(shape[:-2]) if n != batch[new + i])
+    return stretched, [new + i for i in range(len(shape) - 2) if i not in stretched]
+
+
+def _matmul_to(shape: tuple[int, ...], x: Array, y: Array) -> Array:
+    """`x @ y` summed over the batch axes that `shape` lacks, as one contraction: no batch of products is stored."""
+    batch = jnp.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+    (x_stretched, x_batch), (y_stretched, y_batch), (_, kept) = (_labels(s, batch) for s in (x.shape, y.shape, shape))
+    row, inner, column = range(len(batch), len(batch) + 3)
+    summed = jnp.einsum(
+        x.squeeze(x_stretched), [*x_batch, row, inner],
+        y.squeeze(y_stretched), [*y_batch, inner, column],
+        [*kept, row, column],
+        preferred_element_type=wide_dtype(jnp.promote_types(x.dtype, y.dtype)),
+    )  # fmt: skip
+    return summed.reshape(shape)
+
+
+@rule(broadcasts=True)
+def matmul(x: Float[Array, "*x M K"], y: Float[Array, "*y K N"]) -> Saving[Float[Array, "*xy M N"]]:
+    """The product of matrices, or of stacks of them whose leading axes broadcast.
+
+    Forward   f_mn = sum_k x_mk y_kn
+    Local     df_mn/dx_mk = y_kn,  df_mn/dy_kn = x_mk
+    Backward  dx = upstream y^T,  dy = x^T upstream, summed over the matrices that shared x or y
+    Source    CS231n notes, "Backpropagation, intuitions" ("gradients for vectorized operations")
+    """
+    return dot(x, y), (x, y)
+
+
+@matmul.backward
+def matmul_backward(saved, upstream):
+    x, y = saved
+    dx = _matmul_to(x.shape, upstream, jnp.matrix_transpose(y))
+    dy = _matmul_to(y.shape, jnp.matrix_transpose(x), upstream)
+    return dx, dy
+
+
+@rule(variants=({"axes": (1, 0)}, {"axes": (0, -1)}))
+def transpose(x: Float[Array, "..."], *, axes: tuple[int, ...] | None = None) -> Saving[Float[Array, "..."]]:
+    """Axis i of the result is axis `axes[i]` of the input; all in reverse order where nothing is said.
+
+    Forward   f = x with its axes permuted
+    Local     each number has one place in x and one in f
+    Backward  dx = upstream with its axes permuted back
+    Source    a permutation's transpose is its inverse
+    """
+    return jnp.transpose(x, axes), None
+
+
+@transpose.backward
+def transpose_backward(saved, upstream, *, axes):
+    if axes is None:
+        return jnp.transpose(upstream)
+    places = [axis % upstream.ndim for axis in axes]
+    return jnp.transpose(upstream, [places.index(i) for i in range(upstream.ndim)])
+
+
+@rule(variants=({"shape": (3, 2)}, {"shape": (1, -1, 2)}))
+def reshape(x: Float[Array, "..."], *, shape: tuple[int, ...] = (-1,)) -> Saving[Float[Array, "..."]]:
+    """The same numbers in the same order under another shape; one size may be -1, the default is a flat array.
+
+    Forward   f = x under its new shape
+    Local     each number keeps its place in row-major order
+    Backward  dx = upstream under the old shape
+    Source    the identity on the numbers
+    """
+    return x.reshape(shape), Form(x)
+
+
+@reshape.backward
+def reshape_backward(form, upstream):
+    return upstream.reshape(form.shape)
+
+
+@rule(variants=({"axis": -1}, {"axis": 1}))
+def concatenate(arrays: Sequence[Float[Array, "_ ..."]], *, axis: int = 0) -> Saving[Float[Array, "_ ..."]]:
+    """Arrays laid end to end along one axis; all their other sizes are equal.
+
+    Forward   f = [x_1, x_2, ...]
+    Local     each number has one place in f
+    Backward  dx_i = the piece of upstream where x_i lies
+    Source    the window of word vectors, CS224d lecture 5: the gradient of a window is split into its words'
+    """
+    return jnp.concatenate(arrays, axis), [Form(x) for x in arrays]
+
+
+@concatenate.backward
+def concatenate_backward(forms, upstream, *, axis):
+    *ends, _ = accumulate(form.shape[axis] for form in forms)
+    return jnp.split(upstream, ends, axis)
+
+
+@rule(where={"index": below("N")})
+def gather(x: Float[Array, "N ..."], index: Int[Array, "*I"]) -> Saving[Float[Array, "*I_rest"]]:
+    """Rows of x by number: `x[index]`.
+
+    Forward   f_i = x_index_i
+    Local     df_i/dx_r = 1 where r = index_i, else 0
+    Backward  dx_r = sum of upstream_i over all i with index_i = r: a row taken twice receives both gradients
+    Source    CS224d lecture 5: only the words of the window receive a gradient
+
+    An index from -N to -1 counts from the end. One outside of -N..N-1 cannot raise under `jit`: its row is NaN, so
+    that it is seen, and its gradient goes nowhere.
+    """
+    return x.at[index].get(mode="fill", fill_value=jnp.nan), (index, Form(x))
+
+
+@gather.backward
+def gather_backward(saved, upstream):
+    index, form = saved
+    return jnp.zeros(form.shape, wide_dtype(form.dtype)).at[index].add(wide(upstream), mode="drop")

@@ -1,0 +1,198 @@
+"""Rows of a table: the sum or mean of the rows an example names, or those rows side by side.
+
+Ids outside the table (-1 by custom) are padding: they take no row, count for nothing and get no gradient. The gradient
+of a table is as large as the table; the train step that touches only the rows in use is no rule, it lives in text.
+"""
+
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float, Int
+
+from ..examples import below, positive, starts
+from ..numerics import index, inside, wide, wide_dtype
+from ..rule import Form, Saving, rule
+
+
+@rule(where={"ids": below("V", padding=True), "weights": positive}, variants=({"pool": "sum"},))
+def embedding_bag(
+    table: Float[Array, "V D"],
+    ids: Int[Array, "*B L"],
+    weights: Float[Array, "*B L"] | None = None,
+    *,
+    pool: str = "mean",
+) -> Saving[Float[Array, "*B D"]]:
+    """The mean or the sum of the table's rows that an example names.
+
+    Forward   h = sum_l share_l table[id_l]
+              sum: share_l = w_l;  mean: share_l = w_l / t, t = sum_l w_l;  w = 1 where no weights are given
+    Backward  dtable[id] = sum share_l upstream over all places l that name id (a row named twice is a fork)
+              dw_l = g_l (sum),  dw_l = (g_l - sum_k share_k g_k) / t (mean),  g_l = table[id_l] . upstream
+    Saved     ids; with weights also the weights and the table
+    Source    Joulin, Grave, Bojanowski, Mikolov 2016, arXiv:1607.01759 (fastText: mean of the line's rows)
+
+    Args:
+        table: the rows (V, D).
+        ids: which rows, padded with ids outside 0..V-1, which count for nothing.
+        weights: one a place. A mean is the weighted mean: it divides by the sum of the weights, which is the number
+            of ids where all weights are 1 (fastText's and torch's mean). Weights of a mean should not be negative.
+        pool: "mean" or "sum".
+
+    Returns:
+        h; 0 for an empty bag, and for a mean whose weights sum to 0.
+    """
+    share, _ = _padded_shares(ids, weights, table, pool)
+    h = (wide(_take(table, ids)) * share[..., None]).sum(-2)
+    saved = (ids, Form(table), None if weights is None else (table, weights))
+    return h.astype(table.dtype if weights is None else jnp.result_type(table, weights)), saved
+
+
+@embedding_bag.backward
+def embedding_bag_backward(saved, upstream, *, pool):
+    ids, form, weighted = saved
+    table, weights = weighted or (None, None)
+    share, total = _padded_shares(ids, weights, form, pool)
+    arriving = wide(upstream)[..., None, :]  # (*B, 1, D)
+    dtable = _scatter(form, ids, share[..., None] * arriving)
+    if table is None:
+        return dtable, None
+    dw = (wide(_take(table, ids)) * arriving).sum(-1)
+    if total is not None:
+        dw = _divided(dw - (share * dw).sum(-1, keepdims=True), total)
+    return dtable, jnp.where(inside(ids, form.shape[0]), dw, 0)
+
+
+def _padded_shares(ids: Array, weights: Array | None, table: Array | Form, pool: str) -> tuple[Array, Array | None]:
+    """By what each row is multiplied (*B, L), and for a mean the total of each bag (*B, 1)."""
+    counted = _counted(ids, weights, table)
+    total = counted.sum(-1, keepdims=True) if _is_mean(pool) else None
+    return _shares(counted, total), total
+
+
+@rule(
+    where={"ids": below("V", padding=True), "offsets": starts("N"), "weights": positive},
+    variants=({"pool": "sum"},),
+)
+def ragged_embedding_bag(
+    table: Float[Array, "V D"],
+    ids: Int[Array, " N"],
+    offsets: Int[Array, " B"],
+    weights: Float[Array, " N"] | None = None,
+    *,
+    pool: str = "mean",
+) -> Saving[Float[Array, "B D"]]:
+    """Embedding bags of unequal length, one behind the other: bag b is ids[offsets[b] : offsets[b + 1]].
+
+    Forward   h_b = sum_{n in b} share_n table[id_n];  sum: share_n = w_n;  mean: share_n = w_n / t_b, t_b = sum_b w_n
+    Backward  dtable[id] = sum share_n upstream_b over all n that name id, b the bag that holds n
+              dw_n = g_n (sum),  dw_n = (g_n - sum_{k in b} share_k g_k) / t_b (mean),  g_n = table[id_n] . upstream_b
+    Saved     ids, offsets; with weights also the weights and the table
+    Source    torch.nn.functional.embedding_bag for the meaning of offsets
+
+    Args:
+        table: the rows (V, D).
+        ids: the rows of all bags; ids outside 0..V-1 count for nothing.
+        offsets: where each bag begins, ascending; two equal offsets make an empty bag, the last bag goes to the end.
+            Ids before the first offset belong to no bag.
+        weights: one an id, as in `embedding_bag`.
+        pool: "mean" or "sum".
+
+    Returns:
+        h (B, D); 0 for an empty bag, and for a mean whose weights sum to 0.
+    """
+    bag = _bag_of(ids, offsets)
+    share, _ = _ragged_shares(ids, weights, bag, offsets.shape[0], table, pool)
+    h = _per_bag(wide(_take(table, ids)) * share[:, None], bag, offsets.shape[0])
+    saved = (ids, offsets, Form(table), None if weights is None else (table, weights))
+    return h.astype(table.dtype if weights is None else jnp.result_type(table, weights)), saved
+
+
+@ragged_embedding_bag.backward
+def ragged_embedding_bag_backward(saved, upstream, *, pool):
+    ids, offsets, form, weighted = saved
+    table, weights = weighted or (None, None)
+    bag = _bag_of(ids, offsets)
+    share, total = _ragged_shares(ids, weights, bag, offsets.shape[0], form, pool)
+    arriving = _take(wide(upstream), bag)  # (N, D)
+    dtable = _scatter(form, ids, share[:, None] * arriving)
+    if table is None:
+        return dtable, None
+    dw = (wide(_take(table, ids)) * arriving).sum(-1)
+    if total is not None:
+        dw = _divided(dw - _take(_per_bag(share * dw, bag, offsets.shape[0]), bag), total)
+    return dtable, jnp.where(inside(ids, form.shape[0]), dw, 0)
+
+
+def _ragged_shares(
+    ids: Array, weights: Array | None, bag: Array, bags: int, table: Array | Form, pool: str
+) -> tuple[Array, Array | None]:
+    """By what each row is multiplied (N,), and for a mean the total of its bag (N,)."""
+    counted = _counted(ids, weights, table)
+    total = _take(_per_bag(counted, bag, bags), bag) if _is_mean(pool) else None
+    return _shares(counted, total), total
+
+
+@rule(where={"ids": below("V", padding=True)})
+def window(table: Float[Array, "V D"], ids: Int[Array, "*B L"]) -> Saving[Float[Array, "*B L*D"]]:
+    """Word vectors side by side: the input of a window classifier.
+
+    Forward   x = [table[id_1]  table[id_2]  ...  table[id_L]]
+    Backward  dtable[id] = sum of the parts of upstream that stand where id stood (a word seen twice is a fork)
+    Saved     ids
+    Source    CS224n lecture notes, "Window classification"
+
+    An id outside 0..V-1 stands for a vector of zeros that is not learned.
+    """
+    return _take(table, ids).reshape(*ids.shape[:-1], ids.shape[-1] * table.shape[1]), (ids, Form(table))
+
+
+@window.backward
+def window_backward(saved, upstream):
+    ids, form = saved
+    return _scatter(form, ids, wide(upstream).reshape(*ids.shape, form.shape[1]))
+
+
+def _take(table: Array, ids: Array) -> Array:
+    """The rows that `ids` name; zeros for an id outside the table."""
+    if table.shape[0] == 0:  # a gather wants at least one row to read
+        return jnp.zeros((*ids.shape, *table.shape[1:]), table.dtype)
+    return table.at[index(ids)].get(mode="fill", fill_value=0, wrap_negative_indices=False)
+
+
+def _scatter(table: Form, ids: Array, deltas: Array) -> Array:
+    """A table in which the rows of `deltas` are added up where `ids` say; ids outside the table are dropped."""
+    zeros = jnp.zeros(table.shape, wide_dtype(table.dtype))
+    return zeros.at[index(ids)].add(deltas, mode="drop", wrap_negative_indices=False)
+
+
+def _counted(ids: Array, weights: Array | None, table: Array | Form) -> Array:
+    """The weight of each place, 0 for padding."""
+    present = inside(ids, table.shape[0])
+    return present.astype(wide_dtype(table.dtype)) if weights is None else jnp.where(present, wide(weights), 0)
+
+
+def _shares(counted: Array, total: Array | None) -> Array:
+    """By what each row is multiplied: its weight, divided by the bag's total in a mean."""
+    return counted if total is None else _divided(counted, total)
+
+
+def _divided(x: Array, total: Array) -> Array:
+    """`x` / total; 0 where the total is 0, as in an empty bag."""
+    return jnp.where(total == 0, 0, x / jnp.where(total == 0, 1, total))
+
+
+def _is_mean(pool: str) -> bool:
+    if pool not in ("mean", "sum"):
+        raise ValueError(f"embedding bag: pool is {pool!r}; it is 'mean' or 'sum'.")
+    return pool == "mean"
+
+
+def _bag_of(ids: Array, offsets: Array) -> Array:
+    """The bag that each place belongs to, -1 for none."""
+    offsets = index(offsets)
+    return jnp.searchsorted(offsets, jnp.arange(ids.shape[0], dtype=offsets.dtype), side="right") - 1
+
+
+def _per_bag(x: Array, bag: Array, bags: int) -> Array:
+    """The sum of `x` (N, ...) over the places of each bag; places of no bag are dropped."""
+    zeros = jnp.zeros((bags, *x.shape[1:]), x.dtype)
+    return zeros.at[bag].add(x, mode="drop", wrap_negative_indices=False, indices_are_sorted=True)

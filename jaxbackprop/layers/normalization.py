@@ -1,0 +1,174 @@
+"""Normalisation: centre, divide by the spread, scale and shift; per example (layer, RMS) or per feature (batch).
+
+Every sum is taken in float32 at least, whatever the inputs are. Running averages of statistics belong to the model.
+"""
+
+import jax.numpy as jnp
+from jax import Array, lax
+from jaxtyping import Float
+
+from ..examples import positive
+from ..numerics import leading_sum, wide
+from ..rule import Saving, rule
+
+
+@rule(variants=({"eps": 0.1},))
+def layer_norm(
+    x: Float[Array, "*B D"], scale: Float[Array, " D"], shift: Float[Array, " D"], *, eps: float = 1e-5
+) -> Saving[Float[Array, "*B D"]]:
+    """Layer normalisation: centre each example, divide by its spread, scale and shift.
+
+    Forward   n = (x - m) r,  m = mean x,  r = (mean (x - m)^2 + eps)^(-1/2),  y = n scale + shift
+    Backward  delta = upstream scale arrives at n; it reaches x directly, through m and through r:
+              dx = r (delta - mean delta - n mean(delta n))
+              dscale = sum_B upstream n,  dshift = sum_B upstream
+    Saved     x, scale, and m and r of each example; n is computed again
+    Source    Ba, Kiros, Hinton 2016, arXiv:1607.06450
+
+    A constant row answers shift. A large mean beside a small spread costs no digits: what is subtracted is the mean
+    and then the mean of what is left.
+    """
+    centre = _centre(x, -1)
+    r = _reciprocal_deviation(_centred(x, centre), eps, -1)
+    n = _centred(x, centre) * r
+    return (n * scale + shift).astype(jnp.result_type(x, scale, shift)), (x, centre, r, scale)
+
+
+@layer_norm.backward
+def layer_norm_backward(saved, upstream):
+    x, centre, r, scale = saved  # (*B, D) (*B, 1) (*B, 1) (D,)
+    n, upstream = _centred(x, centre) * r, wide(upstream)
+    delta = upstream * scale
+    through_m = delta.mean(-1, keepdims=True)
+    through_r = n * (delta * n).mean(-1, keepdims=True)
+    return r * (delta - through_m - through_r), leading_sum(upstream * n), leading_sum(upstream)
+
+
+@rule(variants=({"eps": 0.1},))
+def rms_norm(
+    x: Float[Array, "*B D"], scale: Float[Array, " D"], *, eps: float = 1e-6
+) -> Saving[Float[Array, "*B D"]]:
+    """Root-mean-square normalisation: layer normalisation without a centre and without a shift.
+
+    Forward   n = x r,  r = (mean x^2 + eps)^(-1/2),  y = n scale
+    Backward  delta = upstream scale arrives at n; it reaches x directly and through r:
+              dx = r (delta - n mean(delta n)),  dscale = sum_B upstream n
+    Saved     x, scale, and r of each example; n is computed again
+    Source    Zhang, Sennrich 2019, arXiv:1910.07467
+    """
+    r = _reciprocal_deviation(wide(x), eps, -1)
+    return (wide(x) * r * scale).astype(jnp.result_type(x, scale)), (x, r, scale)
+
+
+@rms_norm.backward
+def rms_norm_backward(saved, upstream):
+    x, r, scale = saved
+    n, upstream = wide(x) * r, wide(upstream)
+    delta = upstream * scale
+    through_r = n * (delta * n).mean(-1, keepdims=True)
+    return r * (delta - through_r), leading_sum(upstream * n)
+
+
+@rule(variants=({"eps": 0.1},))
+def batch_norm(
+    x: Float[Array, "*B D"], scale: Float[Array, " D"], shift: Float[Array, " D"], *, eps: float = 1e-5
+) -> Saving[tuple[Float[Array, "*B D"], Float[Array, " D"], Float[Array, " D"]]]:
+    """Batch normalisation in training: centre each feature over the batch, divide by its spread, scale and shift.
+
+    Forward   m = mean_B x,  v = mean_B (x - m)^2,  r = (v + eps)^(-1/2),  n = (x - m) r,  y = n scale + shift
+    Backward  delta = upstream_y scale arrives at n; it reaches x directly, through m and through r; N examples:
+              dx = r (delta - mean_B delta - n mean_B(delta n)) + (upstream_m + 2 (x - m) upstream_v) / N
+              dscale = sum_B upstream_y n,  dshift = sum_B upstream_y
+    Saved     x, scale, and m and r of each feature; n is computed again
+    Source    Ioffe, Szegedy 2015, arXiv:1502.03167
+
+    Args:
+        x: examples (*B, D); statistics are taken over all axes but the last.
+        scale: (D,).
+        shift: (D,).
+        eps: added to the variance.
+
+    Returns:
+        y (*B, D), the mean (D,) and the biased variance (D,), the last two in float32 at least, for running averages.
+        A batch of one answers y = shift, an empty batch mean 0 and variance 0.
+    """
+    axes = tuple(range(x.ndim - 1))
+    centre = _centre(x, axes)
+    centred = _centred(x, centre)
+    v = _mean(centred**2, axes)
+    r = lax.rsqrt(v + eps)
+    y = (centred * r * scale + shift).astype(jnp.result_type(x, scale, shift))
+    return (y, (centre[0] + centre[1]).reshape(-1), v.reshape(-1)), (x, centre, r, scale)
+
+
+@batch_norm.backward
+def batch_norm_backward(saved, upstream):
+    x, centre, r, scale = saved  # (*B, D) (1s, D) (1s, D) (D,)
+    axes = tuple(range(x.ndim - 1))
+    upstream_y, upstream_m, upstream_v = map(wide, upstream)
+    centred = _centred(x, centre)
+    n, delta = centred * r, upstream_y * scale
+    through_m = _mean(delta, axes)
+    through_r = n * _mean(delta * n, axes)
+    statistics = (upstream_m + 2 * centred * upstream_v) / _count(x, axes)
+    dx = r * (delta - through_m - through_r) + statistics
+    return dx, leading_sum(upstream_y * n), leading_sum(upstream_y)
+
+
+@rule(where={"var": positive}, variants=({"eps": 0.1},))
+def batch_norm_running(
+    x: Float[Array, "*B D"],
+    mean: Float[Array, " D"],
+    var: Float[Array, " D"],
+    scale: Float[Array, " D"],
+    shift: Float[Array, " D"],
+    *,
+    eps: float = 1e-5,
+) -> Saving[Float[Array, "*B D"]]:
+    """Batch normalisation at test time: each example by the statistics that training has gathered.
+
+    Forward   r = (var + eps)^(-1/2),  n = (x - mean) r,  y = n scale + shift
+    Backward  dx = r scale upstream,  dmean = -sum_B dx,  dvar = -r^2/2 scale sum_B upstream n
+              dscale = sum_B upstream n,  dshift = sum_B upstream
+    Saved     x, mean, scale, r
+    Source    Ioffe, Szegedy 2015, arXiv:1502.03167
+    """
+    r = lax.rsqrt(wide(var) + eps)
+    n = (wide(x) - wide(mean)) * r
+    return (n * scale + shift).astype(jnp.result_type(x, mean, var, scale, shift)), (x, mean, scale, r)
+
+
+@batch_norm_running.backward
+def batch_norm_running_backward(saved, upstream):
+    x, mean, scale, r = saved
+    upstream, slope = wide(upstream), r * scale
+    n = (wide(x) - wide(mean)) * r
+    dscale, dshift = leading_sum(upstream * n), leading_sum(upstream)
+    return slope * upstream, -slope * dshift, -0.5 * r**2 * scale * dscale, dscale, dshift
+
+
+def _count(x: Array, axes: int | tuple[int, ...]) -> int:
+    """How many numbers a mean over `axes` is taken of; 1 where there are none."""
+    axes = (axes,) if isinstance(axes, int) else axes
+    count = 1
+    for axis in axes:
+        count *= x.shape[axis]
+    return max(count, 1)
+
+
+def _mean(x: Array, axes: int | tuple[int, ...]) -> Array:
+    return x.sum(axes, keepdims=True) / _count(x, axes)
+
+
+def _centre(x: Array, axes: int | tuple[int, ...]) -> tuple[Array, Array]:
+    """The mean, and the mean of what is left: a large mean is not representable more finely than its own last digit."""
+    first = _mean(wide(x), axes)
+    return first, _mean(wide(x) - first, axes)
+
+
+def _centred(x: Array, centre: tuple[Array, Array]) -> Array:
+    return (wide(x) - centre[0]) - centre[1]
+
+
+def _reciprocal_deviation(x: Array, eps: float, axes: int | tuple[int, ...]) -> Array:
+    return lax.rsqrt(_mean(x**2, axes) + eps)

@@ -1,0 +1,201 @@
+"""Losses of scores: scores in, one number an example out.
+
+Here live the losses of a score for each class or each number. Losses with a margin live in margins.py, the penalties
+on weights in penalties.py, losses that never write all scores down in many_classes.py.
+"""
+
+import jax.numpy as jnp
+from jax import Array, lax
+from jaxtyping import Float, Int
+
+from ..examples import below, probabilities, within
+from ..numerics import index, inside, wide
+from ..rule import Saving, rule
+
+
+@rule(
+    where={"labels": {"int": below("C", padding=True), "float": probabilities}, "weights": within(0, 2)},
+    variants=({"smoothing": 0.1},),
+)
+def softmax_cross_entropy(
+    logits: Float[Array, "*B C"],
+    labels: Int[Array, "*B"] | Float[Array, "*B C"],
+    weights: Float[Array, "*B"] | None = None,
+    *,
+    smoothing: float = 0.0,
+) -> Saving[Float[Array, "*B"]]:
+    """Softmax and cross-entropy in one: how surprised the scores are by the true class.
+
+    Forward   p_c = exp(z_c) / sum_k exp(z_k),  loss = w sum_c q_c s_c,  q the targets,  s_c = -log p_c the surprise
+              s_c = (m - z_c) + log sum_k exp(z_k - m),  m = max z: no overflow, no cancellation
+    Backward  dz_c = w upstream (p_c sum_k q_k - q_c);  with one true class: p minus its one-hot vector
+              dq_c = w upstream s_c,  dw = upstream sum_c q_c s_c
+    Saved     logits, labels, and two numbers an example for p; with weights also weights and loss
+    Source    CS231n notes, "Linear classification"; smoothing: Szegedy et al. 2016, arXiv:1512.00567
+
+    Label smoothing: q = (1 - smoothing) target + smoothing / C. A class whose logit is -inf is not there: the answer
+    is that of the other classes alone, and smoothing shares among them; as the true class it makes the loss infinite.
+    An example counts for nothing (loss 0, gradient 0) where its weight is 0, even if its logits are not finite; where
+    its label is outside 0..C-1, by custom -1; and where no class is there at all.
+
+    Args:
+        logits: scores (*B, C).
+        labels: the true class (*B,), or a probability for each class (*B, C).
+        weights: one an example; None for 1.
+        smoothing: the share of the target that is spread evenly over all classes, from 0 to 1.
+
+    Raises:
+        ValueError: smoothing outside 0..1.
+    """
+    if not 0 <= smoothing <= 1:
+        raise ValueError(f"softmax_cross_entropy: smoothing is {smoothing}; it is a share of the target, from 0 to 1.")
+    top, rest = log_partition(logits)
+    if _one_class(labels) and smoothing == 0:  # picking one number of each row is cheaper than a sum over the row
+        at = jnp.clip(index(labels), 0, logits.shape[-1] - 1)[..., None]
+        loss = _surprise(jnp.take_along_axis(logits, at, -1), top, rest)[..., 0]
+    else:
+        q = _targets(labels, logits, smoothing)
+        loss = (q * _finite_where_unasked(_surprise(logits, top, rest), q)).sum(-1)
+    loss = jnp.where(_counts(labels, logits, rest), loss, 0)
+    weighted = None if weights is None else (weights, _zero_where_unweighted(loss, weights))
+    loss = loss if weighted is None else wide(weights) * weighted[1]
+    return loss.astype(_dtype(logits, labels, weights)), (logits, labels, top, rest, weighted)
+
+
+@softmax_cross_entropy.backward
+def softmax_cross_entropy_backward(saved, upstream, *, smoothing):
+    logits, labels, top, rest, weighted = saved
+    share, dw = _share(upstream, weighted)
+    counts = _counts(labels, logits, rest)
+    counts = (counts if weighted is None else counts & (weighted[0] != 0))[..., None]
+    share = share[..., None]
+    surprise = _surprise(logits, top, rest)
+    p, q = jnp.exp(-surprise), _targets(labels, logits, smoothing)
+    if _one_class(labels):
+        return jnp.where(counts, share * (p - q), 0), None, dw
+    dz = share * (p * q.sum(-1, keepdims=True) - q)
+    dq = share * (1 - smoothing) * _finite_where_unasked(surprise, q)
+    return jnp.where(counts, dz, 0), jnp.where(counts, dq, 0), dw
+
+
+@rule(where={"targets": within(0, 1), "weights": within(0, 2)})
+def sigmoid_cross_entropy(
+    logits: Float[Array, "*B C"], targets: Float[Array, "*B C"], weights: Float[Array, "*B"] | None = None
+) -> Saving[Float[Array, "*B"]]:
+    """Sigmoid and cross-entropy in one, summed over the classes: each class answers yes or no for itself.
+
+    Forward   p = sigmoid(z),  loss = w sum_c (-t_c log p_c - (1 - t_c) log(1 - p_c))
+              = w sum_c (d_c |z_c| + log(1 + exp(-|z_c|))),  d = 1 - t where z > 0, else t: nothing overflows or cancels
+    Backward  dz = w upstream (p - t),  dt = -w upstream z,  dw = upstream sum_c (...)
+    Saved     logits, targets; with weights also weights and loss
+    Source    CS231n notes, "Neural networks 2" (attribute classification)
+
+    A logit of +-inf is a certain answer: if the target is exactly that answer, loss and gradient of the class are 0.
+    An example of weight 0 has loss 0 and gradient 0, even if its logits are not finite.
+
+    Args:
+        logits: scores (*B, C).
+        targets: from 0 (no) to 1 (yes), (*B, C).
+        weights: one an example; None for 1.
+    """
+    toward_0, disagreement = _certainty(logits, targets)
+    against = disagreement * _finite_where_unasked(-toward_0, disagreement)
+    loss = (against + jnp.log1p(jnp.exp(toward_0))).sum(-1)
+    weighted = None if weights is None else (weights, _zero_where_unweighted(loss, weights))
+    loss = loss if weighted is None else wide(weights) * weighted[1]
+    return loss.astype(_dtype(logits, targets, weights)), (logits, targets, weighted)
+
+
+@sigmoid_cross_entropy.backward
+def sigmoid_cross_entropy_backward(saved, upstream):
+    logits, targets, weighted = saved
+    share, dw = _share(upstream, weighted)
+    counts = True if weighted is None else (weighted[0] != 0)[..., None]
+    toward_0, disagreement = _certainty(logits, targets)
+    other = lax.logistic(toward_0)  # the probability of the less likely answer
+    dz = share[..., None] * jnp.where(logits > 0, disagreement - other, other - disagreement)  # p - t
+    dt = share[..., None] * jnp.where(logits > 0, -1, 1) * _finite_where_unasked(-toward_0, disagreement)
+    return jnp.where(counts, dz, 0), jnp.where(counts, dt, 0), dw
+
+
+@rule
+def squared_error(prediction: Float[Array, "*B D"], target: Float[Array, "*B D"]) -> Saving[Float[Array, "*B"]]:
+    """Half the squared distance of prediction and target, summed over the last axis.
+
+    Forward   e = prediction - target,  loss = 1/2 ||e||^2
+    Backward  dprediction = upstream e,  dtarget = -upstream e
+    Saved     e
+    Source    UFLDL, "Backpropagation algorithm"; with the half, the delta at a linear output is e itself
+    """
+    e = prediction - target
+    return (0.5 * (wide(e) ** 2).sum(-1)).astype(e.dtype), e
+
+
+@squared_error.backward
+def squared_error_backward(e, upstream):
+    delta = wide(upstream)[..., None] * e
+    return delta, -delta
+
+
+def log_partition(z: Array) -> tuple[Array, Array]:
+    """The largest of each row, and log sum exp(z - largest), whose sum is log sum exp z.
+
+    Kept apart, for added up they lose the digits of the second. A row of -inf alone answers 0 and -inf.
+    """
+    z = wide(z)
+    top = lax.stop_gradient(z.max(-1, initial=-jnp.inf))
+    top = jnp.where(jnp.isfinite(top), top, 0)
+    return top, jnp.log(jnp.exp(z - top[..., None]).sum(-1))
+
+
+def _surprise(z: Array, top: Array, rest: Array) -> Array:
+    """-log p of each class."""
+    return (top[..., None] - wide(z)) + rest[..., None]
+
+
+def _one_class(labels: Array) -> bool:
+    return jnp.issubdtype(labels.dtype, jnp.integer)
+
+
+def _counts(labels: Array, z: Array, rest: Array) -> Array:
+    """Whether an example has a class to predict, and a label that names one."""
+    there = rest != -jnp.inf  # NaN is there
+    return there & inside(labels, z.shape[-1]) if _one_class(labels) else there
+
+
+def _targets(labels: Array, z: Array, smoothing: float) -> Array:
+    """The target of each class, (*B, C): one-hot for an integer label, smoothed over the classes that are there."""
+    classes = jnp.arange(z.shape[-1])
+    q = wide(labels) if not _one_class(labels) else (index(labels)[..., None] == classes).astype(wide(z).dtype)
+    if smoothing == 0:
+        return q
+    there = z != -jnp.inf
+    return (1 - smoothing) * q + smoothing * there / jnp.maximum(there.sum(-1, keepdims=True), 1)
+
+
+def _certainty(logits: Array, targets: Array) -> tuple[Array, Array]:
+    """-|z|, and how far the target is from the likelier answer."""
+    z, t = wide(logits), wide(targets)
+    # Not abs: at 0 its derivative would be 0, and the loss has one there.
+    return jnp.where(z > 0, -z, z), jnp.where(z > 0, 1 - t, t)
+
+
+def _finite_where_unasked(surprise: Array, q: Array) -> Array:
+    """`surprise`, 0 where it is infinite and nobody asks for it: infinity times 0 is meant to be 0."""
+    return jnp.where((q == 0) & jnp.isinf(surprise), 0, surprise)
+
+
+def _zero_where_unweighted(loss: Array, weights: Array) -> Array:
+    """`loss`, 0 where it is not finite and the weight is 0."""
+    return jnp.where((weights == 0) & ~jnp.isfinite(loss), 0, loss)
+
+
+def _share(upstream: Array, weighted: tuple[Array, Array] | None) -> tuple[Array, Array | None]:
+    """What arrives at each example's loss before it is weighted, and the gradient of the weights."""
+    upstream = wide(upstream)
+    return (upstream, None) if weighted is None else (upstream * weighted[0], upstream * weighted[1])
+
+
+def _dtype(logits: Array, labels: Array, weights: Array | None):
+    floating = [x for x in (logits, labels, weights) if x is not None and jnp.issubdtype(x.dtype, jnp.floating)]
+    return jnp.result_type(*floating)

@@ -1,0 +1,204 @@
+"""The three kinds of number in which a program is evaluated: as written, in float64 throughout, in many digits.
+
+`Written` rounds each result to the type the program says. `Float64` reads the same program as mathematics over
+float64. `Digits` does so with mpmath: slow, and right where float64 overflows or cancels.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+import mpmath
+import numpy as np
+import scipy.special
+
+Functions = dict[str, Callable[..., Any]]
+
+
+def _round(x: Any, rounding_method: Any) -> Any:
+    if int(rounding_method) == 1:
+        return np.rint(x)
+    return np.trunc(x + np.copysign(0.5, x))
+
+
+def _integer_division(x: Any, y: Any) -> Any:
+    """Rounded towards zero, as XLA does, and -1 where it divides by zero."""
+    safe = np.where(y == 0, 1, y)
+    return np.where(y == 0, -1, (x - np.fmod(x, safe)) // safe)
+
+
+_NUMPY: Functions = {
+    "div": lambda x, y: np.true_divide(x, y) if np.asarray(x).dtype.kind not in "iu" else _integer_division(x, y),
+    "rem": np.fmod,
+    "exp": np.exp,
+    "exp2": np.exp2,
+    "log": np.log,
+    "expm1": np.expm1,
+    "log1p": np.log1p,
+    "sin": np.sin,
+    "cos": np.cos,
+    "tan": np.tan,
+    "asin": np.arcsin,
+    "acos": np.arccos,
+    "atan": np.arctan,
+    "sinh": np.sinh,
+    "cosh": np.cosh,
+    "tanh": np.tanh,
+    "asinh": np.arcsinh,
+    "acosh": np.arccosh,
+    "atanh": np.arctanh,
+    "atan2": np.arctan2,
+    "sqrt": np.sqrt,
+    "rsqrt": lambda x: 1 / np.sqrt(x),
+    "cbrt": np.cbrt,
+    "logistic": lambda x: scipy.special.expit(x) if np.asarray(x).dtype.kind == "f" else 1 / (1 + np.exp(-x)),
+    "erf": scipy.special.erf,
+    "erfc": scipy.special.erfc,
+    "erf_inv": scipy.special.erfinv,
+    "lgamma": scipy.special.gammaln,
+    "digamma": scipy.special.digamma,
+    "pow": np.power,
+    "sign": np.sign,
+    "floor": np.floor,
+    "ceil": np.ceil,
+    "round": _round,
+    "is_finite": np.isfinite,
+    "integer_pow": lambda x, y: 1 / np.power(x, -y) if y < 0 else np.power(x, y),
+    "complex": lambda re, im: re + 1j * im,
+}
+
+
+class Written:
+    """Numbers as the program says: every result rounded to its own type."""
+
+    functions = _NUMPY
+
+    def lift(self, x: Any) -> Any:
+        return np.asarray(x)
+
+    def result(self, x: Any, dtype: Any) -> Any:
+        return np.asarray(x).astype(dtype, copy=False)
+
+    def apply(self, function: Callable, args: tuple, keywords: dict[str, Any]) -> Any:
+        # SciPy and half precision: evaluated in float32, rounded by `result`.
+        if any(_half(x) for x in args):
+            args = tuple(x.astype(np.float32) if _half(x) else x for x in args)
+        return function(*args, **keywords)
+
+
+def _half(x: Any) -> bool:
+    return hasattr(x, "dtype") and x.dtype.itemsize <= 2 and jnp.issubdtype(x.dtype, jnp.floating)
+
+
+class Float64(Written):
+    """Every floating-point number is a float64 (complex: complex128), whatever the program says."""
+
+    def lift(self, x: Any) -> Any:
+        x = np.asarray(x)
+        return self.result(x, x.dtype)
+
+    def result(self, x: Any, dtype: Any) -> Any:
+        if jnp.issubdtype(dtype, jnp.floating):
+            return np.asarray(x).astype(np.float64, copy=False)
+        if jnp.issubdtype(dtype, jnp.complexfloating):
+            return np.asarray(x).astype(np.complex128, copy=False)
+        return np.asarray(x).astype(dtype, copy=False)
+
+
+def _safely(function: Callable) -> Callable:
+    """`function` elementwise over mpmath numbers; what it cannot answer (a pole, a complex root) is not a number."""
+
+    def one(*args: Any) -> Any:
+        try:
+            found = function(*args)
+        except (ZeroDivisionError, ValueError, OverflowError, TypeError):
+            return mpmath.nan
+        return mpmath.nan if isinstance(found, mpmath.mpc) and found.imag != 0 else found
+
+    return np.frompyfunc(one, function.__code__.co_argcount if hasattr(function, "__code__") else 1, 1)
+
+
+def _divide(x: Any, y: Any) -> Any:
+    if y == 0:
+        return mpmath.nan if x == 0 or mpmath.isnan(x) else mpmath.inf * mpmath.sign(x)
+    return x / y
+
+
+def _log(x: Any) -> Any:
+    return -mpmath.inf if x == 0 else mpmath.nan if x < 0 else mpmath.log(x)
+
+
+def _power(x: Any, y: Any) -> Any:
+    if x == 0:
+        return mpmath.mpf(1) if y == 0 else mpmath.mpf(0) if y > 0 else mpmath.inf
+    return mpmath.power(x, y)
+
+
+def _one(function: Callable) -> Callable:
+    return _safely(lambda x: function(x))
+
+
+_MPMATH: Functions = {
+    "div": _safely(_divide),
+    "rem": _safely(lambda x, y: x - y * mpmath.floor(x / y) if x / y >= 0 else x - y * mpmath.ceil(x / y)),
+    "exp": _one(mpmath.exp),
+    "exp2": _one(lambda x: mpmath.power(2, x)),
+    "log": _safely(_log),
+    "expm1": _one(lambda x: mpmath.exp(x) - 1),
+    "log1p": _safely(lambda x: _log(1 + x)),
+    **{name: _one(getattr(mpmath, name)) for name in ("sin", "cos", "tan", "asin", "acos", "atan")},
+    **{name: _one(getattr(mpmath, name)) for name in ("sinh", "cosh", "tanh", "asinh", "acosh", "atanh")},
+    "atan2": _safely(lambda y, x: mpmath.atan2(y, x)),
+    "sqrt": _one(lambda x: mpmath.nan if x < 0 else mpmath.sqrt(x)),
+    "rsqrt": _safely(lambda x: mpmath.nan if x < 0 else _divide(mpmath.mpf(1), mpmath.sqrt(x))),
+    "cbrt": _one(lambda x: mpmath.sign(x) * mpmath.cbrt(abs(x))),
+    "logistic": _one(lambda x: 1 / (1 + mpmath.exp(-x))),
+    "erf": _one(mpmath.erf),
+    "erfc": _one(mpmath.erfc),
+    "erf_inv": _one(mpmath.erfinv),
+    "lgamma": _one(lambda x: mpmath.log(abs(mpmath.gamma(x)))),
+    "digamma": _one(mpmath.digamma),
+    "pow": _safely(_power),
+    "sign": _one(mpmath.sign),
+    "floor": _one(mpmath.floor),
+    "ceil": _one(mpmath.ceil),
+    "round": lambda x, rounding_method: _one(mpmath.nint)(x),
+    "integer_pow": lambda x, y: _safely(_power)(x, y),
+}
+
+
+class Digits:
+    """Every floating-point number has `digits` decimal digits; integers and booleans stay what they are."""
+
+    functions = _MPMATH
+
+    def __init__(self, digits: int = 60):
+        self.digits = digits
+
+    def lift(self, x: Any) -> Any:
+        x = np.asarray(x)
+        if x.dtype == object or not jnp.issubdtype(x.dtype, jnp.floating):
+            return x
+        wide = x.astype(np.float64)
+        made = np.empty(x.shape, object)
+        made.reshape(-1)[:] = [mpmath.mpf(float(v)) for v in wide.reshape(-1)]
+        return made
+
+    def result(self, x: Any, dtype: Any) -> Any:
+        x = np.asarray(x)
+        if jnp.issubdtype(dtype, jnp.floating):
+            return x if x.dtype == object else self.lift(x.astype(np.float64))
+        if jnp.issubdtype(dtype, jnp.complexfloating):
+            raise NotImplementedError("complex numbers in many digits")
+        if x.dtype == object and jnp.issubdtype(dtype, jnp.integer):
+            return np.vectorize(int, otypes=[np.int64])(x).astype(dtype)
+        return x.astype(dtype, copy=False)
+
+    def apply(self, function: Callable, args: tuple, keywords: dict[str, Any]) -> Any:
+        return function(*args, **keywords)
+
+    def is_finite(self, x: Any) -> Any:
+        return np.frompyfunc(lambda v: bool(mpmath.isfinite(v)), 1, 1)(x).astype(bool)
+
+
+_MPMATH["is_finite"] = lambda x: Digits().is_finite(x)

@@ -1,0 +1,288 @@
+"""One target at one input, and what the oracles say about it: autodiff, numerical derivatives, many digits.
+
+Programs are traced once and evaluated in NumPy (`interpreter.py`). Nothing here judges: laws do.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import jax
+import mpmath
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr
+
+from .arithmetic import Digits
+from .interpreter import FLOAT64, WRITTEN, evaluate
+from .numerical import Slopes, in_many_digits, scales, slopes
+from .point import Leaves, Point, generator, jittered, normal_like, round_to, unit_roundoff
+from .strip import bodies, stripped
+from .target import Target
+
+SMALL = 40
+"""Up to so many numbers a derivative is taken along each of them; beyond, along random directions and some numbers."""
+
+JITTERS = 4
+
+
+class Case:
+    """A target at a point, traced in one precision.
+
+    Attributes:
+        target: what is verified.
+        point: where, its floating-point numbers in `dtype`.
+        dtype: the precision the hand-derived function runs in.
+    """
+
+    def __init__(self, target: Target, point: Point, dtype: Any, seed: int = 0):
+        self.target, self.point, self.dtype, self.seed = target, point.cast(dtype), np.dtype(dtype), seed
+
+    def names(self) -> list[str]:
+        """The live arrays by name."""
+        return [self.point.label_of(i, self.target.names) for i in self.point.live]
+
+    def random(self, *words: Any) -> np.random.Generator:
+        return generator(self.target.name, self.seed, *words)
+
+    def trace(self, function: Callable, *args: Any) -> ClosedJaxpr:
+        """The jaxpr of `function` at `args`, in 64 bits where this case is."""
+        with jax.enable_x64(self.dtype.itemsize == 8 or jax.config.read("jax_enable_x64")):
+            return jax.make_jaxpr(function)(*args)
+
+    # What the hand-derived function answers.
+
+    @cached_property
+    def outputs(self) -> list[jax.ShapeDtypeStruct]:
+        """Shapes and dtypes of the inexact outputs."""
+        with jax.enable_x64(self.dtype.itemsize == 8 or jax.config.read("jax_enable_x64")):
+            return jax.eval_shape(lambda a: self.point.call(self.target.hand)(*a), self.point.arrays)
+
+    @cached_property
+    def hand_program(self) -> ClosedJaxpr:
+        return self.trace(self.point.pulling(self.target.hand), self.point.arrays, self.upstream(0))
+
+    def hand(self, arrays: Sequence[Any], upstream: Leaves) -> tuple[Leaves, Leaves]:
+        """Outputs and gradients, by the hand-derived backward pass."""
+        found = evaluate(self.hand_program, [*arrays, *upstream])
+        return found[: len(self.outputs)], found[len(self.outputs) :]
+
+    # What autodiff answers.
+
+    @cached_property
+    def auto_program(self) -> ClosedJaxpr:
+        """The stripped primal's VJP."""
+        pull = self.point.pulling(lambda *args: args)  # shape check only
+        del pull
+        return self.trace(_plain_pull(self.point, self.target.primal), self.point.arrays, self.upstream(0))
+
+    @cached_property
+    def auto_mapped(self) -> ClosedJaxpr:
+        """The same, mapped over many points and cotangents: keys and integers stay."""
+        axes = [0 if i in self.point.live else None for i in range(len(self.point.arrays))]
+        mapped = jax.vmap(_plain_pull(self.point, self.target.primal), (axes, 0))
+        stacked = [x[None] if a == 0 else x for x, a in zip(self.point.arrays, axes, strict=True)]
+        return self.trace(mapped, stacked, [u[None] for u in self.upstream(0)])
+
+    def auto(self, arrays: Sequence[Any], upstream: Leaves) -> tuple[Leaves, Leaves]:
+        """Outputs and gradients by autodiff of the plain function, computed in float64 whatever it is written in."""
+        found = evaluate(self.auto_program, [*arrays, *upstream], FLOAT64)
+        return found[: len(self.outputs)], found[len(self.outputs) :]
+
+    def auto_as_written(self, arrays: Sequence[Any], upstream: Leaves) -> tuple[Leaves, Leaves]:
+        """Outputs and gradients by autodiff of the plain function in its own precision."""
+        found = evaluate(self.auto_program, [*arrays, *upstream], WRITTEN)
+        return found[: len(self.outputs)], found[len(self.outputs) :]
+
+    def auto_many(self, points: list[tuple[Sequence[Any], Leaves]]) -> list[tuple[Leaves, Leaves]]:
+        """`auto` at many points: at once where they are small."""
+        if len(points) == 1 or self.point.size > 4096:
+            return [self.auto(*p) for p in points]
+        live = set(self.point.live)
+        arrays = [
+            np.stack([np.asarray(p[0][i]) for p in points]) if i in live else x
+            for i, x in enumerate(self.point.arrays)
+        ]
+        upstream = [np.stack([np.asarray(p[1][j]) for p in points]) for j in range(len(self.outputs))]
+        found = evaluate(self.auto_mapped, [*arrays, *upstream], FLOAT64)
+        n = len(self.outputs)
+        return [([x[k] for x in found[:n]], [x[k] for x in found[n:]]) for k in range(len(points))]
+
+    # Inputs.
+
+    def upstream(self, k: int) -> Leaves:
+        """The k-th random cotangent, in this precision: dense, its numbers around 1."""
+        return round_to(normal_like(self.random("upstream", k), self.outputs), self.dtype)
+
+    def jitters(self, upstream: Leaves, dtype: Any | None = None) -> list[tuple[Sequence[Any], Leaves]]:
+        """The point and `upstream` themselves, and moved by one unit in the last place, JITTERS times."""
+        rng = self.random("jitter")
+        at = dtype or self.dtype
+        made = [(self.point.arrays, upstream)]
+        return made + [(jittered(rng, self.point.arrays, at), jittered(rng, upstream, at)) for _ in range(JITTERS)]
+
+    # Numerical derivatives.
+
+    @cached_property
+    def _value_mapped(self) -> ClosedJaxpr:
+        axes = [0 if i in self.point.live else None for i in range(len(self.point.arrays))]
+        mapped = jax.vmap(lambda a: stripped(self.point.call(self.target.primal))(*a), (axes,))
+        return self.trace(mapped, [x[None] if a == 0 else x for x, a in zip(self.point.arrays, axes, strict=True)])
+
+    @cached_property
+    def value_program(self) -> ClosedJaxpr:
+        """The stripped primal."""
+        return self.trace(lambda a: stripped(self.point.call(self.target.primal))(*a), self.point.arrays)
+
+    def flat_outputs(self, points: np.ndarray) -> np.ndarray:
+        """The plain function at many flat points (points, n) -> (points, m), in float64."""
+        chunk = max(1, 4_000_000 // max(points.shape[1], 1))
+        return np.concatenate([self._flat_outputs(points[i : i + chunk]) for i in range(0, len(points), chunk)])
+
+    def _flat_outputs(self, points: np.ndarray) -> np.ndarray:
+        found = evaluate(self._value_mapped, self.unflat(points), FLOAT64)
+        return np.concatenate([_as_real(x).reshape(len(points), -1) for x in found] or [np.zeros((len(points), 0))], 1)
+
+    @cached_property
+    def x(self) -> np.ndarray:
+        """The live numbers in one row; complex ones as real and imaginary parts."""
+        return flatten(self.point.arrays[i] for i in self.point.live)
+
+    @cached_property
+    def groups(self) -> np.ndarray:
+        """For each number of `x` the live leaf it belongs to."""
+        sizes = [flatten([self.point.arrays[i]]).size for i in self.point.live]
+        return np.repeat(np.arange(len(sizes)), sizes)
+
+    def unflat(self, points: np.ndarray) -> Leaves:
+        """Rows of live numbers as arrays with a leading axis; the fixed arrays as they are."""
+        out, at = list(self.point.arrays), 0
+        for i in self.point.live:
+            x = self.point.arrays[i]
+            size = flatten([x]).size
+            part = points[:, at : at + size]
+            at += size
+            if np.iscomplexobj(x):
+                part = part[:, : size // 2] + 1j * part[:, size // 2 :]
+            out[i] = part.reshape(len(points), *x.shape)
+        return out
+
+    @cached_property
+    def directions(self) -> np.ndarray:
+        """Each number alone where there are few; else 8 random directions and 8 numbers. Always all at once, too."""
+        n, rng = self.x.size, self.random("directions")
+        scale = scales(self.x, self.groups)
+        ones = np.ones((1, n)) * (np.abs(self.x).max(initial=0) or 1.0)
+        if n <= SMALL:
+            return np.concatenate([np.diag(scale), ones, rng.choice([-1.0, 1.0], (2, n)) * scale])
+        single = np.zeros((8, n))
+        single[np.arange(8), rng.choice(n, 8, replace=False)] = 1.0
+        return np.concatenate([single * scale, ones, rng.choice([-1.0, 1.0], (8, n)) * scale])
+
+    @cached_property
+    def slopes(self) -> Slopes:
+        """The derivatives of the plain function along `directions`."""
+        return slopes(self.flat_outputs, self.x, self.directions)
+
+    # Many digits.
+
+    def exactly(self, upstream: Leaves) -> Leaves | None:
+        """The gradients in many digits: of the VJP's jaxpr, else by differences; None where neither can be had."""
+        with mpmath.workdps(60):
+            try:
+                found = evaluate(self.auto_program, [*self.point.arrays, *upstream], Digits(60))
+            except (NotImplementedError, TypeError, ValueError):
+                return None
+            gradients = [np.asarray(x).astype(float) for x in found[len(self.outputs) :]]
+            if all(np.isfinite(g).all() for g in gradients):
+                return gradients
+            by_differences = self._by_differences(upstream)
+            return [np.where(np.isfinite(g), g, d) for g, d in zip(gradients, by_differences, strict=True)]
+
+    def _by_differences(self, upstream: Leaves) -> Leaves:
+        """<upstream, J e_i> for each live number, by central differences in 60 digits."""
+        lifted = [Digits(60).lift(x) if i in self.point.live else x for i, x in enumerate(self.point.arrays)]
+
+        def weighted(arrays: Leaves) -> Any:
+            y = evaluate(self.value_program, arrays, Digits(60))
+            return sum((np.sum(a * Digits(60).lift(u)) for a, u in zip(y, upstream, strict=True)), mpmath.mpf(0))
+
+        gradients = []
+        for i in self.point.live:
+            slots = np.full(lifted[i].shape, np.nan)
+            for at in np.ndindex(*slots.shape):
+
+                def quotient(h: Any, i: int = i, at: Any = at) -> Any:
+                    sides = []
+                    for sign in (1, -1):
+                        moved = lifted[i].copy()
+                        moved[at] = moved[at] + sign * h
+                        sides.append(weighted([*lifted[:i], moved, *lifted[i + 1 :]]))
+                    return [(sides[0] - sides[1]) / (2 * h)]
+
+                step = abs(lifted[i][at]) or mpmath.mpf(1)
+                slots[at] = in_many_digits(quotient, (step * mpmath.mpf(10) ** -18, step * mpmath.mpf(10) ** -20))[0]
+            gradients.append(slots)
+        return gradients
+
+    # What the programs are made of.
+
+    @cached_property
+    def working_dtype(self) -> np.dtype:
+        """The narrowest floating-point type that the hand-derived programs compute in."""
+        return narrowest(self.hand_program.jaxpr, self.dtype)
+
+    @cached_property
+    def stops_gradient(self) -> bool:
+        """Whether the plain function holds a `stop_gradient`: then only autodiff can say what was meant."""
+        return holds(self.value_program.jaxpr, "stop_gradient")
+
+
+def _plain_pull(point: Point, primal: Callable) -> Callable:
+    """The VJP of the stripped primal, of flat arrays."""
+
+    def pull(arrays: Sequence[Any], upstream: Leaves) -> tuple[Leaves, Leaves]:
+        def of_live(*live: Any) -> Leaves:
+            out = list(arrays)
+            for i, x in zip(point.live, live, strict=True):
+                out[i] = x
+            return stripped(point.call(primal))(*out)
+
+        y, back = jax.vjp(of_live, *(arrays[i] for i in point.live))
+        return y, list(back([u.astype(a.dtype) for u, a in zip(upstream, y, strict=True)]))
+
+    return pull
+
+
+def flatten(leaves: Any) -> np.ndarray:
+    """All numbers in one row of float64; of complex leaves first the real, then the imaginary parts."""
+    parts = [_as_real(np.asarray(x)[None]).reshape(-1) for x in leaves]
+    return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def _as_real(x: np.ndarray) -> np.ndarray:
+    flat = x.reshape(len(x), -1)
+    if np.iscomplexobj(flat):
+        return np.concatenate([flat.real, flat.imag], 1)
+    return flat.astype(np.float64)
+
+
+def narrowest(jaxpr: Jaxpr, dtype: Any) -> np.dtype:
+    """The narrowest floating-point type of any intermediate of `jaxpr`, `dtype` where none is narrower."""
+    found = np.dtype(dtype)
+    for eqn in jaxpr.eqns:
+        for v in eqn.outvars:
+            kind = getattr(v.aval, "dtype", None)
+            if kind is not None and jax.numpy.issubdtype(kind, np.floating) and _coarser(kind, found):
+                found = np.dtype(kind)
+        for body in bodies(eqn):
+            found = narrowest(body, found)
+    return found
+
+
+def _coarser(a: Any, b: Any) -> bool:
+    return unit_roundoff(a) > unit_roundoff(b)
+
+
+def holds(jaxpr: Jaxpr, name: str) -> bool:
+    """Whether a primitive of this name stands anywhere in `jaxpr`."""
+    return any(eqn.primitive.name == name or any(holds(b, name) for b in bodies(eqn)) for eqn in jaxpr.eqns)

@@ -1,0 +1,199 @@
+"""A reference interpreter: evaluates a jaxpr in NumPy, in the numbers of an `arithmetic`, compiling nothing.
+
+Verification runs hundreds of small programs once each; compiling them would take most of its time. A hand-derived
+rule met on the way is read as its plain function. A primitive that NumPy has no word for is handed to JAX.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
+
+from .arithmetic import Digits, Float64, Written
+from .primitives import ELEMENTWISE, IDENTITIES, TABLE
+
+Arithmetic = Written | Float64 | Digits
+
+WRITTEN = Written()
+FLOAT64 = Float64()
+
+
+def evaluate(program: ClosedJaxpr, args: Sequence[Any], arithmetic: Arithmetic = WRITTEN) -> list[Any]:
+    """The outputs of `program` at the flat `args`, as NumPy arrays (random keys as JAX arrays).
+
+    Raises:
+        NotImplementedError: a primitive that cannot be evaluated in many digits.
+    """
+    with np.errstate(all="ignore"):
+        return _run(program.jaxpr, program.consts, [_lift(x, arithmetic) for x in args], arithmetic)
+
+
+def _is_key(x: Any) -> bool:
+    return isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
+def _lift(x: Any, arithmetic: Arithmetic) -> Any:
+    return x if _is_key(x) else arithmetic.lift(x)
+
+
+def _run(jaxpr: Jaxpr, consts: Sequence[Any], args: Sequence[Any], arithmetic: Arithmetic) -> list[Any]:
+    known: dict[Any, Any] = {}
+
+    def at(atom: Any) -> Any:
+        return _lift(np.asarray(atom.val, atom.aval.dtype), arithmetic) if isinstance(atom, Literal) else known[atom]
+
+    known.update(zip(jaxpr.constvars, (_lift(c, arithmetic) for c in consts), strict=True))
+    known.update(zip(jaxpr.invars, args, strict=True))
+    last = _last_uses(jaxpr)
+    for i, eqn in enumerate(jaxpr.eqns):
+        outputs = _equation(eqn, [at(v) for v in eqn.invars], arithmetic)
+        known.update(zip(eqn.outvars, outputs, strict=True))
+        for v in last.get(i, ()):
+            known.pop(v, None)
+    return [at(v) for v in jaxpr.outvars]
+
+
+def _last_uses(jaxpr: Jaxpr) -> dict[int, list[Any]]:
+    """After which equation a variable is not needed any more: values of large programs are let go."""
+    seen = {v for v in jaxpr.outvars if not isinstance(v, Literal)}
+    last: dict[int, list[Any]] = {}
+    for i in reversed(range(len(jaxpr.eqns))):
+        for v in jaxpr.eqns[i].invars:
+            if not isinstance(v, Literal) and v not in seen:
+                seen.add(v)
+                last.setdefault(i, []).append(v)
+    return last
+
+
+def _equation(eqn: JaxprEqn, args: list[Any], arithmetic: Arithmetic) -> list[Any]:
+    name, params = eqn.primitive.name, eqn.params
+    if name in _NESTED:
+        return _NESTED[name](eqn, args, arithmetic)
+    if any(_is_key(x) for x in args) or any(_is_key_type(v) for v in eqn.outvars):
+        return _by_jax(eqn, args, arithmetic)
+    if name in IDENTITIES:
+        found: Any = args
+    elif name == "convert_element_type":
+        found = [_convert(args[0], eqn.outvars[0].aval.dtype)]
+    elif name in ELEMENTWISE:
+        found = [ELEMENTWISE[name](*args)]
+    elif name in arithmetic.functions:
+        keywords = {k: params[k] for k in ("y", "rounding_method") if k in params}
+        found = [arithmetic.apply(arithmetic.functions[name], tuple(args), keywords)]
+    elif name in TABLE:
+        found = TABLE[name](params, *args)
+        found = found if isinstance(found, list) else [found]
+    else:
+        return _by_jax(eqn, args, arithmetic)
+    return [arithmetic.result(x, v.aval.dtype) for x, v in zip(found, eqn.outvars, strict=True)]
+
+
+def _is_key_type(v: Any) -> bool:
+    return jnp.issubdtype(v.aval.dtype, jax.dtypes.prng_key)
+
+
+def _convert(x: Any, dtype: Any) -> Any:
+    """Floating to integer rounds towards zero and saturates; all else is a plain cast, left to `result`."""
+    x = np.asarray(x)
+    if x.dtype != object and jnp.issubdtype(x.dtype, jnp.floating) and jnp.issubdtype(dtype, jnp.integer):
+        limits = np.iinfo(dtype)
+        return np.clip(np.nan_to_num(x.astype(np.float64)), limits.min, limits.max)
+    return x
+
+
+def _by_jax(eqn: JaxprEqn, args: list[Any], arithmetic: Arithmetic) -> list[Any]:
+    """The equation itself, run by JAX: on the values as they are, or else in the types the program says."""
+    if isinstance(arithmetic, Digits) and any(getattr(x, "dtype", None) == object for x in args):
+        raise NotImplementedError(f"{eqn.primitive.name} in many digits")
+    with jax.enable_x64(True):
+        functions, params = eqn.primitive.get_bind_params(eqn.params)
+        as_written = [x if _is_key(x) else jnp.asarray(x, v.aval.dtype) for x, v in zip(args, eqn.invars, strict=True)]
+        found = None
+        if isinstance(arithmetic, Float64) and eqn.primitive.name not in _BITS:
+            try:
+                found = eqn.primitive.bind(*functions, *[x if _is_key(x) else jnp.asarray(x) for x in args], **params)
+            except (TypeError, ValueError, NotImplementedError):
+                found = None
+        if found is None:
+            found = eqn.primitive.bind(*functions, *as_written, **params)
+    found = found if eqn.primitive.multiple_results else [found]
+    return [x if _is_key(x) else arithmetic.result(x, v.aval.dtype) for x, v in zip(found, eqn.outvars, strict=True)]
+
+
+_BITS = frozenset({"bitcast_convert_type", "nextafter"})
+"""Primitives that look at how a number is stored: only right in the type the program says."""
+
+
+def _closed(body: Any) -> tuple[Jaxpr, Sequence[Any]]:
+    return (body.jaxpr, body.consts) if isinstance(body, ClosedJaxpr) else (body, ())
+
+
+def _call(eqn: JaxprEqn, args: list[Any], arithmetic: Arithmetic) -> list[Any]:
+    params = eqn.params
+    body = next(params[k] for k in ("call_jaxpr", "jaxpr", "fun_jaxpr") if k in params)
+    return _run(*_closed(body), args, arithmetic)
+
+
+def _scan(eqn: JaxprEqn, args: list[Any], arithmetic: Arithmetic) -> list[Any]:
+    p, (body, consts) = eqn.params, _closed(eqn.params["jaxpr"])
+    fixed, carried = scan_counts(eqn)
+    constants, carry, xs = args[:fixed], args[fixed : fixed + carried], args[fixed + carried :]
+    rows: list[list[Any]] = []
+    order = range(p["length"])
+    for i in reversed(order) if p["reverse"] else order:
+        out = _run(body, consts, [*constants, *carry, *(x[i] for x in xs)], arithmetic)
+        carry = out[:carried]
+        rows.append(out[carried:])
+    if p["reverse"]:
+        rows.reverse()
+    stacked = [_stack([row[k] for row in rows], v.aval, arithmetic) for k, v in enumerate(eqn.outvars[carried:])]
+    return [*carry, *stacked]
+
+
+def _stack(rows: list[Any], aval: Any, arithmetic: Arithmetic) -> Any:
+    if _is_key_type_of(aval):
+        return jnp.stack(rows)
+    return np.stack(rows) if rows else arithmetic.result(np.zeros(aval.shape), aval.dtype)
+
+
+def _is_key_type_of(aval: Any) -> bool:
+    return jnp.issubdtype(aval.dtype, jax.dtypes.prng_key)
+
+
+def scan_counts(eqn: JaxprEqn) -> tuple[int, int]:
+    """How many constants and carries a scan has, from the ranks alone: releases of JAX name them differently.
+
+    What is scanned over has one axis more outside the body than in it; constants and carries have the same.
+    """
+    body, _ = _closed(eqn.params["jaxpr"])
+    carried = sum(v.aval.ndim == w.aval.ndim for v, w in zip(eqn.outvars, body.outvars, strict=True))
+    same = sum(v.aval.ndim == w.aval.ndim for v, w in zip(eqn.invars, body.invars, strict=True))
+    return same - carried, carried
+
+
+def _while(eqn: JaxprEqn, args: list[Any], arithmetic: Arithmetic) -> list[Any]:
+    p = eqn.params
+    n, m = p["cond_nconsts"], p["body_nconsts"]
+    for_cond, for_body, carry = args[:n], args[n : n + m], args[n + m :]
+    cond, body = _closed(p["cond_jaxpr"]), _closed(p["body_jaxpr"])
+    while bool(np.all(_run(*cond, [*for_cond, *carry], arithmetic)[0])):
+        carry = _run(*body, [*for_body, *carry], arithmetic)
+    return carry
+
+
+def _cond(eqn: JaxprEqn, args: list[Any], arithmetic: Arithmetic) -> list[Any]:
+    branches = eqn.params["branches"]
+    which = min(max(int(args[0]), 0), len(branches) - 1)
+    return _run(*_closed(branches[which]), args[1:], arithmetic)
+
+
+_NESTED = {
+    **dict.fromkeys(("jit", "pjit", "closed_call", "core_closed_call", "remat", "remat2", "checkpoint"), _call),
+    **dict.fromkeys(("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "custom_lin"), _call),
+    "scan": _scan,
+    "while": _while,
+    "cond": _cond,
+}

@@ -1,0 +1,119 @@
+"""The house is in order: floors, exports, docs and generated files."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import jaxbackprop
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "jaxbackprop"
+# From the ground up: a file imports from its own folder and from what stands before it here.
+ORDER = (
+    "numerics dependence signature rule examples gates layers losses verify circuit bench models data training text cli"
+).split()
+OPENS_FILES = ORDER[ORDER.index("data") :]
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    """The entry of ORDER that a file of the package belongs to."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """(line, dotted name) of everything a file imports, relative imports resolved."""
+    package = ["jaxbackprop", *path.relative_to(PACKAGE).parent.parts]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            if module == "jaxbackprop":
+                yield from ((node.lineno, f"{module}.{alias.name}") for alias in node.names)
+            else:
+                yield node.lineno, module
+
+
+def calls(path: Path) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            yield node.lineno, ast.unparse(node.func)
+
+
+@pytest.mark.parametrize("path", FILES, ids=named)
+def test_a_file_imports_only_from_its_own_room_or_from_below(path):
+    if path.parent == PACKAGE and path.name == "__init__.py":
+        return
+    for line, name in imports(path):
+        if name.startswith("jaxbackprop"):
+            other = (name.split(".") + [""])[1]
+            assert other in ORDER, f"{named(path)}:{line} imports {name}, which stands nowhere in the house"
+            assert ORDER.index(other) <= ORDER.index(room(path)), f"{named(path)}:{line} imports {name} from above"
+
+
+@pytest.mark.parametrize("path", FILES, ids=named)
+def test_a_file_keeps_the_rules_of_the_house(path):
+    source = path.read_text()
+    assert len(source.splitlines()) <= 300, f"{named(path)} is longer than one sitting"
+    assert ast.get_docstring(ast.parse(source)), f"{named(path)} does not say what lives there"
+    assert not re.search(r"\bjax\._src\b", source), f"{named(path)} uses a private part of JAX"
+    assert not re.search(r"^\s*(from|import) jaxbackprop\b", source, re.MULTILINE), f"{named(path)}: import relatively"
+    for line, called in calls(path):
+        assert called != "print" or room(path) == "cli", f"{named(path)}:{line} prints"
+        opens = called == "open" or called.endswith((".read_text", ".write_text", ".read_bytes", ".write_bytes"))
+        # A page that a person asks for by path is written where it is made.
+        allowed = room(path) in OPENS_FILES or path.name == "html.py"
+        assert not opens or allowed, f"{named(path)}:{line} opens a file below the data floor"
+
+
+@pytest.mark.parametrize("path", FILES, ids=named)
+def test_what_is_public_is_documented(path):
+    tree = ast.parse(path.read_text())
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            # A backward pass is documented by its rule.
+            overloaded = "overload" in [ast.unparse(d) for d in node.decorator_list]
+            if not node.name.endswith("_backward") and not overloaded:
+                assert ast.get_docstring(node), f"{named(path)}:{node.lineno} {node.name} has no docstring"
+
+
+def test_every_rule_cites_its_derivation():
+    for name, made in jaxbackprop.rules().items():
+        text = made.__doc__ or ""
+        for section in ("Forward", "Backward", "Source"):
+            assert section in text, f"{name}: its docstring has no {section}"
+        assert "Kink" in text or made.kinks is None, f"{name}: it has kinks= but its docstring names no Kink"
+
+
+def test_generated_files_are_up_to_date():
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "sync.py", "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_test_file_is_named_after_the_file_it_tests():
+    free = {"test_every_rule", "test_wrong_rules", "test_house", "test_readme", "test_experiments", "test_published"}
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        relative = path.relative_to(ROOT / "tests").with_suffix("")
+        target = PACKAGE / relative.parent / relative.name.removeprefix("test_")
+        found = target.with_suffix(".py").exists() or target.is_dir() or relative.name in free
+        assert found, f"{named(path)} tests no file of that name"
+
+
+def test_the_version_is_the_changelogs():
+    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest
+    assert newest[1] == jaxbackprop.__version__
+    assert f'version = "{newest[1]}"' in (ROOT / "pyproject.toml").read_text()
