@@ -183,9 +183,13 @@ def examples(rule: Rule, *, seed: int = 0) -> list[Example]:
 
 
 def large(rule: Rule, *, size: int = 256, batch: int = 1024, seed: int = 0) -> Example:
-    """One input to measure at: `batch` for batch and variadic axes, `size` for every other."""
+    """One input to measure at: `batch` for batch and variadic axes, `size` for every other.
+
+    Where an array has no axis but a variadic one, as in a gate or a unit, that stands for (batch, size).
+    """
     _, chosen = next(_choices(rule))
-    sizing = Sizing("large", ((batch, size) if rule.signature.broadcasts else (batch,),), batch=batch, others=size)
+    alone = all(spec is None or len(spec.axes) <= 1 for spec in chosen)
+    sizing = Sizing("large", ((batch, size) if alone else (batch,),), batch=batch, others=size)
     return _draw(rule, chosen, sizing, rule.signature.settings, "large", seed)
 
 

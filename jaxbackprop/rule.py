@@ -154,8 +154,10 @@ class Rule(Generic[P, T]):
             saved, forms = residuals
             return self.pull(saved, upstream, forms, settings)
 
-        # Not functools.wraps: the settings are bound, and custom_vjp would look for them. The name is seen in jaxprs.
+        # Not functools.wraps: the settings are bound, and custom_vjp would look for them. Jaxprs show the name and
+        # where the forward pass is defined.
         call.__name__ = call.__qualname__ = self.name
+        call.__dict__.update(__wrapped__=forward, __signature__=inspect.signature(call))
         call_backward.__name__ = f"{self.name}_backward"
         bound = jax.custom_vjp(call)
         bound.defvjp(call_forward, call_backward)

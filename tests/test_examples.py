@@ -120,7 +120,7 @@ def test_sequences_are_drawn_with_several_members():
 
 def test_the_large_example_has_the_size_asked_for():
     assert [x.shape for x in large(Rule(affine), size=64, batch=8).args] == [(8, 64), (64, 64), (64,)]
-    assert [x.shape for x in large(Rule(ramp, kinks=lambda z, at: z - at), batch=5000).args] == [(5000,)]
+    assert [x.shape for x in large(Rule(ramp, kinks=lambda z, at: z - at), batch=5000).args] == [(5000, 256)]
 
 
 def test_what_cannot_be_drawn_is_explained():

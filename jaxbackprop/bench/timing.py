@@ -17,7 +17,7 @@ SAMPLE = 1e-3
 """Seconds that one sample should last at least; a shorter program is called several times for it."""
 WARM_UP = 0.05
 """Seconds a program may run before it is timed: clocks, caches and page tables settle."""
-FEWEST, MOST = 7, 101
+FEWEST, MOST = 5, 101
 """Rounds of a comparison: at least this many however long they take, at most that many."""
 
 

@@ -101,9 +101,10 @@ def _spread(gate: Gate, upstream: list[Any], wanted: tuple[bool, ...], auto: lis
 
 def _jitter(x: Any, rng: np.random.Generator) -> Any:
     array = numbers(x)
-    unit = float(jnp.finfo(jnp.result_type(x)).eps)
+    unit = float(jnp.finfo(x.dtype).eps)
     size = np.abs(array) + (rms(array) or 1.0)
-    return jnp.asarray(array + unit * size * rng.choice([-1.0, 1.0], array.shape), jnp.result_type(x))
+    moved = array + unit * size * rng.choice([-1.0, 1.0], array.shape)
+    return np.asarray(moved).astype(x.dtype)
 
 
 def _autodiff(

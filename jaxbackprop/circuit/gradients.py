@@ -14,7 +14,7 @@ from jax import Array
 from jax.extend.core import JaxprEqn
 
 from .jaxprs import RULES, binding, body_of, holds_a_rule, inner_jaxprs, plain
-from .model import Gate, is_inexact
+from .model import Gate, is_inexact, precision
 
 
 class Equation:
@@ -82,7 +82,7 @@ def _pull(function: Any, inputs: Sequence[Any], upstream: list[Any], wanted: Seq
         return [out for out, alive in zip(function(*full), live, strict=True) if alive]
 
     _, pull = jax.vjp(of_wanted, *(jnp.asarray(x) for x, w in zip(inputs, wanted, strict=True) if w))
-    return list(pull(list(upstream)))
+    return list(pull([jnp.asarray(u) for u in upstream]))
 
 
 class Unstack:
@@ -151,11 +151,13 @@ def _back(gate: Gate, how: str, inputs: list[Any], upstream: list[Any], wanted: 
     if all(u is None for u in upstream):
         return [None] * sum(wanted)
     try:
-        return getattr(gate.operation, how)(inputs, upstream, wanted)
+        with precision(*inputs, *upstream):
+            return getattr(gate.operation, how)(inputs, upstream, wanted)
     except (TypeError, ValueError, NotImplementedError, ArithmeticError) as error:
-        reason = str(error).partition("\n")[0]
         kind = "autodiff gives no derivative" if how == "autodiff_pull" else "no backward pass"
-        gate.note = "; ".join(filter(None, [gate.note, f"{kind}: {reason}"]))
+        note = f"{kind}: {str(error).partition(chr(10))[0]}"
+        if note not in gate.note:
+            gate.note = "; ".join(filter(None, [gate.note, note]))
         return [jnp.full_like(jnp.asarray(x), jnp.nan) for x, want in zip(inputs, wanted, strict=True) if want]
 
 
@@ -173,11 +175,11 @@ def local_derivative(gate: Gate, slot: int) -> Array | None:
     if not scalar or not is_inexact(into.value) or not is_inexact(out.value):
         return None
     wanted = tuple(i == slot for i in range(len(gate.inputs)))
-    (found,) = _back(gate, "pull", [w.value for w in gate.inputs], [jnp.ones((), out.dtype)], wanted)
+    (found,) = _back(gate, "pull", [w.value for w in gate.inputs], [np.ones((), out.dtype)], wanted)
     return found
 
 
-def jacobian(gate: Gate, slot: int, output: int = 0) -> Array:
+def jacobian(gate: Gate, slot: int, output: int = 0) -> np.ndarray:
     """The matrix d output / d input of a gate, both flattened, by its own rule: (output size, input size)."""
     out, into = gate.outputs[output], gate.inputs[slot]
     wanted = tuple(i == slot for i in range(len(gate.inputs)))
@@ -185,6 +187,6 @@ def jacobian(gate: Gate, slot: int, output: int = 0) -> Array:
     rows = []
     for unit in np.eye(int(np.prod(out.shape, dtype=int))):
         upstream: list[Any] = [None] * len(gate.outputs)
-        upstream[output] = jnp.asarray(unit.reshape(out.shape), out.dtype)
-        rows.append(jnp.ravel(_back(gate, "pull", inputs, upstream, wanted)[0]))
-    return jnp.stack(rows) if rows else jnp.zeros((0, int(np.prod(into.shape, dtype=int))))
+        upstream[output] = unit.reshape(out.shape).astype(out.dtype)
+        rows.append(np.ravel(_back(gate, "pull", inputs, upstream, wanted)[0]))
+    return np.stack(rows) if rows else np.zeros((0, int(np.prod(into.shape, dtype=int))))

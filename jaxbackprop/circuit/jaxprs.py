@@ -64,8 +64,8 @@ def binding(eqn: JaxprEqn) -> Callable[..., list[Any]]:
     primitive = eqn.primitive
 
     def bind(*inputs: Any) -> list[Any]:
-        functions, params = primitive.get_bind_params(eqn.params)
-        outputs = primitive.bind(*functions, *inputs, **params)
+        with eqn.ctx.manager:  # the precision and mesh it was traced under
+            outputs = primitive.bind(*inputs, **primitive.get_bind_params(eqn.params))
         return list(outputs) if primitive.multiple_results else [outputs]
 
     return bind
@@ -130,6 +130,13 @@ def inner_jaxprs(eqn: JaxprEqn) -> list[Jaxpr]:
     return [closed(x)[0] for x in leaves if isinstance(x, Jaxpr | ClosedJaxpr)]
 
 
+def changes_nothing(eqn: JaxprEqn) -> bool:
+    """Whether the equation only forgets that a type was weak, which no reader wants to see."""
+    (out,) = eqn.outvars[:1] or [None]
+    same = eqn.primitive.name == "convert_element_type" and out is not None
+    return bool(same and out.aval.dtype == eqn.invars[0].aval.dtype)
+
+
 def call_name(eqn: JaxprEqn) -> str:
     """The name of a called function: a rule's, a jitted function's."""
     if eqn.primitive.name in CALLS and "name" in eqn.params:
@@ -161,7 +168,8 @@ class Frame:
 
 
 _LIBRARIES = re.compile(r"[\\/](site-packages|dist-packages)[\\/]|[\\/]lib[\\/]python3\.\d+[\\/]|^<frozen")
-_PACKAGE = str(Path(__file__).parents[1])
+_HERE = str(Path(__file__).parent)
+_RULE = str(Path(__file__).parents[1] / "rule.py")
 
 
 def frames(eqn: JaxprEqn) -> list[Frame]:
@@ -169,9 +177,9 @@ def frames(eqn: JaxprEqn) -> list[Frame]:
     traceback = eqn.source_info.traceback
     lines: list[Frame] = []
     for frame in traceback.frames if traceback is not None else ():
-        if frame.file_name.startswith(_PACKAGE):
-            if frame.file_name.endswith(("trace.py", "trace_arguments.py")):
+        if frame.file_name.startswith(_HERE):
+            if not frame.file_name.endswith("naming.py"):  # whose scopes stand between a module and its caller
                 break
-        elif not _LIBRARIES.search(frame.file_name):
+        elif frame.file_name != _RULE and not _LIBRARIES.search(frame.file_name):
             lines.append(Frame(frame.file_name, frame.line_num, frame.function_name))
     return lines[::-1]

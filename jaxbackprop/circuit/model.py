@@ -3,6 +3,7 @@
 Nothing here computes a gradient or draws.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,7 +70,7 @@ class Wire:
 
     @property
     def dtype(self) -> Any:
-        return jnp.result_type(self.value)
+        return getattr(self.value, "dtype", None) or jnp.result_type(self.value)
 
     @property
     def differentiable(self) -> bool:
@@ -80,7 +81,8 @@ class Wire:
         """`gradient` as an array: nothing that arrived is zero, and None where there can be none."""
         if not self.differentiable:
             return None
-        return jnp.zeros(self.shape, self.dtype) if gradient is None else gradient
+        with precision(self.value):
+            return jnp.zeros(self.shape, self.dtype) if gradient is None else gradient
 
     @property
     def gradient(self) -> Array | None:
@@ -188,3 +190,9 @@ def numbers(value: Any) -> np.ndarray:
         value = jax.random.key_data(value)
     array = np.asarray(value)
     return array if array.dtype.kind in "biufc" else array.astype(np.float32)
+
+
+def precision(*values: Any) -> AbstractContextManager:
+    """A context in which arrays of the precision of `values` can be made: a float64 circuit outlives its context."""
+    wide = any(np.dtype(x.dtype).itemsize >= 8 for x in values if isinstance(getattr(x, "dtype", None), np.dtype))
+    return jax.enable_x64(True) if wide else nullcontext()

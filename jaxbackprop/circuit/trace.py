@@ -14,7 +14,7 @@ from jax.extend.core import Jaxpr, JaxprEqn, Literal
 from . import jaxprs, naming
 from .circuit import Circuit
 from .gradients import Equation, Stack, Unstack
-from .model import Box, Edge, Gate, Wire, is_inexact
+from .model import Box, Edge, Gate, Wire, is_inexact, precision
 
 
 def trace(
@@ -67,12 +67,13 @@ def inside(gate: Gate) -> Circuit:
     if body is None:
         raise ValueError(f"{gate.name} is not a rule or a call: there is nothing inside it to open.")
     walk = _Walk(64, ())
-    arguments = [walk.wire(wire.name, "argument", wire.value) for wire in gate.inputs]
-    outputs = walk.program(*body, arguments)
-    for wire, outer in zip(outputs, gate.outputs, strict=True):
-        _sow(wire, outer.upstream)
-    tree = jax.tree.structure(list(outputs))
-    return walk.circuit(gate.name, arguments, outputs, tree, True)
+    with precision(*(wire.value for wire in (*gate.inputs, *gate.outputs))):
+        arguments = [walk.wire(wire.name, "argument", wire.value) for wire in gate.inputs]
+        outputs = walk.program(*body, arguments)
+        for wire, outer in zip(outputs, gate.outputs, strict=True):
+            _sow(wire, outer.upstream)
+            wire.is_output = True
+        return walk.circuit(gate.name, arguments, outputs, jax.tree.structure(list(outputs)), True)
 
 
 def _seed(fun: Callable, outputs: list[Wire], tree: Any, upstream: Any) -> None:
@@ -123,10 +124,13 @@ class _Walk:
         self.active: set[Wire] = set()
 
     def circuit(self, name: str, arguments: list[Wire], outputs: list[Wire], tree: Any, autodiff: bool) -> Circuit:
+        for wire in self.wires:
+            if not wire.named:
+                wire.name = self.names.new(wire.name)
         return Circuit(name, self.gates, self.wires, self.boxes, arguments, outputs, tree, autodiff)
 
     def wire(self, name: str, kind: str, value: Any, source: Gate | None = None, named: bool = True) -> Wire:
-        name = name if kind == "literal" else self.names.new(name)
+        name = self.names.new(name) if named and kind != "literal" else name
         wire = Wire(len(self.wires), name, kind, value, source, named=named)
         self.wires.append(wire)
         if kind in ("argument", "constant") and is_inexact(value):
@@ -176,6 +180,8 @@ class _Walk:
 
     def _equation(self, eqn: JaxprEqn, into: list[Wire], box: Box | None, target: str, stack: list) -> list[Wire]:
         name, body = eqn.primitive.name, jaxprs.body_of(eqn)
+        if jaxprs.changes_nothing(eqn) and into[0].kind != "literal":
+            return into
         if name in jaxprs.CALLS and body is not None and any(w in self.active for w in into):
             return self.program(*body, into, box, len(stack))
         if name in jaxprs.REMAT and body is not None:

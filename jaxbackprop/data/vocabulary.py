@@ -10,22 +10,21 @@ Source  Bojanowski et al. 2017, arXiv:1607.04606; Joulin et al. 2017, arXiv:1607
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .bags import Bags, ranges, starts
+from .bags import Bags, starts
 from .errors import DataError, shown
 from .hashing import character_ngrams, fnv1a, word_ngrams
 from .lines import Texts
+from .rows import WordRows, blocks, select, shifted
 from .sort_order import sort_order
 from .tokens import END, Tokens, tokenise_texts
 
 LABEL_PREFIX = "__label__"
-BLOCK = 1 << 18  # tokens encoded together: their arrays stay in the cache
 FEW = 1 << 12  # words looked up one by one in a dict; more of them by pyarrow's hash join
 Readable = Tokens | Texts | Sequence[str]
 
@@ -128,13 +127,13 @@ class Vocabulary:
         """
         tokens = as_tokens(texts, self.label_prefix)
         is_word = ~_starts_with(tokens.words, self.label_prefix)
-        rows = _Rows(*self._rows_of(tokens.words), is_word)
+        rows = WordRows(*self._rows_of(tokens.words), is_word)
         hashes = fnv1a(tokens.words) if self.word_ngrams > 1 else None
         ids, lengths = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)]
-        for a, b in _blocks(tokens.offsets):
+        for a, b in blocks(tokens.offsets):
             offsets = tokens.offsets[a : b + 1]
             codes = tokens.codes[offsets[0] : offsets[-1]]
-            codes, offsets = _select(codes, is_word, offsets - offsets[0])
+            codes, offsets = select(codes, is_word, offsets - offsets[0])
             block, ends = rows.of(codes, offsets)
             if hashes is not None:
                 block, ends = self._with_word_ngrams(block, ends, hashes[codes], offsets)
@@ -149,7 +148,7 @@ class Vocabulary:
         strange = _starts_with(tokens.words, self.label_prefix) & (number < 0)
         if unknown == "refuse" and strange.any():
             self._refuse(tokens, strange)
-        codes, offsets = _select(tokens.codes, number >= 0, tokens.offsets)
+        codes, offsets = select(tokens.codes, number >= 0, tokens.offsets)
         return Bags(number[codes], offsets)
 
     def word_id(self, word: str) -> int:
@@ -224,8 +223,8 @@ class Vocabulary:
         grams, counts = word_ngrams(hashes, begins[:-1], self.word_ngrams, self.bucket)
         gram_ends = starts(counts)[offsets]
         both = np.empty(len(ids) + len(grams), np.int32)
-        both[_shifted(len(ids), ends, gram_ends[:-1])] = ids
-        both[_shifted(len(grams), gram_ends, ends[1:])] = grams + np.int32(self.word_count)
+        both[shifted(len(ids), ends, gram_ends[:-1])] = ids
+        both[shifted(len(grams), gram_ends, ends[1:])] = grams + np.int32(self.word_count)
         return both, ends + gram_ends
 
     def _refuse(self, tokens: Tokens, strange: np.ndarray) -> None:
@@ -238,24 +237,6 @@ class Vocabulary:
             file=tokens.source,
             line=tokens.line(int(np.searchsorted(tokens.offsets, at, side="right")) - 1),
         )
-
-
-class _Rows:
-    """The rows of each word, and from them those of lines of words."""
-
-    def __init__(self, rows: np.ndarray, counts: np.ndarray, is_word: np.ndarray):
-        self.rows, self.counts, self.first = rows, counts, starts(counts)[:-1]
-        self.one_or_none = bool((counts <= 1).all())
-        self.one_each = bool((counts[is_word] == 1).all())
-        self.single = rows[np.minimum(self.first, len(rows) - 1)] if self.one_or_none and len(rows) else rows
-
-    def of(self, codes: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The rows of lines of words, and their offsets."""
-        if self.one_or_none:
-            codes, offsets = (codes, offsets) if self.one_each else _select(codes, self.counts > 0, offsets)
-            return self.single[codes], offsets
-        lengths = self.counts[codes]
-        return self.rows[ranges(self.first[codes], lengths)], starts(lengths)[offsets]
 
 
 def as_tokens(texts: Readable, label_prefix: str = LABEL_PREFIX) -> Tokens:
@@ -273,24 +254,6 @@ def _falling(counts: np.ndarray, is_label: np.ndarray) -> np.ndarray:
     """Numbers that rise as fastText's order does: words before labels, and each of them by falling count."""
     most = int(counts.max(initial=0)) + 1
     return (np.where(is_label, most, 0) - counts).astype(np.int32 if most < 2**30 else np.int64)
-
-
-def _select(codes: np.ndarray, chosen: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The codes for which chosen[code], and the offsets of the lines they are left in."""
-    at = np.flatnonzero(chosen[codes])
-    return codes[at], np.searchsorted(at, offsets)
-
-
-def _shifted(n: int, offsets: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """The numbers 0 to n - 1, those of line k moved up by shift[k]."""
-    return np.arange(n) + np.repeat(shift, np.diff(offsets))
-
-
-def _blocks(offsets: np.ndarray) -> list[tuple[int, int]]:
-    """Lines first to last, cut so that each piece holds about BLOCK tokens."""
-    cuts = np.searchsorted(offsets, np.arange(0, offsets[-1] + BLOCK, BLOCK))
-    cuts = np.unique(np.append(np.minimum(cuts, len(offsets) - 1), len(offsets) - 1))
-    return [(int(a), int(b)) for a, b in pairwise(cuts)]
 
 
 def _starts_with(words: pa.BinaryArray, prefix: str) -> np.ndarray:

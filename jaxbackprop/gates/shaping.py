@@ -112,9 +112,10 @@ def _matmul_to(shape: tuple[int, ...], x: Array, y: Array) -> Array:
     batch = jnp.broadcast_shapes(x.shape[:-2], y.shape[:-2])
     (x_stretched, x_batch), (y_stretched, y_batch), (_, kept) = (_labels(s, batch) for s in (x.shape, y.shape, shape))
     row, inner, column = range(len(batch), len(batch) + 3)
+    # y first: with x first XLA on CPU lacks some of these products of bfloat16 in float32 (JAX 0.10 to 0.12).
     summed = jnp.einsum(
-        x.squeeze(x_stretched), [*x_batch, row, inner],
         y.squeeze(y_stretched), [*y_batch, inner, column],
+        x.squeeze(x_stretched), [*x_batch, row, inner],
         [*kept, row, column],
         preferred_element_type=wide_dtype(jnp.promote_types(x.dtype, y.dtype)),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The delta view: layers that turn the error signal at their output into the one at their input."""
+"""The delta view: layers whose backward pass sends a delta through a transpose, a sum or a scatter."""
 
 from .affine import affine as affine
 from .affine import affine_unit as affine_unit

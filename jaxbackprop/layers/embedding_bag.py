@@ -194,5 +194,7 @@ def _bag_of(ids: Array, offsets: Array) -> Array:
 
 def _per_bag(x: Array, bag: Array, bags: int) -> Array:
     """The sum of `x` (N, ...) over the places of each bag; places of no bag are dropped."""
+    if bags == 0:
+        return x[:0]
     zeros = jnp.zeros((bags, *x.shape[1:]), x.dtype)
     return zeros.at[bag].add(x, mode="drop", wrap_negative_indices=False, indices_are_sorted=True)

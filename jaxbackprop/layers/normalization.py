@@ -45,9 +45,7 @@ def layer_norm_backward(saved, upstream):
 
 
 @rule(variants=({"eps": 0.1},))
-def rms_norm(
-    x: Float[Array, "*B D"], scale: Float[Array, " D"], *, eps: float = 1e-6
-) -> Saving[Float[Array, "*B D"]]:
+def rms_norm(x: Float[Array, "*B D"], scale: Float[Array, " D"], *, eps: float = 1e-6) -> Saving[Float[Array, "*B D"]]:
     """Root-mean-square normalisation: layer normalisation without a centre and without a shift.
 
     Forward   n = x r,  r = (mean x^2 + eps)^(-1/2),  y = n scale

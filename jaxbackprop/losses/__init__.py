@@ -1,4 +1,4 @@
-"""Scores in, one number an example out."""
+"""Losses: scores in, one number an example out; and penalties on the weights."""
 
 from .margins import max_margin as max_margin
 from .margins import multiclass_hinge as multiclass_hinge

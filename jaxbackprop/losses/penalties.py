@@ -10,9 +10,7 @@ from ..rule import Saving, rule
 
 
 @rule(kinks=lambda W, strength: W)
-def l1_penalty(
-    W: PyTree[Float[Array, "..."]], strength: Float[Array, ""] | float = 1.0
-) -> Saving[Float[Array, ""]]:
+def l1_penalty(W: PyTree[Float[Array, "..."]], strength: Float[Array, ""] | float = 1.0) -> Saving[Float[Array, ""]]:
     """L1 penalty: every weight is drawn towards 0 with the same force, and many get there.
 
     Forward   R = strength sum |w|
@@ -39,9 +37,7 @@ def l1_penalty_backward(saved, upstream):
 
 
 @rule
-def l2_penalty(
-    W: PyTree[Float[Array, "..."]], strength: Float[Array, ""] | float = 1.0
-) -> Saving[Float[Array, ""]]:
+def l2_penalty(W: PyTree[Float[Array, "..."]], strength: Float[Array, ""] | float = 1.0) -> Saving[Float[Array, ""]]:
     """L2 penalty, weight decay: every weight is drawn towards 0 in proportion to itself.
 
     Forward   R = 1/2 strength sum w^2

@@ -1,7 +1,7 @@
 """A model as plain data, and back: what a run folder remembers of it beside its numbers."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flax import nnx
@@ -11,7 +11,9 @@ from .mlp import MLP
 from .two_layer_scorer import TwoLayerScorer
 from .window_classifier import WindowClassifier
 
-MODELS: dict[str, type[nnx.Module]] = {made.__name__: made for made in (BagOfWords, MLP, TwoLayerScorer, WindowClassifier)}
+MODELS: dict[str, Callable[..., nnx.Module]] = {
+    made.__name__: made for made in (BagOfWords, MLP, TwoLayerScorer, WindowClassifier)
+}
 
 
 def describe(model: nnx.Module) -> dict[str, Any]:
@@ -20,7 +22,7 @@ def describe(model: nnx.Module) -> dict[str, Any]:
     A model keeps each argument of its constructor as an attribute of the same name; of one that does not, only the
     name of its class is said.
     """
-    names = [name for name in inspect.signature(type(model)).parameters if name != "rngs"]
+    names = [name for name in inspect.signature(type(model).__init__).parameters if name not in ("self", "rngs")]
     known = {name: getattr(model, name) for name in names if hasattr(model, name)}
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in known.items()}
     return {"class": type(model).__name__, **(plain if type(model).__name__ in MODELS else {})}

@@ -15,8 +15,8 @@ from jax.extend.core import ClosedJaxpr, Jaxpr
 from .arithmetic import Digits
 from .interpreter import FLOAT64, WRITTEN, evaluate
 from .numerical import Slopes, in_many_digits, scales, slopes
-from .point import Leaves, Point, generator, jittered, normal_like, round_to, unit_roundoff
-from .strip import bodies, stripped
+from .point import Leaves, Point, generator, jittered, normal_like, replaced, unit_roundoff
+from .strip import bodies, holds_rule, replay
 from .target import Target
 
 SMALL = 40
@@ -34,8 +34,16 @@ class Case:
         dtype: the precision the hand-derived function runs in.
     """
 
-    def __init__(self, target: Target, point: Point, dtype: Any, seed: int = 0):
+    def __init__(self, target: Target, point: Point, dtype: Any, seed: int = 0, like: "Case | None" = None):
         self.target, self.point, self.dtype, self.seed = target, point.cast(dtype), np.dtype(dtype), seed
+        if like is not None:  # the same shapes: no need to trace only to learn them
+            self.outputs = [jax.ShapeDtypeStruct(o.shape, _precision_like(o.dtype, self.dtype)) for o in like.outputs]
+
+    def moved(self, point: Point) -> "Case":
+        """This case at another point of the same shapes: its programs need not be traced again."""
+        other = Case(self.target, point, self.dtype, self.seed)
+        other.__dict__.update({name: self.__dict__[name] for name in _PROGRAMS if name in self.__dict__})
+        return other
 
     def names(self) -> list[str]:
         """The live arrays by name."""
@@ -54,12 +62,16 @@ class Case:
     @cached_property
     def outputs(self) -> list[jax.ShapeDtypeStruct]:
         """Shapes and dtypes of the inexact outputs."""
-        with jax.enable_x64(self.dtype.itemsize == 8 or jax.config.read("jax_enable_x64")):
-            return jax.eval_shape(lambda a: self.point.call(self.target.hand)(*a), self.point.arrays)
+        return [jax.ShapeDtypeStruct(v.shape, v.dtype) for v in self.value_program.out_avals]
 
     @cached_property
     def hand_program(self) -> ClosedJaxpr:
         return self.trace(self.point.pulling(self.target.hand), self.point.arrays, self.upstream(0))
+
+    @property
+    def answers(self) -> list[Any]:
+        """The dtypes of the outputs as the hand-derived function answers them."""
+        return [v.dtype for v in self.hand_program.out_avals[: len(self.outputs)]]
 
     def hand(self, arrays: Sequence[Any], upstream: Leaves) -> tuple[Leaves, Leaves]:
         """Outputs and gradients, by the hand-derived backward pass."""
@@ -71,17 +83,31 @@ class Case:
     @cached_property
     def auto_program(self) -> ClosedJaxpr:
         """The stripped primal's VJP."""
-        pull = self.point.pulling(lambda *args: args)  # shape check only
-        del pull
-        return self.trace(_plain_pull(self.point, self.target.primal), self.point.arrays, self.upstream(0))
+        return self.trace(self.plain_pull(), self.point.arrays, self.upstream(0))
+
+    def _plain(self, *arrays: Any) -> Leaves:
+        """The plain function, from its jaxpr, without rules."""
+        return replay(self.value_program.jaxpr, self.value_program.consts, arrays)
+
+    def plain_pull(self) -> Callable:
+        """The VJP of the plain function, of flat arrays."""
+
+        def pull(arrays: Sequence[Any], upstream: Leaves) -> tuple[Leaves, Leaves]:
+            def of_live(*live: Any) -> Leaves:
+                return self._plain(*replaced(arrays, self.point.live, live))
+
+            y, back = jax.vjp(of_live, *(arrays[i] for i in self.point.live))
+            return y, list(back([u.astype(a.dtype) for u, a in zip(upstream, y, strict=True)]))
+
+        return pull
 
     @cached_property
     def auto_mapped(self) -> ClosedJaxpr:
         """The same, mapped over many points and cotangents: keys and integers stay."""
         axes = [0 if i in self.point.live else None for i in range(len(self.point.arrays))]
-        mapped = jax.vmap(_plain_pull(self.point, self.target.primal), (axes, 0))
-        stacked = [x[None] if a == 0 else x for x, a in zip(self.point.arrays, axes, strict=True)]
-        return self.trace(mapped, stacked, [u[None] for u in self.upstream(0)])
+        mapped = jax.vmap(self.plain_pull(), (axes, 0))
+        stacked = [_stacked(x, JITTERS + 1) if a == 0 else x for x, a in zip(self.point.arrays, axes, strict=True)]
+        return self.trace(mapped, stacked, [_stacked(u, JITTERS + 1) for u in self.upstream(0)])
 
     def auto(self, arrays: Sequence[Any], upstream: Leaves) -> tuple[Leaves, Leaves]:
         """Outputs and gradients by autodiff of the plain function, computed in float64 whatever it is written in."""
@@ -94,8 +120,8 @@ class Case:
         return found[: len(self.outputs)], found[len(self.outputs) :]
 
     def auto_many(self, points: list[tuple[Sequence[Any], Leaves]]) -> list[tuple[Leaves, Leaves]]:
-        """`auto` at many points: at once where they are small."""
-        if len(points) == 1 or self.point.size > 4096:
+        """`auto` at many points: at once where they are small and as many as a cotangent's jitters."""
+        if len(points) != JITTERS + 1 or self.point.size > 4096:
             return [self.auto(*p) for p in points]
         live = set(self.point.live)
         arrays = [
@@ -111,7 +137,7 @@ class Case:
 
     def upstream(self, k: int) -> Leaves:
         """The k-th random cotangent, in this precision: dense, its numbers around 1."""
-        return round_to(normal_like(self.random("upstream", k), self.outputs), self.dtype)
+        return [_cast_like(u, o) for u, o in zip(normal_like(self.random("upstream", k), self.outputs), self.outputs, strict=True)]
 
     def jitters(self, upstream: Leaves, dtype: Any | None = None) -> list[tuple[Sequence[Any], Leaves]]:
         """The point and `upstream` themselves, and moved by one unit in the last place, JITTERS times."""
@@ -123,15 +149,26 @@ class Case:
     # Numerical derivatives.
 
     @cached_property
-    def _value_mapped(self) -> ClosedJaxpr:
-        axes = [0 if i in self.point.live else None for i in range(len(self.point.arrays))]
-        mapped = jax.vmap(lambda a: stripped(self.point.call(self.target.primal))(*a), (axes,))
-        return self.trace(mapped, [x[None] if a == 0 else x for x, a in zip(self.point.arrays, axes, strict=True)])
+    def _value_mapped(self) -> dict[int, ClosedJaxpr]:
+        return {}
+
+    def value_mapped(self, count: int) -> ClosedJaxpr:
+        """The stripped primal, mapped over `count` points."""
+        if count not in self._value_mapped:
+            axes = [0 if i in self.point.live else None for i in range(len(self.point.arrays))]
+            mapped = jax.vmap(lambda a: self._plain(*a), (axes,), axis_size=count)
+            arrays = [_stacked(x, count) if a == 0 else x for x, a in zip(self.point.arrays, axes, strict=True)]
+            self._value_mapped[count] = self.trace(mapped, arrays)
+        return self._value_mapped[count]
 
     @cached_property
     def value_program(self) -> ClosedJaxpr:
-        """The stripped primal."""
-        return self.trace(lambda a: stripped(self.point.call(self.target.primal))(*a), self.point.arrays)
+        """The plain function, without rules."""
+        function = self.point.call(self.target.primal)
+        program = self.trace(function, *self.point.arrays)
+        if not holds_rule(program.jaxpr):
+            return program
+        return self.trace(lambda *a: replay(program.jaxpr, program.consts, a), *self.point.arrays)
 
     def flat_outputs(self, points: np.ndarray) -> np.ndarray:
         """The plain function at many flat points (points, n) -> (points, m), in float64."""
@@ -139,7 +176,7 @@ class Case:
         return np.concatenate([self._flat_outputs(points[i : i + chunk]) for i in range(0, len(points), chunk)])
 
     def _flat_outputs(self, points: np.ndarray) -> np.ndarray:
-        found = evaluate(self._value_mapped, self.unflat(points), FLOAT64)
+        found = evaluate(self.value_mapped(len(points)), self.unflat(points), FLOAT64)
         return np.concatenate([_as_real(x).reshape(len(points), -1) for x in found] or [np.zeros((len(points), 0))], 1)
 
     @cached_property
@@ -237,20 +274,17 @@ class Case:
         return holds(self.value_program.jaxpr, "stop_gradient")
 
 
-def _plain_pull(point: Point, primal: Callable) -> Callable:
-    """The VJP of the stripped primal, of flat arrays."""
+_PROGRAMS = ("outputs", "hand_program", "auto_program", "auto_mapped", "_value_mapped", "value_program")
 
-    def pull(arrays: Sequence[Any], upstream: Leaves) -> tuple[Leaves, Leaves]:
-        def of_live(*live: Any) -> Leaves:
-            out = list(arrays)
-            for i, x in zip(point.live, live, strict=True):
-                out[i] = x
-            return stripped(point.call(primal))(*out)
 
-        y, back = jax.vjp(of_live, *(arrays[i] for i in point.live))
-        return y, list(back([u.astype(a.dtype) for u, a in zip(upstream, y, strict=True)]))
+def _precision_like(dtype: Any, wanted: Any) -> Any:
+    if np.issubdtype(dtype, np.complexfloating):
+        return np.dtype(np.complex128 if wanted == np.float64 else np.complex64)
+    return wanted
 
-    return pull
+
+def _stacked(x: Any, count: int) -> Any:
+    return np.broadcast_to(np.asarray(x)[None], (count, *x.shape))
 
 
 def flatten(leaves: Any) -> np.ndarray:
@@ -286,3 +320,7 @@ def _coarser(a: Any, b: Any) -> bool:
 def holds(jaxpr: Jaxpr, name: str) -> bool:
     """Whether a primitive of this name stands anywhere in `jaxpr`."""
     return any(eqn.primitive.name == name or any(holds(b, name) for b in bodies(eqn)) for eqn in jaxpr.eqns)
+
+
+def _cast_like(x: Any, form: Any) -> Any:
+    return np.asarray(x).astype(form.dtype)

@@ -109,16 +109,16 @@ def _by_jax(eqn: JaxprEqn, args: list[Any], arithmetic: Arithmetic) -> list[Any]
     if isinstance(arithmetic, Digits) and any(getattr(x, "dtype", None) == object for x in args):
         raise NotImplementedError(f"{eqn.primitive.name} in many digits")
     with jax.enable_x64(True):
-        functions, params = eqn.primitive.get_bind_params(eqn.params)
+        params = eqn.primitive.get_bind_params(eqn.params)
         as_written = [x if _is_key(x) else jnp.asarray(x, v.aval.dtype) for x, v in zip(args, eqn.invars, strict=True)]
         found = None
         if isinstance(arithmetic, Float64) and eqn.primitive.name not in _BITS:
             try:
-                found = eqn.primitive.bind(*functions, *[x if _is_key(x) else jnp.asarray(x) for x in args], **params)
+                found = eqn.primitive.bind(*[x if _is_key(x) else jnp.asarray(x) for x in args], **params)
             except (TypeError, ValueError, NotImplementedError):
                 found = None
         if found is None:
-            found = eqn.primitive.bind(*functions, *as_written, **params)
+            found = eqn.primitive.bind(*as_written, **params)
     found = found if eqn.primitive.multiple_results else [found]
     return [x if _is_key(x) else arithmetic.result(x, v.aval.dtype) for x, v in zip(found, eqn.outvars, strict=True)]
 
@@ -192,7 +192,7 @@ def _cond(eqn: JaxprEqn, args: list[Any], arithmetic: Arithmetic) -> list[Any]:
 
 _NESTED = {
     **dict.fromkeys(("jit", "pjit", "closed_call", "core_closed_call", "remat", "remat2", "checkpoint"), _call),
-    **dict.fromkeys(("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "custom_lin"), _call),
+    **dict.fromkeys(("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "shard_map"), _call),
     "scan": _scan,
     "while": _while,
     "cond": _cond,

@@ -21,8 +21,13 @@ def is_array(x: Any) -> bool:
     return isinstance(x, jax.Array | np.ndarray | np.generic | float | complex)
 
 
+def is_key(x: Any) -> bool:
+    """Whether `x` is an array of random keys."""
+    return isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
 def _as_numpy(x: Any) -> Any:
-    if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+    if is_key(x):
         return x
     return np.asarray(x)
 
@@ -62,7 +67,8 @@ class Point:
     def dtype(self) -> Any:
         """The floating-point type of the arguments: the widest one."""
         found = [self.arrays[i].dtype for i in self.live]
-        return jnp.result_type(*found) if found else jnp.dtype("float32")
+        real = [np.dtype(np.float64 if d == np.complex128 else np.float32 if d == np.complex64 else d) for d in found]
+        return max(real, key=lambda d: (d.itemsize, -unit_roundoff(d)), default=np.dtype(np.float32))
 
     @property
     def size(self) -> int:
@@ -104,7 +110,7 @@ class Point:
                 return flat(*replaced(arrays, self.live, live))
 
             y, back = jax.vjp(of_live, *(arrays[i] for i in self.live))
-            return y, list(back(upstream))
+            return y, list(back([jnp.asarray(u).astype(a.dtype) for u, a in zip(upstream, y, strict=True)]))
 
         return pull
 

@@ -40,7 +40,9 @@ ELEMENTWISE = {
 
 IDENTITIES = frozenset(
     "copy copy_p stop_gradient optimization_barrier pvary pbroadcast sharding_constraint mesh_cast device_put name "
-    "reduce_precision reshard core_call layout_constraint".split()
+    "reduce_precision reshard layout_constraint "
+    # Collectives, met inside a shard_map over one device.
+    "psum psum2 psum_invariant pmax pmin all_gather all_gather_invariant all_reduced".split()
 )
 
 TABLE: dict[str, Callable[..., Any]] = {}

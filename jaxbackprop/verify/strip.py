@@ -64,8 +64,8 @@ def _step(eqn: JaxprEqn, inputs: list[Any]) -> list[Any]:
     params = eqn.params
     if any(holds_rule(body) for body in bodies(eqn)):
         params = {name: _without_rules(value) for name, value in params.items()}
-    functions, params = eqn.primitive.get_bind_params(params)
-    found = eqn.primitive.bind(*functions, *inputs, **params)
+    params = eqn.primitive.get_bind_params(params)
+    found = eqn.primitive.bind(*inputs, **params)
     return found if eqn.primitive.multiple_results else [found]
 
 

@@ -1,0 +1,73 @@
+"""A trained model looked at: its scores, its loss and accuracy on any data, and which classes it confuses."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+from jax import Array
+
+from .batches import Data, on_device, parts_of
+from .step import in_minibatches
+
+BATCH = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """How a classifier does on labelled examples.
+
+    loss, accuracy  means over the examples
+    predicted       (N,) the class with the highest score
+    confusion       (C, C) examples by true class (rows) and predicted class (columns)
+    """
+
+    loss: float
+    accuracy: float
+    predicted: np.ndarray
+    confusion: np.ndarray
+
+
+def scores(model: nnx.Module, x: Data, *, batch: int = BATCH) -> np.ndarray:
+    """What `model(x)` answers in evaluation mode, example by example: (N, ...). The model stays as it is.
+
+    x: an array or a pytree of arrays with one row an example, or `Bags`.
+    """
+    return _each(model, lambda model, x: model(x), (x,), batch)
+
+
+def evaluate(model: nnx.Module, data: Data, *, batch: int = BATCH) -> Evaluation:
+    """The loss, the accuracy and the confusions of a classifier on labelled examples, in evaluation mode."""
+
+    def look(model: Any, x: Any, y: Array) -> tuple[Array, Array, Array]:
+        losses, right = model.assess(x, y)
+        return losses, right, model(x).argmax(-1)
+
+    parts = parts_of(data)
+    losses, right, predicted = _each(model, look, parts, batch)
+    classes = int(getattr(model, "classes", max(int(parts[1].max()), int(predicted.max())) + 1))
+    confusion = np.zeros((classes, classes), np.int64)
+    np.add.at(confusion, (parts[1], predicted), 1)
+    return Evaluation(float(losses.mean(dtype=np.float64)), float(right.mean()), predicted, confusion)
+
+
+def _each(model: nnx.Module, function: Any, data: Any, batch: int) -> Any:
+    """`function(model, *minibatch)` of every example, in the order of the examples, as NumPy arrays."""
+    batches = on_device(parts_of(data), batch)
+    looked_at = nnx.clone(model)
+    looked_at.eval()
+    graph, numbers = nnx.split(looked_at)
+
+    @jax.jit
+    def run(numbers: Any, batches: Any) -> tuple[Any, Array]:
+        order = batches.order(None)
+
+        def one(which: Array) -> Any:
+            return function(nnx.merge(graph, numbers, copy=True), *batches.take(which))
+
+        return in_minibatches(one, batches, order), order
+
+    found, order = jax.device_get(run(numbers, batches))
+    back = np.argsort(order)
+    return jax.tree.map(lambda a: a[back], found)

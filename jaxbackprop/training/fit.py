@@ -1,0 +1,288 @@
+"""fit(): train a model on arrays, epoch by epoch, and keep the best of it. The one place with a loop over epochs."""
+
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from ..models import describe
+from .analysis import NotFinite, find_fault
+from .batches import Batches, Data, on_device, parts_of, size_of, take_rows
+from .evaluation import evaluate
+from .history import Epoch, History, best_of
+from .optimizer import Schedule, learning_rate, make_optimizer
+from .pictures import draw_confusion, draw_curves
+from .run_folder import RunFolder
+from .step import Assess, Program, State, Tally
+
+EVALUATION_BATCH = 1024
+
+
+def fit(
+    model: nnx.Module,
+    data: Data,
+    *,
+    valid: Data | float | None = None,
+    epochs: int = 10,
+    batch: int = 64,
+    optimizer: str | optax.GradientTransformation = "adam",
+    lr: float = 1e-3,
+    optimizer_settings: Mapping[str, Any] | None = None,
+    schedule: Schedule = "constant",
+    warmup: float = 0.0,
+    weight_decay: float | None = None,
+    l2: float = 0.0,
+    clip: float | None = None,
+    patience: int | None = None,
+    seed: int = 0,
+    assess: Assess | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    config: Mapping[str, Any] | None = None,
+    progress: Callable[[Epoch], None] | None = None,
+) -> History:
+    """Train `model` in place: each epoch is one jitted scan over minibatches shuffled on the device.
+
+    The same seed on the same machine gives the same bits. At the end the model has the parameters of the best epoch
+    on held-out data, or of the last one where nothing is held out, and is in evaluation mode.
+
+    Args:
+        model: any flax.nnx module with a method `assess(*minibatch)` that answers the loss of each example and
+            whether the model got it right; all of the library's have one.
+        data: what `assess` takes: a tuple of arrays with one row an example (`Bags` among them, for texts of any
+            length), or anything with `x` and `y`.
+        valid: held-out data of the same kind, or the share of `data` to hold out.
+        epochs: how often every example is visited.
+        batch: examples a step; the last step of an epoch takes the remainder.
+        optimizer: sgd, momentum, nesterov, adagrad, rmsprop, adam, adamw, or an optax transformation.
+        lr: the learning rate.
+        optimizer_settings: as optax names them, for an optimizer called by name.
+        schedule: constant, linear or cosine (both fall to 0), or a function of the step.
+        warmup: the share of all steps over which the rate first rises from 0.
+        weight_decay: draws weights towards 0 apart from the gradient, as AdamW does.
+        l2: lambda of the penalty lambda/2 ||W||^2 on all weights, added to what is minimised.
+        clip: the largest norm of the gradient.
+        patience: stop after so many epochs without a better one on held-out data.
+        seed: of the shuffling, and of what `valid` holds out.
+        assess: used instead of the model's own; takes the model first.
+        out: a folder for the run: config, metrics, checkpoints, pictures.
+        resume: go on from the last checkpoint in `out`, to the very bits of a run that was never interrupted.
+        config: more to write into the run's config.
+        progress: called after every epoch.
+
+    Raises:
+        ValueError: settings or data that do not fit; says which.
+        NotFinite: the loss became NaN or infinite; names the step and the first rule whose output or gradient did.
+    """
+    parts, held_out = _held_out(parts_of(data), valid, seed)
+    _check(model, parts, held_out, epochs, patience)
+    batches = on_device(parts, batch)
+    steps = epochs * (batches.steps + bool(batches.rest))
+    rate = learning_rate(schedule, lr, steps, warmup)
+    update = make_optimizer(optimizer, rate, settings=optimizer_settings, weight_decay=weight_decay, clip=clip)
+    program, state = prepare(model, assess, update, l2)
+    asked = {
+        "epochs": epochs, "batch": batch, "optimizer": _said(optimizer), "lr": lr, "schedule": _said(schedule),
+        "optimizer_settings": dict(optimizer_settings or {}), "warmup": warmup, "weight_decay": weight_decay, "l2": l2,
+        "clip": clip, "patience": patience, "seed": seed, "valid": valid if isinstance(valid, float) else None,
+    }  # fmt: skip
+    run = _run_folder(out, resume, {**(config or {}), "model": describe(model), "fit": asked})
+    loop = _Loop(program, batches, _on_device(held_out), jax.random.key(seed), run, patience, progress, state, state)
+    history = loop.run(epochs, resume=resume)
+    nnx.update(model, *loop.best_numbers)
+    model.eval()
+    if run is not None:
+        _draw(run.path, history, model, held_out)
+    return history
+
+
+def prepare(
+    model: nnx.Module, assess: Assess | None, update: optax.GradientTransformation, l2: float = 0.0
+) -> tuple[Program, State]:
+    """The computations of a run and the state it starts from; the model is left in training mode.
+
+    Raises:
+        TypeError: a model without `assess`, and none given.
+    """
+    if assess is None and not hasattr(model, "assess"):
+        raise TypeError(
+            f"fit: {type(model).__name__} has no method assess(*minibatch) -> (losses, right).\n"
+            "  Define it, or pass assess=, a function that takes the model first."
+        )
+    model.eval()
+    test, _, _ = nnx.split(model, nnx.Param, ...)
+    model.train()
+    train, params, others = nnx.split(model, nnx.Param, ...)
+    program = Program(train, test, assess or (lambda model, *minibatch: model.assess(*minibatch)), update, l2)
+    return program, program.start(params, others)
+
+
+@dataclass
+class _Loop:
+    """The run as it goes: the state, the epochs so far, and the best numbers of the model."""
+
+    program: Program
+    batches: Batches
+    held_out: Batches | None
+    key: jax.Array
+    folder: RunFolder | None
+    patience: int | None
+    progress: Callable[[Epoch], None] | None
+    state: State
+    before: State
+    best_numbers: tuple[Any, Any] = (None, None)
+
+    def run(self, epochs: int, *, resume: bool) -> History:
+        self.best_numbers = _copy((self.state.params, self.state.others))
+        done = self._resumed() if resume else []
+        best = best_of(done) if done else None
+        stopped = self._out_of_patience(done, best)
+        compiled = self.program.epoch.lower(self.state, self.batches, self.key).compile()
+        while len(done) < epochs and not stopped:
+            self.before = _copy(self.state)  # the epoch uses its state up; should it fail, this is where it began
+            try:
+                epoch = self._epoch(compiled, len(done) + 1)
+            except KeyboardInterrupt:
+                if done:
+                    self._save(best, len(done), self.before)
+                raise
+            done.append(epoch)
+            if epoch.better_than(best):
+                best, self.best_numbers = epoch, _copy((self.state.params, self.state.others))
+            stopped = self._out_of_patience(done, best)
+            if self.folder is not None:
+                self.folder.record(epoch)
+                if stopped or len(done) == epochs or self.folder.due():
+                    self._save(best, len(done), self.state)
+            if self.progress is not None:
+                self.progress(epoch)
+        assert best is not None
+        return History(tuple(done), best, stopped and len(done) < epochs)
+
+    def _epoch(self, compiled: Any, number: int) -> Epoch:
+        key = jax.random.fold_in(self.key, number)
+        started = time.perf_counter()
+        self.state, tally = compiled(self.state, self.batches, key)
+        tally = jax.device_get(tally)
+        seconds = time.perf_counter() - started
+        if not (np.isfinite(tally.objective).all() and tally.finite):
+            self._stop(number, key, tally)
+        sizes = [self.batches.batch] * self.batches.steps + [self.batches.rest] * bool(self.batches.rest)
+        loss = float(np.average(tally.loss.astype(np.float64), weights=sizes))
+        valid_loss, valid_accuracy = self._evaluate()
+        size = self.batches.size
+        return Epoch(number, loss, int(tally.right.sum()) / size, valid_loss, valid_accuracy, seconds, size / seconds)
+
+    def _evaluate(self) -> tuple[float | None, float | None]:
+        if self.held_out is None:
+            return None, None
+        outcome = jax.device_get(self.program.evaluate(self.state.params, self.state.others, self.held_out))
+        return float(outcome.loss.mean(dtype=np.float64)), float(outcome.right.mean(dtype=np.float64))
+
+    def _stop(self, number: int, key: jax.Array, tally: Tally) -> None:
+        bad = np.flatnonzero(~np.isfinite(tally.objective))
+        seen = "The parameters became NaN or infinite after the last step"
+        if len(bad):
+            value = tally.objective[bad[0]]
+            seen = f"The loss of step {bad[0] + 1} is {'NaN' if np.isnan(value) else 'infinite'}"
+        found = find_fault(self.program, self.before, self.batches, key)
+        step, fault = found or (int(bad[0]) + 1 if len(bad) else len(tally.loss), None)
+        raise NotFinite(number, step, len(tally.loss), fault, seen)
+
+    def _out_of_patience(self, done: list[Epoch], best: Epoch | None) -> bool:
+        return self.patience is not None and best is not None and len(done) - best.epoch >= self.patience
+
+    def _save(self, best: Epoch | None, number: int, state: State) -> None:
+        if self.folder is not None and best is not None:
+            # The best first: were it the other way round, a run cut off between the two would lack its best model.
+            self.folder.save("best", best.epoch, self.best_numbers)
+            self.folder.save("last", number, state)
+
+    def _resumed(self) -> list[Epoch]:
+        """Take state and best numbers from the folder; the epochs they stand for."""
+        assert self.folder is not None
+        number, self.state = self.folder.load("last", self.state)
+        _, self.best_numbers = self.folder.load("best", self.best_numbers)
+        return self.folder.forget_after(number)
+
+
+def _run_folder(out: str | Path | None, resume: bool, config: dict[str, Any]) -> RunFolder | None:
+    if out is None:
+        if resume:
+            raise ValueError("fit: resume=True needs out=, the folder of the run.")
+        return None
+    if not resume:
+        return RunFolder.create(out, config)
+    run = RunFolder.open(out)
+    for part in ("model", "fit"):
+        before, now = run.config[part], config[part]
+        changed = [name for name in now if name != "epochs" and before.get(name) != now[name]]
+        if changed:
+            differ = ", ".join(f"{name} was {before.get(name)!r} and is {now[name]!r}" for name in changed)
+            raise ValueError(f"fit: a run is resumed with the settings it began with; {differ}.")
+    return run
+
+
+def _held_out(parts: tuple, valid: Data | float | None, seed: int) -> tuple[tuple, tuple | None]:
+    """What to train on, and what to hold out."""
+    if valid is None or not isinstance(valid, int | float):
+        return parts, None if valid is None else parts_of(valid)
+    size = size_of(parts)
+    count = round(size * valid)
+    if not 0 < count < size:
+        raise ValueError(f"fit: valid={valid} holds out {count} of {size} examples; both sides need one at least.")
+    order = np.random.default_rng(seed).permutation(size)
+    return take_rows(parts, np.sort(order[count:])), take_rows(parts, np.sort(order[:count]))
+
+
+def _check(model: nnx.Module, parts: tuple, held_out: tuple | None, epochs: int, patience: int | None) -> None:
+    if epochs < 1:
+        raise ValueError(f"fit: epochs is {epochs}; it is at least 1.")
+    if patience is not None and held_out is None:
+        raise ValueError("fit: patience counts epochs without progress on held-out data: give valid= as well.")
+    if patience is not None and patience < 1:
+        raise ValueError(f"fit: patience is {patience}; it is at least 1.")
+    for side in (parts, held_out):
+        if side is not None and len(side) == 2 and isinstance(side[1], np.ndarray):
+            _check_labels(side[1], getattr(model, "classes", None))
+
+
+def _check_labels(y: np.ndarray, classes: int | None) -> None:
+    if classes is None or y.ndim != 1 or not np.issubdtype(y.dtype, np.integer):
+        return
+    if y.min() < 0 or y.max() >= classes:
+        raise ValueError(
+            f"fit: the labels run from {y.min()} to {y.max()}, but the model has {classes} classes.\n"
+            f"  A label is a number from 0 to {classes - 1}."
+        )
+
+
+def _draw(folder: Path, history: History, model: nnx.Module, held_out: tuple | None) -> None:
+    """The run's pictures; where matplotlib is missing, a warning that says so."""
+    try:
+        draw_curves(history, folder / "curves.png")
+        if held_out is not None and len(held_out) == 2 and hasattr(model, "classes"):
+            draw_confusion(evaluate(model, held_out).confusion, folder / "confusion.png", title="Held-out examples")
+    except ModuleNotFoundError as missing:
+        warnings.warn(str(missing), stacklevel=3)
+
+
+def _on_device(parts: tuple | None) -> Batches | None:
+    return None if parts is None else on_device(parts, EVALUATION_BATCH)
+
+
+def _copy(tree: Any) -> Any:
+    return jax.tree.map(jnp.copy, tree)
+
+
+def _said(value: Any) -> Any:
+    """A name, or of a function or transformation that it is the caller's own."""
+    return value if isinstance(value, str) else "custom"

@@ -1,0 +1,69 @@
+"""What a run reports: one record an epoch, and all of them together. Nothing here computes."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One pass over the examples.
+
+    epoch                        counted from 1
+    loss, accuracy               over the epoch, while the model changed: means over its examples
+    valid_loss, valid_accuracy   of the held-out examples at its end; None where nothing is held out
+    seconds                      for training, without the held-out examples
+    examples_per_second          examples trained on
+    """
+
+    epoch: int
+    loss: float
+    accuracy: float
+    valid_loss: float | None
+    valid_accuracy: float | None
+    seconds: float
+    examples_per_second: float
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def better_than(self, other: "Epoch | None") -> bool:
+        """Whether more of the held-out examples were right, or as many at a smaller loss; later, where none are."""
+        if other is None or self.valid_accuracy is None or other.valid_accuracy is None:
+            return True
+        return (self.valid_accuracy, -(self.valid_loss or 0.0)) > (other.valid_accuracy, -(other.valid_loss or 0.0))
+
+
+@dataclass(frozen=True)
+class History:
+    """What `fit` did.
+
+    epochs         every epoch, those before a resumption included
+    best           the epoch whose parameters the model now has: the best on held-out data, or else the last
+    stopped_early  whether patience ran out
+    """
+
+    epochs: tuple[Epoch, ...]
+    best: Epoch
+    stopped_early: bool
+
+    def __str__(self) -> str:
+        head = f"{'epoch':>5}  {'loss':>8}  {'accuracy':>8}  {'held-out loss':>13}  {'accuracy':>8}  {'examples/s':>10}"
+        lines = [_line(epoch) + ("  best" if epoch == self.best else "") for epoch in self.epochs]
+        return "\n".join([head, *lines])
+
+
+def best_of(epochs: Sequence[Epoch]) -> Epoch:
+    """The best epoch, the first of equals."""
+    best = epochs[0]
+    for epoch in epochs[1:]:
+        best = epoch if epoch.better_than(best) else best
+    return best
+
+
+def _line(e: Epoch) -> str:
+    def share(x: float | None, width: int) -> str:
+        return f"{'' if x is None else format(x, '.2%'):>{width}}"
+
+    valid = f"{'' if e.valid_loss is None else format(e.valid_loss, '.4f'):>13}  {share(e.valid_accuracy, 8)}"
+    return f"{e.epoch:>5}  {e.loss:>8.4f}  {share(e.accuracy, 8)}  {valid}  {e.examples_per_second:>10,.0f}"

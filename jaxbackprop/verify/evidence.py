@@ -1,0 +1,64 @@
+"""The numbers of a failure: what came, what should have come, and where it all happened."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .case import Case
+from .judge import Judgement, elements
+from .point import Leaves
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One gradient that is wrong.
+
+    Attributes:
+        case: where, in float64 (or the point's own precision).
+        judged: what was compared with what.
+        upstream: the cotangent that was sent in.
+        leaf: the live array whose gradient is wrong.
+    """
+
+    case: Case
+    judged: Judgement
+    upstream: Leaves
+    leaf: int
+
+    @property
+    def found(self) -> np.ndarray:
+        return np.asarray(self.judged.found[self.leaf])
+
+    @property
+    def truth(self) -> np.ndarray:
+        return np.asarray(self.judged.truth[self.leaf])
+
+    @property
+    def wrong(self) -> np.ndarray:
+        return self.judged.wrong[self.leaf]
+
+    @property
+    def argument(self) -> str:
+        return self.case.names()[self.leaf]
+
+    def worst(self) -> tuple[int, ...] | None:
+        """The index of the wrong element that is farthest off."""
+        return next((index for leaf, index in elements(self.judged) if leaf == self.leaf), None)
+
+    def sentence(self) -> str:
+        """Which argument, which element, hand-derived value, truth with its error bar."""
+        at = self.worst()
+        if at is None:
+            return "; ".join(self.judged.outside[:2])
+        place = f"[{', '.join(map(str, at))}]" if at else ""
+        bar = np.asarray(self.judged.bar[self.leaf])[at]
+        count = int(self.wrong.sum())
+        return (
+            f"{self.argument}{place}: by hand {_shown(self.found[at])}, true {_shown(self.truth[at])} +- {bar:.0e}; "
+            f"{count} of {self.wrong.size} wrong"
+        )
+
+
+def _shown(x: Any) -> str:
+    return f"{complex(x):.6g}" if np.iscomplexobj(x) else f"{float(x):.6g}"

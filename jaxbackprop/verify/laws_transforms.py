@@ -1,0 +1,343 @@
+"""What every backward pass obeys under JAX's transformations: jit, vmap, scan, checkpoint, shard_map, twice reversed.
+
+All are traced by JAX; all but `jit` are then evaluated in NumPy, so that nothing needs compiling.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from .case import JITTERS, Case
+from .interpreter import FLOAT64, evaluate
+from .judge import ALLOWED, Judgement, compare, spread, tolerance
+from .point import Leaves, is_key, jittered, replaced, round_to, unit_roundoff
+from .subject import Subject
+from .verdict import Verdict, law
+
+EXAMPLES = 3
+"""How many examples a mapped axis holds."""
+
+
+def _agree(found: Leaves, expected: Leaves, dtype: Any) -> Judgement:
+    """Two ways to compute one thing: a thousand units in the last place, and no more."""
+    u = unit_roundoff(dtype)
+    bar = [1000 / ALLOWED * u * (np.abs(x) + _largest(x)) + float(jnp.finfo(dtype).tiny) for x in expected]
+    return compare(found, expected, bar, dtype)
+
+
+def _largest(x: Any) -> float:
+    x = np.abs(np.asarray(x, np.complex128 if np.iscomplexobj(x) else np.float64))
+    return float(np.max(np.where(np.isfinite(x), x, 0), initial=0.0))
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".strip().split("\n")[0][:160]
+
+
+@law()
+def structure(subject: Subject) -> Verdict:
+    """Each cotangent has the shape, the dtype and the weak type of its argument."""
+    case = subject.case
+    for position, aval in zip(case.point.live, case.hand_program.out_avals[len(case.outputs) :], strict=True):
+        x = case.point.arrays[position]
+        if (aval.shape, aval.dtype) != (x.shape, x.dtype) or aval.weak_type:
+            name = case.point.label_of(position, subject.target.names)
+            weak = ", weakly typed" if aval.weak_type else ""
+            return Verdict(False, f"{name} is {x.dtype}{x.shape}, its gradient {aval.dtype}{aval.shape}{weak}",
+                           suspect="the gradient's shape or type is not its argument's")
+    return Verdict(True)
+
+
+@law()
+def same_value_when_differentiated(subject: Subject) -> Verdict:
+    """The value is the same, to the last bit, whether or not a derivative is asked for; and when asked twice."""
+    case = subject.case
+    plain = case.trace(case.point.call(subject.target.hand), *case.point.arrays)
+    value = evaluate(plain, case.point.arrays)
+    y, gradients = case.hand(case.point.arrays, case.upstream(0))
+    again = evaluate(case.trace(case.point.pulling(subject.target.hand), case.point.arrays, case.upstream(0)),
+                     [*case.point.arrays, *case.upstream(0)])
+    for what, one, two in (("differentiated", value, y), ("asked again", [*y, *gradients], again)):
+        if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(one, two, strict=True)):
+            if what == "differentiated" and _agree(y, value, case.working_dtype).passed is not False:
+                continue
+            return Verdict(False, f"another answer when {what}", suspect="not deterministic: a random draw of its own")
+    return Verdict(True)
+
+
+@law()
+def jit(subject: Subject) -> Verdict:
+    """Compiled by XLA and run on the default device, in the arguments' own precision, the answers are the same."""
+    dtype = jnp.dtype(jnp.float32) if subject.point.dtype.itemsize == 8 else subject.point.dtype
+    case = subject.at(dtype)
+    upstream = [u.astype(t) for u, t in zip(case.upstream(0), case.answers, strict=True)]
+    found = jax.jit(case.point.pulling(subject.target.hand))(case.point.arrays, upstream)
+    y, gradients = (list(map(np.asarray, part)) for part in found)
+    truth = subject.rounded(dtype)
+    exact = [np.asarray(u).astype(np.float64 if not np.iscomplexobj(u) else np.complex128) for u in upstream]
+    samples = truth.auto_many(truth.jitters(exact, dtype))
+    by_hand = case.hand(case.point.arrays, upstream)
+    for k, part in enumerate((y, gradients)):
+        bar = tolerance(samples[0][k], spread([s[k] for s in samples]), dtype)
+        bar = [b + _largest(x) * unit_roundoff(dtype) for b, x in zip(bar, by_hand[k], strict=True)]
+        judged = compare(part, by_hand[k], bar, dtype)
+        if judged.passed is False:
+            return Verdict(False, f"compiled and interpreted differ by {max(judged.units):.0f} units of D",
+                           suspect="the compiled program gives another answer")
+    return Verdict(True)
+
+
+def _batch(case: Case) -> list[Leaves]:
+    """The case's arrays, EXAMPLES times: each time its numbers a little different; integers and keys the same."""
+    rng = case.random("batch")
+    made = []
+    for b in range(EXAMPLES):
+        made.append([
+            x * (1 + 1e-3 * b * rng.uniform(0.5, 1, x.shape)).astype(_real(x.dtype)) if i in case.point.live else x
+            for i, x in enumerate(case.point.arrays)
+        ])
+    return made
+
+
+def _real(dtype: Any) -> Any:
+    return np.zeros(0, dtype).real.dtype
+
+
+def _subsets(case: Case) -> Iterator[tuple[int, ...]]:
+    """The arrays to map over: every choice of the differentiable ones where they are few, and all arrays."""
+    live = tuple(case.point.live)
+    everything = tuple(range(len(case.point.arrays)))
+    if len(live) <= 3:
+        for n in range(1, len(live) + 1):
+            yield from itertools.combinations(live, n)
+    else:
+        yield from ((i,) for i in live[:4])
+        yield live
+    if everything != live:
+        yield everything
+
+
+def _stack(rows: Sequence[Any], axis: int = 0) -> Any:
+    return jnp.stack(list(rows)) if is_key(rows[0]) else np.stack(rows, axis)
+
+
+@law()
+def vmap(subject: Subject) -> Verdict:
+    """Mapped over any of its arguments, and then differentiated, it answers what it answers one by one."""
+    case = subject.case
+    rows, upstream = _batch(case), [case.upstream(b) for b in range(EXAMPLES)]
+    for subset in _subsets(case):
+        for axis in (0, -1) if len(subset) == len(case.point.arrays) else (0,):
+            if axis == -1 and any(is_key(case.point.arrays[i]) for i in subset):
+                continue
+            verdict = _mapped(subject, case, rows, upstream, subset, axis)
+            if verdict is not None:
+                return verdict
+    return Verdict(True)
+
+
+def _mapped(
+    subject: Subject, case: Case, rows: list[Leaves], upstream: list[Leaves], subset: tuple[int, ...], axis: int
+) -> Verdict | None:
+    arrays, live = case.point.arrays, case.point.live
+    stacked = [_stack([row[i] for row in rows], axis) if i in subset else x for i, x in enumerate(arrays)]
+    axes = [axis if i in subset else None for i in range(len(arrays))]
+    names = [case.point.label_of(i, subject.target.names) for i in subset]
+    where = f"over {', '.join(names)}" + (" along the last axis" if axis else "")
+    flat = case.point.call(subject.target.hand)
+
+    def pull(stacked: Leaves, upstream: Leaves) -> tuple[Leaves, Leaves]:
+        mapped = jax.vmap(lambda *a: flat(*a), tuple(axes))
+        y, back = jax.vjp(lambda *floats: mapped(*replaced(stacked, live, floats)), *(stacked[i] for i in live))
+        return y, list(back([u.astype(v.dtype) for u, v in zip(upstream, y, strict=True)]))
+
+    together = [np.stack([u[j] for u in upstream]) for j in range(len(case.outputs))]
+    try:
+        program = case.trace(pull, stacked, together)
+    except Exception as error:
+        return Verdict(False, f"{where}: {_first_line(error)}", suspect="fails under vmap")
+    found = evaluate(program, [*stacked, *together])
+    alone = [
+        case.hand([row[i] if i in subset else arrays[i] for i in range(len(arrays))], u)
+        for row, u in zip(rows, upstream, strict=True)
+    ]
+    values = [np.stack([y[j] for y, _ in alone]) for j in range(len(case.outputs))]
+    gradients = []
+    for j, i in enumerate(live):
+        each = [g[j] for _, g in alone]
+        gradients.append(np.stack(each, axis) if i in subset else np.sum(each, 0))
+    judged = _agree(found, [*values, *gradients], case.working_dtype)
+    if judged.passed is not False:
+        return None
+    j = next(j for j, w in enumerate(judged.wrong) if w.any()) - len(values)
+    what = f"the gradient of {case.names()[j]}" if j >= 0 else "the value"
+    at = tuple(np.argwhere(judged.wrong[j + len(values)])[0])
+    got, want = judged.found[j + len(values)][at], judged.truth[j + len(values)][at]
+    return Verdict(False, f"{where}: {what} is {got:.6g}, one by one {want:.6g}",
+                   suspect="wrong under vmap: an output that does not depend on the mapped argument"
+                   if _some_output_is_untied(case, subset) else "wrong under vmap")
+
+
+def _some_output_is_untied(case: Case, subset: tuple[int, ...]) -> bool:
+    from ..dependence import reach
+
+    inputs = [frozenset([i]) for i in range(len(case.point.arrays))]
+    return any(not (found & set(subset)) for found in reach(case.value_program.jaxpr, inputs))
+
+
+@law()
+def scan(subject: Subject) -> Verdict:
+    """Inside `lax.scan`, differentiated through, it answers what it answers outside."""
+    case = subject.case
+    rows, upstream = _batch(case), [case.upstream(b) for b in range(EXAMPLES)]
+    flat, live = case.point.call(subject.target.hand), case.point.live
+    stacked = [_stack([row[i] for row in rows]) for i in range(len(case.point.arrays))]
+    together = [np.stack([u[j] for u in upstream]) for j in range(len(case.outputs))]
+
+    def pull(stacked: Leaves, upstream: Leaves) -> tuple[Leaves, Leaves]:
+        def loop(*floats: Any) -> Leaves:
+            return lax.scan(lambda carry, a: (carry, flat(*a)), None, replaced(stacked, live, floats))[1]
+
+        y, back = jax.vjp(loop, *(stacked[i] for i in live))
+        return y, list(back([u.astype(v.dtype) for u, v in zip(upstream, y, strict=True)]))
+
+    alone = [case.hand(row, u) for row, u in zip(rows, upstream, strict=True)]
+    expected = [np.stack([y[j] for y, _ in alone]) for j in range(len(case.outputs))]
+    expected += [np.stack([g[j] for _, g in alone]) for j in range(len(live))]
+    return _transformed(case, pull, stacked, together, expected, "scan")
+
+
+@law()
+def checkpoint(subject: Subject) -> Verdict:
+    """Recomputed in the backward pass by `jax.checkpoint`, it answers the same."""
+    case = subject.case
+    pull = case.point.pulling(jax.checkpoint(subject.target.hand, static_argnums=_static(subject)))
+    y, gradients = case.hand(case.point.arrays, case.upstream(0))
+    return _transformed(case, pull, case.point.arrays, case.upstream(0), [*y, *gradients], "jax.checkpoint")
+
+
+def _static(subject: Subject) -> tuple[int, ...]:
+    """The positions of arguments that hold a Python value which is no array: static for `jax.checkpoint`."""
+    owners = set(subject.point.owners)
+    return tuple(i for i, x in enumerate(subject.point.args) if i not in owners and jax.tree.leaves(x))
+
+
+@law()
+def shard_map(subject: Subject) -> Verdict | None:
+    """Inside `jax.shard_map`, its arguments on every device, it answers what it answers outside."""
+    case = subject.case
+    mesh = jax.make_mesh((1,), ("device",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:1])
+    flat = case.point.call(subject.target.hand)
+    everywhere = jax.sharding.PartitionSpec()
+
+    def hand(*arrays: Any) -> Leaves:
+        return jax.shard_map(lambda *a: flat(*a), mesh=mesh, in_specs=everywhere, out_specs=everywhere)(*arrays)
+
+    def pull(arrays: Leaves, upstream: Leaves) -> tuple[Leaves, Leaves]:
+        live = case.point.live
+        y, back = jax.vjp(lambda *floats: hand(*replaced(arrays, live, floats)), *(arrays[i] for i in live))
+        return y, list(back([u.astype(v.dtype) for u, v in zip(upstream, y, strict=True)]))
+
+    y, gradients = case.hand(case.point.arrays, case.upstream(0))
+    return _transformed(case, pull, case.point.arrays, case.upstream(0), [*y, *gradients], "jax.shard_map")
+
+
+def _transformed(
+    case: Case, pull: Callable, arrays: Leaves, upstream: Leaves, expected: Leaves, what: str
+) -> Verdict:
+    try:
+        program = case.trace(pull, arrays, upstream)
+    except Exception as error:
+        return Verdict(False, _first_line(error), suspect=f"fails under {what}")
+    judged = _agree(evaluate(program, [*arrays, *upstream]), expected, case.working_dtype)
+    if judged.passed is False:
+        return Verdict(False, f"under {what} off by {max(judged.units):.3g} units of D", suspect=f"wrong under {what}")
+    return Verdict(True)
+
+
+@law()
+def second_order(subject: Subject) -> Verdict | None:
+    """The derivative of the backward pass, with a cotangent of its own, is the plain function's second derivative."""
+    case = subject.case
+    arrays, upstream = case.point.arrays, case.upstream(0)
+    live = case.point.live
+    if not live or not case.outputs:
+        return None
+
+    def twice(pull: Callable) -> Callable:
+        def second(arrays: Leaves, upstream: Leaves, second: Leaves) -> Leaves:
+            def gradients(floats: Leaves, u: Leaves) -> Leaves:
+                return pull(replaced(arrays, live, floats), u)[1]
+
+            _, back = jax.vjp(gradients, [arrays[i] for i in live], upstream)
+            return jax.tree.leaves(back(second))
+
+        return second
+
+    weights = round_to(_dense(case), case.dtype)
+    weights = [w.astype(arrays[i].dtype) for w, i in zip(weights, live, strict=True)]
+    plain = case.trace(twice(case.plain_pull()), arrays, upstream, weights)
+    try:
+        by_hand = case.trace(twice(case.point.pulling(subject.target.hand)), arrays, upstream, weights)
+    except Exception as error:
+        return Verdict(False, _first_line(error), suspect="cannot be differentiated a second time")
+    found = evaluate(by_hand, [*arrays, *upstream, *weights])
+    rng = case.random("second order")
+    samples = [evaluate(plain, [*arrays, *upstream, *weights], FLOAT64)]
+    for _ in range(JITTERS):
+        moved = jittered(rng, [*arrays, *upstream, *weights], case.working_dtype)
+        samples.append(evaluate(plain, moved, FLOAT64))
+    judged = compare(found, samples[0], tolerance(samples[0], spread(samples), case.working_dtype), case.working_dtype)
+    if any(x.any() for x in judged.undecided):
+        return Verdict(True, "autodiff's second derivative is not finite: not compared")
+    if judged.passed is False:
+        j = next(j for j, w in enumerate(judged.wrong) if w.any())
+        at = tuple(np.argwhere(judged.wrong[j])[0])
+        name = case.names()[j] if j < len(live) else "the upstream gradient"
+        detail = f"with respect to {name}{list(map(int, at))}: {judged.found[j][at]:.6g}, true {judged.truth[j][at]:.6g}"
+        return Verdict(False, detail, suspect="right once, wrong when differentiated again: something it depends on "
+                       "is held constant (stop_gradient, a float cast to an integer and back, a residual of the wrong kind)")
+    return Verdict(True)
+
+
+def _dense(case: Case) -> Leaves:
+    from .point import normal_like
+
+    return normal_like(case.random("second cotangent"), [case.point.arrays[i] for i in case.point.live])
+
+
+@law()
+def adjoint(subject: Subject) -> Verdict | None:
+    """<u, J v> = <B u, v>, where the function has a forward mode: both modes tell of the same derivative."""
+    case = subject.case
+    if subject.target.kind in ("rule", "custom_vjp"):
+        return None  # a custom_vjp has no forward mode
+    flat, live = case.point.call(subject.target.hand), case.point.live
+    direction = [w.astype(case.point.arrays[i].dtype) for w, i in zip(_dense(case), live, strict=True)]
+
+    def push(arrays: Leaves, v: Leaves) -> Leaves:
+        return jax.jvp(lambda *x: flat(*replaced(arrays, live, x)), [arrays[i] for i in live], v)[1]
+
+    try:
+        program = case.trace(push, case.point.arrays, direction)
+    except TypeError:
+        return None
+    tangents = evaluate(program, [*case.point.arrays, *direction])
+    upstream = case.upstream(0)
+    _, gradients = case.hand(case.point.arrays, upstream)
+    with np.errstate(all="ignore"):
+        left = [u * t for u, t in zip(upstream, tangents, strict=True)]
+        right = [g * v for g, v in zip(gradients, direction, strict=True)]
+        one, two = (float(sum(np.sum(x).real for x in side)) for side in (left, right))
+        size = float(sum(np.sum(np.abs(x)) for x in (*left, *right)))
+    if not np.isfinite(one + two):
+        return None
+    if abs(one - two) > 1e3 * unit_roundoff(case.working_dtype) * size:
+        return Verdict(False, f"<u, J v> = {one:.9g}, <B u, v> = {two:.9g}", suspect="the modes disagree")
+    return Verdict(True)
+

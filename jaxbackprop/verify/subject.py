@@ -1,0 +1,94 @@
+"""What laws are asked about: a target at a point, with its cases in every precision."""
+
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .case import Case, narrowest
+from .point import Leaves, Point, round_to, unit_roundoff
+from .target import Target
+
+FLOATS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float16": jnp.float16}
+
+
+class Subject:
+    """A target at a point.
+
+    Attributes:
+        target: the hand-derived function.
+        point: its arguments.
+        main: whether all laws are asked about this point, or only those that hold everywhere.
+    """
+
+    def __init__(self, target: Target, point: Point, *, main: bool = True, seed: int = 0):
+        self.target, self.point, self.main, self.seed = target, point, main, seed
+        self._cases: dict[Any, Case] = {}
+
+    @cached_property
+    def exact_dtype(self) -> Any:
+        """float64, or the arguments' own type where the function does not take float64."""
+        exact = Case(self.target, self.point, np.float64, self.seed)
+        try:
+            _ = exact.hand_program
+        except (TypeError, ValueError, NotImplementedError):
+            return self.point.dtype
+        self._cases[np.dtype(np.float64)] = exact
+        return np.dtype(np.float64)
+
+    @cached_property
+    def case(self) -> Case:
+        """The case all laws start from: in float64 where that is possible."""
+        return self.at(self.exact_dtype)
+
+    def at(self, dtype: Any) -> Case:
+        """The case in another precision."""
+        key = np.dtype(dtype)
+        if key not in self._cases:
+            like = None if key == self.exact_dtype else self.case
+            self._cases[key] = Case(self.target, self.point, dtype, self.seed, like)
+        return self._cases[key]
+
+    def rounded(self, dtype: Any) -> Case:
+        """The float64 case at the point rounded to `dtype`: the truth for that precision."""
+        return self.case.moved(self.point.cast(dtype))
+
+    @cached_property
+    def upstreams(self) -> list[Leaves]:
+        """Cotangents: two dense random ones, one with a single number, and each output's alone."""
+        outputs = self.case.outputs
+        dense = [self.case.upstream(k) for k in range(2)]
+        made = list(dense)
+        sizes = [int(np.prod(o.shape)) for o in outputs]
+        if max(sizes, default=0) > 1:
+            leaf = int(np.argmax(sizes))
+            one = [np.zeros_like(u) for u in dense[0]]
+            at = int(self.case.random("single").integers(sizes[leaf]))
+            one[leaf].reshape(-1)[at] = dense[0][leaf].reshape(-1)[at]
+            made.append(one)
+        if len(outputs) > 1:
+            for j in range(len(outputs)):
+                made.append([u if i == j else np.zeros_like(u) for i, u in enumerate(dense[1])])
+        return made
+
+    def precision(self, case: Case) -> Any:
+        """The type in which `case` may be judged: the coarsest that either program computes in."""
+        by_hand = case.working_dtype
+        return by_hand
+
+    def floor(self, case: Case) -> float:
+        return unit_roundoff(self.precision(case))
+
+    def rounded_upstream(self, upstream: Leaves, dtype: Any) -> Leaves:
+        return round_to(upstream, dtype)
+
+
+def trace_in(dtype: Any, function: Any, *args: Any) -> Any:
+    """`jax.make_jaxpr`, in 64 bits where `dtype` asks for it."""
+    with jax.enable_x64(np.dtype(dtype).itemsize >= 8 or jax.config.read("jax_enable_x64")):
+        return jax.make_jaxpr(function)(*args)
+
+
+__all__ = ["FLOATS", "Subject", "narrowest", "trace_in"]

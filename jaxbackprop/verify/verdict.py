@@ -1,0 +1,68 @@
+"""What a law answers, and the register of laws."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .evidence import Evidence
+    from .subject import Subject
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a law found: True, False, or None for "undecided", which is not a pass.
+
+    Attributes:
+        passed: the verdict; "not applicable" is no verdict at all and is not reported.
+        detail: the finding in one line.
+        name: replaces the law's own name, where one law answers for each argument or precision.
+        units: the largest error in units of the dtype's resolution, where numbers were compared.
+        evidence: the numbers of a failure, from which its cause is found.
+        suspect: a cause the law itself knows.
+        note: reported, but neither a pass nor a failure.
+    """
+
+    passed: bool | None
+    detail: str = ""
+    name: str = ""
+    units: float | None = None
+    evidence: "Evidence | None" = None
+    suspect: str = ""
+    note: bool = False
+
+
+@dataclass(frozen=True)
+class Law:
+    """Something every backward pass obeys.
+
+    Attributes:
+        name: the function's name in words.
+        check: answers verdicts about a subject.
+        everywhere: checked at every example; otherwise only at the main one.
+    """
+
+    name: str
+    statement: str
+    check: Callable[["Subject"], Any]
+    everywhere: bool
+
+    def verdicts(self, subject: "Subject") -> Iterator[Verdict]:
+        found = self.check(subject)
+        if found is None:
+            return
+        yield from [found] if isinstance(found, Verdict) else found
+
+
+LAWS: dict[str, Law] = {}
+
+
+def law(*, everywhere: bool = False) -> Callable[[Callable[["Subject"], Any]], Callable[["Subject"], Any]]:
+    """Decorator: enter a function in the register of laws. Its docstring is the law."""
+
+    def enter(check: Callable[["Subject"], Any]) -> Callable[["Subject"], Any]:
+        statement = (check.__doc__ or "").strip().split("\n")[0]
+        LAWS[check.__name__] = Law(check.__name__.replace("_", " "), statement, check, everywhere)
+        return check
+
+    return enter

@@ -1,0 +1,160 @@
+"""`verify`: one hand-derived function at its inputs, all laws, one answer; and all rules of a package at once."""
+
+import importlib
+import pkgutil
+import time
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+import numpy as np
+
+from ..examples import examples
+from ..rule import Rule, rules
+from . import laws, laws_points, laws_transforms
+from .point import Point
+from .report import Check, Verification
+from .subject import Subject
+from .target import Target, target
+from .verdict import LAWS, Law, Verdict
+
+_ = laws, laws_points, laws_transforms  # laws register themselves on import
+
+
+def verify(fun: Callable, *args: Any, reference: Callable | None = None, seed: int = 0, **settings: Any) -> Verification:
+    """Whether the hand-derived derivative of `fun` is right; where not, what is wrong and why.
+
+    Args:
+        fun: a `Rule`, a `jax.custom_vjp`, a `jax.custom_jvp`, or with `reference` any function.
+        args: arrays and pytrees of them; a `Rule` draws its own examples where none are given.
+        reference: the plain function whose derivative `fun` must have.
+        seed: of the random cotangents and directions.
+        settings: keyword arguments of `fun`, held static.
+
+    Raises:
+        TypeError: nothing says what the derivative must be, or at which arguments.
+    """
+    start = time.perf_counter()
+    subjects = _subjects(fun, args, reference, seed, settings)
+    if not subjects:
+        raise TypeError(f"verify: {target(fun, reference).name} is not a Rule: give the arguments to verify it at.")
+    collected = Collected()
+    for subject in subjects:
+        collected.ask(subject, (law for law in LAWS.values() if subject.main or law.everywhere))
+    return collected.verification(subjects, time.perf_counter() - start)
+
+
+def _subjects(
+    fun: Callable, args: tuple, reference: Callable | None, seed: int, settings: dict[str, Any]
+) -> list[Subject]:
+    if args or not isinstance(fun, Rule):
+        return [Subject(target(fun, reference, settings), Point(args), seed=seed)] if args else []
+    made = [
+        Subject(target(fun, reference, {**e.settings, **settings}), Point(_with_keys(e), e.label), main=False, seed=seed)
+        for e in examples(fun, seed=seed)
+    ]
+    # All laws are asked about the richest example: nested batches show what a plain vector hides.
+    main = max(made, key=lambda s: (s.point.label.startswith(("nested", "equal")), s.point.label == "plain"))
+    main.main = True
+    return sorted(made, key=lambda s: not s.main)
+
+
+def _with_keys(example: Any) -> tuple:
+    return jax.tree.map(
+        lambda x: x if isinstance(x, np.ndarray | np.generic) else jax.random.key(x.number), example.args
+    )
+
+
+class Collected:
+    """Verdicts as they come in: for each check the worst one."""
+
+    def __init__(self) -> None:
+        self.checks: dict[str, Check] = {}
+        self.failed: list[tuple[Law, Verdict, Subject]] = []
+        self.notes: list[str] = []
+
+    def ask(self, subject: Subject, laws: Iterable[Law]) -> None:
+        for law in laws:
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", RuntimeWarning)
+                    found = list(law.verdicts(subject))
+            except Exception as error:
+                if __import__("os").environ.get("VDEBUG"): raise
+                found = [Verdict(False, f"{type(error).__name__}: {error}".split("\n")[0], suspect="raises")]
+            for verdict in found:
+                self.enter(law, verdict, subject)
+
+    def enter(self, law: Law, verdict: Verdict, subject: Subject) -> None:
+        name = verdict.name or law.name
+        if verdict.note:
+            self.notes.append(f"{name}: {verdict.detail}")
+            return
+        new = Check(name, verdict.passed, verdict.detail, subject.point.label, verdict.units)
+        if verdict.passed is not True:
+            self.failed.append((law, verdict, subject))
+        old = self.checks.get(name)
+        self.checks[name] = new if old is None else _worse(old, new)
+
+    def verification(self, subjects: list[Subject], seconds: float) -> Verification:
+        about: Target = subjects[0].target
+        return Verification(
+            name=about.name,
+            checks=tuple(self.checks.values()),
+            source=about.source,
+            inputs=len(subjects),
+            likely_cause=self.cause(),
+            notes=tuple(self.notes),
+            seconds=seconds,
+        )
+
+    def cause(self) -> str:
+        return next((verdict.suspect for _, verdict, _ in self.failed if verdict.suspect), "")
+
+
+def _worse(a: Check, b: Check) -> Check:
+    rank = {True: 0, None: 1, False: 2}
+    units = max((u for u in (a.units, b.units) if u is not None), default=None)
+    worst = b if rank[b.passed] > rank[a.passed] else a
+    return Check(worst.name, worst.passed, worst.detail, worst.at, units)
+
+
+def verify_rules(names: Iterable[str] | None = None, package: str = "jaxbackprop") -> list[Verification]:
+    """`verify` of the registered rules of `package`: of all of them, or of those named.
+
+    Raises:
+        ValueError: there is no rule of such a name.
+    """
+    load(package)
+    known = rules(package)
+    chosen = list(names) if names else list(known)
+    unknown = [name for name in chosen if name not in known]
+    if unknown:
+        import difflib
+
+        near = difflib.get_close_matches(unknown[0], known, 3)
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise ValueError(f"{package} has no rule called {unknown[0]}.{hint}")
+    return [verify(known[name]) for name in chosen]
+
+
+def load(package: str) -> None:
+    """Import `package` and every module in it that can be imported, so that its rules are registered."""
+    root = importlib.import_module(package)
+    for module in pkgutil.walk_packages(getattr(root, "__path__", []), package + "."):
+        if module.name.rsplit(".", 1)[-1] in ("__main__", "cli") or ".cli." in module.name:
+            continue
+        try:
+            importlib.import_module(module.name)
+        except ImportError:
+            continue  # an optional package is absent
+
+
+def assert_verified(fun: Callable, *args: Any, **keywords: Any) -> None:
+    """`verify(...)`, for use in any test.
+
+    Raises:
+        VerificationError: an AssertionError with the report.
+    """
+    verify(fun, *args, **keywords).raise_if_failed()
