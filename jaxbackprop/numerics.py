@@ -3,6 +3,9 @@
 Nothing here knows what a rule is.
 """
 
+import math
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -19,10 +22,20 @@ def wide(x: Array) -> Array:
     return x.astype(wide_dtype(x.dtype))
 
 
+def factor(x: Array) -> Array:
+    """`x` as a factor of a product that is to be accumulated in the wide type (`preferred_element_type=`).
+
+    On CPU it is made wide beforehand. XLA does so there anyway, but not where a stack of bfloat16 matrices meets a
+    transposed matrix that they share: asked for a float32 result it then refuses ("Unsupported element type for
+    DotThunk", JAX 0.10 to 0.12), and unasked it accumulates in bfloat16 (0.12).
+    """
+    return wide(x) if jax.default_backend() == "cpu" else x
+
+
 def dot(x: Array, y: Array) -> Array:
     """`x @ y` accumulated in the wide type and rounded once, to the type the operands promote to."""
     dtype = jnp.promote_types(x.dtype, y.dtype)
-    return jnp.matmul(x, y, preferred_element_type=wide_dtype(dtype)).astype(dtype)
+    return jnp.matmul(factor(x), factor(y), preferred_element_type=wide_dtype(dtype)).astype(dtype)
 
 
 def outer_sum(x: Array, delta: Array) -> Array:
@@ -30,7 +43,8 @@ def outer_sum(x: Array, delta: Array) -> Array:
 
     x (*B, D), delta (*B, H) -> (D, H)
     """
-    return dot(x.reshape(-1, x.shape[-1]).T, delta.reshape(-1, delta.shape[-1]))
+    examples = math.prod(x.shape[:-1])  # not -1: that cannot be told where another axis is empty
+    return dot(x.reshape(examples, x.shape[-1]).T, delta.reshape(examples, delta.shape[-1]))
 
 
 def leading_sum(delta: Array) -> Array:

@@ -264,3 +264,8 @@ def rule(forward: Callable | None = None, /, **definition: Any) -> Any:
 def rules(package: str = "jaxbackprop") -> dict[str, Rule]:
     """The registered rules of an imported package, by name; the library's own where none is named."""
     return {name: made for (owner, name), made in sorted(_REGISTER.items()) if owner == package}
+
+
+def registered() -> list[Rule]:
+    """Every rule of every imported package."""
+    return list(_REGISTER.values())

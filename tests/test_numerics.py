@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from jaxbackprop.numerics import dot, leading_sum, outer_sum, unbroadcast, wide_dtype
+from jaxbackprop.numerics import dot, index, inside, leading_sum, outer_sum, unbroadcast, wide_dtype
 
 
 @given(hnp.mutually_broadcastable_shapes(num_shapes=2, max_dims=4, min_side=0, max_side=3), st.integers(0, 9))
@@ -39,3 +39,15 @@ def test_the_outer_sum_runs_over_every_leading_axis():
     x, delta = rng.normal(size=(2, 3, 4)), rng.normal(size=(2, 3, 5))
     expected = sum(np.outer(x[i, j], delta[i, j]) for i in range(2) for j in range(3))
     np.testing.assert_allclose(outer_sum(jnp.asarray(x), jnp.asarray(delta)), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_ids_of_a_small_type_are_compared_with_axes_they_could_not_count():
+    assert index(jnp.array([3], jnp.int8)).dtype == jnp.int32
+    assert inside(jnp.array([-128, -1, 0, 127], jnp.int8), 300).tolist() == [False, False, True, True]
+    assert inside(jnp.array([0, 255], jnp.uint8), 255).tolist() == [True, False]
+    assert inside(jnp.array([0]), 0).tolist() == [False]
+
+
+def test_the_outer_sum_of_empty_axes_is_zero():
+    assert outer_sum(jnp.zeros((0, 2)), jnp.zeros((0, 3))).tolist() == [[0] * 3] * 2
+    assert outer_sum(jnp.zeros((4, 0)), jnp.zeros((4, 3))).shape == (0, 3)

@@ -40,7 +40,8 @@ def compare(
     compiled program, exactly.
 
     In the race: `fun`; autodiff of its plain function; autodiff under `jax.checkpoint`, the fastest and the leanest of
-    three policies; autodiff that accumulates into references (`jax.vjp(...).with_refs`) where JAX has it; and `against`.
+    three policies; autodiff that adds up gradients in references (`jax.vjp(...).with_refs`, where JAX has it);
+    and `against`.
 
     Args:
         fun: a Rule, a `jax.custom_vjp`, or any function with `reference=`. Bind settings with `functools.partial`.
@@ -129,7 +130,7 @@ def _race(
             row = replace(rows[c.name], temporary_bytes=temporary_bytes(compiled[c.name]))
             rows[c.name] = replace(row, residual_bytes=task.residual_bytes(c))
         except Exception as error:
-            if c.name in (BY_HAND, AUTODIFF) or isinstance(error, ValueError) and "compare:" in str(error):
+            if c.name in (BY_HAND, AUTODIFF) or (isinstance(error, ValueError) and "compare:" in str(error)):
                 raise
             rows[c.name] = replace(rows[c.name], note=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
     running = [c for c in contenders if c.name in compiled]
@@ -197,18 +198,23 @@ def bench_rules(names: Sequence[str] | None = None, *, quick: bool = False) -> I
 
 
 LADDER = ((16, 64), (64, 256), (256, 1024))
-LARGEST = 64 * 2**20
-"""No arguments of more bytes than this are drawn, in float64."""
+"""Sizes (of an axis, of the batch) that a rule is measured at."""
+LARGEST, LONGEST = 64 * 2**20, 0.04
+"""Bytes of arguments in float64 that are not exceeded, and seconds a pass after which no larger size is tried."""
 
 
 def _bench(rule: Rule, quick: bool) -> Comparison:
-    sizes: dict[str, tuple] = {}
+    found: Comparison | None = None
     bytes_before, bytes_now = 0, 0
     for size, batch in LADDER[: 1 if quick else None]:
         if bytes_before and bytes_now * bytes_now / bytes_before > LARGEST:
             break  # the next step would multiply them as the last did
         example = large(rule, size=size, batch=batch)
         bytes_before, bytes_now = bytes_now, sum(getattr(x, "nbytes", 0) for x in jax.tree.leaves(example.args))
-        sizes[f"{batch} x {size}"] = example.cast(np.float32)
-    made = partial(rule, **example.settings)
-    return replace(compare(made, sizes=sizes, seconds=0.3 if quick else 1.5), name=rule.name)
+        sizes = {f"{batch} x {size}": example.cast(np.float32)}
+        new = compare(partial(rule, **example.settings), sizes=sizes, seconds=0.3 if quick else 1.5)
+        found = new if found is None else replace(new, rows=found.rows + new.rows, sizes=found.sizes | new.sizes)
+        if (new.row(BY_HAND).seconds or 0) > LONGEST:
+            break
+    assert found is not None
+    return found

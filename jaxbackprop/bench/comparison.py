@@ -84,6 +84,11 @@ class Comparison:
         """Whether the difference in time from plain autodiff, at the last size, could be chance."""
         return self.row(AUTODIFF).within_noise is not False
 
+    @property
+    def agrees(self) -> bool:
+        """Whether the hand-derived pass has the plain function's numbers, up to rounding, at every size."""
+        return not any(r.note for r in self.rows if r.name == BY_HAND)
+
     def __str__(self) -> str:
         on = ", ".join(f"{key} {value}" for key, value in self.setting.items())
         head = ("contender", "time", "spread", "by hand / this", "temporary", "residuals", "error")
@@ -158,9 +163,7 @@ def _ratio_cell(r: Row) -> str:
 
 def in_seconds(seconds: float) -> str:
     """A time with its unit, such as 3.21 ms."""
-    for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "us")):
-        if seconds * factor >= 1:
-            break
+    factor, unit = next(((f, u) for f, u in ((1, "s"), (1e3, "ms")) if seconds * f >= 1), (1e6, "us"))
     return f"{seconds * factor:.3g} {unit}"
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import Var
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Task:
             if not contender.into_refs:
                 return values, pull(upstream)[0]
             refs = jax.tree.map(lambda x: jax.new_ref(jnp.zeros_like(x)), varied)
-            pull.with_refs(refs)(upstream)
+            getattr(pull, "with_refs")(refs)(upstream)  # noqa: B009 - not in the stubs of every release
             return values, jax.tree.map(jax.freeze, refs)
 
         return forward_backward
@@ -86,7 +87,7 @@ class Task:
             return jax.tree.leaves(jax.vjp(lambda v: self._values(contender.function, v, fixed), varied)[1])
 
         jaxpr = jax.make_jaxpr(residuals)(self.varied, self.fixed).jaxpr
-        kept = {v for v in jaxpr.outvars if isinstance(v, jax.extend.core.Var)} - {*jaxpr.invars, *jaxpr.constvars}
+        kept = {v for v in jaxpr.outvars if isinstance(v, Var)} - {*jaxpr.invars, *jaxpr.constvars}
         return sum(v.aval.size * v.aval.dtype.itemsize for v in kept)  # pyright: ignore[reportAttributeAccessIssue]
 
     def oracle(self, plain: Callable[..., Any]) -> list[np.ndarray]:

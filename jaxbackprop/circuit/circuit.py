@@ -47,7 +47,9 @@ class Circuit:
         return f"<circuit {self.name}: {len(self.gates)} gates, {len(self.wires)} wires>"
 
     def __str__(self) -> str:
-        return self.table()
+        if len(self.gates) <= 200:
+            return self.table()
+        return f"{self!r}; all of it: .table(), .to_html(path)"
 
     @property
     def value(self) -> Any:

@@ -109,7 +109,15 @@ def compare(circuit: Any, mine: Mapping[str, Any], tolerance: float | None = Non
             verdict = "follows" if close(value, explained[wire], tolerance) else "wrong"
         own = explained[wire] if verdict == "wrong" else exact
         rows.append(
-            Row(wire.name, verdict, value, exact, _worst(value, exact), hint(value, own), _between(wire, given))
+            Row(
+                wire.name,
+                verdict,
+                value,
+                exact,
+                _worst(value, exact),
+                hint(value, own) if verdict == "wrong" else "",
+                _between(wire, given),
+            )
         )
     return Checked(tuple(rows))
 

@@ -156,7 +156,7 @@ def _evaluate(node: Node, known: Mapping[str, Any], parts: dict[str, Any], text:
     try:
         value = rules()[node.gate](*inputs, **_settings(node))
     except (ValueError, TypeError) as error:
-        raise ExpressionError(text, node.at, str(error).replace("\n", " ")) from None
+        raise ExpressionError(text, node.at, str(error).partition("\n")[0]) from None
     parts[node.text] = value
     return value
 

@@ -4,7 +4,7 @@ Also what each gate does alone: its operation forward, its pull backward, its lo
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import jax
@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 from jax.extend.core import JaxprEqn
 
-from .jaxprs import RULES, binding, body_of, holds_a_rule, inner_jaxprs, plain
+from .jaxprs import RULES, binding, body_of, holds_a_rule, inner_jaxprs, own_backward, plain, plain_equation, written
 from .model import Gate, is_inexact, precision
 
 
@@ -30,37 +30,47 @@ class Equation:
 
     def pull(self, inputs: Sequence[Any], upstream: Sequence[Any], wanted: tuple[bool, ...]) -> list[Any]:
         """One gradient for each wanted input, from one upstream gradient (or None) for each output."""
-        live = tuple(u is not None for u in upstream)
-        arriving = [u for u in upstream if u is not None]
-        if self.differs or inner_jaxprs(self.eqn):
-            return _pull(self.bind, inputs, arriving, wanted, live)
-        params = tuple(sorted(self.eqn.params.items()))
-        return _jitted(_Same(self.eqn, params), wanted, live)(list(inputs), arriving)
+        return self._pulled(self.bind, self._own_key, inputs, upstream, wanted)
 
     def autodiff_pull(self, inputs: Sequence[Any], upstream: Sequence[Any], wanted: tuple[bool, ...]) -> list[Any]:
         """The same by autodiff, hand-written backward passes left out."""
+        return self._pulled(self._plain, self._plain_key, inputs, upstream, wanted)
+
+    def _plain(self, *inputs: Any) -> list[Any]:
         body = body_of(self.eqn)
+        return plain(*body, inputs) if body is not None else plain_equation(self.eqn, list(inputs))
 
-        def evaluate(*a: Any) -> list[Any]:
-            if body is not None:
-                return plain(*body, a)
-            from .jaxprs import _plain_equation
-
-            return _plain_equation(self.eqn, list(a))
-
+    def _pulled(self, function: Any, key: Any, inputs: Any, upstream: Any, wanted: tuple[bool, ...]) -> list[Any]:
         live = tuple(u is not None for u in upstream)
-        return _pull(evaluate, inputs, [u for u in upstream if u is not None], wanted, live)
+        arriving = [u for u in upstream if u is not None]
+        if key is None:
+            return _pull(function, inputs, arriving, wanted, live)
+        return _jitted(_Same(key, function), wanted, live)(list(inputs), arriving)
+
+    @cached_property
+    def _own_key(self) -> Any:
+        """What tells this equation's own backward pass from others'; None where nothing short does."""
+        if self.eqn.primitive.name == "custom_vjp_call":
+            own, text = own_backward(self.eqn), self._plain_key
+            return None if own is None or text is None else (own, text)
+        if self.differs or inner_jaxprs(self.eqn):
+            return None
+        return (self.eqn.primitive, tuple(sorted(self.eqn.params.items())))
+
+    @cached_property
+    def _plain_key(self) -> Any:
+        return written(self.eqn)
 
 
 class _Same:
-    """Equal for equations that do the same: the key of a compiled pull. It holds the equation, never an id."""
+    """Equal for functions that do the same: the key of a compiled pull. It holds the function, never an id alone."""
 
-    def __init__(self, eqn: JaxprEqn, params: tuple):
-        self.eqn, self.key = eqn, (eqn.primitive, params)
+    def __init__(self, key: Any, function: Any):
+        self.key, self.function = key, function
         try:
-            self.hash = hash(self.key)
-        except TypeError:  # an unhashable parameter: the equation itself is the key
-            self.key = self.hash = id(eqn)
+            self.hash = hash(key)
+        except TypeError:  # an unhashable parameter: the function itself is the key
+            self.key = self.hash = id(function)
 
     def __hash__(self) -> int:
         return self.hash
@@ -71,8 +81,7 @@ class _Same:
 
 @lru_cache(maxsize=4096)
 def _jitted(same: _Same, wanted: tuple[bool, ...], live: tuple[bool, ...]) -> Any:
-    bind = binding(same.eqn)
-    return jax.jit(lambda inputs, upstream: _pull(bind, inputs, upstream, wanted, live))
+    return jax.jit(lambda inputs, upstream: _pull(same.function, inputs, upstream, wanted, live))
 
 
 def _pull(function: Any, inputs: Sequence[Any], upstream: list[Any], wanted: Sequence[bool], live: Sequence[bool]):

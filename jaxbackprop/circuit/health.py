@@ -139,7 +139,8 @@ def _origin(circuit: Any) -> Gate | None:
 def _backward_origin(circuit: Any) -> Gate | None:
     """The first gate in backward order that makes a gradient that is not finite out of finite ones."""
     for gate in reversed(circuit.gates):
-        if not _finite(e.gradient for e in gate.edges) and _finite(gate.upstream):
+        arriving = _finite(gate.upstream) and _finite(w.value for w in gate.inputs)
+        if arriving and not _finite(e.gradient for e in gate.edges):
             return gate
     return None
 

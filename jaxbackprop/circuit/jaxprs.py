@@ -14,6 +14,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
+from ..rule import Rule
+
 CALLS = ("jit", "pjit", "closed_call", "core_call", "core_closed_call")
 RULES = ("custom_vjp_call", "custom_jvp_call")
 REMAT = ("remat2", "remat", "checkpoint")
@@ -83,11 +85,11 @@ def plain(jaxpr: Jaxpr, consts: Sequence[Any], inputs: Sequence[Any]) -> list[An
         return atom.val if isinstance(atom, Literal) else known[atom]
 
     for eqn in jaxpr.eqns:
-        known |= dict(zip(eqn.outvars, _plain_equation(eqn, [at(v) for v in eqn.invars]), strict=True))
+        known |= dict(zip(eqn.outvars, plain_equation(eqn, [at(v) for v in eqn.invars]), strict=True))
     return [at(v) for v in jaxpr.outvars]
 
 
-def _plain_equation(eqn: JaxprEqn, inputs: list[Any]) -> list[Any]:
+def plain_equation(eqn: JaxprEqn, inputs: list[Any]) -> list[Any]:
     name, body = eqn.primitive.name, body_of(eqn)
     if body is not None and name != "custom_jvp_call":
         return plain(*body, inputs)
@@ -135,6 +137,21 @@ def changes_nothing(eqn: JaxprEqn) -> bool:
     (out,) = eqn.outvars[:1] or [None]
     same = eqn.primitive.name == "convert_element_type" and out is not None
     return bool(same and out.aval.dtype == eqn.invars[0].aval.dtype)
+
+
+def written(eqn: JaxprEqn) -> str | None:
+    """The body of a rule as text, which says all that it computes; None where it closes over arrays."""
+    body = body_of(eqn)
+    return str(body[0]) if body is not None and not body[1] and not body[0].constvars else None
+
+
+def own_backward(eqn: JaxprEqn) -> Any:
+    """The backward pass of one of our rules: one function for each rule and settings, so that it may stand for them.
+
+    None for anybody else's: two of theirs may share a backward pass and differ in what the forward pass saves.
+    """
+    function = getattr(eqn.params.get("bwd"), "f", None)
+    return function if getattr(function, "__module__", None) == Rule.__module__ else None
 
 
 def call_name(eqn: JaxprEqn) -> str:

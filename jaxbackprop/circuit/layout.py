@@ -170,7 +170,7 @@ def _height(sizes: dict[str, tuple[float, float]], n: str) -> float:
 
 def _grown(item: Item, outputs: int) -> float:
     """How much taller an item is that many wires leave: their labels must not meet."""
-    return max(0.0, 34.0 * outputs - 34.0) if item.kind != "port" else 0.0
+    return max(0.0, 42.0 * (outputs - 1)) if item.kind in ("gate", "rule", "box") else 0.0
 
 
 def _rows(found: Order, sizes: dict[str, tuple[float, float]], part: Part) -> dict[str, float]:

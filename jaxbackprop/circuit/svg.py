@@ -72,7 +72,7 @@ def readable(circuit: Any) -> set[int]:
 def _part(picture: Picture) -> str:
     lines = [_wire(route, picture) for route in picture.routes]
     items = [_item(placed) for placed in picture.items.values()]
-    labels = [_labels(route) for route in picture.routes]
+    labels = [_labels(route, picture) for route in picture.routes]
     return "".join(lines + items + labels)
 
 
@@ -90,7 +90,7 @@ def _wire(route: Route, picture: Picture) -> str:
     return f'<path class="wire" d="{"".join(path)}"{tip}/>'
 
 
-def _labels(route: Route) -> str:
+def _labels(route: Route, picture: Picture) -> str:
     link, made = route.link, []
     (x, y), (ex, ey) = route.points[0], route.points[-1]
     if route.first:
@@ -98,8 +98,9 @@ def _labels(route: Route) -> str:
             made.append(f'<text class="value halo" x="{x + 7:.1f}" y="{y - 5:.1f}">{escape(link.above)}</text>')
         if link.below:
             made.append(f'<text class="gradient halo" x="{x + 7:.1f}" y="{y + 14:.1f}">{escape(link.below)}</text>')
-    if link.share:
-        made.append(f'<text class="gradient halo end" x="{ex - 12:.1f}" y="{ey + 12:.1f}">{escape(link.share)}</text>')
+    if link.share:  # above an upper entry, below a lower one
+        ey += -5 if ey < picture.items[link.target].middle - 1 else 12
+        made.append(f'<text class="gradient halo end" x="{ex - 12:.1f}" y="{ey:.1f}">{escape(link.share)}</text>')
     return "".join(made)
 
 

@@ -216,7 +216,10 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> np.
     if len(data) != size:
         advice = "Write the file again: it was cut short or damaged."
         raise DataError(f"{member.filename} with {len(data)} bytes", expected=f"{size}", file=path, advice=advice)
-    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+    try:
+        return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+    except ValueError as error:
+        raise DataError(f"{member.filename} of a shape of which no array can be made", file=path) from error
 
 
 def _header(file: IO[bytes], name: str, path: Path) -> tuple[tuple[int, ...], bool, np.dtype]:

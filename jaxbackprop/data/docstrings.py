@@ -64,10 +64,13 @@ def docstrings(library: Path | None = None) -> tuple[Texts, Texts]:
     return _texts(train), _texts({sentence: topic for sentence, topic in test.items() if sentence not in train})
 
 
-@cache
 def modules(library: Path | None = None) -> dict[str, dict[str, tuple[str, ...]]]:
     """Topic -> module (its path in the library) -> the sentences of its docstrings, in `plain` form."""
-    library = library or Path(sysconfig.get_path("stdlib"))
+    return _modules(library or Path(sysconfig.get_path("stdlib")))
+
+
+@cache
+def _modules(library: Path) -> dict[str, dict[str, tuple[str, ...]]]:
     topics = {
         topic: {path.relative_to(library).as_posix(): _sentences(path) for path in _files(library, names.split())}
         for topic, names in TOPICS.items()

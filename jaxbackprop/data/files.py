@@ -48,7 +48,9 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         else:
             with open(path, "rb") as file:
                 yield file
-    except (EOFError, zlib.error, gzip.BadGzipFile, pa.ArrowException) as error:
+    except (EOFError, OSError, zlib.error, pa.ArrowException) as error:
+        if kind is None:
+            raise
         raise DataError(
             f"broken {kind} data ({error})", expected=f"a whole {kind} file", file=path, advice="Fetch the file again."
         ) from error

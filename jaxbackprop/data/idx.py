@@ -36,7 +36,10 @@ def read_idx(path: Path) -> np.ndarray:
             advice="The file was cut short or damaged; fetch it again.",
             file=path,
         )
-    return np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
+    try:  # no values and immense sizes, or more dimensions than numpy has
+        return np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
+    except ValueError as error:
+        raise DataError(f"sizes of which no array can be made ({error})", file=path) from error
 
 
 def _header(file: IO[bytes], path: Path) -> tuple[np.dtype, tuple[int, ...]]:

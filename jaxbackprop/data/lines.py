@@ -154,7 +154,8 @@ def read_text_csv(
         raise DataError("an empty file", expected="rows of class, title, description", file=path)
     if len(first) < 2:
         raise DataError(f"one column ({shown(first[0])})", expected="a class and a text", file=path, line=start)
-    column = None if header is False else _label_column(path, first, label_column)
+    column = label_column_of(first) if label_column is None else find_column(label_column, first, path)
+    column = None if header is False else column
     header = header or column is not None
     column = column or 0
     for number, row in rows if header else chain([(start, first)], rows):
@@ -242,10 +243,8 @@ def _decoded(path: Path, invalid: Invalid) -> Iterator[str]:
         before += len(lines)
 
 
-def _label_column(path: Path, first: list[str], wanted: str | None) -> int | None:
-    """Which column holds the class, where the first row is a header; None where it is none."""
-    if wanted is not None:
-        return find_column(wanted, first, path)
+def label_column_of(first: list[str]) -> int | None:
+    """Which column holds the class, where the first row is a header that names one; else None."""
     names = [name.strip().lower().replace("_", " ") for name in first]
     return next((names.index(name) for name in LABEL_COLUMNS if name in names), None)
 

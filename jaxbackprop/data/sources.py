@@ -15,7 +15,7 @@ from .docstrings import docstrings
 from .downloads import DOWNLOADS, data_folder, get, is_here
 from .errors import DataError, did_you_mean, missing
 from .files import opened, suffix
-from .lines import LABEL_PREFIX, Texts, read_lines, read_text_csv
+from .lines import LABEL_PREFIX, Texts, label_column_of, read_lines, read_text_csv
 from .tables import NUMBER, csv_rows
 
 Kind = Literal["examples", "texts"]
@@ -137,13 +137,18 @@ def _path(path: Path, kind: Kind | None, label_prefix: str, label_column: str | 
 
 
 def _holds_text(path: Path) -> bool:
-    """Whether the second row of a CSV file has more than one cell that is no number: a label and a text."""
+    """Whether a CSV file holds texts: a cell in its second row, the label's apart, is no number.
+
+    Where no header names the label, a single word beside numbers is one, and words with blanks between them are none.
+    """
     with opened(path) as file:
         start = file.read(1 << 20).decode("utf-8", "replace")
     rows = csv_rows(iter(start.splitlines(keepends=True)), path)
-    first = next(rows, (1, []))
-    _, row = next(rows, first)
-    return sum(not NUMBER.fullmatch(cell) for cell in row) > 1 or (len(row) == 2 and not NUMBER.fullmatch(row[1]))
+    _, first = next(rows, (1, []))
+    _, row = next(rows, (2, first))
+    label = label_column_of(first)
+    words = [cell for k, cell in enumerate(row) if k != label and not NUMBER.fullmatch(cell)]
+    return bool(words) if label is not None else len(words) > 1 or any(" " in word.strip() for word in words)
 
 
 def _folder(path: Path, kind: Kind | None, label_prefix: str, label_column: str | None) -> DataSet:

@@ -18,6 +18,7 @@ from .errors import DataError, did_you_mean, shown
 from .files import opened
 
 NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
+LARGEST = float(np.finfo(np.float32).max)
 QUOTES = 'A comma or a line break inside a cell needs "quotes" around the cell.'
 
 
@@ -30,12 +31,8 @@ def read_table(path: Path, label_column: str | None = None) -> tuple[np.ndarray,
         data = file.read().removeprefix(codecs.BOM_UTF8)
     names, start = _header(data, path)
     label = _label_column(names, path, label_column)
-    try:
-        x, labels = _all_at_once(data, len(names), label)
-    except (pa.ArrowException, UnicodeDecodeError):
-        x, labels = _row_by_row(data, names, label, path)
-    if not np.isfinite(x).all() or (labels == "").any():
-        x, labels = _row_by_row(data, names, label, path)
+    found = _all_at_once(data, len(names), label)
+    x, labels = found if found is not None else _row_by_row(data, names, label, path)
     if not len(x):
         raise DataError("a header and nothing below it", expected="a row an example", file=path, line=start)
     return x, labels
@@ -101,18 +98,25 @@ def _label_column(names: list[str], path: Path, wanted: str | None) -> int:
     return lower.index("label") if "label" in lower else len(names) - 1
 
 
-def _all_at_once(data: bytes, width: int, label: int) -> tuple[np.ndarray, np.ndarray]:
+def _all_at_once(data: bytes, width: int, label: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """The numbers and labels, or None where anything is unusual."""
     names = [str(k) for k in range(width)]
     types = {name: pa.string() if k == label else pa.float32() for k, name in enumerate(names)}
-    table = columns.read_csv(
-        pa.BufferReader(data.lstrip(b"\r\n").partition(b"\n")[2]),
-        read_options=columns.ReadOptions(column_names=names, use_threads=False),
-        convert_options=columns.ConvertOptions(column_types=types, null_values=[], strings_can_be_null=False),
-    )
+    try:
+        table = columns.read_csv(
+            pa.BufferReader(data.lstrip(b"\r\n").partition(b"\n")[2]),
+            read_options=columns.ReadOptions(column_names=names, use_threads=False),
+            convert_options=columns.ConvertOptions(column_types=types, null_values=[], strings_can_be_null=False),
+        )
+    except pa.ArrowException:
+        return None
     x = np.empty((len(table), width - 1), np.float32)
     for k, name in enumerate(name for name in names if name != str(label)):
         x[:, k] = table[name].to_numpy()
-    return x, np.array([cell.strip() for cell in table[str(label)].to_pylist()], np.str_)
+    labels = np.array([cell.strip() for cell in table[str(label)].to_pylist()], np.str_)
+    # a quotation mark that is not closed swallows rows without a word
+    usual = np.isfinite(x).all() and not (labels == "").any() and data.count(b'"') % 2 == 0
+    return (x, labels) if usual else None
 
 
 def _row_by_row(data: bytes, names: list[str], label: int, path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -133,7 +137,7 @@ def _row_by_row(data: bytes, names: list[str], label: int, path: Path) -> tuple[
 
 
 def _number(cell: str, column: str, path: Path, line: int) -> float:
-    if NUMBER.fullmatch(cell) and abs(value := float(cell)) <= np.finfo(np.float32).max:
+    if NUMBER.fullmatch(cell) and abs(value := float(cell)) <= LARGEST:
         return value
     raise DataError(
         f"{shown(cell) if cell.strip() else 'an empty cell'} in the column {column}",

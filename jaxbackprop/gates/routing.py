@@ -46,7 +46,7 @@ def abs(x: Float[Array, "..."]) -> Saving[Float[Array, "..."]]:
     Forward   f = |x|
     Local     df/dx = sign x
     Backward  dx = sign x upstream
-    Kink      x = 0: we answer 0, as jnp.abs does
+    Kink      x = 0: we answer 0, midway between -1 and 1 (jnp.abs answers 1)
     Source    |x| is x or -x
     """
     return jnp.abs(x), _sign(x)  # one byte a number

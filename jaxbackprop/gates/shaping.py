@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ..examples import below, real
-from ..numerics import dot, wide, wide_dtype
+from ..numerics import dot, factor, wide, wide_dtype
 from ..rule import Form, Saving, rule
 
 Axis = int | tuple[int, ...] | None
@@ -108,14 +108,16 @@ def _labels(shape: tuple[int, ...], batch: tuple[int, ...]) -> tuple[tuple[int, 
 
 
 def _matmul_to(shape: tuple[int, ...], x: Array, y: Array) -> Array:
-    """`x @ y` summed over the batch axes that `shape` lacks, as one contraction: no batch of products is stored."""
+    """`x @ y` summed over the batch axes that `shape` lacks.
+
+    It is one contraction: no batch of products is stored, and halves are rounded once.
+    """
     batch = jnp.broadcast_shapes(x.shape[:-2], y.shape[:-2])
     (x_stretched, x_batch), (y_stretched, y_batch), (_, kept) = (_labels(s, batch) for s in (x.shape, y.shape, shape))
     row, inner, column = range(len(batch), len(batch) + 3)
-    # y first: with x first XLA on CPU lacks some of these products of bfloat16 in float32 (JAX 0.10 to 0.12).
     summed = jnp.einsum(
-        y.squeeze(y_stretched), [*y_batch, inner, column],
-        x.squeeze(x_stretched), [*x_batch, row, inner],
+        factor(x).squeeze(x_stretched), [*x_batch, row, inner],
+        factor(y).squeeze(y_stretched), [*y_batch, inner, column],
         [*kept, row, column],
         preferred_element_type=wide_dtype(jnp.promote_types(x.dtype, y.dtype)),
     )  # fmt: skip

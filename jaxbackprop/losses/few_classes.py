@@ -1,7 +1,7 @@
 """Losses of many classes that look at only a few of them: the nodes on a path, or some samples.
 
 Here live losses that read, and whose backward pass writes, only the rows of the table that an example names. A rule's
-gradient is as large as its table all the same; a train step that never forms it adds the rows' deltas where they belong.
+gradient is as large as its table all the same; a train step that never forms it adds each row's delta to its row.
 """
 
 import jax
@@ -9,12 +9,14 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
-from ..examples import below
+from ..examples import Domain, below
 from ..numerics import index, inside, wide, wide_dtype
 from ..rule import Saving, rule
 
+bit = Domain("0 or 1", lambda rng, shape, _: rng.integers(0, 2, shape))
 
-@rule(where={"path": below("N", padding=True), "turns": below("2")})
+
+@rule(where={"path": below("N", padding=True), "turns": bit})
 def hierarchical_softmax(
     h: Float[Array, "*B D"], nodes: Float[Array, "N D"], path: Int[Array, "*B L"], turns: Int[Array, "*B L"]
 ) -> Saving[Float[Array, "*B"]]:

@@ -57,8 +57,7 @@ def softmax_cross_entropy(
         q = _targets(labels, logits, smoothing)
         loss = (q * _finite_where_unasked(_surprise(logits, top, rest), q)).sum(-1)
     loss = jnp.where(_counts(labels, logits, rest), loss, 0)
-    weighted = None if weights is None else (weights, _zero_where_unweighted(loss, weights))
-    loss = loss if weighted is None else wide(weights) * weighted[1]
+    loss, weighted = _weigh(loss, weights)
     return loss.astype(_dtype(logits, labels, weights)), (logits, labels, top, rest, weighted)
 
 
@@ -101,8 +100,7 @@ def sigmoid_cross_entropy(
     toward_0, disagreement = _certainty(logits, targets)
     against = disagreement * _finite_where_unasked(-toward_0, disagreement)
     loss = (against + jnp.log1p(jnp.exp(toward_0))).sum(-1)
-    weighted = None if weights is None else (weights, _zero_where_unweighted(loss, weights))
-    loss = loss if weighted is None else wide(weights) * weighted[1]
+    loss, weighted = _weigh(loss, weights)
     return loss.astype(_dtype(logits, targets, weights)), (logits, targets, weighted)
 
 
@@ -185,9 +183,12 @@ def _finite_where_unasked(surprise: Array, q: Array) -> Array:
     return jnp.where((q == 0) & jnp.isinf(surprise), 0, surprise)
 
 
-def _zero_where_unweighted(loss: Array, weights: Array) -> Array:
-    """`loss`, 0 where it is not finite and the weight is 0."""
-    return jnp.where((weights == 0) & ~jnp.isfinite(loss), 0, loss)
+def _weigh(loss: Array, weights: Array | None) -> tuple[Array, tuple[Array, Array] | None]:
+    """The weighted loss, and what its backward pass needs: the weights and the loss before."""
+    if weights is None:
+        return loss, None
+    loss = jnp.where((weights == 0) & ~jnp.isfinite(loss), 0, loss)
+    return wide(weights) * loss, (weights, loss)
 
 
 def _share(upstream: Array, weighted: tuple[Array, Array] | None) -> tuple[Array, Array | None]:

@@ -1,5 +1,9 @@
-"""Is it right? Verification of hand-derived rules."""
+"""Is it right? Verification of hand-derived rules, of ours and of any JAX program's."""
 
+from .audit import Audit as Audit
+from .audit import Site as Site
+from .audit import audit as audit
+from .forward_mode import forward_mode as forward_mode
 from .report import Check as Check
 from .report import Verification as Verification
 from .report import VerificationError as VerificationError

@@ -73,6 +73,9 @@ class Written:
 
     functions = _NUMPY
 
+    def saw(self, eqn: Any, args: list[Any]) -> None:
+        """Told of each call of a hand-derived rule, with its inputs. Nobody listens by default."""
+
     def lift(self, x: Any) -> Any:
         return np.asarray(x)
 
@@ -174,6 +177,9 @@ class Digits:
 
     def __init__(self, digits: int = 60):
         self.digits = digits
+
+    def saw(self, eqn: Any, args: list[Any]) -> None:
+        """Nobody listens."""
 
     def lift(self, x: Any) -> Any:
         x = np.asarray(x)

@@ -24,6 +24,9 @@ SMALL = 40
 
 JITTERS = 4
 
+DIGITS = 700
+"""Enough to see a derivative as small as float64 holds beside numbers around 1."""
+
 
 class Case:
     """A target at a point, traced in one precision.
@@ -35,13 +38,17 @@ class Case:
     """
 
     def __init__(self, target: Target, point: Point, dtype: Any, seed: int = 0, like: "Case | None" = None):
-        self.target, self.point, self.dtype, self.seed = target, point.cast(dtype), np.dtype(dtype), seed
+        self.target, self.dtype, self.seed = target, np.dtype(dtype), seed
+        self.point = point if target.typed else point.cast(dtype)
+        self.given: Any = point.dtype
         if like is not None:  # the same shapes: no need to trace only to learn them
             self.outputs = [jax.ShapeDtypeStruct(o.shape, _precision_like(o.dtype, self.dtype)) for o in like.outputs]
 
     def moved(self, point: Point) -> "Case":
         """This case at another point of the same shapes: its programs need not be traced again."""
         other = Case(self.target, point, self.dtype, self.seed)
+        other.given = self.given
+        _ = self.stops_gradient  # a property of the function, asked about where the first point is
         other.__dict__.update({name: self.__dict__[name] for name in _PROGRAMS if name in self.__dict__})
         return other
 
@@ -177,7 +184,7 @@ class Case:
 
     def _flat_outputs(self, points: np.ndarray) -> np.ndarray:
         found = evaluate(self.value_mapped(len(points)), self.unflat(points), FLOAT64)
-        return np.concatenate([_as_real(x).reshape(len(points), -1) for x in found] or [np.zeros((len(points), 0))], 1)
+        return np.concatenate([_as_real(x) for x in found] or [np.zeros((len(points), 0))], 1)
 
     @cached_property
     def x(self) -> np.ndarray:
@@ -222,31 +229,44 @@ class Case:
 
     # Many digits.
 
-    def exactly(self, upstream: Leaves) -> Leaves | None:
-        """The gradients in many digits: of the VJP's jaxpr, else by differences; None where neither can be had."""
-        with mpmath.workdps(60):
+    def in_digits(self, upstream: Leaves, digits: int = 60) -> Leaves | None:
+        """The gradients by the VJP's jaxpr evaluated in many digits; None where that cannot be had."""
+        with mpmath.workdps(digits):
             try:
-                found = evaluate(self.auto_program, [*self.point.arrays, *upstream], Digits(60))
+                found = evaluate(self.auto_program, [*self.point.arrays, *upstream], Digits(digits))
             except (NotImplementedError, TypeError, ValueError):
                 return None
-            gradients = [np.asarray(x).astype(float) for x in found[len(self.outputs) :]]
-            if all(np.isfinite(g).all() for g in gradients):
-                return gradients
-            by_differences = self._by_differences(upstream)
-            return [np.where(np.isfinite(g), g, d) for g, d in zip(gradients, by_differences, strict=True)]
+            return [np.asarray(x).astype(float) for x in found[len(self.outputs) :]]
 
-    def _by_differences(self, upstream: Leaves) -> Leaves:
-        """<upstream, J e_i> for each live number, by central differences in 60 digits."""
-        lifted = [Digits(60).lift(x) if i in self.point.live else x for i, x in enumerate(self.point.arrays)]
+    def exactly(self, upstream: Leaves, disputed: list[np.ndarray]) -> Leaves | None:
+        """The gradients in so many digits that nothing underflows; None where they cannot be had.
+
+        The `disputed` elements by difference quotients of the function itself, which have the last word: autodiff is
+        wrong at the seam of a smooth function written in pieces, in any number of digits.
+        """
+        gradients = self.in_digits(upstream, DIGITS)
+        if gradients is None:
+            return None
+        with mpmath.workdps(DIGITS):
+            try:
+                by_differences = self._by_differences(upstream, disputed)
+            except (NotImplementedError, TypeError, ValueError):
+                return None
+        return [np.where(np.isfinite(d), d, g) for g, d in zip(gradients, by_differences, strict=True)]
+
+    def _by_differences(self, upstream: Leaves, disputed: list[np.ndarray]) -> Leaves:
+        """<upstream, J e_i> for each disputed number, by central differences in many digits; NaN for the others."""
+        digits = Digits(DIGITS)
+        lifted = [digits.lift(x) if i in self.point.live else x for i, x in enumerate(self.point.arrays)]
 
         def weighted(arrays: Leaves) -> Any:
-            y = evaluate(self.value_program, arrays, Digits(60))
-            return sum((np.sum(a * Digits(60).lift(u)) for a, u in zip(y, upstream, strict=True)), mpmath.mpf(0))
+            y = evaluate(self.value_program, arrays, digits)
+            return sum((np.sum(a * digits.lift(u)) for a, u in zip(y, upstream, strict=True)), mpmath.mpf(0))
 
         gradients = []
-        for i in self.point.live:
+        for i, flags in zip(self.point.live, disputed, strict=True):
             slots = np.full(lifted[i].shape, np.nan)
-            for at in np.ndindex(*slots.shape):
+            for at in list(map(tuple, np.argwhere(flags)))[:64]:
 
                 def quotient(h: Any, i: int = i, at: Any = at) -> Any:
                     sides = []
@@ -257,7 +277,7 @@ class Case:
                     return [(sides[0] - sides[1]) / (2 * h)]
 
                 step = abs(lifted[i][at]) or mpmath.mpf(1)
-                slots[at] = in_many_digits(quotient, (step * mpmath.mpf(10) ** -18, step * mpmath.mpf(10) ** -20))[0]
+                slots[at] = in_many_digits(quotient, (step * mpmath.mpf(10) ** -160, step * mpmath.mpf(10) ** -170))[0]
             gradients.append(slots)
         return gradients
 
@@ -265,16 +285,40 @@ class Case:
 
     @cached_property
     def working_dtype(self) -> np.dtype:
-        """The narrowest floating-point type that the hand-derived programs compute in."""
-        return narrowest(self.hand_program.jaxpr, self.dtype)
+        """The type whose accuracy may be asked for: the narrowest that the hand-derived programs compute in.
+
+        But only where the plain function computes in it as well, or the arguments were given in it: a backward pass
+        that rounds what the forward pass does not has lost something.
+        """
+        excused = narrowest(self.value_program.jaxpr, self.dtype)
+        given = self.given if self.given is not None else self.dtype
+        excused = given if _coarser(given, excused) else excused
+        by_hand = narrowest(self.hand_program.jaxpr, self.dtype)
+        return excused if _coarser(by_hand, excused) else by_hand
 
     @cached_property
     def stops_gradient(self) -> bool:
-        """Whether the plain function holds a `stop_gradient`: then only autodiff can say what was meant."""
-        return holds(self.value_program.jaxpr, "stop_gradient")
+        """Whether a `stop_gradient` in the plain function changes its derivative: then only autodiff knows what is meant.
+
+        One that shields, say, the largest logit of a softmax changes nothing, and the numbers say so.
+        """
+        if not self.x.size or not holds(self.value_program.jaxpr, "stop_gradient"):
+            return False
+        upstream = self.upstream(0)
+        along = self.directions @ flatten(dual(self.auto(self.point.arrays, upstream)[1]))
+        weights = flatten(dual(upstream))
+        with np.errstate(all="ignore"):
+            value, bar = self.slopes.value @ weights, self.slopes.bar @ np.abs(weights)
+            off = np.abs(along - value) > 8 * bar + 1e-6 * np.abs(value)
+        return bool(np.any(off & np.isfinite(value) & ~self.slopes.kinked.any(1)))
 
 
-_PROGRAMS = ("outputs", "hand_program", "auto_program", "auto_mapped", "_value_mapped", "value_program")
+def dual(leaves: Leaves) -> Leaves:
+    """JAX's convention for complex cotangents: <u, dy> = Re(u dy), so the imaginary part counts negative."""
+    return [np.conj(x) if np.iscomplexobj(x) else x for x in leaves]
+
+
+_PROGRAMS = ("outputs", "hand_program", "auto_program", "auto_mapped", "_value_mapped", "value_program", "stops_gradient")
 
 
 def _precision_like(dtype: Any, wanted: Any) -> Any:
@@ -294,7 +338,7 @@ def flatten(leaves: Any) -> np.ndarray:
 
 
 def _as_real(x: np.ndarray) -> np.ndarray:
-    flat = x.reshape(len(x), -1)
+    flat = x.reshape(len(x), int(np.prod(x.shape[1:])))
     if np.iscomplexobj(flat):
         return np.concatenate([flat.real, flat.imag], 1)
     return flat.astype(np.float64)

@@ -137,6 +137,11 @@ def _call(eqn: JaxprEqn, args: list[Any], arithmetic: Arithmetic) -> list[Any]:
     return _run(*_closed(body), args, arithmetic)
 
 
+def _rule(eqn: JaxprEqn, args: list[Any], arithmetic: Arithmetic) -> list[Any]:
+    arithmetic.saw(eqn, args)
+    return _call(eqn, args, arithmetic)
+
+
 def _scan(eqn: JaxprEqn, args: list[Any], arithmetic: Arithmetic) -> list[Any]:
     p, (body, consts) = eqn.params, _closed(eqn.params["jaxpr"])
     fixed, carried = scan_counts(eqn)
@@ -192,7 +197,8 @@ def _cond(eqn: JaxprEqn, args: list[Any], arithmetic: Arithmetic) -> list[Any]:
 
 _NESTED = {
     **dict.fromkeys(("jit", "pjit", "closed_call", "core_closed_call", "remat", "remat2", "checkpoint"), _call),
-    **dict.fromkeys(("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "shard_map"), _call),
+    **dict.fromkeys(("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"), _rule),
+    "shard_map": _call,
     "scan": _scan,
     "while": _while,
     "cond": _cond,

@@ -74,14 +74,22 @@ def _leaf_of(subject: Subject, judged: Judgement) -> int:
 @law(everywhere=True)
 def precision(subject: Subject) -> Iterator[Verdict]:
     """In float32, bfloat16 and float16 the gradient is as accurate as that precision allows, or as autodiff's is."""
-    if any(np.iscomplexobj(subject.point.arrays[i]) for i in subject.point.live):
+    if subject.target.typed or any(np.iscomplexobj(subject.point.arrays[i]) for i in subject.point.live):
         return
-    for name, dtype in FLOATS.items():
+    for name, dtype in _asked(subject).items():
         if jnp.dtype(dtype) == subject.case.dtype or unit_roundoff(dtype) < unit_roundoff(subject.case.dtype):
             continue
         verdict = _in_precision(subject, name, dtype)
         if verdict is not None:
             yield verdict
+
+
+def _asked(subject: Subject) -> dict[str, type]:
+    """The precisions to ask for: all of them at the main input; at the others float32 and one of the halves."""
+    if subject.main:
+        return FLOATS
+    which = "bfloat16" if len(subject.point.label) % 2 else "float16"
+    return {name: FLOATS[name] for name in ("float32", which)}
 
 
 def _in_precision(subject: Subject, name: str, dtype: type) -> Verdict | None:
@@ -109,9 +117,9 @@ def _in_precision(subject: Subject, name: str, dtype: type) -> Verdict | None:
     for j, wrong in enumerate(judged.wrong):
         if wrong.any():
             evidence = Evidence(truth, judged, exact, j)
-            return Verdict(False, evidence.sentence(), name, worst, evidence, suspect="precision")
+            return Verdict(False, evidence.sentence(), name, worst, evidence, suspect=f"accuracy: less accurate than {name} allows")
     if any(w.any() for w in values.wrong):
-        return Verdict(False, "forward: " + _worst_output(values), name, worst, suspect="precision")
+        return Verdict(False, "forward: " + _worst_output(values), name, worst, suspect=f"accuracy: less accurate than {name} allows")
     return Verdict(True, "", name, worst)
 
 

@@ -73,7 +73,8 @@ def same_value_when_differentiated(subject: Subject) -> Verdict:
 @law()
 def jit(subject: Subject) -> Verdict:
     """Compiled by XLA and run on the default device, in the arguments' own precision, the answers are the same."""
-    dtype = jnp.dtype(jnp.float32) if subject.point.dtype.itemsize == 8 else subject.point.dtype
+    wide = subject.point.dtype.itemsize == 8 and not subject.target.typed
+    dtype = np.dtype(np.float32) if wide else subject.exact_dtype if subject.target.typed else subject.point.dtype
     case = subject.at(dtype)
     upstream = [u.astype(t) for u, t in zip(case.upstream(0), case.answers, strict=True)]
     found = jax.jit(case.point.pulling(subject.target.hand))(case.point.arrays, upstream)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import mpmath
 import numpy as np
 
 STEPS = 7
@@ -92,5 +93,5 @@ def scales(x: np.ndarray, groups: np.ndarray) -> np.ndarray:
 def in_many_digits(quotient: Callable[[Any], Any], steps: tuple[Any, ...]) -> Any:
     """Difference quotients at decreasing `steps`: the last one, or NaN where the last two still differ."""
     before, last = (np.array(quotient(h), object) for h in steps)
-    agree = np.frompyfunc(lambda a, b: bool(abs(a - b) <= 1e-12 * abs(b) + 1e-280), 2, 1)(before, last).astype(bool)
+    agree = np.frompyfunc(lambda a, b: bool(abs(a - b) <= 1e-12 * abs(b) + mpmath.mpf(10) ** -330), 2, 1)(before, last).astype(bool)
     return np.where(agree, last.astype(float), np.nan)

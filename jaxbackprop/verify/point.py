@@ -71,6 +71,12 @@ class Point:
         return max(real, key=lambda d: (d.itemsize, -unit_roundoff(d)), default=np.dtype(np.float32))
 
     @property
+    def narrowest(self) -> Any:
+        """The coarsest floating-point type among the arguments."""
+        found = [self.arrays[i].dtype for i in self.live]
+        return max(found, key=unit_roundoff, default=np.dtype(np.float32))
+
+    @property
     def size(self) -> int:
         return sum(self.arrays[i].size for i in self.live)
 
@@ -100,6 +106,10 @@ class Point:
             return inexact(function(*self.rebuild(arrays)))
 
         return flat
+
+    def call_all(self, function: Callable) -> Callable[..., Leaves]:
+        """`function` of the flat arrays, answering the flat list of all its outputs."""
+        return lambda *arrays: jax.tree.leaves(function(*self.rebuild(arrays)))
 
     def pulling(self, function: Callable) -> Callable[..., tuple[Leaves, Leaves]]:
         """`(arrays, cotangents) -> (outputs, gradients of the live arrays)` of `function`."""
@@ -153,12 +163,12 @@ def normal_like(rng: np.random.Generator, shapes: Sequence[Any]) -> Leaves:
 
 
 def round_to(leaves: Sequence[Any], dtype: Any) -> Leaves:
-    return [_cast(np.asarray(x), dtype) for x in leaves]
+    return [_cast(_as_numpy(x), dtype) for x in leaves]
 
 
 def unit_roundoff(dtype: Any) -> float:
     """Half the distance from 1 to the next larger number of `dtype`."""
-    return float(jnp.finfo(dtype).eps) / 2
+    return float(jnp.finfo(dtype).eps) / 2  # of a complex type, that of its parts
 
 
 def jittered(rng: np.random.Generator, leaves: Sequence[Any], dtype: Any) -> Leaves:

@@ -1,7 +1,7 @@
 """The answer of `verify`: checks, failures, likely cause; as text, HTML and JSON."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 MARKS = {True: "ok", False: "WRONG", None: "undecided"}
@@ -52,7 +52,6 @@ class Verification:
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
     by_design: str = ""
-    worst_dtype: str = field(default="float64")
 
     @property
     def passed(self) -> bool:
@@ -66,9 +65,11 @@ class Verification:
 
     @property
     def verdict(self) -> str:
-        """right, WRONG or undecided."""
+        """right, WRONG, undecided, or "by design?": not its plain function's derivative, and evidence that this is meant."""
         if self.passed:
             return "right"
+        if self.by_design:
+            return "by design?"
         return "WRONG" if any(check.passed is False for check in self.checks) else "undecided"
 
     def units(self, name: str = "") -> float:

@@ -3,12 +3,11 @@
 from functools import cached_property
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .case import Case, narrowest
-from .point import Leaves, Point, round_to, unit_roundoff
+from .case import Case
+from .point import Leaves, Point
 from .target import Target
 
 FLOATS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float16": jnp.float16}
@@ -30,6 +29,8 @@ class Subject:
     @cached_property
     def exact_dtype(self) -> Any:
         """float64, or the arguments' own type where the function does not take float64."""
+        if self.target.typed:
+            return self.point.narrowest
         exact = Case(self.target, self.point, np.float64, self.seed)
         try:
             _ = exact.hand_program
@@ -72,23 +73,3 @@ class Subject:
             for j in range(len(outputs)):
                 made.append([u if i == j else np.zeros_like(u) for i, u in enumerate(dense[1])])
         return made
-
-    def precision(self, case: Case) -> Any:
-        """The type in which `case` may be judged: the coarsest that either program computes in."""
-        by_hand = case.working_dtype
-        return by_hand
-
-    def floor(self, case: Case) -> float:
-        return unit_roundoff(self.precision(case))
-
-    def rounded_upstream(self, upstream: Leaves, dtype: Any) -> Leaves:
-        return round_to(upstream, dtype)
-
-
-def trace_in(dtype: Any, function: Any, *args: Any) -> Any:
-    """`jax.make_jaxpr`, in 64 bits where `dtype` asks for it."""
-    with jax.enable_x64(np.dtype(dtype).itemsize >= 8 or jax.config.read("jax_enable_x64")):
-        return jax.make_jaxpr(function)(*args)
-
-
-__all__ = ["FLOATS", "Subject", "narrowest", "trace_in"]

@@ -23,6 +23,7 @@ class Target:
         kind: "rule", "custom_vjp", "custom_jvp" or "function".
         settings: keyword arguments already bound in `hand` and `primal`.
         rule: the `Rule`, where it is one.
+        typed: only good for the types of the given arguments, as a call inside a traced program is.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Target:
     kind: str = "function"
     settings: dict[str, Any] = field(default_factory=dict)
     rule: Rule | None = None
+    typed: bool = False
 
 
 def target(fun: Callable, reference: Callable | None = None, settings: dict[str, Any] | None = None) -> Target:

@@ -13,7 +13,10 @@ import numpy as np
 from ..examples import examples
 from ..rule import Rule, rules
 from . import laws, laws_points, laws_transforms
+from .by_design import by_design
+from .diagnosis import likely_cause
 from .point import Point
+from .proof import finds_planted_errors
 from .report import Check, Verification
 from .subject import Subject
 from .target import Target, target
@@ -22,13 +25,21 @@ from .verdict import LAWS, Law, Verdict
 _ = laws, laws_points, laws_transforms  # laws register themselves on import
 
 
-def verify(fun: Callable, *args: Any, reference: Callable | None = None, seed: int = 0, **settings: Any) -> Verification:
+def verify(
+    fun: Callable,
+    *args: Any,
+    reference: Callable | None = None,
+    prove: bool = False,
+    seed: int = 0,
+    **settings: Any,
+) -> Verification:
     """Whether the hand-derived derivative of `fun` is right; where not, what is wrong and why.
 
     Args:
         fun: a `Rule`, a `jax.custom_vjp`, a `jax.custom_jvp`, or with `reference` any function.
         args: arrays and pytrees of them; a `Rule` draws its own examples where none are given.
         reference: the plain function whose derivative `fun` must have.
+        prove: also plant a sign flip and a 1 % error in `fun`, and fail where they are not found.
         seed: of the random cotangents and directions.
         settings: keyword arguments of `fun`, held static.
 
@@ -42,6 +53,8 @@ def verify(fun: Callable, *args: Any, reference: Callable | None = None, seed: i
     collected = Collected()
     for subject in subjects:
         collected.ask(subject, (law for law in LAWS.values() if subject.main or law.everywhere))
+    if prove:
+        collected.ask(subjects[0], [Law("finds planted errors", "", finds_planted_errors, everywhere=False)])
     return collected.verification(subjects, time.perf_counter() - start)
 
 
@@ -105,11 +118,27 @@ class Collected:
             source=about.source,
             inputs=len(subjects),
             likely_cause=self.cause(),
-            notes=tuple(self.notes),
+            notes=tuple(dict.fromkeys(self.notes)),
             seconds=seconds,
+            by_design=self.by_design(),
         )
 
+    def by_design(self) -> str:
+        """What speaks for a difference that is meant."""
+        for _, verdict, _ in self.failed:
+            if verdict.evidence is not None:
+                found = by_design(verdict.evidence)
+                if found:
+                    return found
+        return ""
+
     def cause(self) -> str:
+        """The first failure whose numbers an hypothesis explains; else what a law itself suspects."""
+        for _, verdict, _ in self.failed:
+            if verdict.evidence is not None:
+                found = likely_cause(verdict.evidence)
+                if found:
+                    return found
         return next((verdict.suspect for _, verdict, _ in self.failed if verdict.suspect), "")
 
 
@@ -120,7 +149,9 @@ def _worse(a: Check, b: Check) -> Check:
     return Check(worst.name, worst.passed, worst.detail, worst.at, units)
 
 
-def verify_rules(names: Iterable[str] | None = None, package: str = "jaxbackprop") -> list[Verification]:
+def verify_rules(
+    names: Iterable[str] | None = None, package: str = "jaxbackprop", *, prove: bool = False
+) -> list[Verification]:
     """`verify` of the registered rules of `package`: of all of them, or of those named.
 
     Raises:
@@ -136,7 +167,16 @@ def verify_rules(names: Iterable[str] | None = None, package: str = "jaxbackprop
         near = difflib.get_close_matches(unknown[0], known, 3)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         raise ValueError(f"{package} has no rule called {unknown[0]}.{hint}")
-    return [verify(known[name]) for name in chosen]
+    return [_verified(known[name], prove) for name in chosen]
+
+
+def _verified(made: Rule, prove: bool) -> Verification:
+    """`verify(made)`; a rule at which no input can be drawn has failed, and the others are still verified."""
+    try:
+        return verify(made, prove=prove)
+    except Exception as error:
+        check = Check("examples", False, f"{type(error).__name__}: {error}".split("\n")[0])
+        return Verification(made.name, (check,), inputs=0, likely_cause="no inputs can be drawn from its signature")
 
 
 def load(package: str) -> None:

@@ -12,7 +12,9 @@ LISTS = st.lists(st.lists(st.integers(0, 99), max_size=5), max_size=6)
 
 
 def bags(lists: list[list[int]]) -> Bags:
-    return Bags(np.array([i for ids in lists for i in ids], np.int32), starts(np.array([len(ids) for ids in lists], int)))
+    return Bags(
+        np.array([i for ids in lists for i in ids], np.int32), starts(np.array([len(ids) for ids in lists], int))
+    )
 
 
 def as_lists(given: Bags) -> list[list[int]]:

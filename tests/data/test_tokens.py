@@ -35,9 +35,7 @@ def read_slowly(data: bytes) -> list[list[bytes]]:
 
 def as_lists(read: Tokens) -> list[list[bytes]]:
     words = read.words.to_pylist()
-    return [
-        [words[code] for code in read.codes[a:b]] for a, b in zip(read.offsets[:-1], read.offsets[1:], strict=True)
-    ]
+    return [[words[code] for code in read.codes[a:b]] for a, b in zip(read.offsets[:-1], read.offsets[1:], strict=True)]
 
 
 def in_blocks(data: bytes, ends: list[int]) -> list[bytes]:
@@ -92,5 +90,5 @@ def test_lines_of_the_source_can_be_given():
 
 
 def test_a_text_that_cannot_be_utf8_names_which_one():
-    with pytest.raises(DataError, match="half a surrogate pair.*in text 1"):
+    with pytest.raises(DataError, match=r"half a surrogate pair.*in text 1"):
         tokenise_texts(["fine", "not \ud800 fine"])

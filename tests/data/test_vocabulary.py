@@ -159,7 +159,9 @@ def test_settings_that_mean_nothing_are_refused(settings, message):
         ("langid75", {"minn": 1, "maxn": 3, "word_ngrams": 2, "bucket": 20000, "min_count": 2}),
     ],
 )
-def test_the_program_itself_gives_the_same_words_labels_and_rows(name, settings, shared_data, tmp_path):
+def test_the_program_itself_gives_the_same_words_labels_and_rows(
+    name: str, settings: dict[str, int], shared_data: Path, tmp_path: Path
+):
     """fastText trained for no epoch: its dictionary, its table of random rows, and the mean of a line's rows.
 
     A line's mean tells whether the rows are the same ones: random rows of 16 numbers have another mean otherwise.
@@ -168,10 +170,9 @@ def test_the_program_itself_gives_the_same_words_labels_and_rows(name, settings,
     path = tmp_path / "train.txt"
     path.write_bytes(gzip.decompress((shared_data / name / "train.txt.gz").read_bytes())[:1_000_000])
     names = {"word_ngrams": "wordNgrams", "min_count": "minCount", "min_count_label": "minCountLabel"}
-    theirs = fasttext.train_supervised(
-        str(path), dim=16, epoch=0, thread=1, verbose=0, **{names.get(key, key): value for key, value in settings.items()}
-    )
-    ours = Vocabulary.build(tokenise([path.read_bytes()]), **settings)
+    said: dict[str, int] = {names.get(key, key): value for key, value in settings.items()}
+    theirs = fasttext.train_supervised(str(path), dim=16, epoch=0, thread=1, verbose=0, **said)
+    ours = Vocabulary.build(tokenise([path.read_bytes()]), **settings)  # type: ignore[arg-type]
     words, word_counts = theirs.get_words(include_freq=True, on_unicode_error="replace")
     labels, label_counts = theirs.get_labels(include_freq=True)
     assert list(ours.words) == words

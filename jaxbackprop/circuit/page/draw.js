@@ -1,0 +1,92 @@
+// A placed picture becomes SVG elements; heat maps become small tables of squares. Knows nothing of steps or keys.
+"use strict";
+const SVG = "http://www.w3.org/2000/svg";
+
+function element(name, attributes = {}, text) {
+  const made = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+function pathOf(points) {
+  let [x, y] = points[0], d = `M${x.toFixed(1)} ${y.toFixed(1)}`;
+  for (const [nx, ny] of points.slice(1)) {
+    const bend = Math.max((nx - x) / 2, 12);
+    d += Math.abs(ny - y) < 0.05 ? `H${nx.toFixed(1)}`
+      : `C${(x + bend).toFixed(1)} ${y.toFixed(1)} ${(nx - bend).toFixed(1)} ${ny.toFixed(1)} ${nx.toFixed(1)} ${ny.toFixed(1)}`;
+    [x, y] = [nx, ny];
+  }
+  return d;
+}
+
+// `say(link)` gives [above, below, share]; texts carry data-wire, so that the page can hide or colour them.
+function drawPart(picture, say) {
+  const group = element("g"), wires = element("g"), items = element("g"), labels = element("g");
+  for (const route of picture.routes) {
+    const { link, points } = route, target = picture.items[link.to];
+    const line = element("path", { class: "wire", d: pathOf(points), "data-wire": link.wire, "data-to": link.to });
+    if (target.item.kind !== "port") line.setAttribute("marker-end", "url(#tip)");
+    wires.append(line, element("path", { class: "grip", d: pathOf(points), "data-wire": link.wire }));
+    const [above, below, share] = say(link), [x, y] = points[0], [ex, ey] = points[points.length - 1];
+    if (route.first && link.label) {
+      labels.append(element("text", { class: "value", x: x + 7, y: y - 5, "data-wire": link.wire }, above));
+      labels.append(element("text", { class: "gradient", x: x + 7, y: y + 14, "data-wire": link.wire }, below));
+    }
+    if (share) {
+      const over = ey < target.y + target.h / 2 - 1;
+      labels.append(element("text", { class: "gradient share", x: ex - 12, y: ey + (over ? -5 : 12), "data-wire": link.wire, "data-to": link.to }, share));
+    }
+  }
+  for (const placed of Object.values(picture.items)) items.append(drawItem(placed, say));
+  group.append(wires, items, labels);
+  return group;
+}
+
+function drawItem(placed, say) {
+  const { id, item, x, y, w, h, inside } = placed;
+  const group = element("g", { "data-id": id, class: `item ${item.kind}${inside ? " open" : ""}` });
+  if (item.kind === "port") {
+    group.append(element("circle", { cx: x + w / 2, cy: y + h / 2, r: 3 }));
+    return group;
+  }
+  if (inside) {
+    group.setAttribute("transform", `translate(${x.toFixed(1)} ${y.toFixed(1)})`);
+    const bar = element("g", { class: "bar", tabindex: 0, role: "button", "aria-expanded": "true", "aria-label": `close ${item.title}` });
+    bar.append(element("rect", { class: "hit", width: w, height: 26, rx: 10 }));
+    bar.append(element("text", { class: "title", x: 12, y: 17 }, ["▾ " + inside.part.title, ...item.lines].join("  ")));
+    group.append(element("rect", { class: "frame", width: w, height: h, rx: 10 }), bar, drawPart(inside, say));
+    return group;
+  }
+  const gate = item.kind === "gate" || item.kind === "rule";
+  if (gate || item.part) {
+    group.setAttribute("tabindex", 0);
+    group.setAttribute("role", "button");
+    group.setAttribute("aria-label", (item.kind === "box" ? "open box " : "gate ") + item.title);
+  }
+  group.append(element("rect", { class: "frame", x, y, width: w, height: h, rx: gate ? 17 : 6 }));
+  const head = item.lines.length ? y + 20 : y + h / 2 + (gate ? 5 : 4);
+  const title = (item.kind === "box" ? "▸ " : "") + item.title;
+  group.append(element("text", { class: gate ? "sign" : "name", x: x + w / 2, y: head }, title));
+  item.lines.forEach((line, i) => group.append(element("text", { class: "note", x: x + w / 2, y: head + 15 * (i + 1) }, line)));
+  if (item.badge) group.append(element("text", { class: "badge", x: x + w - 2, y: y + 4 }, item.badge));
+  return group;
+}
+
+// A heat map: blue below zero, orange above, with a sign in large cells, so that it reads without colour.
+function drawMap(map, caption) {
+  const rows = map.rows.length, columns = map.rows[0].length, side = Math.max(6, Math.min(22, Math.floor(264 / columns)));
+  const svg = element("svg", { class: "map", width: columns * side, height: rows * side, role: "img", "aria-label": caption });
+  map.rows.forEach((row, i) => row.forEach((v, j) => {
+    const bad = v > 8;
+    const cell = element("rect", { x: j * side, y: i * side, width: side - 1, height: side - 1, class: bad ? "bad" : v < 0 ? "minus" : "plus" });
+    if (!bad) cell.style.fillOpacity = (0.08 + 0.92 * Math.abs(v)).toFixed(2);
+    svg.append(cell);
+    if (side >= 14 && (bad || Math.abs(v) > 0.05))
+      svg.append(element("text", { x: j * side + side / 2, y: i * side + side / 2 + 4, class: "mark" }, bad ? "!" : v < 0 ? "−" : "+"));
+  }));
+  const figure = document.createElement("figure"), text = document.createElement("figcaption");
+  text.textContent = `${caption}, from −${map.top} to ${map.top}`;
+  figure.append(svg, text);
+  return figure;
+}

@@ -1,0 +1,65 @@
+"""What all commands share: the app, where they print, and how errors end. No command lives here."""
+
+import json
+import os
+import sys
+from typing import Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+app = typer.Typer(
+    name="jaxbackprop",
+    help="Backpropagation derived by hand, proved against autodiff, and put to work.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+TRACEBACK_VARIABLE = "JAXBACKPROP_TRACEBACK"
+
+
+def out() -> Console:
+    """Where results go."""
+    return Console(file=sys.stdout, highlight=False, soft_wrap=True)
+
+
+def err() -> Console:
+    """Where progress and errors go, so that results can be piped."""
+    return Console(file=sys.stderr, highlight=False)
+
+
+def note(text: str) -> None:
+    """A line beside the results."""
+    err().print(text, style="dim", markup=False, soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """One JSON value on one line."""
+    print(json.dumps(value, ensure_ascii=False, default=float))
+
+
+def fail(message: str, status: int) -> NoReturn:
+    """End with one clear message on stderr."""
+    err().print(f"[bold red]error[/] {escape(message)}", soft_wrap=True)
+    raise SystemExit(status)
+
+
+def run(arguments: list[str] | None = None) -> NoReturn:
+    """Run a command line; the exit status is 0 where all is well, 1 where a check failed, 2 for bad input."""
+    try:
+        app(args=arguments, prog_name="jaxbackprop")
+    except FloatingPointError as error:  # training met a NaN
+        _end(error, FAILED)
+    except (ValueError, FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError) as error:
+        _end(error, BAD_INPUT)
+    raise SystemExit(0)
+
+
+def _end(error: Exception, status: int) -> NoReturn:
+    if os.environ.get(TRACEBACK_VARIABLE):
+        raise error
+    fail(str(error), status)

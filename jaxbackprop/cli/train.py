@@ -1,0 +1,140 @@
+"""`train mlp` and `train text`."""
+
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .console import app
+
+train_app = typer.Typer(help="Train a classifier: every gradient by a hand-derived rule.", no_args_is_help=True)
+app.add_typer(train_app, name="train")
+
+HELD_OUT = 0.1
+"""What early stopping looks at, where nothing else is said."""
+
+Valid = Annotated[
+    float | None,
+    typer.Option(help="Share of the training examples to hold out, to keep the best epoch; 0.1 where there is --patience."),
+]
+Optimizer = Annotated[str, typer.Option(help="sgd, momentum, nesterov, adagrad, rmsprop, adam or adamw.")]
+Rate = Annotated[float, typer.Option(help="The learning rate.")]
+Schedule = Annotated[str, typer.Option(help="Of the learning rate: constant, linear or cosine (to 0).")]
+Warmup = Annotated[float, typer.Option(help="Share of all steps over which the rate rises from 0.")]
+Batch = Annotated[int, typer.Option(help="Examples a step.")]
+Epochs = Annotated[int, typer.Option(help="How often each example is visited.")]
+Decay = Annotated[float | None, typer.Option(help="Decoupled weight decay, as AdamW's.")]
+L2 = Annotated[float, typer.Option("--l2", help="Lambda of the penalty lambda/2 ||W||^2.")]
+Clip = Annotated[float | None, typer.Option(help="The largest norm of the gradient.")]
+Patience = Annotated[int | None, typer.Option(help="Stop after so many epochs without progress on held-out data.")]
+Seed = Annotated[int, typer.Option(help="The same seed on the same machine gives the same bits.")]
+Out = Annotated[Path | None, typer.Option(help="The run's folder; runs/... by default.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Test = Annotated[str | None, typer.Option(help="Data to test on, where --data has none of its own.")]
+Column = Annotated[str | None, typer.Option(help="The column of a CSV file that holds the label.")]
+
+
+@train_app.command("mlp")
+def mlp_command(
+    data: Annotated[
+        str, typer.Option(help="digits, mnist, ..., a folder of IDX files, FILE.csv with a header, or FILE.npz.")
+    ] = "digits",
+    test_data: Test = None,
+    label_column: Column = None,
+    hidden: Annotated[str, typer.Option(help="Sizes of the hidden layers; '' for a linear classifier.")] = "256,256",
+    unit: Annotated[str, typer.Option(help="relu, tanh, gelu, selu, ...: any unit of one input.")] = "relu",
+    dropout: Annotated[float, typer.Option(help="Share of each hidden layer that is silenced.")] = 0.3,
+    norm: Annotated[str, typer.Option(help="batch, layer, rms or none.")] = "batch",
+    smoothing: Annotated[float, typer.Option(help="Label smoothing.")] = 0.0,
+    valid: Valid = None,
+    optimizer: Optimizer = "adam",
+    lr: Rate = 2e-3,
+    schedule: Schedule = "cosine",
+    warmup: Warmup = 0.0,
+    batch: Batch = 32,
+    epochs: Epochs = 60,
+    weight_decay: Decay = None,
+    l2: L2 = 0.0,
+    clip: Clip = None,
+    patience: Patience = None,
+    seed: Seed = 0,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Train a multi-layer perceptron on examples of numbers."""
+    from ..data import load
+    from ..training.task import Task
+    from .training import free_folder, train
+
+    asked = {"name": data, "test": test_data, "label_column": label_column}
+    found = load(data, test_data, kind="examples", label_column=label_column)
+    task = Task.of(found.train)
+    model = {
+        "class": "MLP", "features": math.prod(task.shape), "hidden": _sizes(hidden), "classes": len(task.classes),
+        "unit": unit, "dropout": dropout, "norm": None if norm == "none" else norm, "smoothing": smoothing,
+    }  # fmt: skip
+    settings = _settings(
+        valid=valid, optimizer=optimizer, lr=lr, schedule=schedule, warmup=warmup, batch=batch, epochs=epochs,
+        weight_decay=weight_decay, l2=l2, clip=clip, patience=patience, seed=seed,
+    )  # fmt: skip
+    train(found, task, model, settings, asked, out or free_folder("mlp", data), as_json=as_json)
+
+
+@train_app.command("text")
+def text_command(
+    data: Annotated[
+        str, typer.Option(help="docstrings, ag_news, FILE.txt of lines '__label__x words' (also .gz), or FILE.csv.")
+    ] = "docstrings",
+    test_data: Test = None,
+    label_column: Column = None,
+    ngrams: Annotated[int, typer.Option(help="Runs of up to so many words have a row of the table.")] = 2,
+    bucket: Annotated[int, typer.Option(help="Rows that n-grams share.")] = 200_000,
+    dim: Annotated[int, typer.Option(help="The length of a row.")] = 10,
+    min_count: Annotated[int, typer.Option(help="Words that occur less often have no row.")] = 1,
+    minn: Annotated[int, typer.Option(help="Shortest character n-gram.")] = 0,
+    maxn: Annotated[int, typer.Option(help="Longest character n-gram; 0 for none.")] = 0,
+    valid: Valid = None,
+    optimizer: Optimizer = "adam",
+    lr: Rate = 0.03,
+    schedule: Schedule = "linear",
+    warmup: Warmup = 0.0,
+    batch: Batch = 64,
+    epochs: Epochs = 10,
+    weight_decay: Decay = None,
+    l2: L2 = 0.0,
+    clip: Clip = None,
+    patience: Patience = None,
+    seed: Seed = 0,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Train a bag-of-words text classifier, fastText's model: words and n-grams, averaged, then one affine layer."""
+    from ..data import load
+    from ..training.task import Task
+    from .training import free_folder, train
+
+    asked = {"name": data, "test": test_data, "label_column": label_column}
+    found = load(data, test_data, kind="texts", label_column=label_column)
+    task = Task.of(found.train, word_ngrams=ngrams, bucket=bucket, min_count=min_count, minn=minn, maxn=maxn)
+    assert task.vocabulary is not None
+    model = {"class": "BagOfWords", "rows": task.vocabulary.rows, "dim": dim, "classes": len(task.classes)}
+    settings = _settings(
+        valid=valid, optimizer=optimizer, lr=lr, schedule=schedule, warmup=warmup, batch=batch, epochs=epochs,
+        weight_decay=weight_decay, l2=l2, clip=clip, patience=patience, seed=seed,
+    )  # fmt: skip
+    train(found, task, model, settings, asked, out or free_folder("text", data), as_json=as_json)
+
+
+def _settings(*, valid: float | None, patience: int | None, **others: Any) -> dict[str, Any]:
+    if valid is not None and not 0 <= valid < 1:
+        raise ValueError(f"--valid is {valid}; it is a share of the training examples, below 1.")
+    held_out = valid if valid is not None else HELD_OUT if patience is not None else 0
+    return {"valid": held_out or None, "patience": patience, **others}
+
+
+def _sizes(hidden: str) -> list[int]:
+    try:
+        return [int(size) for size in hidden.replace(" ", "").split(",") if size]
+    except ValueError:
+        raise ValueError(f"--hidden is {hidden!r}; it is sizes with commas between them, such as 512,512.") from None

@@ -1,0 +1,77 @@
+"""Batch normalisation and a unit that can be undone, as one rule whose backward pass starts from its own output.
+
+What is undone here is leaky ReLU. The norm alone lives in normalization.py.
+"""
+
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+from ..examples import nonzero, within
+from ..numerics import leading_sum, wide
+from ..rule import Saving, rule
+from .normalization import batch_norm
+
+
+def _normed(x, scale, shift, *, eps):
+    return batch_norm.primal(jnp.asarray(x), jnp.asarray(scale), jnp.asarray(shift), eps=eps)[0]
+
+
+@rule(kinks=_normed, where={"scale": nonzero, "shift": within(-1, 1)}, variants=({"negative_slope": 0.25}, {"eps": 0.1}))
+def batch_norm_unit(
+    x: Float[Array, "*B D"],
+    scale: Float[Array, " D"],
+    shift: Float[Array, " D"],
+    *,
+    negative_slope: float = 2**-7,
+    eps: float = 1e-5,
+) -> Saving[tuple[Float[Array, "*B D"], Float[Array, " D"], Float[Array, " D"]]]:
+    """Batch normalisation in training and leaky ReLU, undone in the backward pass instead of being saved.
+
+    Forward   m = mean_B x,  v = mean_B (x - m)^2,  r = (v + eps)^(-1/2),  z = (x - m) r scale + shift
+              y = z where z >= 0, else negative_slope z
+    Backward  z = y where y >= 0, else y / negative_slope,  n = (z - shift) / scale: x is not needed
+              dz = upstream_y where y >= 0, else negative_slope upstream_y,  delta = dz scale arrives at n; N examples:
+              dx = r (delta - mean_B delta - n mean_B(delta n)) + (upstream_m + 2 n / r upstream_v) / N
+              dscale = sum_B dz n,  dshift = sum_B dz
+    Saved     y, which the next layer keeps anyway, scale, shift, and r of each feature; not x
+    Source    Rota Bulò, Porzi, Kontschieder 2018, arXiv:1712.02616 (in-place activated batch norm)
+    Kink      z = 0: we answer the slope 1, as leaky_relu does
+
+    It gains memory where nothing else keeps x: after an affine or convolution layer, half of what a layer saves; alone
+    in a program it ties. The price is accuracy: n carries the rounding of y times |z / scale|, so a scale near 0
+    beside a large shift loses digits, and at scale 0, which cannot be undone, the gradients are NaN.
+
+    Args:
+        x: examples (*B, D); statistics are taken over all axes but the last.
+        scale: (D,), not 0.
+        shift: (D,).
+        negative_slope: of the unit, above 0; a power of 2 is undone without rounding.
+        eps: added to the variance.
+
+    Returns:
+        y (*B, D), the mean (D,) and the biased variance (D,), as `batch_norm`.
+
+    Raises:
+        ValueError: a slope that is not above 0 cannot be undone.
+    """
+    if not negative_slope > 0:
+        raise ValueError(f"batch_norm_unit: negative_slope is {negative_slope}; only one above 0 can be undone.")
+    (z, m, v), (_, _, r, _) = batch_norm.forward(x, scale, shift, eps=eps)
+    y = jnp.where(z >= 0, z, negative_slope * z)
+    return (y, m, v), (y, scale, shift, r)
+
+
+@batch_norm_unit.backward
+def batch_norm_unit_backward(saved, upstream, *, negative_slope):
+    y, scale, shift, r = saved  # (*B, D) (D,) (D,) (1s, D)
+    upstream_y, upstream_m, upstream_v = map(wide, upstream)
+    axes, count = tuple(range(y.ndim - 1)), max(y.size // max(y.shape[-1], 1), 1)
+    z = jnp.where(y >= 0, wide(y), wide(y) / negative_slope)
+    n = (z - shift) / scale
+    dz = jnp.where(y >= 0, upstream_y, negative_slope * upstream_y)
+    delta = dz * scale
+    through_m = delta.sum(axes, keepdims=True) / count
+    through_r = n * ((delta * n).sum(axes, keepdims=True) / count)
+    statistics = (upstream_m + 2 * n / r * upstream_v) / count
+    return r * (delta - through_m - through_r) + statistics, leading_sum(dz * n), leading_sum(dz)

@@ -1,0 +1,228 @@
+"""`audit`: every hand-derived rule inside a JAX program, checked at the values it really sees there."""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
+
+from ..rule import Rule, registered
+from .arithmetic import Written
+from .interpreter import evaluate
+from .point import Point, is_key
+from .report import Verification
+from .strip import RULES, bodies
+from .subject import Subject
+from .target import Target, source_of
+from .verdict import LAWS
+from .verifier import Collected
+
+SAMPLES = 3
+"""At so many of its calls a rule is verified: the first ones of different shapes or values."""
+
+_ASKED = (
+    "forward_pass", "gradient", "linear_in_the_upstream", "structure", "same_value_when_differentiated", "vmap",
+    "second_order",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Site:
+    """One hand-derived rule as the program uses it.
+
+    Attributes:
+        name: of the rule.
+        source: file and line of its definition.
+        calls: how often the program called it; 0 where it stands on a branch not taken.
+        verification: what was found at the values it saw; None where it was never called.
+    """
+
+    name: str
+    source: str
+    calls: int
+    verification: Verification | None
+
+    @property
+    def verdict(self) -> str:
+        return "not reached" if self.verification is None else self.verification.verdict
+
+
+@dataclass(frozen=True)
+class Audit:
+    """All hand-derived rules of a program.
+
+    Attributes:
+        sites: one for each rule.
+        seconds: how long it took.
+    """
+
+    sites: tuple[Site, ...]
+    seconds: float = 0.0
+
+    @property
+    def passed(self) -> bool:
+        """Whether every rule that was called is right."""
+        return all(site.verification is None or site.verification.passed for site in self.sites)
+
+    @property
+    def failures(self) -> tuple[Site, ...]:
+        """The sites whose rule is not right."""
+        return tuple(s for s in self.sites if s.verification is not None and not s.verification.passed)
+
+    def raise_if_failed(self) -> "Audit":
+        """Itself, where all passed.
+
+        Raises:
+            VerificationError: with the report of the first rule that failed.
+        """
+        for site in self.failures:
+            assert site.verification is not None
+            site.verification.raise_if_failed()
+        return self
+
+    def __str__(self) -> str:
+        if not self.sites:
+            return f"no hand-derived rule in this program ({self.seconds:.1f} s)"
+        width = max(len(s.name) for s in self.sites)
+        lines = [f"{'rule':{width}}  calls  verdict"]
+        for s in self.sites:
+            lines.append(f"{s.name:{width}}  {s.calls:5d}  {s.verdict:10}  {s.source}")
+            if s.verification is not None and not s.verification.passed:
+                worst = s.verification.failures[0]
+                why = s.verification.by_design or s.verification.likely_cause
+                lines.append(f"{'':{width}}         {worst.name}: {worst.detail}")
+                lines += [f"{'':{width}}         {why}"] if why else []
+        lines.append(f"{len(self.sites)} rules, {len(self.failures)} not right, {self.seconds:.1f} s")
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, as JSON can hold it."""
+        return {
+            "passed": self.passed,
+            "seconds": round(self.seconds, 3),
+            "sites": [
+                {"name": s.name, "source": s.source, "calls": s.calls, "verdict": s.verdict,
+                 "verification": s.verification and s.verification.to_dict()}
+                for s in self.sites
+            ],
+        }  # fmt: skip
+
+    def to_json(self) -> str:
+        """Everything, as JSON."""
+        import json
+
+        return json.dumps(self.to_dict(), indent=2)
+
+
+def audit(fun: Callable, *args: Any, **settings: Any) -> Audit:
+    """Find every `custom_vjp` and `custom_jvp` that `fun(*args)` calls, and verify each at the values it sees.
+
+    Looks through jit, scan, while, cond, checkpoint, vmap, shard_map and rules inside rules. Give the function whose
+    gradient is taken, not its gradient: differentiating has already used the rules up.
+
+    Args:
+        fun: any JAX function.
+        args: its arguments; Python values that are no arrays are held static.
+        settings: keyword arguments, held static.
+    """
+    start = time.perf_counter()
+    point = Point(args)
+    program = jax.make_jaxpr(point.call_all(lambda *a: fun(*a, **settings)))(*point.arrays)
+    watching = _Watching()
+    evaluate(program, point.arrays, watching)
+    for eqn in _rules_in(program.jaxpr):
+        watching.found.setdefault(_key(eqn), Seen(eqn))
+    sites = tuple(_site(seen) for seen in watching.found.values())
+    return Audit(sites, time.perf_counter() - start)
+
+
+@dataclass
+class Seen:
+    """A rule met in a program: its equation, how often, and some of its inputs."""
+
+    eqn: JaxprEqn
+    calls: int = 0
+    samples: list[tuple[JaxprEqn, list[Any]]] = field(default_factory=list)
+
+
+class _Watching(Written):
+    """Evaluates as written, and remembers what each rule was given."""
+
+    def __init__(self) -> None:
+        self.found: dict[tuple[str, str], Seen] = {}
+
+    def saw(self, eqn: JaxprEqn, args: list[Any]) -> None:
+        seen = self.found.setdefault(_key(eqn), Seen(eqn))
+        seen.calls += 1
+        shapes = [[np.shape(x) for x in old] for _, old in seen.samples]
+        new = [np.shape(x) for x in args] not in shapes
+        # A call of other shapes is worth more than another one of the same; of those, the first and one later.
+        if len(seen.samples) < SAMPLES and (new or seen.calls in (2, 5)):
+            seen.samples.append((eqn, [x if is_key(x) else np.array(x) for x in args]))
+
+
+def _rules_in(jaxpr: Jaxpr) -> Iterator[JaxprEqn]:
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name in RULES:
+            yield eqn
+        for body in bodies(eqn):
+            yield from _rules_in(body)
+
+
+def _body(eqn: JaxprEqn) -> ClosedJaxpr | Jaxpr:
+    return next(eqn.params[k] for k in ("call_jaxpr", "fun_jaxpr", "jaxpr") if k in eqn.params)
+
+
+def _key(eqn: JaxprEqn) -> tuple[str, str]:
+    """Name and source of the rule that an equation calls."""
+    body = _body(eqn)
+    info = getattr(body.jaxpr if isinstance(body, ClosedJaxpr) else body, "debug_info", None)
+    text = str(getattr(info, "func_src_info", "") or "")
+    matched = re.match(r"(?P<name>\S+)(?: at (?P<where>.+))?$", text)
+    name = matched["name"] if matched else eqn.primitive.name
+    where = (matched["where"] or "") if matched else ""
+    own = _registered(name)
+    return (name, source_of(own)) if own is not None and where.rpartition(":")[0].endswith("rule.py") else (name, where)
+
+
+def _registered(name: str) -> Rule | None:
+    return next((made for made in registered() if made.name == name), None)
+
+
+def _site(seen: Seen) -> Site:
+    name, source = _key(seen.eqn)
+    if not seen.samples:
+        return Site(name, source, seen.calls, None)
+    start, collected, subjects = time.perf_counter(), Collected(), []
+    for k, (eqn, args) in enumerate(seen.samples):
+        subject = Subject(_target(eqn, name, source), Point(tuple(args), f"its call {k + 1}"))
+        if not subject.point.live:
+            continue
+        subjects.append(subject)
+        collected.ask(subject, (LAWS[law] for law in _ASKED if k == 0 or LAWS[law].everywhere))
+    if not subjects:
+        return Site(name, source, seen.calls, None)
+    return Site(name, source, seen.calls, collected.verification(subjects, time.perf_counter() - start))
+
+
+def _target(eqn: JaxprEqn, name: str, source: str) -> Target:
+    """The equation, bound again, beside the plain function that it holds."""
+    body = _body(eqn)
+    jaxpr, consts = (body.jaxpr, body.consts) if isinstance(body, ClosedJaxpr) else (body, ())
+
+    def hand(*args: Any) -> Any:
+        with eqn.ctx.manager:
+            return eqn.primitive.bind(*args, **eqn.primitive.get_bind_params(eqn.params))
+
+    def primal(*args: Any) -> Any:
+        return jax.core.eval_jaxpr(jaxpr, consts, *args)
+
+    kind = "custom_vjp" if "vjp" in eqn.primitive.name else "custom_jvp"
+    own = _registered(name)
+    names = tuple(p.name for p in own.signature.parameters) if own and len(own.signature.parameters) == len(eqn.invars) else ()
+    names = names or tuple(f"input {i}" for i in range(len(eqn.invars)))
+    return Target(name, hand, primal, names, source, kind, typed=True)

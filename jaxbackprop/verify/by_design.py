@@ -1,0 +1,45 @@
+"""Rules that differ from their plain function on purpose: straight-through estimators, clipped, scaled, reversed gradients.
+
+Nobody can know a purpose; the evidence for one is what stands here, and it never makes a failure a pass.
+"""
+
+import numpy as np
+
+from .case import holds
+from .diagnosis import fits
+from .evidence import Evidence
+from .interpreter import FLOAT64, evaluate
+
+
+def by_design(evidence: Evidence) -> str:
+    """What speaks for an intended difference, in words; empty where nothing does."""
+    case, found, truth = evidence.case, np.asarray(evidence.found), np.asarray(evidence.truth)
+    value = evaluate(case.value_program, case.point.arrays, FLOAT64)
+    x = np.asarray(case.point.arrays[case.point.live[evidence.leaf]])
+    identity = len(value) == 1 and value[0].shape == x.shape and np.array_equal(value[0], x)
+    if identity:
+        return _of_an_identity(found, np.asarray(evidence.upstream[0], np.float64))
+    flat = any(holds(case.value_program.jaxpr, name) for name in _STEPS)
+    if flat and not np.any(truth) and np.any(found):
+        return "straight-through estimator: the plain function is a step, whose derivative is zero; a gradient passes"
+    if holds(case.value_program.jaxpr, "stop_gradient") and not np.any(truth) and np.any(found):
+        return "the plain function stops this gradient, the backward pass lets one through"
+    return ""
+
+
+_STEPS = ("round", "floor", "ceil", "sign", "gt", "ge", "lt", "le", "argmax", "convert_element_type")
+
+
+def _of_an_identity(found: np.ndarray, upstream: np.ndarray) -> str:
+    """The function answers its argument unchanged: it exists for its backward pass alone."""
+    start = "the value is the argument itself, so only the backward pass can be meant: "
+    if not np.any(found):
+        return start + "a stopped gradient"
+    weight = float(np.sum(upstream**2))
+    k = float(np.sum(found * upstream)) / weight if weight else 0.0
+    if k and fits(found, k * upstream):
+        return start + (f"gradient reversal, times {k:.4g}" if k < 0 else f"a gradient scaled by {k:.4g}")
+    inside = np.abs(found) <= np.abs(upstream) * (1 + 1e-6)
+    if inside.all() and np.all(found * upstream >= 0):
+        return start + "gradient clipping, no element grows or turns its sign"
+    return start + "the upstream gradient is changed on its way"

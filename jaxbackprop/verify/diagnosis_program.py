@@ -1,0 +1,184 @@
+"""Which single step of the plain function, gone wrong in its backward pass, explains a wrong gradient?
+
+The plain function is replayed with one equation's derivative changed (left out, negated, doubled, evaluated at the
+output) or one use of a value cut off (a branch of a fork), and what autodiff then answers is compared with what came.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
+
+from .diagnosis import LAST_RESORTS
+from .evidence import Evidence
+from .interpreter import FLOAT64, evaluate
+from .point import Leaves, replaced
+
+MOST = 60
+"""So many changed programs are tried at most: each is traced once."""
+
+_CALLS = ("jit", "pjit", "closed_call", "core_closed_call", "custom_jvp_call", "custom_vjp_call", "remat2", "checkpoint")
+_LINEAR = {"add", "sub", "add_any", "neg", "reshape", "broadcast_in_dim", "transpose", "squeeze", "convert_element_type",
+           "copy", "reduce_sum", "slice", "concatenate", "pad", "gather", "stop_gradient"}
+
+Wrap = Callable[[JaxprEqn, Callable[..., list[Any]], list[Any]], list[Any]]
+
+
+def _inlined(jaxpr: Jaxpr, consts: Sequence[Any], args: Sequence[Any], step: Callable) -> list[Any]:
+    """Evaluate `jaxpr`, plain calls inlined; `step(number, equation, inputs)` answers each equation's outputs."""
+    counter = iter(range(10**9))
+
+    def run(jaxpr: Jaxpr, consts: Sequence[Any], args: Sequence[Any]) -> list[Any]:
+        known: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
+        known.update(zip(jaxpr.invars, args, strict=True))
+        at = lambda atom: atom.val if isinstance(atom, Literal) else known[atom]  # noqa: E731
+        for eqn in jaxpr.eqns:
+            inputs = [at(v) for v in eqn.invars]
+            if eqn.primitive.name in _CALLS:
+                body = next(eqn.params[k] for k in ("call_jaxpr", "jaxpr", "fun_jaxpr") if k in eqn.params)
+                inner = (body.jaxpr, body.consts) if isinstance(body, ClosedJaxpr) else (body, ())
+                outputs = run(*inner, inputs)
+            else:
+                outputs = step(next(counter), eqn, inputs)
+            known.update(zip(eqn.outvars, outputs, strict=True))
+        return [at(v) for v in jaxpr.outvars]
+
+    return run(jaxpr, consts, args)
+
+
+def _bind(eqn: JaxprEqn) -> Callable[..., list[Any]]:
+    params = eqn.primitive.get_bind_params(eqn.params)
+
+    def bound(*inputs: Any) -> list[Any]:
+        out = eqn.primitive.bind(*inputs, **params)
+        return list(out) if eqn.primitive.multiple_results else [out]
+
+    return bound
+
+
+def _gradient(e: Evidence, step: Callable) -> np.ndarray:
+    """The gradient at the evidence's leaf of the plain function replayed with `step`."""
+    case = e.case
+    program, live = case.value_program, case.point.live
+
+    def pull(arrays: Leaves, upstream: Leaves) -> Any:
+        def of_live(*floats: Any) -> list[Any]:
+            return _inlined(program.jaxpr, program.consts, replaced(arrays, live, floats), step)
+
+        y, back = jax.vjp(of_live, *(arrays[i] for i in live))
+        return back([u.astype(a.dtype) for u, a in zip(upstream, y, strict=True)])[e.leaf]
+
+    traced = case.trace(pull, case.point.arrays, list(e.upstream))
+    return np.asarray(evaluate(traced, [*case.point.arrays, *e.upstream], FLOAT64)[0])
+
+
+def _equations(e: Evidence) -> list[JaxprEqn]:
+    """The equations of the plain function that a derivative passes through, in the order `_inlined` counts them."""
+    seen: list[JaxprEqn] = []
+
+    def note(number: int, eqn: JaxprEqn, inputs: list[Any]) -> list[Any]:
+        seen.append(eqn)
+        return _bind(eqn)(*inputs)
+
+    program = e.case.value_program
+    e.case.trace(lambda *a: _inlined(program.jaxpr, program.consts, a, note), *e.case.point.arrays)
+    return seen
+
+
+def _live(v: Any) -> bool:
+    return not isinstance(v, Literal) and jnp.issubdtype(v.aval.dtype, jnp.inexact)
+
+
+def cut_branches(e: Evidence) -> Iterator[tuple[str, Any]]:
+    """One use of a value that is used more than once gets no gradient."""
+    uses: dict[Any, list[tuple[int, int, JaxprEqn]]] = {}
+    for number, eqn in enumerate(_equations(e)):
+        for slot, v in enumerate(eqn.invars):
+            if _live(v):
+                uses.setdefault(v, []).append((number, slot, eqn))
+    tried = 0
+    for places in uses.values():
+        for number, slot, eqn in places:
+            tried += 1
+            if tried > MOST:
+                return
+
+            def step(k: int, here: JaxprEqn, inputs: list[Any], at: tuple[int, int] = (number, slot)) -> list[Any]:
+                if k == at[0]:
+                    inputs = replaced(inputs, [at[1]], [lax.stop_gradient(inputs[at[1]])])
+                return _bind(here)(*inputs)
+
+            words = f"only one branch of a fork: the gradient through {_shown(eqn)} is left out"
+            yield words, _gradient(e, step)
+
+
+def _shown(eqn: JaxprEqn) -> str:
+    sizes = "x".join(map(str, eqn.outvars[0].aval.shape))
+    return f"the step '{eqn.primitive.name}'" + (f" ({sizes})" if sizes else "")
+
+
+def changed_steps(e: Evidence) -> Iterator[tuple[str, Any]]:
+    """One step's local derivative is left out, of the wrong sign, doubled, or evaluated at the step's output."""
+    tried = 0
+    for number, eqn in enumerate(_equations(e)):
+        if len(eqn.outvars) != 1 or not _live(eqn.outvars[0]) or not any(map(_live, eqn.invars)):
+            continue
+        for change, words in _CHANGES:
+            if eqn.primitive.name in _LINEAR and change in (_left_out, _at_output):
+                continue
+            tried += 1
+            if tried > MOST:
+                return
+
+            def step(k: int, here: JaxprEqn, inputs: list[Any], at: int = number, change: Wrap = change) -> list[Any]:
+                return change(here, _bind(here), inputs) if k == at else _bind(here)(*inputs)
+
+            yield words.format(_shown(eqn)), _gradient(e, step)
+
+
+def _negated(eqn: JaxprEqn, bound: Callable, inputs: list[Any]) -> list[Any]:
+    (y,) = bound(*inputs)
+    return [2 * lax.stop_gradient(y) - y]
+
+
+def _doubled(eqn: JaxprEqn, bound: Callable, inputs: list[Any]) -> list[Any]:
+    (y,) = bound(*inputs)
+    return [2 * y - lax.stop_gradient(y)]
+
+
+def _halved(eqn: JaxprEqn, bound: Callable, inputs: list[Any]) -> list[Any]:
+    (y,) = bound(*inputs)
+    return [(y + lax.stop_gradient(y)) / 2]
+
+
+def _left_out(eqn: JaxprEqn, bound: Callable, inputs: list[Any]) -> list[Any]:
+    """The value stays; the derivative is that of the identity in each input of the output's shape."""
+    (y,) = bound(*inputs)
+    held = lax.stop_gradient(y)
+    passing = [x - lax.stop_gradient(x) for x, v in zip(inputs, eqn.invars, strict=True)
+               if _live(v) and jnp.shape(x) == y.shape]
+    return [sum((p.astype(y.dtype) for p in passing), held)]
+
+
+def _at_output(eqn: JaxprEqn, bound: Callable, inputs: list[Any]) -> list[Any]:
+    """The derivative is taken at the step's output in the place of its input."""
+    (y,) = bound(*inputs)
+    moved = [lax.stop_gradient(y) + (x - lax.stop_gradient(x)) if _live(v) and jnp.shape(x) == y.shape else x
+             for x, v in zip(inputs, eqn.invars, strict=True)]
+    (elsewhere,) = bound(*moved)
+    return [lax.stop_gradient(y) + elsewhere - lax.stop_gradient(elsewhere)]
+
+
+_CHANGES: tuple[tuple[Wrap, str], ...] = (
+    (_left_out, "a local derivative is left out: that of {}"),
+    (_negated, "sign: of the derivative of {}"),
+    (_at_output, "local derivative evaluated at the output instead of the input: of {}"),
+    (_doubled, "constant factor 2 in the derivative of {}"),
+    (_halved, "constant factor 1/2 in the derivative of {}"),
+)
+
+program_hypotheses = (cut_branches, changed_steps, *LAST_RESORTS)

@@ -1,0 +1,26 @@
+"""Every rule of the library obeys every law; the laws themselves are broken on purpose in test_wrong_rules."""
+
+import pytest
+
+import jaxbackprop as jbp
+from jaxbackprop.verify.verdict import LAWS
+
+RULES = jbp.rules()
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_every_rule_obeys_every_law(name):
+    jbp.verify(RULES[name]).raise_if_failed()
+
+
+def test_nothing_of_the_lectures_is_missing():
+    """The gates, units, layers and losses that the lectures derive by hand, each by its name."""
+    gates = "add sub mul div neg power square sqrt reciprocal exp log sin cos abs copy max min where clip".split()
+    arrays = "reduce_max reduce_sum reduce_mean matmul transpose reshape concatenate gather".split()
+    units = "sigmoid tanh hard_tanh softsign relu leaky_relu prelu elu selu softplus silu gelu maxout".split()
+    layers = "affine affine_unit embedding_bag ragged_embedding_bag window dropout layer_norm rms_norm".split()
+    norms = "batch_norm batch_norm_running softmax log_softmax".split()
+    losses = "softmax_cross_entropy sigmoid_cross_entropy squared_error max_margin multiclass_hinge".split()
+    wanted = {*gates, *arrays, *units, *layers, *norms, *losses, "l1_penalty", "l2_penalty"}
+    assert wanted <= set(RULES), wanted - set(RULES)
+    assert len(LAWS) >= 10
