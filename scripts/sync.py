@@ -1,7 +1,7 @@
 """Write whatever is generated from the source: the exports of the rules' folders and the README's list of rules.
 
-    python scripts/sync.py            write what is stale
-    python scripts/sync.py --check    write nothing, exit 1 where something is stale
+python scripts/sync.py            write what is stale
+python scripts/sync.py --check    write nothing, exit 1 where something is stale
 """
 
 import ast

@@ -1,4 +1,4 @@
-"""Numbers that courses print about computations of more than one file. (Those of one file stand in that file's test.)"""
+"""Numbers that courses print about computations of more than one file; those of one file stand in its own test."""
 
 import jax.numpy as jnp
 import numpy as np

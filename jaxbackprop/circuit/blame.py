@@ -64,7 +64,8 @@ def _verdict(hand: np.ndarray, auto: np.ndarray, spread: np.ndarray, name: str) 
 
 def within(hand: np.ndarray, auto: np.ndarray, spread: Any) -> bool:
     """Whether two gradients are the same up to rounding: a small multiple of one unit of each element, of the
-    array's size, and of what jittered inputs change (`spread`, which also covers a kink: twice it, once it jumps)."""
+    array's size, and of what jittered inputs change (`spread`, which also covers a kink: twice it, once it jumps).
+    """
     with np.errstate(invalid="ignore", over="ignore"):
         unit = _unit(auto) * (np.abs(auto) + rms(auto))
         jump = spread > np.sqrt(_unit(auto)) * (np.abs(auto) + rms(auto))
@@ -107,9 +108,7 @@ def _jitter(x: Any, rng: np.random.Generator) -> Any:
     return np.asarray(moved).astype(x.dtype)
 
 
-def _autodiff(
-    gate: Gate, inputs: Sequence[Any], upstream: Sequence[Any], wanted: tuple[bool, ...]
-) -> list[np.ndarray]:
+def _autodiff(gate: Gate, inputs: Sequence[Any], upstream: Sequence[Any], wanted: tuple[bool, ...]) -> list[np.ndarray]:
     found = _back(gate, "autodiff_pull", list(inputs), list(upstream), wanted)
     values = [x for x, want in zip(inputs, wanted, strict=True) if want]
     return [_dense(g, x) for g, x in zip(found, values, strict=True)]

@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-from jax import Array
+from typing import TYPE_CHECKING, Any
 
 from .gradients import sweep
 from .model import Box, Gate, Wire
+
+if TYPE_CHECKING:
+    from .compare import Checked
+    from .health import Health
 
 
 class Circuit:
@@ -57,7 +59,7 @@ class Circuit:
         return self.tree.unflatten([wire.value for wire in self.outputs])
 
     @property
-    def gradients(self) -> dict[str, Array | None]:
+    def gradients(self) -> dict[str, Any]:
         """The gradient of each argument, by its name; None for integers, booleans and keys."""
         return {wire.name: wire.gradient for wire in self.arguments}
 
@@ -77,7 +79,9 @@ class Circuit:
 
         names = [w.name for w in self.wires if w.kind != "literal"]
         near = difflib.get_close_matches(name, names, 3, 0.4) or names[:8]
-        raise KeyError(f"no wire is called {name}; there are {', '.join(near)} and {max(len(names) - len(near), 0)} more.")
+        raise KeyError(
+            f"no wire is called {name}; there are {', '.join(near)} and {max(len(names) - len(near), 0)} more."
+        )
 
     def gate(self, name: str) -> Gate:
         """The first gate called `name`. Raises KeyError where there is none."""
@@ -108,13 +112,13 @@ class Circuit:
         """The first wrong gate in backward order; None where every rule agrees with autodiff."""
         return self.wrong[0] if self.wrong else None
 
-    def compare(self, mine: Mapping[str, Any], *, tolerance: float | None = None) -> Any:
+    def compare(self, mine: Mapping[str, Any], *, tolerance: float | None = None) -> "Checked":
         """Gradients worked out elsewhere, by wire name, held against the exact ones; see `compare.Checked`."""
         from .compare import compare
 
         return compare(self, mine, tolerance)
 
-    def health(self, *, learning_rate: float | None = None, updates: Mapping[str, Any] | None = None) -> Any:
+    def health(self, *, learning_rate: float | None = None, updates: Mapping[str, Any] | None = None) -> "Health":
         """Norms, zeros, saturation, update-to-weight ratios, the first gate that is not finite; see `health.Health`."""
         from .health import health
 
@@ -131,7 +135,9 @@ class Circuit:
 
         return table(self, view, digits)
 
-    def to_svg(self, path: str | Path | None = None, *, view: str = "circuit", digits: int | None = 3, **style: Any) -> str:
+    def to_svg(
+        self, path: str | Path | None = None, *, view: str = "circuit", digits: int | None = 3, **style: Any
+    ) -> str:
         """The circuit drawn as the lectures draw it; written to `path` where one is given."""
         from .svg import to_svg
 
@@ -168,5 +174,3 @@ def _written(text: str, path: str | Path | None) -> str:
     if path is not None:
         Path(path).write_text(text, encoding="utf-8")
     return text
-
-

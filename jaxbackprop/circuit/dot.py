@@ -40,7 +40,9 @@ def _gate(gate: Gate) -> str:
 
 def _edges(wire: Wire, digits: int | None) -> list[str]:
     if wire.source is not None:
-        return [f"  g{wire.source.id} -> g{e.gate.id} [label={_quoted(_numbers(wire, digits, e))}];" for e in wire.edges]
+        return [
+            f"  g{wire.source.id} -> g{e.gate.id} [label={_quoted(_numbers(wire, digits, e))}];" for e in wire.edges
+        ]
     lines, apart = [], wire.kind == "literal" or len(wire.edges) > PORTALS
     style = "plaintext" if wire.kind == "literal" else "box"
     for k, edge in enumerate(wire.edges):

@@ -21,12 +21,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .. import gates  # noqa: F401 (which registers them)
+from .. import gates
 from ..rule import Rule, rules
 from .circuit import Circuit
 from .trace import trace
 
-_TOKEN = re.compile(r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)|(?P<name>[A-Za-z_]\w*)|(?P<sign>\*\*|[-+*/@^(),;=]))")
+_TOKEN = re.compile(
+    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)|(?P<name>[A-Za-z_]\w*)|(?P<sign>\*\*|[-+*/@^(),;=]))"
+)
 _OPERATORS = {"+": "add", "-": "sub", "*": "mul", "/": "div", "@": "matmul", "**": "power", "^": "power"}
 DEEPEST = 100
 """Brackets may be nested this far."""
@@ -98,7 +100,9 @@ def trace_expression(text: str, values: Mapping[str, Any], *, upstream: Any = No
     expression = parse(text)
     missing = [name for name in expression.names if name not in values]
     if missing:
-        raise ExpressionError(text, _position(text, missing[0]), f"{missing[0]} has no value: give it, as {missing[0]}=2.")
+        raise ExpressionError(
+            text, _position(text, missing[0]), f"{missing[0]} has no value: give it, as {missing[0]}=2."
+        )
     spare = sorted(set(values) - set(expression.names))
     if spare:
         raise ValueError(f"{', '.join(spare)} does not occur in {text}.")

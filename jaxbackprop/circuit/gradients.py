@@ -10,7 +10,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 from jax.extend.core import JaxprEqn
 
 from .jaxprs import RULES, binding, body_of, holds_a_rule, inner_jaxprs, own_backward, plain, plain_equation, written
@@ -177,7 +176,7 @@ def add(x: Any, y: Any) -> Any:
     return x + y
 
 
-def local_derivative(gate: Gate, slot: int) -> Array | None:
+def local_derivative(gate: Gate, slot: int) -> Any:
     """d output / d input of a gate with one output, both single numbers, by its own rule; None otherwise."""
     out, into = gate.outputs[0], gate.inputs[slot]
     scalar = out.shape == () == into.shape and len(gate.outputs) == 1

@@ -5,6 +5,7 @@ Works on a finished circuit; the words it uses are said in `Health`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,9 @@ class Health:
     worst: Gate | None
 
     def __str__(self) -> str:
-        lines = [f"{'wire':<28}{'shape':>14}{'value':>11}{'gradient':>11}{'zeros':>8}{'saturated':>11}{'update/size':>13}"]
+        lines = [
+            f"{'wire':<28}{'shape':>14}{'value':>11}{'gradient':>11}{'zeros':>8}{'saturated':>11}{'update/size':>13}"
+        ]
         for v in self.vitals:
             saturated = "" if v.saturated is None else f"{v.saturated:.0%}"
             ratio = "" if v.ratio is None else f"{v.ratio:.1e}"
@@ -93,9 +96,7 @@ def health(circuit: Any, learning_rate: float | None, updates: Mapping[str, Any]
         exploding = tuple(w for w in exploding if rms(numbers(w.gradient)) > 1 / VANISHED)
     weakest = min(arguments, key=lambda v: v.gradient, default=None)
     path = _path(weakest.wire) if weakest else ()
-    return Health(
-        tuple(vitals), _origin(circuit), _backward_origin(circuit), vanishing, exploding, path, _worst(path)
-    )
+    return Health(tuple(vitals), _origin(circuit), _backward_origin(circuit), vanishing, exploding, path, _worst(path))
 
 
 def _vital(wire: Wire, step: np.ndarray | None) -> Vital:
@@ -164,7 +165,7 @@ def _path(wire: Wire) -> tuple[tuple[Wire, float], ...]:
 
 
 def _worst(path: tuple[tuple[Wire, float], ...]) -> Gate | None:
-    shrink = [(before / after, wire.source) for (_, before), (wire, after) in zip(path, path[1:]) if after]
+    shrink = [(before / after, wire.source) for (_, before), (wire, after) in pairwise(path) if after]
     return min(shrink, key=lambda pair: pair[0])[1] if shrink else None
 
 

@@ -29,11 +29,15 @@ def to_html(circuit: Any, title: str | None) -> str:
     """The page's text."""
     data = payload(circuit)
     data["title"] = title or circuit.name
-    page = resources.files(__package__) / "page"
+    page = resources.files(__name__.rpartition(".")[0]) / "page"
     read = {name: (page / name).read_text(encoding="utf-8") for name in ("page.html", "page.css")}
-    script = "\n".join((page / name).read_text(encoding="utf-8") for name in ("layout.js", "draw.js", "page.js", "keys.js"))
+    script = "\n".join(
+        (page / name).read_text(encoding="utf-8") for name in ("layout.js", "draw.js", "page.js", "keys.js")
+    )
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    views = "".join(_view(circuit, view) for view in ("flowgraph", "deltas", "chain")) if len(circuit.gates) <= 60 else ""
+    views = (
+        "".join(_view(circuit, view) for view in ("flowgraph", "deltas", "chain")) if len(circuit.gates) <= 60 else ""
+    )
     filled = read["page.html"].replace("$TITLE", escape(data["title"])).replace("$STYLE", read["page.css"])
     return filled.replace("$VIEWS", views).replace("$DATA", text).replace("$SCRIPT", script)
 
@@ -215,7 +219,8 @@ def _apart(hand: Any, auto: Any) -> float | None:
 
 def heat(x: Any) -> dict[str, Any] | None:
     """A small map of an array: rows of numbers from -1 to 1 in units of `top`, larger arrays averaged; None for one
-    number."""
+    number.
+    """
     if x is None:
         return None
     array = np.real(numbers(x)).astype(np.float64)

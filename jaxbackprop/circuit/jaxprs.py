@@ -51,7 +51,7 @@ class Loop:
 def scan_of(eqn: JaxprEqn) -> Loop:
     """A scan's parts, from shapes alone: a slice has one axis less inside than outside, whatever the parameters say."""
     body, consts = closed(eqn.params["jaxpr"])
-    carried = sum(o.aval.ndim == i.aval.ndim for o, i in zip(eqn.outvars, body.outvars, strict=True))
+    carried = sum(len(_shape(o)) == len(_shape(i)) for o, i in zip(eqn.outvars, body.outvars, strict=True))
     sliced = sum(len(_shape(o)) != len(_shape(i)) for o, i in zip(eqn.invars, body.invars, strict=True))
     constants = len(eqn.invars) - carried - sliced
     return Loop(body, consts, constants, carried, eqn.params["length"], eqn.params["reverse"])
@@ -100,8 +100,12 @@ def plain_equation(eqn: JaxprEqn, inputs: list[Any]) -> list[Any]:
     if name == "cond":
         index, *rest = inputs
         branches = [closed(b) for b in eqn.params["branches"]]
-        return list(lax.switch(index, [lambda *a, b=b: plain(*b, a) for b in branches], *rest))
+        return list(lax.switch(index, [_branch(*b) for b in branches], *rest))
     return binding(eqn)(*inputs)
+
+
+def _branch(body: Jaxpr, consts: list[Any]) -> Callable[..., list[Any]]:
+    return lambda *inputs: plain(body, consts, inputs)
 
 
 def _plain_scan(loop: Loop, inputs: list[Any]) -> list[Any]:
@@ -134,9 +138,12 @@ def inner_jaxprs(eqn: JaxprEqn) -> list[Jaxpr]:
 
 def changes_nothing(eqn: JaxprEqn) -> bool:
     """Whether the equation only forgets that a type was weak, which no reader wants to see."""
-    (out,) = eqn.outvars[:1] or [None]
-    same = eqn.primitive.name == "convert_element_type" and out is not None
-    return bool(same and out.aval.dtype == eqn.invars[0].aval.dtype)
+    return eqn.primitive.name == "convert_element_type" and dtype_of(eqn.outvars[0]) == dtype_of(eqn.invars[0])
+
+
+def dtype_of(atom: Any) -> Any:
+    """The dtype of a variable or literal of a jaxpr."""
+    return atom.aval.dtype
 
 
 def written(eqn: JaxprEqn) -> str | None:

@@ -6,6 +6,8 @@ The page does the second half again in the browser when a box opens, from the sa
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import cast
 
 from fast_sugiyama import from_edges
 
@@ -32,15 +34,16 @@ def order(part: Part) -> Order:
     seats: dict[int, tuple[float, float]] = {}
     ahead: dict[int, list[int]] = {}
     shift = 0.0
-    for places, _, _, edges in from_edges(pairs, vertex_spacing=1, dummy_vertices=True) if pairs else ():
-        base = len(seats) and max(seats) + 1
-        rename = {n: n if n < len(names) else max(base, len(names)) + n for n, _ in places}
+    for component, _, _, lines in from_edges(pairs, vertex_spacing=1, dummy_vertices=True) if pairs else ():
+        places, edges = cast(list[tuple[int, tuple[float, float]]], component), cast(list[tuple[int, int]], lines or [])
+        base = max([len(names), *seats])  # stand-ins are numbered anew in each component
+        rename = {n: n if n < len(names) else base + 1 + n for n, _ in places}
         top = max(y for _, (_, y) in places)
         left = min(x for _, (x, _) in places)
         for n, (x, y) in places:
             seats[rename[n]] = (top - y, shift + x - left)
         shift += max(x for _, (x, _) in places) - left + 1
-        for s, t in edges or ():
+        for s, t in edges:
             ahead.setdefault(rename[s], []).append(rename[t])
     for i in range(len(names)):
         if i not in seats:
@@ -50,7 +53,9 @@ def order(part: Part) -> Order:
     for n in sorted(seats, key=lambda n: seats[n][1]):
         columns[ranks.index(round(seats[n][0]))].append(_name(n, names))
     ways = _ways(ahead, len(names))
-    return Order(columns, [[_name(n, names) for n in ways.get((number[k.source], number[k.target]), ())] for k in part.links])
+    return Order(
+        columns, [[_name(n, names) for n in ways.get((number[k.source], number[k.target]), ())] for k in part.links]
+    )
 
 
 def _name(n: int, names: list[str]) -> str:
@@ -141,7 +146,9 @@ def place(part: Part, opened: bool | Collection[int] = True) -> Picture:
             placed.x = -placed.w / 2 if id.startswith("e") else picture.width - placed.w / 2
             lefts[id], rights[id] = placed.x, placed.x + placed.w
     picture.height = max((p.y + p.h for p in picture.items.values()), default=0.0) + PAD
-    _route(picture, found, lefts, rights, {n: y - top + PAD + (TITLE if part.kind != "root" else 0) for n, y in ys.items()})
+    _route(
+        picture, found, lefts, rights, {n: y - top + PAD + (TITLE if part.kind != "root" else 0) for n, y in ys.items()}
+    )
     return picture
 
 
@@ -177,7 +184,7 @@ def _rows(found: Order, sizes: dict[str, tuple[float, float]], part: Part) -> di
     """The height at which each item's middle stands: near its neighbours', in order, nothing overlapping."""
     near: dict[str, list[list[str]]] = {n: [[], []] for column in found.columns for n in column}
     for route in found.routes:
-        for a, b in zip(route, route[1:]):
+        for a, b in pairwise(route):
             near[a][1].append(b)
             near[b][0].append(a)
     ys: dict[str, float] = {}
@@ -197,7 +204,7 @@ def _rows(found: Order, sizes: dict[str, tuple[float, float]], part: Part) -> di
                 wish.append(sum(ys[m] for m in there) / len(there) if there else ys[n])
             apart = [
                 (_height(sizes, a) + _height(sizes, b)) / 2 + (ROW if a in sizes or b in sizes else 10.0)
-                for a, b in zip(column, column[1:])
+                for a, b in pairwise(column)
             ]
             ys |= dict(zip(column, apart_at_least(wish, apart), strict=True))
     return ys
@@ -292,5 +299,5 @@ def _starts(picture: Picture, found: Order, ys: dict[str, float]) -> dict[tuple[
             if port:
                 heights[name, wire] = source.y + port.middle
             else:
-                heights[name, wire] = source.y + source.h * (k + 1) / (len(order) + 1)
+                heights[name, wire] = source.y + source.h * (k + 0.5) / len(order)
     return heights

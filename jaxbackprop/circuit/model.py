@@ -10,7 +10,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
 
 @dataclass(eq=False)
@@ -24,12 +23,12 @@ class Edge:
     autodiff_downstream: Any = None
 
     @property
-    def gradient(self) -> Array | None:
+    def gradient(self) -> Any:
         """What flows back through this use of the wire alone; None where no gradient can."""
         return self.wire.dense(self.downstream)
 
     @property
-    def autodiff_gradient(self) -> Array | None:
+    def autodiff_gradient(self) -> Any:
         """The same share, by autodiff instead of by hand."""
         return self.wire.dense(self.autodiff_downstream)
 
@@ -77,7 +76,7 @@ class Wire:
         """Whether a gradient can flow here: integers, booleans, keys and literals have none."""
         return self.kind != "literal" and is_inexact(self.value)
 
-    def dense(self, gradient: Any) -> Array | None:
+    def dense(self, gradient: Any) -> Any:
         """`gradient` as an array: nothing that arrived is zero, and None where there can be none."""
         if not self.differentiable:
             return None
@@ -85,12 +84,12 @@ class Wire:
             return jnp.zeros(self.shape, self.dtype) if gradient is None else gradient
 
     @property
-    def gradient(self) -> Array | None:
+    def gradient(self) -> Any:
         """The derivative of the output with respect to this wire, by the hand-derived rules; the sum of its edges'."""
         return self.dense(self.upstream)
 
     @property
-    def autodiff_gradient(self) -> Array | None:
+    def autodiff_gradient(self) -> Any:
         """The same gradient, by autodiff everywhere."""
         return self.dense(self.autodiff_upstream)
 
@@ -170,7 +169,7 @@ class Gate:
         """The gradient it sends back through each input."""
         return [edge.gradient for edge in self.edges]
 
-    def local(self, slot: int) -> Array | None:
+    def local(self, slot: int) -> Any:
         """The derivative of its one scalar output with respect to the scalar input in `slot`; None for arrays."""
         from .gradients import local_derivative  # the one place where a record asks for arithmetic
 

@@ -109,7 +109,7 @@ def _scoped(call: Callable, nnx: Any, paths: dict[int, tuple[Any, str]]) -> Call
     return scoped
 
 
-def _module_paths(nnx: Any, fun: Callable, args: tuple) -> dict[int, tuple[Any, str]]:
+def _module_paths(nnx: Any, fun: Any, args: tuple) -> dict[int, tuple[Any, str]]:
     """By id, the module itself (so that the id stays its own) and its path from the module that holds it."""
     held = [*args, fun, getattr(fun, "__self__", None)]
     held += [cell.cell_contents for cell in getattr(fun, "__closure__", None) or () if _filled(cell)]

@@ -5,6 +5,7 @@ Arguments used often stand as labels beside each use, so that weights make no we
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from . import words
@@ -74,27 +75,43 @@ class _Planner:
         self.parts: dict[Box | None, Part] = {None: self.root}
         self.made: set[tuple[int, str, int, int]] = set()
         for gate in circuit.gates:
-            self.part(gate.box).add(f"g{gate.id}", "rule" if gate.kind == "rule" else "gate", words.sign(gate),
-                                    badge=BADGES.get(gate.verdict, ""))
+            self.part(gate.box).add(
+                f"g{gate.id}",
+                "rule" if gate.kind == "rule" else "gate",
+                words.sign(gate),
+                badge=BADGES.get(gate.verdict, ""),
+            )
         for wire in circuit.wires:
             self.lead(wire)
         for k, wire in enumerate(circuit.outputs):
             self.root.add(f"o{k}", "output", words.short(wire, 20))
-            self.connect(wire, wire.source.box if wire.source else None, _item(wire.source) or self.label(wire, None), None, f"o{k}", 0, None)
+            self.connect(
+                wire,
+                wire.source.box if wire.source else None,
+                _item(wire.source) or self.label(wire, None),
+                None,
+                f"o{k}",
+                0,
+                None,
+            )
 
     def part(self, box: Box | None) -> Part:
         if box not in self.parts:
             assert box is not None
             outer = self.part(box.parent)
             self.parts[box] = made = Part(box.name, box.kind, box=box.id)
-            outer.add(f"b{box.id}", "box", box.name, (box.note,) if box.kind != "scope" and box.note else ()).part = made
+            outer.add(
+                f"b{box.id}", "box", box.name, (box.note,) if box.kind != "scope" and box.note else ()
+            ).part = made
         return self.parts[box]
 
     def lead(self, wire: Wire) -> None:
         """Draw every use of a wire."""
         if wire.source is not None:
             for edge in wire.edges:
-                self.connect(wire, wire.source.box, f"g{wire.source.id}", edge.gate.box, f"g{edge.gate.id}", edge.slot, edge)
+                self.connect(
+                    wire, wire.source.box, f"g{wire.source.id}", edge.gate.box, f"g{edge.gate.id}", edge.slot, edge
+                )
             return
         shared = wire.kind != "literal" and len(wire.edges) <= PORTALS and len({e.gate.box for e in wire.edges}) == 1
         for k, edge in enumerate(wire.edges):
@@ -108,21 +125,21 @@ class _Planner:
         self.part(box).add(id, "literal" if wire.kind == "literal" else "argument", words.short(wire, 22))
         return id
 
-    def connect(self, wire: Wire, start: Box | None, source: str, end: Box | None, target: str, slot: int, edge: Any) -> None:
+    def connect(
+        self, wire: Wire, start: Box | None, source: str, end: Box | None, target: str, slot: int, edge: Any
+    ) -> None:
         """A line from one box to another: out through borders, across, in through borders."""
         up, down = list(_outward(start)), list(_outward(end))
         shared = set(up) & set(down)
         for box in up:
-            if box in shared:
+            if box is None or box in shared:
                 break
             part = self.part(box)
             part.add(f"x{wire.id}", "port", words.short(wire, 16))
             self.link(part, wire, source, f"x{wire.id}", 0, None)
-            source = f"b{box.id}" if box else source
-        inward = [box for box in down if box not in shared]
-        for depth, box in enumerate(reversed(inward)):
-            part = self.part(inward[::-1][depth - 1] if depth else box.parent if box else None)
-            self.link(part, wire, source, f"b{box.id}", wire.id, None)
+            source = f"b{box.id}"
+        for box in reversed([box for box in down if box is not None and box not in shared]):
+            self.link(self.part(box.parent), wire, source, f"b{box.id}", wire.id, None)
             self.part(box).add(f"e{wire.id}", "port", words.short(wire, 16))
             source = f"e{wire.id}"
         self.link(self.part(end), wire, source, target, slot, edge)
@@ -136,7 +153,11 @@ class _Planner:
         if edge is not None and wire.differentiable and len(wire.edges) > 1:
             share = words.array(edge.gradient, self.digits)
         above = "" if literal or source.startswith("e") else words.array(wire.value, self.digits)
-        below = "" if literal or not wire.differentiable or source.startswith("e") else words.array(wire.gradient, self.digits)
+        below = (
+            ""
+            if literal or not wire.differentiable or source.startswith("e")
+            else words.array(wire.gradient, self.digits)
+        )
         part.links.append(Link(source, target, slot, wire.id, above, below, share))
 
 
@@ -183,10 +204,24 @@ def _deltas(circuit: Any, digits: int | None) -> Part:
     found = layers(circuit)
     for layer in found:
         delta = f"delta_{layer.index} = {words.array(layer.delta.gradient, digits)}"
-        part.add(f"l{layer.index}", "card", f"layer {layer.index}: {words.short(layer.weights, 20)}", (delta, *layer.equations(digits)))
-    for before, after in zip(found, found[1:]):
+        part.add(
+            f"l{layer.index}",
+            "card",
+            f"layer {layer.index}: {words.short(layer.weights, 20)}",
+            (delta, *layer.equations(digits)),
+        )
+    for before, after in pairwise(found):
         a = after.activation
-        part.links.append(Link(f"l{before.index}", f"l{after.index}", 0, a.id, words.short(a, 12) + " " + words.shape(a.shape), f"delta_{after.index}"))
+        part.links.append(
+            Link(
+                f"l{before.index}",
+                f"l{after.index}",
+                0,
+                a.id,
+                words.short(a, 12) + " " + words.shape(a.shape),
+                f"delta_{after.index}",
+            )
+        )
     return part
 
 

@@ -12,22 +12,34 @@ from .plan import plan
 
 STYLE = """
 :root{color-scheme:light dark}
-.jbp{font:12px ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospace;--ink:#1c2330;--soft:#66708a;--paper:#fff;--card:#f5f7fb;
+.jbp{font:12px ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospace;
+--ink:#1c2330;--soft:#66708a;--paper:#fff;--card:#f5f7fb;
 --line:#8a94a8;--value:#0a7d3b;--gradient:#c02138;--rule:#5b3fc4;--box:#e9edf5;--wrong:#d1002f}
-@media(prefers-color-scheme:dark){.jbp{--ink:#e6eaf2;--soft:#9aa5bd;--paper:#12151c;--card:#1c212c;--line:#6c778f;--value:#5fd38d;
+@media(prefers-color-scheme:dark){.jbp{--ink:#e6eaf2;--soft:#9aa5bd;--paper:#12151c;--card:#1c212c;--line:#6c778f;
+--value:#5fd38d;
 --gradient:#ff8095;--rule:#a892ff;--box:#1a2030;--wrong:#ff5470}}
 .jbp .paper{fill:var(--paper)}.jbp text{fill:var(--ink)}.jbp .wire{fill:none;stroke:var(--line);stroke-width:1.4}
-.jbp .gate{fill:var(--card);stroke:var(--ink);stroke-width:1.4}.jbp .rule{fill:var(--card);stroke:var(--rule);stroke-width:2}
+.jbp .gate{fill:var(--card);stroke:var(--ink);stroke-width:1.4}
+.jbp .rule{fill:var(--card);stroke:var(--rule);stroke-width:2}
 .jbp .label,.jbp .node,.jbp .card{fill:var(--card);stroke:var(--line)}.jbp .literal{fill:none;stroke:none}
 .jbp .box{fill:var(--box);fill-opacity:.55;stroke:var(--line);stroke-dasharray:5 3}.jbp .port{fill:var(--line)}
-.jbp .sign{font-size:14px;text-anchor:middle}.jbp .mid{text-anchor:middle}.jbp .end{text-anchor:end}.jbp .title{fill:var(--soft);font-size:11px}
-.jbp text.value{fill:var(--value)}.jbp text.gradient{fill:var(--gradient);font-style:italic}.jbp text.soft{fill:var(--soft)}
+.jbp .sign{font-size:14px;text-anchor:middle}.jbp .mid{text-anchor:middle}.jbp .end{text-anchor:end}
+.jbp .title{fill:var(--soft);font-size:11px}
+.jbp text.value{fill:var(--value)}.jbp text.gradient{fill:var(--gradient);font-style:italic}
+.jbp text.soft{fill:var(--soft)}
 .jbp .halo{paint-order:stroke;stroke:var(--paper);stroke-width:4px;stroke-linejoin:round}
 .jbp .wrong{stroke:var(--wrong);stroke-width:3}.jbp text.badge{fill:var(--wrong);font-weight:bold}
 """.strip()
 
 
-def to_svg(circuit: Any, view: str = "circuit", digits: int | None = 3, *, opened: bool | Collection[int] | None = None, legend: bool = True) -> str:
+def to_svg(
+    circuit: Any,
+    view: str = "circuit",
+    digits: int | None = 3,
+    *,
+    opened: bool | Collection[int] | None = None,
+    legend: bool = True,
+) -> str:
     """The SVG text of one view, boxes in `opened` (ids; True: all; None: what is readable) drawn open."""
     picture = place(plan(circuit, view, digits), readable(circuit) if opened is None else opened)
     foot = 26 if legend else 0
@@ -46,7 +58,8 @@ def to_svg(circuit: Any, view: str = "circuit", digits: int | None = 3, *, opene
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="jbp" role="img" aria-label="{title}" width="{width:.0f}" '
         f'height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}"><title>{title}</title><style>{STYLE}</style>'
-        f'<defs><marker id="jbp-tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
+        f'<defs><marker id="jbp-tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
+        f'orient="auto">'
         f'<path d="M0 .8 7.5 4 0 7.2z" fill="#8a94a8"/></marker></defs>'
         f'<rect class="paper" width="100%" height="100%"/>{"".join(body)}</svg>'
     )

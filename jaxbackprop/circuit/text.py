@@ -75,7 +75,11 @@ def _flowgraph(circuit: Any, digits: int | None) -> str:
             local = edge.gate.local(edge.slot) if wire.differentiable else None
             share = words.array(edge.gradient, digits) if wire.differentiable else "no gradient"
             step = words.partial(out, wire)
-            arrows.append(f"{step} = {words.number(local, digits)}, brings {share}" if local is not None else f"{step} brings {share}")
+            arrows.append(
+                f"{step} = {words.number(local, digits)}, brings {share}"
+                if local is not None
+                else f"{step} brings {share}"
+            )
         first = [wire.name, words.array(wire.value, digits), words.array(wire.gradient, digits)]
         rows.append([*first, arrows[0] if arrows else "the output" if wire.is_output else ""])
         rows += [["", "", "", more] for more in arrows[1:]]
@@ -95,7 +99,9 @@ def _deltas(circuit: Any, digits: int | None) -> str:
 
 def _layer(layer: Layer, digits: int | None) -> list[str]:
     delta = layer.delta
-    lines = [f"layer {layer.index}: delta_{layer.index} = gradient at {delta.name} = {words.array(delta.gradient, digits)}"]
+    lines = [
+        f"layer {layer.index}: delta_{layer.index} = gradient at {delta.name} = {words.array(delta.gradient, digits)}"
+    ]
     return lines + [f"    {line}" for line in layer.equations(digits)]
 
 

@@ -162,8 +162,10 @@ class _Walk:
 
     def _at(self, known: dict[Any, Wire], atom: Any) -> Wire:
         if isinstance(atom, Literal):
-            value = np.asarray(atom.val, atom.aval.dtype)
-            return self.wire(f"{value:g}" if value.ndim == 0 and value.dtype.kind in "if" else str(value), "literal", value)
+            value = np.asarray(atom.val, jaxprs.dtype_of(atom))
+            return self.wire(
+                f"{value:g}" if value.ndim == 0 and value.dtype.kind in "if" else str(value), "literal", value
+            )
         return known[atom]
 
     def _scope(self, open_boxes: list[Box], path: tuple[str, ...], outer: Box | None) -> Box | None:

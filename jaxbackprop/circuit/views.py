@@ -30,10 +30,14 @@ class Layer:
         into = next(s for s, w in enumerate(self.gate.inputs) if w is self.activation)
         lines = [f"d{W} = {_product(self.gate, slot, i)} → {words.array(self.weights.gradient, digits)}"]
         if self.bias is not None:
-            lines.append(f"d{words.short(self.bias, 16)} = delta_{i}{' summed over the batch' * (len(self.delta.shape) > 1)} → "
-                         f"{words.array(self.bias.gradient, digits)}")
+            lines.append(
+                f"d{words.short(self.bias, 16)} = delta_{i}{' summed over the batch' * (len(self.delta.shape) > 1)} → "
+                f"{words.array(self.bias.gradient, digits)}"
+            )
         if self.activation.differentiable:
-            lines.append(f"d{a} = {_product(self.gate, into, i)} → {words.array(self.gate.edges[into].gradient, digits)}")
+            lines.append(
+                f"d{a} = {_product(self.gate, into, i)} → {words.array(self.gate.edges[into].gradient, digits)}"
+            )
         return lines
 
 
@@ -70,7 +74,12 @@ def _bias(product: Wire) -> tuple[Wire | None, Wire]:
 
 def _origin(wire: Wire) -> Wire:
     """The argument behind gates that only change a shape."""
-    while wire.source is not None and wire.source.name in ("broadcast_in_dim", "reshape", "convert_element_type", "squeeze"):
+    while wire.source is not None and wire.source.name in (
+        "broadcast_in_dim",
+        "reshape",
+        "convert_element_type",
+        "squeeze",
+    ):
         wire = wire.source.inputs[0]
     return wire
 

@@ -1,6 +1,6 @@
 """`circuit`: an expression as gates and wires, with values and gradients, in the terminal or drawn."""
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +10,7 @@ from .console import app, note, out
 from .data import Json
 
 
-class View(str, Enum):
+class View(StrEnum):
     """The lecture's four explanations."""
 
     circuit = "circuit"

@@ -116,7 +116,7 @@ def _test_side(run: Path, data: str | None) -> "Examples | Texts":
 def _read_features(task: "Task", file: str) -> Any:
     """Texts as bags, or numbers as rows, from a file or stdin."""
     if task.vocabulary is not None:
-        return task.vocabulary.encode([line.rstrip("\r\n") for line in _lines(file)])
+        return task.encode([line.rstrip("\r\n") for line in _lines(file)])
     from ..data import load
 
     if Path(file).suffix in (".npz", ".gz") or Path(file).is_dir():

@@ -117,8 +117,8 @@ def text_command(
     asked = {"name": data, "test": test_data, "label_column": label_column}
     found = load(data, test_data, kind="texts", label_column=label_column)
     task = Task.of(found.train, word_ngrams=ngrams, bucket=bucket, min_count=min_count, minn=minn, maxn=maxn)
-    assert task.vocabulary is not None
-    model = {"class": "BagOfWords", "rows": task.vocabulary.rows, "dim": dim, "classes": len(task.classes)}
+    assert task.rows is not None
+    model = {"class": "BagOfWords", "rows": len(task.rows), "dim": dim, "classes": len(task.classes)}
     settings = _settings(
         valid=valid, optimizer=optimizer, lr=lr, schedule=schedule, warmup=warmup, batch=batch, epochs=epochs,
         weight_decay=weight_decay, l2=l2, clip=clip, patience=patience, seed=seed,

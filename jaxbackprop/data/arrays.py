@@ -3,6 +3,7 @@
 The IDX format itself lives in idx.py, the CSV format in tables.py; the names of known sets in sources.py.
 """
 
+import math
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -13,12 +14,10 @@ from typing import IO
 import numpy as np
 from numpy.lib import format as npy
 
-from .errors import DataError, did_you_mean
+from .errors import DataError, did_you_mean, missing
 from .files import read_at_most
 from .idx import read_idx
 from .tables import read_table
-
-MOST_DEFLATED = 1032  # no byte of deflated data stands for more than so many
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +134,7 @@ def examples(
         raise DataError(f"x of type {x.dtype}", expected="numbers", file=source, advice=advice)
     if x.ndim < 1 or y.ndim != 1 or len(x) != len(y):
         raise DataError(f"{_shaped(x)} examples and {_shaped(y)} labels", expected="one label an example", file=source)
-    rows = x.reshape(len(x), int(np.prod(x.shape[1:], dtype=np.int64)))
+    rows = x.reshape(len(x), math.prod(x.shape[1:]))
     rows = rows.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 else rows.astype(np.float32)
     if classes is not None:
         return Examples(rows, y, tuple(classes), x.shape[1:], source)
@@ -197,6 +196,8 @@ def read_npz(path: Path) -> tuple[Examples, Examples | None]:
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     """All arrays of an NPZ file; nothing is unpickled, nothing is allocated that the file does not hold."""
+    if not path.exists():
+        raise missing(path)
     try:
         with zipfile.ZipFile(path) as archive:
             return {
@@ -211,8 +212,8 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
 def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> np.ndarray:
     with archive.open(member) as file:
         shape, fortran, dtype = _header(file, member.filename, path)
-        size = int(np.prod(shape, dtype=object)) * dtype.itemsize
-        data = read_at_most(file, min(size, MOST_DEFLATED * member.compress_size) + 1)
+        size = math.prod(shape) * dtype.itemsize
+        data = read_at_most(file, size + 1)
     if len(data) != size:
         advice = "Write the file again: it was cut short or damaged."
         raise DataError(f"{member.filename} with {len(data)} bytes", expected=f"{size}", file=path, advice=advice)

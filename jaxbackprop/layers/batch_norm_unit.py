@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from ..examples import nonzero, within
+from ..examples import Domain, nonzero, within
 from ..numerics import leading_sum, wide
 from ..rule import Saving, rule
 from .normalization import batch_norm
@@ -17,7 +17,11 @@ def _normed(x, scale, shift, *, eps):
     return batch_norm.primal(jnp.asarray(x), jnp.asarray(scale), jnp.asarray(shift), eps=eps)[0]
 
 
-@rule(kinks=_normed, where={"scale": nonzero, "shift": within(-1, 1)}, variants=({"negative_slope": 0.25}, {"eps": 0.1}))
+# What cannot be undone accurately is no input of this rule: see the docstring.
+ordinary = Domain("features that vary by much more than eps^(1/2)", lambda rng, shape, _: rng.normal(size=shape))
+
+
+@rule(kinks=_normed, where={"x": ordinary, "scale": nonzero, "shift": within(-1, 1)}, variants=({"negative_slope": 0.25}, {"eps": 0.1}))
 def batch_norm_unit(
     x: Float[Array, "*B D"],
     scale: Float[Array, " D"],
@@ -39,8 +43,9 @@ def batch_norm_unit(
     Kink      z = 0: we answer the slope 1, as leaky_relu does
 
     It gains memory where nothing else keeps x: after an affine or convolution layer, half of what a layer saves; alone
-    in a program it ties. The price is accuracy: n carries the rounding of y times |z / scale|, so a scale near 0
-    beside a large shift loses digits, and at scale 0, which cannot be undone, the gradients are NaN.
+    in a program it ties. The price is accuracy: n carries the rounding of y times |z / scale|. So digits are lost where
+    scale is small beside shift, and where a feature varies by less than eps^(1/2); at scale 0, which cannot be undone,
+    the gradients are NaN.
 
     Args:
         x: examples (*B, D); statistics are taken over all axes but the last.

@@ -3,7 +3,7 @@
 Enough of it is kept in the run's folder to read any other data for the same model later on.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from ..data import Bags, DataError, Examples, Texts, Vocabulary
 from .run_folder import RunFolder
 
-VOCABULARY_FILE = "vocabulary.json"
+VOCABULARY_FILE, ROWS_FILE = "vocabulary.json", "rows.npy"
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,11 +22,14 @@ class Task:
     classes     their names, in the order of the model's scores
     shape       of one example of numbers; empty for texts
     vocabulary  of texts; None for numbers
+    rows        those of the vocabulary's rows that occur in training, ascending: the model has these alone. What
+                training never named it cannot learn, and a small table makes quick steps.
     """
 
     classes: tuple[str, ...]
     shape: tuple[int, ...] = ()
     vocabulary: Vocabulary | None = None
+    rows: np.ndarray | None = None
 
     @classmethod
     def of(cls, train: Examples | Texts, **vocabulary: Any) -> "Task":
@@ -34,14 +37,17 @@ class Task:
         if isinstance(train, Examples):
             return cls(train.classes, train.shape)
         built = Vocabulary.build(train, **vocabulary)
-        return cls(built.labels, (), built)
+        return cls(built.labels, (), built, np.unique(built.encode(train).ids))
 
     @classmethod
     def load(cls, run: RunFolder) -> "Task":
         """The task of a run."""
         config = run.config
-        vocabulary = Vocabulary.from_state(run.read(VOCABULARY_FILE)) if config["task"]["texts"] else None
-        return cls(tuple(config["task"]["classes"]), tuple(config["task"]["shape"]), vocabulary)
+        classes, shape = tuple(config["task"]["classes"]), tuple(config["task"]["shape"])
+        if not config["task"]["texts"]:
+            return cls(classes, shape)
+        vocabulary = Vocabulary.from_state(run.read(VOCABULARY_FILE))
+        return cls(classes, shape, vocabulary, np.load(run.path / ROWS_FILE, allow_pickle=False))
 
     def describe(self) -> Mapping[str, Any]:
         """For the run's config; the vocabulary has a file of its own."""
@@ -51,6 +57,7 @@ class Task:
         """Write the vocabulary beside the run's config."""
         if self.vocabulary is not None:
             run.write(VOCABULARY_FILE, self.vocabulary.state())
+            np.save(run.path / ROWS_FILE, self.rows)
 
     def features(self, side: Examples | Texts) -> np.ndarray | Bags:
         """The model's input, one row an example.
@@ -63,8 +70,16 @@ class Task:
             raise DataError(found, expected=f"{expected}, as in training", file=side.source)
         if isinstance(side, Texts):
             assert self.vocabulary is not None
-            return self.vocabulary.encode(side)
+            return self.encode(side)
         return side.check_against(self._like(side)).x
+
+    def encode(self, texts: Texts | Sequence[str]) -> Bags:
+        """Texts as bags of the model's own rows; what training never named is left out."""
+        assert self.vocabulary is not None and self.rows is not None
+        bags = self.vocabulary.encode(texts)
+        at = np.searchsorted(self.rows, bags.ids)
+        known = self.rows[np.minimum(at, len(self.rows) - 1)] == bags.ids
+        return Bags(at[known], np.concatenate([[0], np.cumsum(known)])[bags.offsets])
 
     def labels(self, side: Examples | Texts) -> Bags:
         """The numbers of each example's classes; a class that training never saw is a DataError."""

@@ -88,6 +88,10 @@ class Written:
             args = tuple(x.astype(np.float32) if _half(x) else x for x in args)
         return function(*args, **keywords)
 
+    def rounded(self, name: str, found: list[Any]) -> list[Any]:
+        """The results of a primitive as this arithmetic rounds them: not at all, beyond `result`."""
+        return found
+
 
 def _half(x: Any) -> bool:
     return hasattr(x, "dtype") and x.dtype.itemsize <= 2 and jnp.issubdtype(x.dtype, jnp.floating)
@@ -106,6 +110,28 @@ class Float64(Written):
         if jnp.issubdtype(dtype, jnp.complexfloating):
             return np.asarray(x).astype(np.complex128, copy=False)
         return np.asarray(x).astype(dtype, copy=False)
+
+
+_EXACT = frozenset({"neg", "max", "min", "abs", "sign", "floor", "ceil", "round", "is_finite", "real", "imag", "conj"})
+_ROUNDING = frozenset({"add", "add_any", "sub", "mul", "square", "dot_general", "reduce_sum", "cumsum", *_NUMPY}) - _EXACT
+
+
+class Noisy(Float64):
+    """float64 in which every operation makes an error of one rounding of a coarser type, up or down at random.
+
+    What moves under this is what any program of the same formula may get wrong in that type.
+    """
+
+    def __init__(self, unit: float, rng: np.random.Generator):
+        self.unit, self.rng = unit, rng
+
+    def rounded(self, name: str, found: list[Any]) -> list[Any]:
+        if name not in _ROUNDING:
+            return found
+        return [
+            x * (1 + self.unit * self.rng.choice([-1.0, 1.0], np.shape(x))) if np.asarray(x).dtype.kind in "fc" else x
+            for x in found
+        ]
 
 
 def _safely(function: Callable) -> Callable:
@@ -202,6 +228,10 @@ class Digits:
 
     def apply(self, function: Callable, args: tuple, keywords: dict[str, Any]) -> Any:
         return function(*args, **keywords)
+
+    def rounded(self, name: str, found: list[Any]) -> list[Any]:
+        """Digits are not counted here."""
+        return found
 
     def is_finite(self, x: Any) -> Any:
         return np.frompyfunc(lambda v: bool(mpmath.isfinite(v)), 1, 1)(x).astype(bool)

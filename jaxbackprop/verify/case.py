@@ -12,7 +12,7 @@ import mpmath
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
-from .arithmetic import Digits
+from .arithmetic import Digits, Noisy
 from .interpreter import FLOAT64, WRITTEN, evaluate
 from .numerical import Slopes, in_many_digits, scales, slopes
 from .point import Leaves, Point, generator, jittered, normal_like, replaced, unit_roundoff
@@ -125,6 +125,13 @@ class Case:
         """Outputs and gradients by autodiff of the plain function in its own precision."""
         found = evaluate(self.auto_program, [*arrays, *upstream], WRITTEN)
         return found[: len(self.outputs)], found[len(self.outputs) :]
+
+    def auto_noisy(self, upstream: Leaves, dtype: Any) -> list[tuple[Leaves, Leaves]]:
+        """`auto` with every operation rounded at random as `dtype` rounds: JITTERS + 1 times, the first one exactly."""
+        noisy = Noisy(unit_roundoff(dtype), self.random("noise"))
+        n = len(self.outputs)
+        runs = [evaluate(self.auto_program, [*self.point.arrays, *upstream], noisy) for _ in range(JITTERS)]
+        return [self.auto(self.point.arrays, upstream), *[(r[:n], r[n:]) for r in runs]]
 
     def auto_many(self, points: list[tuple[Sequence[Any], Leaves]]) -> list[tuple[Leaves, Leaves]]:
         """`auto` at many points: at once where they are small and as many as a cotangent's jitters."""

@@ -29,17 +29,29 @@ def fits(found: Any, predicted: Any, close: float = CLOSE) -> bool:
 
 
 def likely_cause(evidence: Evidence) -> str:
-    """The first hypothesis that explains the wrong gradient, in words; empty where none does."""
+    """The first hypothesis that explains the wrong gradient, for two upstream gradients; empty where none does."""
     from .diagnosis_program import program_hypotheses
 
+    other = evidence.with_another_upstream()
     for hypothesis in (*HYPOTHESES, *program_hypotheses):
-        try:
-            for words, predicted in hypothesis(evidence):
-                if predicted is True or (predicted is not None and fits(evidence.found, predicted)):
-                    return words
-        except (TypeError, ValueError, NotImplementedError, IndexError, FloatingPointError):
-            continue
+        words = _explains(hypothesis, evidence)
+        if words and (other is None or words in _all_words(hypothesis, other)):
+            return words
     return ""
+
+
+def _explains(hypothesis: Hypothesis, evidence: Evidence) -> str:
+    return next(_all_words(hypothesis, evidence), "")
+
+
+def _all_words(hypothesis: Hypothesis, evidence: Evidence) -> Iterator[str]:
+    """The words of every prediction that fits."""
+    try:
+        for words, predicted in hypothesis(evidence):
+            if predicted is True or (predicted is not None and fits(evidence.found, predicted)):
+                yield words
+    except (TypeError, ValueError, NotImplementedError, IndexError, FloatingPointError):
+        return
 
 
 def _others(e: Evidence) -> Iterator[tuple[str, np.ndarray]]:
@@ -171,6 +183,7 @@ def changed_upstream(e: Evidence) -> Iterator[tuple[str, Any]]:
     k = _multiple(e.found, ones)
     if k is not None and e.truth.size > 1:
         yield f"upstream gradient ignored (and a factor {k:.4g})", k * ones
+    yield "residual or upstream gradient from the wrong place: reversed along every axis", pull(np.flip)
     yield "upstream gradient replaced by its mean", pull(lambda u: np.full_like(u, u.mean()))
     yield "upstream gradient replaced by its sum", pull(lambda u: np.full_like(u, u.sum()))
     yield "not linear in the upstream gradient: squared", pull(lambda u: u * u)
@@ -207,6 +220,13 @@ def _only(x: np.ndarray, axis: int, which: int) -> np.ndarray:
     place[axis] = which
     out[tuple(place)] = x[tuple(place)]
     return out
+
+
+def _slope(gap: np.ndarray, of: np.ndarray) -> float | None:
+    """k for which k times `of` is nearest to `gap`; None where that is nothing."""
+    weight = float(np.sum(np.abs(of) ** 2))
+    k = float(np.real(np.sum(gap * np.conj(of)))) / weight if weight else 0.0
+    return k if abs(k) * float(np.max(np.abs(of), initial=0.0)) > 1e-5 * float(np.max(np.abs(gap), initial=0.0)) else None
 
 
 def _multiple(found: np.ndarray, truth: np.ndarray) -> float | None:
@@ -278,8 +298,8 @@ def remainder(e: Evidence) -> Iterator[tuple[str, Any]]:
     gap = e.found - e.truth
     for u in e.upstream:
         u = np.asarray(u)
-        k = _multiple(gap, u) if u.shape == gap.shape else None
-        if k is not None:
+        k = _slope(gap, u) if u.shape == gap.shape else None
+        if k is not None and fits(e.found, e.truth + k * u):
             missing = "only one branch of a fork" if k < 0 else "one branch of a fork too many"
             yield f"{missing}: off by {k:.4g} times the upstream gradient", True
         if u.shape == e.found.shape:
@@ -289,10 +309,30 @@ def remainder(e: Evidence) -> Iterator[tuple[str, Any]]:
                     "" if fits(k, 1.0) else f" but for a factor {k:.4g}"), True
     for i in e.case.point.live:
         x = e.case.point.arrays[i]
-        k = _multiple(gap, x) if x.shape == gap.shape and x.size > 1 else None
-        if k is not None:
+        k = _slope(gap, x) if x.shape == gap.shape and x.size > 1 else None
+        if k is not None and fits(e.found, e.truth + k * x):
             name = e.case.point.label_of(i, e.case.target.names)
-            yield f"a term too many or too few: {k:.4g} times {name}", True
+            yield f"a term too many or too few: {k:.2g} times {name}", True
+
+
+def diagonal(e: Evidence) -> Iterator[tuple[str, Any]]:
+    """Each output's dependence on its own input alone; or the function's value where its derivative belongs."""
+    y, _ = e.case.auto(e.case.point.arrays, e.upstream)
+    if len(y) != 1 or y[0].shape != e.truth.shape:
+        return
+    u = np.asarray(e.upstream[0])
+    x = np.asarray(e.case.point.arrays[e.case.point.live[e.leaf]])
+    for name, v in (("the output", y[0]), ("the input", x), ("1 - the output", 1 - y[0]), ("1 / the input", 1 / x)):
+        for sign, minus in ((1, ""), (-1, "minus ")):
+            yield f"wrong local derivative: {minus}{name} stands where the derivative belongs", sign * u * v
+    if 1 < u.size <= 64:
+        alone = np.zeros(u.size)
+        for k in range(u.size):
+            single = np.zeros(u.size)
+            single[k] = u.reshape(-1)[k]
+            alone[k] = np.asarray(e.case.auto(e.case.point.arrays, [single.reshape(u.shape)])[1][e.leaf]).reshape(-1)[k]
+        yield ("only one branch of a fork: the diagonal of the Jacobian alone, what an output owes to the other inputs is "
+               "left out", alone.reshape(u.shape))
 
 
 def left_out(e: Evidence) -> Iterator[tuple[str, Any]]:
@@ -334,11 +374,11 @@ def sparse(e: Evidence) -> Iterator[tuple[str, Any]]:
 
 
 HYPOTHESES: tuple[Hypothesis, ...] = (
-    not_finite, nothing, duplicates, constant_factor, signs, another_argument, rounded, transposed, remainder,
-    wrong_axis, misplaced, changed_upstream, changed_residual, edges,
+    not_finite, nothing, constant_factor, signs, another_argument, rounded, transposed, remainder, wrong_axis, misplaced,
+    changed_upstream, changed_residual, duplicates, edges,
 )  # fmt: skip
 
-LAST_RESORTS: tuple[Hypothesis, ...] = (left_out, sparse)
+LAST_RESORTS: tuple[Hypothesis, ...] = (diagonal, left_out, sparse)
 
 
 __all__ = ["HYPOTHESES", "LAST_RESORTS", "Leaves", "fits", "likely_cause"]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from .case import Case
-from .judge import Judgement, elements
+from .judge import Judgement, compare, elements
 from .point import Leaves
 
 
@@ -41,6 +41,16 @@ class Evidence:
     @property
     def argument(self) -> str:
         return self.case.names()[self.leaf]
+
+    def with_another_upstream(self) -> "Evidence | None":
+        """The same fault for another upstream gradient, as a witness; None where autodiff is not the truth."""
+        if self.judged.by or not np.isfinite(self.truth).all() or not np.isfinite(self.found).all():
+            return None
+        upstream = self.case.upstream(3)
+        found = [np.asarray(g) for g in self.case.hand(self.case.point.arrays, upstream)[1]]
+        truth = [np.asarray(g) for g in self.case.auto(self.case.point.arrays, upstream)[1]]
+        judged = compare(found, truth, self.judged.bar, self.case.dtype)
+        return Evidence(self.case, judged, upstream, self.leaf) if judged.wrong[self.leaf].any() else None
 
     def worst(self) -> tuple[int, ...] | None:
         """The index of the wrong element that is farthest off."""

@@ -88,6 +88,7 @@ def _equation(eqn: JaxprEqn, args: list[Any], arithmetic: Arithmetic) -> list[An
         found = found if isinstance(found, list) else [found]
     else:
         return _by_jax(eqn, args, arithmetic)
+    found = arithmetic.rounded(name, found)
     return [arithmetic.result(x, v.aval.dtype) for x, v in zip(found, eqn.outvars, strict=True)]
 
 

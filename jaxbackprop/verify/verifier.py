@@ -139,7 +139,12 @@ class Collected:
                 found = likely_cause(verdict.evidence)
                 if found:
                     return found
-        return next((verdict.suspect for _, verdict, _ in self.failed if verdict.suspect), "")
+        for _, verdict, _ in self.failed:
+            if verdict.suspect:
+                return verdict.suspect
+            if verdict.evidence is not None:
+                return "none of the known ones: the numbers are those of another formula"
+        return ""
 
 
 def _worse(a: Check, b: Check) -> Check:

@@ -173,7 +173,7 @@ def fixed_loop(x):
 
 
 def dropped(x):
-    q, r = jnp.linalg.qr(x)
+    _, r = jnp.linalg.qr(x)
     parts = jnp.split(x, 2)
     return r.sum() + parts[0].sum() * 2
 

@@ -39,7 +39,10 @@ def network(params, x, units, layers):
 
 def arguments(dtype):
     rng = np.random.default_rng(0)
-    params = [(jnp.asarray(rng.normal(size=(6, 6)) * 0.6, dtype), jnp.asarray(rng.normal(size=6) * 0.1, dtype)) for _ in range(DEPTH)]
+    params = [
+        (jnp.asarray(rng.normal(size=(6, 6)) * 0.6, dtype), jnp.asarray(rng.normal(size=6) * 0.1, dtype))
+        for _ in range(DEPTH)
+    ]
     return params, jnp.asarray(rng.normal(size=(4, 6)), dtype)
 
 
@@ -143,6 +146,8 @@ def test_no_rule_of_the_library_is_accused(name):
     args = example.cast(jnp.float32)
     rng = np.random.default_rng(1)
     shapes = jax.eval_shape(lambda *a: made.bound(example.settings)(*a), *args)
-    upstream = jax.tree.map(lambda s: np.asarray(rng.normal(size=s.shape), s.dtype) if s.dtype == np.float32 else None, shapes)
+    upstream = jax.tree.map(
+        lambda s: np.asarray(rng.normal(size=s.shape), s.dtype) if s.dtype == np.float32 else None, shapes
+    )
     circuit = trace(lambda *a: made(*a, **example.settings), *args, upstream=upstream)
     assert [gate.detail for gate in circuit.wrong] == []

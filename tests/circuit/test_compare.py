@@ -19,7 +19,7 @@ def network(params, x):
 
 
 def by_paper(params, x, fault=None):
-    """The whole backward pass in NumPy, float64, with one factor wrong in layer `fault`: that layer's delta is doubled."""
+    """The whole backward pass in NumPy, float64; the delta of layer `fault` is doubled."""
     hs = [x]
     for W in params:
         hs.append(np.tanh(hs[-1] @ W))
@@ -103,7 +103,7 @@ def test_wires_are_found_by_their_last_name_and_by_assignment():
 
     circuit = trace(loss, {"W1": jnp.ones((2, 3)), "W2": jnp.ones(3)}, jnp.ones((4, 2)))
     assert circuit.wire("W1") is circuit.wire("params['W1']")
-    assert circuit.wire("hidden").source.name == "tanh"
+    assert circuit.wire("hidden").source is circuit.gate("tanh")
     with pytest.raises(KeyError, match="no wire is called W3; there are"):
         circuit.wire("W3")
 

@@ -13,12 +13,35 @@ from circuit_zoo import ZOO
 from jaxbackprop.circuit import trace
 from jaxbackprop.circuit.document import SCHEMA
 
-TYPES = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool, "null": type(None)}
+TYPES = {
+    "object": dict,
+    "array": list,
+    "string": str,
+    "integer": int,
+    "number": (int, float),
+    "boolean": bool,
+    "null": type(None),
+}
 
 
 def valid(value, schema) -> bool:
     """As much of JSON Schema as ours uses; an unknown word in it is an error."""
-    known = {"$schema", "$defs", "title", "description", "type", "required", "properties", "additionalProperties", "$ref", "items", "enum", "const", "anyOf", "minimum"}
+    known = {
+        "$schema",
+        "$defs",
+        "title",
+        "description",
+        "type",
+        "required",
+        "properties",
+        "additionalProperties",
+        "$ref",
+        "items",
+        "enum",
+        "const",
+        "anyOf",
+        "minimum",
+    }
     assert set(schema) <= known
     if "$ref" in schema:
         return valid(value, SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]])
@@ -26,9 +49,11 @@ def valid(value, schema) -> bool:
         return False
     types = schema.get("type", list(TYPES))
     types = types if isinstance(types, list) else [types]
-    if not any(isinstance(value, TYPES[t]) and not (isinstance(value, bool) and t in ("integer", "number")) for t in types):
+    if not any(
+        isinstance(value, TYPES[t]) and not (isinstance(value, bool) and t in ("integer", "number")) for t in types
+    ):
         return False
-    if "const" in schema and value != schema["const"] or "enum" in schema and value not in schema["enum"]:
+    if value != schema.get("const", value) or value not in schema.get("enum", [value]):
         return False
     if isinstance(value, dict):
         properties = schema.get("properties", {})
@@ -90,5 +115,10 @@ def test_dot_draws_each_gate_and_groups_boxes():
 
 def test_files_are_written(tmp_path):
     circuit = trace(jnp.sin, 1.0)
-    for write, name in ((circuit.to_svg, "c.svg"), (circuit.to_json, "c.json"), (circuit.to_dot, "c.dot"), (circuit.to_html, "c.html")):
+    for write, name in (
+        (circuit.to_svg, "c.svg"),
+        (circuit.to_json, "c.json"),
+        (circuit.to_dot, "c.dot"),
+        (circuit.to_html, "c.html"),
+    ):
         assert write(tmp_path / name) == (tmp_path / name).read_text(encoding="utf-8")

@@ -24,6 +24,7 @@ def test_sigmoids_starve_the_first_layers():
     """Each sigmoid passes at most a quarter: after 20 layers less than 1e-5 of the last layer's gradient arrives."""
     health = trace(lambda p, x: stack(p, x, jax.nn.sigmoid), weights(20, 0.25), jnp.ones((4, 16))).health()
     assert health.vanishing[0].name == "p[0]"
+    assert health.worst is not None
     assert health.worst.name == "logistic"
     sizes = [size for _, size in health.path]
     assert sizes[0] < 1e-5 * sizes[-1]
@@ -56,6 +57,7 @@ def test_the_first_gate_that_makes_a_nan_is_named_forward():
         return jnp.exp(y) * x + 1
 
     health = trace(f, 1.0).health()
+    assert health.origin is not None
     assert (health.origin.name, health.backward_origin) == ("log", None)
     assert "first number that is not finite, forward: log -> y" in str(health)
 
@@ -63,6 +65,7 @@ def test_the_first_gate_that_makes_a_nan_is_named_forward():
 def test_the_first_gate_that_makes_a_nan_is_named_backward():
     """sqrt(x^2) at 0 is 0 forward; backward 1 / (2 sqrt 0) is infinite, and infinity times 0 is NaN."""
     health = trace(lambda x: jnp.sqrt(x**2) * 3 + x, 0.0).health()
+    assert health.backward_origin is not None
     assert (health.origin, health.backward_origin.name) == (None, "sqrt")
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from jaxbackprop.circuit import trace, words
 from jaxbackprop.circuit.expression import trace_expression
-from jaxbackprop.gates import sigmoid
+from jaxbackprop.gates import gelu, sigmoid
 
 CHROME = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
 NEURON = "1 / (1 + exp(-(w0*x0 + w1*x1 + w2)))"
@@ -102,7 +102,7 @@ def neuron(open_page):
 
 def network(params, x):
     with jax.named_scope("first"):
-        h = sigmoid(x @ params["W1"])
+        h = gelu(x @ params["W1"])
     with jax.named_scope("second"):
         h = jnp.tanh(h @ params["W2"])
     return (h @ params["U"]).sum()
@@ -210,7 +210,7 @@ def test_boxes_open_and_close(open_page):
     closed = set(page.run(ids))
     assert {"b0", "b1"} <= closed
     assert "g0" not in closed
-    page.click("[data-id=b0] .frame")
+    page.click("[data-id=b0] .name")
     assert "g0" in page.run(ids)
     assert "g2" not in page.run(ids)
     page.click("[data-id=b0] .bar text")
@@ -219,11 +219,13 @@ def test_boxes_open_and_close(open_page):
 
 def test_a_rule_opens_into_its_primal(open_page):
     page = open_page(a_network())
-    sigmoid_id = f"g{page.circuit.gate('sigmoid').id}"
+    rule = page.circuit.gate("gelu")
     for _ in range(2):
-        page.click(f"[data-id={sigmoid_id}] .frame")
-    inside = page.run("document.querySelector(`[data-id=${arguments[0]}]`).querySelectorAll('.item.gate').length", sigmoid_id)
-    assert inside == len(page.circuit.open(page.circuit.gate("sigmoid")).gates)
+        page.click(f"[data-id=g{rule.id}] .sign")
+    inside = page.run(
+        "document.querySelector(`[data-id=${arguments[0]}]`).querySelectorAll('.item.gate').length", f"g{rule.id}"
+    )
+    assert inside == len(page.circuit.open(rule).gates) > 5
 
 
 def test_search_finds_a_gate_in_a_closed_box_and_opens_it(open_page):
@@ -240,7 +242,7 @@ def test_search_finds_a_gate_in_a_closed_box_and_opens_it(open_page):
 
 def test_heat_maps_show_arrays(open_page):
     page = open_page(a_network())
-    page.click(f"[data-id=g{page.circuit.gate('tanh').id}] .frame")
+    page.click(f"[data-id=g{page.circuit.gate('tanh').id}] .sign")
     assert page.run("document.querySelectorAll('#panel .map')[0].querySelectorAll('rect').length") == 2 * 3
     caption = page.texts("#panel figcaption")[0]
     assert caption.startswith("value of h_2 [2, 3], from −")
@@ -249,8 +251,13 @@ def test_heat_maps_show_arrays(open_page):
 def test_colours_come_with_a_width_a_dash_or_a_sign(open_page):
     page = open_page(a_network())
     for mode in ("value", "gradient", "health", "disagreement"):
-        page.run("(() => { const s = document.getElementById('colour'); s.value = arguments[0]; s.dispatchEvent(new Event('change')); })()", mode)
-        styles = page.run("[...document.querySelectorAll('.wire')].map(e => [e.style.stroke, e.style.strokeWidth, e.style.strokeDasharray])")
+        page.run(
+            "(s => { s.value = arguments[0]; s.dispatchEvent(new Event('change')); })(document.querySelector('select'))",
+            mode,
+        )
+        styles = page.run(
+            "[...document.querySelectorAll('.wire')].map(({style: s}) => [s.stroke, s.strokeWidth, s.strokeDasharray])"
+        )
         coloured = [s for s in styles if s[0]]
         assert coloured or mode == "health"
         assert all(width or dash for _, width, dash in coloured)
@@ -271,7 +278,11 @@ def test_everything_can_be_reached_by_keyboard(neuron):
     seen = set()
     for _ in range(40):
         ActionChains(neuron.browser).send_keys(Keys.TAB).perform()
-        seen.add(neuron.run("document.activeElement.dataset.id || document.activeElement.id || document.activeElement.tagName"))
+        seen.add(
+            neuron.run(
+                "document.activeElement.dataset.id || document.activeElement.id || document.activeElement.tagName"
+            )
+        )
     assert {f"g{gate.id}" for gate in neuron.circuit.gates} <= seen
     assert {"search", "colour", "guess", "dark", "slider"} <= seen
 
@@ -279,7 +290,12 @@ def test_everything_can_be_reached_by_keyboard(neuron):
 def test_the_views_are_drawn_beside_it(neuron):
     for view in ("flowgraph", "deltas", "chain"):
         neuron.click(f"[data-view={view}]")
-        assert neuron.run("document.querySelector(`.view[data-view=${arguments[0]}] svg`).getBoundingClientRect().width", view) > 100
+        assert (
+            neuron.run(
+                "document.querySelector(`.view[data-view=${arguments[0]}] svg`).getBoundingClientRect().width", view
+            )
+            > 100
+        )
     neuron.click("[data-view=circuit]")
     assert neuron.run("document.getElementById('views').hidden")
 
@@ -292,7 +308,9 @@ def test_it_is_readable_on_a_phone(browser, open_page):
         page = open_page(trace_expression(NEURON, AT))
         assert page.run("document.documentElement.scrollWidth") <= 390
         for selector in ("#stage", "#panel", "footer"):
-            top, height = page.run("(r => [r.top, r.height])(document.querySelector(arguments[0]).getBoundingClientRect())", selector)
+            top, height = page.run(
+                "(r => [r.top, r.height])(document.querySelector(arguments[0]).getBoundingClientRect())", selector
+            )
             assert 0 <= top < 800
             assert height > 40
     finally:

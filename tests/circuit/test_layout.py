@@ -17,10 +17,15 @@ from jaxbackprop.circuit.plan import plan
 SHOWN = ["lecture_add_mul", "rnn", "two_layers", "named_scopes", "attention", "custom_vjp", "remat", "nnx_block"]
 
 
+def traced(name):
+    fun, args = ZOO[name]()
+    return trace(fun, *args)
+
+
 @pytest.fixture(scope="module")
 def circuits():
     with jax.enable_x64(True):
-        return {name: trace(*(lambda f, a: (f, *a))(*ZOO[name]())) for name in SHOWN}
+        return {name: traced(name) for name in SHOWN}
 
 
 def inside_out(picture: Picture):
@@ -104,7 +109,7 @@ def test_an_unknown_view_is_an_error(circuits):
 
 def test_the_drawing_holds_the_numbers_of_the_lecture():
     circuit = trace_expression("(x + y) * z", {"x": -2, "y": 5, "z": -4})
-    texts = [(e.get("class") or "", e.text) for e in ET.fromstring(circuit.to_svg()).iter() if e.tag.endswith("text")]
+    texts = [(e.get("class") or "", e.text or "") for e in ET.fromstring(circuit.to_svg()).iter() if e.tag.endswith("text")]
     values = [t for c, t in texts if c.startswith("value")]
     gradients = [t for c, t in texts if c.startswith("gradient")]
     assert sorted(values) == sorted(["−2", "5", "−4", "3", "−12"])

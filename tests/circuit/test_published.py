@@ -1,5 +1,7 @@
 """Every circuit case of the published numbers: inputs and results as courses print them."""
 
+from itertools import pairwise
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -130,7 +132,7 @@ def test_a11_the_spiral_is_learned_along_gradients_that_are_the_circuits(hidden,
     """Full-batch steps of 1 with penalty 1e-3; the course prints 1.096956 to .786302 and 1.098744 to .245292."""
     X, y = spiral()
     sizes = (2, *hidden, 3)
-    params = [(jnp.asarray(0.01 * np.random.randn(i, o)), jnp.zeros(o)) for i, o in zip(sizes, sizes[1:])]
+    params = [(jnp.asarray(0.01 * np.random.randn(i, o)), jnp.zeros(o)) for i, o in pairwise(sizes)]
     gradient = jax.jit(jax.grad(spiral_loss))
     train = jax.jit(
         lambda p: jax.lax.fori_loop(0, steps, lambda _, p: jax.tree.map(lambda w, g: w - g, p, gradient(p, X, y)), p)

@@ -79,9 +79,7 @@ def test_a_test_set_of_another_image_size_is_refused(tmp_path):
 def test_images_without_as_many_labels_are_refused(tmp_path):
     write_mnist(tmp_path)
     (tmp_path / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(np.zeros(5))))
-    with pytest.raises(
-        DataError, match=r"5 labels, expected 6, one for each image in train-images-idx3-ubyte\.gz"
-    ):
+    with pytest.raises(DataError, match=r"5 labels, expected 6, one for each image in train-images-idx3-ubyte\.gz"):
         load(tmp_path)
     (tmp_path / "train-labels-idx1-ubyte.gz").unlink()
     with pytest.raises(DataError, match="found a folder without train-labels-idx1-ubyte"):

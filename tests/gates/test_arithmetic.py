@@ -10,6 +10,8 @@ import pytest
 
 from jaxbackprop.gates import add, cos, div, exp, log, mul, neg, power, reciprocal, relu, sin, sqrt, square, sub, tanh
 
+number = jnp.asarray
+
 
 def test_each_input_of_a_swapper_is_scaled_by_the_other():
     """f = (x + y) z at x = -2, y = 5, z = -4: CS231n's first circuit; the numbers are the lecture's."""
@@ -30,7 +32,7 @@ def test_the_sigmoid_circuit_of_cs231n_gives_its_gradients_on_every_wire():
         score = add(add(dot, w2), taps[3])
         turned = add(neg(score), taps[4])
         powered = add(exp(turned), taps[5])
-        raised = add(add(powered, 1.0), taps[6])
+        raised = add(add(powered, number(1)), taps[6])
         return reciprocal(raised)
 
     inputs = (2.0, -1.0, -3.0, -2.0, -3.0)
@@ -60,7 +62,7 @@ def test_a_step_along_the_gradient_raises_the_loss_as_in_karpathys_lecture():
         value, gradient = jax.value_and_grad(loss, argnums=(0, 1, 2, 3))(*start)
         assert value == -8
         assert gradient == (6, -4, -2, 4)
-        after = loss(*(add(x, mul(0.01, g)) for x, g in zip(start, gradient, strict=True)))
+        after = loss(*(add(number(x), mul(number(0.01), g)) for x, g in zip(start, gradient, strict=True)))
         assert round(float(after), 6) == -7.286496
 
 
@@ -89,15 +91,15 @@ def test_micrograds_expression_has_the_gradients_its_readme_prints():
 
     def expression(a, b):
         c = add(a, b)
-        d = add(mul(a, b), power(b, 3.0))
-        c = add(c, add(c, 1.0))
-        c = add(c, sub(add(add(1.0, c), 0.0), a))
-        d = add(d, add(mul(d, 2.0), relu(add(b, a))))
-        d = add(d, add(mul(3.0, d), relu(sub(b, a))))
+        d = add(mul(a, b), power(b, number(3)))
+        c = add(c, add(c, number(1)))
+        c = add(c, sub(add(add(number(1), c), number(0)), a))
+        d = add(d, add(mul(d, number(2)), relu(add(b, a))))
+        d = add(d, add(mul(number(3), d), relu(sub(b, a))))
         e = sub(c, d)
         f = square(e)
-        g = div(f, 2.0)
-        return add(g, div(10.0, f))
+        g = div(f, number(2))
+        return add(g, div(number(10), f))
 
     with jax.enable_x64(True):
         g, (da, db) = jax.value_and_grad(expression, (0, 1))(-4.0, 2.0)

@@ -13,7 +13,7 @@ def test_the_relu_of_cs231n():
     x = np.linspace(-0.5, 0.5, num=12).reshape(3, 4)
     published = [[0, 0, 0, 0], [0, 0, 0.04545455, 0.13636364], [0.22727273, 0.31818182, 0.40909091, 0.5]]
     with jax.enable_x64(True):
-        assert np.allclose(relu(x), published, rtol=0, atol=5e-9)  # half a unit of the last digit printed
+        assert np.allclose(relu(jnp.asarray(x)), published, rtol=0, atol=5e-9)  # half a unit of the last digit printed
 
 
 def test_the_naive_softplus_is_infinite_where_the_stable_one_is_not():

@@ -12,7 +12,7 @@ def test_a_router_feeds_the_winner_only():
     """2 (x y + max(z, w)) at 3, -4, 2, -1: the second circuit of CS231n; its numbers."""
 
     def circuit(x, y, z, w):
-        return mul(2.0, add(mul(x, y), gates.max(z, w)))
+        return mul(jnp.asarray(2.0), add(mul(x, y), gates.max(z, w)))
 
     f, pull = jax.vjp(circuit, 3.0, -4.0, 2.0, -1.0)
     assert f == -20
@@ -61,7 +61,7 @@ def test_a_fork_adds_in_float32():
 
 def test_a_fork_without_branches_is_refused():
     with pytest.raises(ValueError, match="times is 0"):
-        copy(1.0, times=0)
+        copy(jnp.ones(()), times=0)
 
 
 def test_the_absolute_value_at_zero_answers_zero():

@@ -1,6 +1,6 @@
 """Wrong rules by systematic mutation: every rule of the library, its backward pass gone wrong in the usual ways."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
@@ -10,6 +10,10 @@ import numpy as np
 
 from jaxbackprop.examples import Example, examples
 from jaxbackprop.rule import Rule, rules
+from jaxbackprop.verify.case import Case
+from jaxbackprop.verify.interpreter import evaluate
+from jaxbackprop.verify.point import Point, replaced
+from jaxbackprop.verify.target import target
 from jaxbackprop.verify.verifier import load
 
 from .cases import Planted
@@ -110,63 +114,30 @@ def mutations() -> list[Planted]:
 
 
 def _changes_something(right: Rule, kind: str, args: tuple, settings: dict[str, Any], change: Callable) -> bool:
-    """Whether the mutation makes another function of this rule: by a cotangent of random numbers."""
-    if kind == "held constant":
-        return _curved(right, args, settings)
-    seen = list(_gradients(right, args, settings, change))
-    return any(not np.allclose(a, b, rtol=1e-4, atol=1e-7) for a, b in seen)
+    """Whether the mutation makes another function of this rule: other gradients, or another derivative of them."""
+    answer = _second if kind == "held constant" else _first
+    same = lambda backward, saved, upstream: backward(saved, upstream)  # noqa: E731
+    one, two = (answer(mutant(right, c), args, settings) for c in (same, change))
+    return any(not np.allclose(a, b, rtol=1e-4, atol=1e-9, equal_nan=True) for a, b in zip(one, two, strict=True))
 
 
-def _curved(right: Rule, args: tuple, settings: dict[str, Any]) -> bool:
-    """Whether the backward pass depends on a floating-point number it saved: else holding it constant is harmless."""
-    _, saved = right.forward(*_arrays(args), **settings)
-    floats = [x for x in jax.tree.leaves(saved) if hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.inexact)]
-    if not floats:
-        return False
-    second = lambda change: jax.tree.leaves(_second(right, args, settings, change))  # noqa: E731
-    pairs = zip(second(lambda b, s, u: b(s, u)), second(_held), strict=True)
-    return any(not np.allclose(a, b, rtol=1e-4, atol=1e-7) for a, b in pairs)
+def _case(made: Rule, args: tuple, settings: dict[str, Any]) -> Case:
+    return Case(target(made, None, settings), Point(args), np.float64)
 
 
-def _arrays(args: tuple) -> tuple:
-    return jax.tree.map(lambda x: jnp.asarray(x, jnp.float32) if _is_float(x) else x, args)
+def _first(made: Rule, args: tuple, settings: dict[str, Any]) -> list[Any]:
+    case = _case(made, args, settings)
+    return case.hand(case.point.arrays, case.upstream(0))[1]
 
 
-def _is_float(x: Any) -> bool:
-    return isinstance(x, np.ndarray) and x.dtype.kind == "f"
+def _second(made: Rule, args: tuple, settings: dict[str, Any]) -> list[Any]:
+    """The derivative of the gradients in the arguments, for cotangents of different sizes."""
+    case = _case(made, args, settings)
+    arrays, live, pull = case.point.arrays, case.point.live, case.point.pulling(case.target.hand)
 
+    def twice(arrays: Any, upstream: Any) -> Any:
+        gradients = lambda floats: pull(replaced(arrays, live, floats), upstream)[1]  # noqa: E731
+        found, back = jax.vjp(gradients, [arrays[i] for i in live])
+        return jax.tree.leaves(back([jnp.ones_like(g) * (1 + 0.1 * i) for i, g in enumerate(found)]))
 
-def _live(args: tuple) -> tuple[list[Any], Callable]:
-    leaves, tree = jax.tree.flatten(_arrays(args))
-    at = [i for i, x in enumerate(leaves) if jnp.issubdtype(x.dtype, jnp.floating)]
-
-    def rebuild(floats: Any) -> tuple:
-        filled = list(leaves)
-        for i, x in zip(at, floats, strict=True):
-            filled[i] = x
-        return tree.unflatten(filled)
-
-    return [leaves[i] for i in at], rebuild
-
-
-def _pull(made: Rule, settings: dict[str, Any], rebuild: Callable) -> Callable:
-    def gradients(floats: Any) -> Any:
-        y, back = jax.vjp(lambda *f: made(*rebuild(f), **settings), *floats)
-        rng = np.random.default_rng(7)
-        return back(jax.tree.map(lambda v: jnp.asarray(rng.normal(size=v.shape), v.dtype), y))
-
-    return gradients
-
-
-def _gradients(right: Rule, args: tuple, settings: dict[str, Any], change: Callable) -> Iterator[tuple[Any, Any]]:
-    floats, rebuild = _live(args)
-    one = _pull(right, settings, rebuild)(floats)
-    two = _pull(mutant(right, change), settings, rebuild)(floats)
-    yield from zip(one, two, strict=True)
-
-
-def _second(right: Rule, args: tuple, settings: dict[str, Any], change: Callable) -> Any:
-    floats, rebuild = _live(args)
-    pull = _pull(mutant(right, change), settings, rebuild)
-    _, back = jax.vjp(pull, floats)
-    return back(tuple(jnp.ones_like(f) * (1 + 0.1 * i) for i, f in enumerate(floats)))
+    return evaluate(case.trace(twice, arrays, case.upstream(0)), [*arrays, *case.upstream(0)])

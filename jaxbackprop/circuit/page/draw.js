@@ -26,7 +26,7 @@ function drawPart(picture, say) {
   for (const route of picture.routes) {
     const { link, points } = route, target = picture.items[link.to];
     const line = element("path", { class: "wire", d: pathOf(points), "data-wire": link.wire, "data-to": link.to });
-    if (target.item.kind !== "port") line.setAttribute("marker-end", "url(#tip)");
+    if (target.item.kind !== "port") line.setAttribute("marker-end", "url(#arrowhead)");
     wires.append(line, element("path", { class: "grip", d: pathOf(points), "data-wire": link.wire }));
     const [above, below, share] = say(link), [x, y] = points[0], [ex, ey] = points[points.length - 1];
     if (route.first && link.label) {

@@ -4,6 +4,7 @@ function go(step) {
   state.chosen = null;
   state.step = Math.max(0, Math.min(steps, step));
   refresh();
+  follow();
 }
 let playing = null;
 function play() {
@@ -38,9 +39,15 @@ function anchor(id) { // where an item's left top corner stands, so that it stay
   return [at.x, at.y];
 }
 const boxes = [...partOf.keys()].filter((box) => box >= 0);
+const DRAWABLE = 1500; // items that stay quick to draw; of more, the boxes that come first are opened
 function allBoxes() {
   const close = boxes.some((box) => state.open.has(box));
-  state.open = new Set(close ? [] : boxes.slice(0, 400));
+  let drawn = 0;
+  state.open = new Set();
+  for (const box of close ? [] : boxes) {
+    drawn += Object.keys(items.get(partOf.get(box)).part.items).length;
+    if (drawn <= DRAWABLE) state.open.add(box);
+  }
   redraw(true);
 }
 
@@ -49,11 +56,19 @@ function look(to) {
   frame = to;
   canvas.setAttribute("viewBox", `${to.x} ${to.y} ${to.w} ${to.h}`);
 }
-function all() {
+const READABLE = 0.8; // the scale below which numbers cannot be read
+function all(least = 0.02) {
   const { clientWidth: w, clientHeight: h } = $("stage"), margin = 24;
-  const scale = Math.min(1.6, Math.max(w / (picture.width + margin), 0.02), Math.max(h / (picture.height + 2 * margin), 0.02));
-  const fw = w / scale, fh = h / scale;
-  look({ x: (picture.width - fw) / 2, y: (picture.height - fh) / 2, w: fw, h: fh });
+  const fit = Math.min(1.6, w / (picture.width + margin), h / (picture.height + 2 * margin)), scale = Math.max(fit, least);
+  const fw = w / scale, fh = h / scale, wide = picture.width + margin > fw;
+  look({ x: wide ? -margin / 2 : (picture.width - fw) / 2, y: (picture.height - fh) / 2, w: fw, h: fh });
+}
+function follow() { // bring the current gate into view when a step has left it
+  const now = currentGate(), id = now === null ? null : visibleOf(now);
+  const item = id && [...canvas.querySelectorAll(".item")].find((i) => i.dataset.id === id);
+  if (!item) return;
+  const at = item.getBoundingClientRect(), stage = $("stage").getBoundingClientRect();
+  if (at.left < stage.left || at.right > stage.right || at.top < stage.top || at.bottom > stage.bottom) centre(id);
 }
 function zoom(factor, x, y) {
   const at = x === undefined ? { x: frame.x + frame.w / 2, y: frame.y + frame.h / 2 } : toCanvas(x, y);
@@ -155,7 +170,7 @@ for (const [id, act] of Object.entries(SWITCHES)) $(id).addEventListener("click"
 $("colour").addEventListener("change", (e) => { state.colour = e.target.value; paint(); });
 const nextColour = () => { const s = $("colour"); s.selectedIndex = (s.selectedIndex + 1) % s.length; state.colour = s.value; paint(); };
 const KEYS = { ArrowRight: STEPS.next, ArrowLeft: STEPS.back, Home: STEPS.first, End: STEPS.last, " ": play, "/": () => $("search").focus(), o: allBoxes, c: nextColour,
-  n: SWITCHES.exact, g: SWITCHES.guess, d: SWITCHES.dark, "?": SWITCHES.help, "+": () => zoom(0.8), "-": () => zoom(1.25), 0: all };
+  n: SWITCHES.exact, g: SWITCHES.guess, d: SWITCHES.dark, "?": SWITCHES.help, "+": () => zoom(0.8), "-": () => zoom(1.25), 0: () => all() };
 document.addEventListener("keydown", (e) => {
   if (e.ctrlKey || e.metaKey || e.altKey || e.target.matches("input, select, dialog *")) { if (e.key === "Escape") e.target.blur(); return; }
   if (e.key === "Enter" && e.target.closest?.("#canvas")) { const id = e.target.closest(".item")?.dataset.id; choose(e.target); focusOn(id); return e.preventDefault(); }
@@ -182,5 +197,5 @@ function show(name) {
 }
 show("circuit");
 theme(matchMedia("(prefers-color-scheme: dark)").matches);
-addEventListener("resize", all);
+addEventListener("resize", () => all(READABLE));
 redraw(true);

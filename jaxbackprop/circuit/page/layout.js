@@ -127,7 +127,7 @@ function route(picture, ys, lefts, rights, width) {
     const source = picture.items[name], mean = (w) => wires[w].reduce((a, b) => a + b, 0) / wires[w].length;
     Object.keys(wires).sort((a, b) => mean(a) - mean(b)).forEach((wire, k, all) => {
       const port = source.inside?.items[`${prefixOf(name)}x${wire}`];
-      starts[name + "/" + wire] = source.y + (port ? port.y + port.h / 2 : (source.h * (k + 1)) / (all.length + 1));
+      starts[name + "/" + wire] = source.y + (port ? port.y + port.h / 2 : (source.h * (k + 0.5)) / all.length);
     });
   }
   const labelled = new Set();

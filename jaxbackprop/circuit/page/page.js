@@ -35,11 +35,11 @@ const isOpen = (part) => state.open.has(part.box);
 function redraw(fit) {
   picture = place(data.root, isOpen, room);
   canvas.replaceChildren();
-  const defs = element("defs"), tip = element("marker", { id: "tip", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto" });
+  const defs = element("defs"), tip = element("marker", { id: "arrowhead", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto" });
   tip.append(element("path", { d: "M0 .8 7.5 4 0 7.2z", fill: "var(--line)" }));
   defs.append(tip);
   canvas.append(defs, drawPart(picture, say));
-  if (fit) all();
+  if (fit) all(READABLE);
   refresh();
 }
 function refresh() {
