@@ -5,6 +5,7 @@ python scripts/sync.py --check    write nothing, exit 1 where something is stale
 """
 
 import ast
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ FOLDERS = {
     "layers": "The delta view: layers that turn the error signal at their output into the one at their input.",
     "losses": "Scores in, one number an example out.",
 }
-BEGIN, END = "<!-- rules: written by scripts/sync.py -->", "<!-- end of rules -->"
+RESULTS = ROOT / "experiments" / "results"
 
 
 def is_rule(function: ast.FunctionDef) -> bool:
@@ -41,13 +42,42 @@ def exports(folder: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def readme() -> str:
-    """The README with its list of rules brought up to date."""
-    text = (ROOT / "README.md").read_text()
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
+def rules_table() -> list[str]:
+    """The rules and what each one says in a line."""
     rows = [f"| `{folder}.{name}` | {line} |" for folder in FOLDERS for _, name, line in rules_of(folder)]
-    return "\n".join([before + BEGIN, "| rule | what it says |", "|---|---|", *rows, END + after])
+    return ["| rule | what it says |", "|---|---|", *rows]
+
+
+def real_data_table() -> list[str]:
+    """Test accuracies on real data, from the JSON that the experiment wrote."""
+    result = json.loads((RESULTS / "real_data.json").read_text())
+    rows = [
+        f"| {name} | `{row['command']}` | {row['accuracy']:.1%} | {_percent(row['fasttext'])} | {row['seconds']:.0f} |"
+        for name, row in result["measured"].items()
+    ]
+    return [
+        "| data | command | test accuracy | fastText 0.9.2 | seconds |",
+        "|---|---|---:|---:|---:|",
+        *rows,
+        "",
+        f"Measured by `experiments/real_data.py` on {result['setting']['device']}, JAX {result['setting']['jax']}; "
+        "seconds are those of the whole command.",
+    ]
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.1%}"
+
+
+def readme() -> str:
+    """The README with its tables brought up to date."""
+    text = (ROOT / "README.md").read_text()
+    for name, lines in {"rules": rules_table(), "real data": real_data_table()}.items():
+        begin, end = f"<!-- {name}: written by scripts/sync.py -->", f"<!-- end of {name} -->"
+        before, _, rest = text.partition(begin)
+        _, _, after = rest.partition(end)
+        text = "\n".join([before + begin, *lines, end + after])
+    return text
 
 
 def main() -> int:

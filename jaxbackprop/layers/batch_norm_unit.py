@@ -21,7 +21,11 @@ def _normed(x, scale, shift, *, eps):
 ordinary = Domain("features that vary by much more than eps^(1/2)", lambda rng, shape, _: rng.normal(size=shape))
 
 
-@rule(kinks=_normed, where={"x": ordinary, "scale": nonzero, "shift": within(-1, 1)}, variants=({"negative_slope": 0.25}, {"eps": 0.1}))
+@rule(
+    kinks=_normed,
+    where={"x": ordinary, "scale": nonzero, "shift": within(-1, 1)},
+    variants=({"negative_slope": 0.25}, {"eps": 0.1}),
+)
 def batch_norm_unit(
     x: Float[Array, "*B D"],
     scale: Float[Array, " D"],

@@ -63,7 +63,7 @@ def rms_norm_backward(saved, upstream):
     x, r, scale = saved
     n, upstream = wide(x) * r, wide(upstream)
     delta = upstream * scale
-    through_r = n * (delta * n).mean(-1, keepdims=True)
+    through_r = n * (r * (delta * x).mean(-1, keepdims=True))  # delta x, not delta n: n need not be written down twice
     return r * (delta - through_r), leading_sum(upstream * n)
 
 
@@ -74,9 +74,10 @@ def batch_norm(
     """Batch normalisation in training: centre each feature over the batch, divide by its spread, scale and shift.
 
     Forward   m = mean_B x,  v = mean_B (x - m)^2,  r = (v + eps)^(-1/2),  n = (x - m) r,  y = n scale + shift
-    Backward  delta = upstream_y scale arrives at n; it reaches x directly, through m and through r; N examples:
-              dx = r (delta - mean_B delta - n mean_B(delta n)) + (upstream_m + 2 (x - m) upstream_v) / N
-              dscale = sum_B upstream_y n,  dshift = sum_B upstream_y
+    Backward  dscale = sum_B upstream_y n,  dshift = sum_B upstream_y
+              delta = upstream_y scale arrives at n; it reaches x directly, through m and through r. Of N examples the
+              means of delta and of delta n are those of dshift and dscale, times scale:
+              dx = r scale (upstream_y - dshift / N - n dscale / N) + (upstream_m + 2 (x - m) upstream_v) / N
     Saved     x, scale, and m and r of each feature; n is computed again
     Source    Ioffe, Szegedy 2015, arXiv:1502.03167
 
@@ -102,15 +103,12 @@ def batch_norm(
 @batch_norm.backward
 def batch_norm_backward(saved, upstream):
     x, centre, r, scale = saved  # (*B, D) (1s, D) (1s, D) (D,)
-    axes = tuple(range(x.ndim - 1))
     upstream_y, upstream_m, upstream_v = map(wide, upstream)
-    centred = _centred(x, centre)
-    n, delta = centred * r, upstream_y * scale
-    through_m = _mean(delta, axes)
-    through_r = n * _mean(delta * n, axes)
-    statistics = (upstream_m + 2 * centred * upstream_v) / _count(x, axes)
-    dx = r * (delta - through_m - through_r) + statistics
-    return dx, leading_sum(upstream_y * n), leading_sum(upstream_y)
+    centred, N = _centred(x, centre), _count(x, tuple(range(x.ndim - 1)))
+    n = centred * r
+    dscale, dshift = leading_sum(upstream_y * n), leading_sum(upstream_y)
+    through_y = r * scale * (upstream_y - dshift / N - n * (dscale / N))
+    return through_y + (upstream_m + 2 * centred * upstream_v) / N, dscale, dshift
 
 
 @rule(where={"var": positive}, variants=({"eps": 0.1},))

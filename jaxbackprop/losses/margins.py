@@ -45,7 +45,7 @@ def multiclass_hinge(
 
     Forward   loss = sum_{j != y} max(0, margin + s_j - s_y)
     Backward  ds_j = upstream where class j is paid for, else 0;  ds_y = -upstream times the number of classes paid for
-    Saved     which classes are paid for (one bit each), labels
+    Saved     which classes are paid for, one byte each, and how many; labels
     Source    Weston, Watkins 1999; CS231n notes, "Linear classification"
     Kink      margin + s_j = s_y: we answer 0
 
@@ -53,14 +53,14 @@ def multiclass_hinge(
     """
     short, wrong = _shortfall(scores, labels, margin)
     paid = wrong & (short > 0)
-    return jnp.where(paid, short, 0).sum(-1).astype(scores.dtype), (paid, labels)
+    return jnp.where(paid, short, 0).sum(-1).astype(scores.dtype), (paid, paid.sum(-1), labels)
 
 
 @multiclass_hinge.backward
 def multiclass_hinge_backward(saved, upstream):
-    paid, labels = saved
+    paid, count, labels = saved
     own = jnp.arange(paid.shape[-1]) == index(labels)[..., None]
-    return upstream[..., None] * jnp.where(own, -paid.sum(-1, keepdims=True), paid)
+    return jnp.where(own, (-upstream * count)[..., None], jnp.where(paid, upstream[..., None], 0))
 
 
 def _shortfall(scores: Array, labels: Array, margin: float) -> tuple[Array, Array]:

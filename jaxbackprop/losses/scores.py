@@ -28,9 +28,9 @@ def softmax_cross_entropy(
 
     Forward   p_c = exp(z_c) / sum_k exp(z_k),  loss = w sum_c q_c s_c,  q the targets,  s_c = -log p_c the surprise
               s_c = (m - z_c) + log sum_k exp(z_k - m),  m = max z: no overflow, no cancellation
-    Backward  dz_c = w upstream (p_c sum_k q_k - q_c);  with one true class: p minus its one-hot vector
-              dq_c = w upstream s_c,  dw = upstream sum_c q_c s_c
-    Saved     logits, labels, and two numbers an example for p; with weights also weights and loss
+    Backward  delta_c = p_c sum_k q_k - q_c;  with one true class: p minus its one-hot vector
+              dz_c = w upstream delta_c,  dq_c = w upstream s_c,  dw = upstream sum_c q_c s_c
+    Saved     delta, known as soon as the loss is; with probabilities as labels also s; with weights also w and the loss
     Source    CS231n notes, "Linear classification"; smoothing: Szegedy et al. 2016, arXiv:1512.00567
 
     Label smoothing: q = (1 - smoothing) target + smoothing / C. A class whose logit is -inf is not there: the answer
@@ -49,32 +49,30 @@ def softmax_cross_entropy(
     """
     if not 0 <= smoothing <= 1:
         raise ValueError(f"softmax_cross_entropy: smoothing is {smoothing}; it is a share of the target, from 0 to 1.")
-    top, rest = log_partition(logits)
+    exps, total, top = _exponentials(logits)
+    rest = jnp.log(total)[..., None]
+    p, q = exps / total[..., None], _targets(labels, logits, smoothing)
+    s = None
     if _one_class(labels) and smoothing == 0:  # picking one number of each row is cheaper than a sum over the row
         at = jnp.clip(index(labels), 0, logits.shape[-1] - 1)[..., None]
-        loss = _surprise(jnp.take_along_axis(logits, at, -1), top, rest)[..., 0]
+        loss = ((top - wide(jnp.take_along_axis(logits, at, -1))) + rest)[..., 0]
     else:
-        q = _targets(labels, logits, smoothing)
-        loss = (q * _finite_where_unasked(_surprise(logits, top, rest), q)).sum(-1)
-    loss = jnp.where(_counts(labels, logits, rest), loss, 0)
-    loss, weighted = _weigh(loss, weights)
-    return loss.astype(_dtype(logits, labels, weights)), (logits, labels, top, rest, weighted)
+        s = _finite_where_unasked((top - wide(logits)) + rest, q)
+        loss = (q * s).sum(-1)
+    counts = _counts(labels, logits)
+    loss, weighted = _weigh(jnp.where(counts, loss, 0), weights)
+    dtype = _dtype(logits, labels, weights)
+    delta = p - q if _one_class(labels) else p * q.sum(-1, keepdims=True) - q
+    kept = [_kept(x, counts, weights).astype(dtype) for x in (delta, s) if x is not None]
+    return loss.astype(dtype), (kept[0], None if _one_class(labels) else kept[1], weighted)
 
 
 @softmax_cross_entropy.backward
 def softmax_cross_entropy_backward(saved, upstream, *, smoothing):
-    logits, labels, top, rest, weighted = saved
+    delta, s, weighted = saved
     share, dw = _share(upstream, weighted)
-    counts = _counts(labels, logits, rest)
-    counts = (counts if weighted is None else counts & (weighted[0] != 0))[..., None]
-    share = share[..., None]
-    surprise = _surprise(logits, top, rest)
-    p, q = jnp.exp(-surprise), _targets(labels, logits, smoothing)
-    if _one_class(labels):
-        return jnp.where(counts, share * (p - q), 0), None, dw
-    dz = share * (p * q.sum(-1, keepdims=True) - q)
-    dq = share * (1 - smoothing) * _finite_where_unasked(surprise, q)
-    return jnp.where(counts, dz, 0), jnp.where(counts, dq, 0), dw
+    dq = None if s is None else (1 - smoothing) * share * s
+    return share * delta, dq, dw
 
 
 @rule(where={"targets": within(0, 1), "weights": within(0, 2)})
@@ -86,7 +84,7 @@ def sigmoid_cross_entropy(
     Forward   p = sigmoid(z),  loss = w sum_c (-t_c log p_c - (1 - t_c) log(1 - p_c))
               = w sum_c (d_c |z_c| + log(1 + exp(-|z_c|))),  d = 1 - t where z > 0, else t: nothing overflows or cancels
     Backward  dz = w upstream (p - t),  dt = -w upstream z,  dw = upstream sum_c (...)
-    Saved     logits, targets; with weights also weights and loss
+    Saved     p - t, known as soon as the loss is, and -z; with weights also w and the loss
     Source    CS231n notes, "Neural networks 2" (attribute classification)
 
     A logit of +-inf is a certain answer: if the target is exactly that answer, loss and gradient of the class are 0.
@@ -97,23 +95,24 @@ def sigmoid_cross_entropy(
         targets: from 0 (no) to 1 (yes), (*B, C).
         weights: one an example; None for 1.
     """
-    toward_0, disagreement = _certainty(logits, targets)
-    against = disagreement * _finite_where_unasked(-toward_0, disagreement)
-    loss = (against + jnp.log1p(jnp.exp(toward_0))).sum(-1)
-    loss, weighted = _weigh(loss, weights)
-    return loss.astype(_dtype(logits, targets, weights)), (logits, targets, weighted)
+    z, t = wide(logits), wide(targets)
+    # Not abs: at 0 its derivative would be 0, and the loss has one there.
+    doubt = jnp.where(z > 0, -z, z)
+    d = jnp.where(z > 0, 1 - t, t)
+    e = jnp.exp(doubt)
+    against = _finite_where_unasked(-doubt, d)
+    loss, weighted = _weigh((d * against + jnp.log1p(e)).sum(-1), weights)
+    other = e / (1 + e)  # the probability of the less likely answer
+    delta, s = jnp.where(z > 0, d - other, other - d), jnp.where(z > 0, -against, against)
+    dtype = _dtype(logits, targets, weights)
+    return loss.astype(dtype), (*(_kept(x, True, weights).astype(dtype) for x in (delta, s)), weighted)
 
 
 @sigmoid_cross_entropy.backward
 def sigmoid_cross_entropy_backward(saved, upstream):
-    logits, targets, weighted = saved
+    delta, s, weighted = saved
     share, dw = _share(upstream, weighted)
-    counts = True if weighted is None else (weighted[0] != 0)[..., None]
-    toward_0, disagreement = _certainty(logits, targets)
-    other = lax.logistic(toward_0)  # the probability of the less likely answer
-    dz = share[..., None] * jnp.where(logits > 0, disagreement - other, other - disagreement)  # p - t
-    dt = share[..., None] * jnp.where(logits > 0, -1, 1) * _finite_where_unasked(-toward_0, disagreement)
-    return jnp.where(counts, dz, 0), jnp.where(counts, dt, 0), dw
+    return share * delta, share * s, dw
 
 
 @rule
@@ -135,29 +134,27 @@ def squared_error_backward(e, upstream):
     return delta, -delta
 
 
-def log_partition(z: Array) -> tuple[Array, Array]:
-    """The largest of each row, and log sum exp(z - largest), whose sum is log sum exp z.
+def _exponentials(z: Array) -> tuple[Array, Array, Array]:
+    """exp(z - m), its sum, and m, the largest of each row, (*B, 1).
 
-    Kept apart, for added up they lose the digits of the second. A row of -inf alone answers 0 and -inf.
+    m and the log of the sum are log sum exp z; added up, they would lose the digits of the second. A row of -inf alone
+    answers zeros, and 1 for their sum.
     """
     z = wide(z)
-    top = lax.stop_gradient(z.max(-1, initial=-jnp.inf))
+    top = lax.stop_gradient(z.max(-1, initial=-jnp.inf, keepdims=True))
     top = jnp.where(jnp.isfinite(top), top, 0)
-    return top, jnp.log(jnp.exp(z - top[..., None]).sum(-1))
-
-
-def _surprise(z: Array, top: Array, rest: Array) -> Array:
-    """-log p of each class."""
-    return (top[..., None] - wide(z)) + rest[..., None]
+    exps = jnp.exp(z - top)
+    total = exps.sum(-1)
+    return exps, jnp.where(total == 0, 1, total), top
 
 
 def _one_class(labels: Array) -> bool:
     return jnp.issubdtype(labels.dtype, jnp.integer)
 
 
-def _counts(labels: Array, z: Array, rest: Array) -> Array:
+def _counts(labels: Array, z: Array) -> Array:
     """Whether an example has a class to predict, and a label that names one."""
-    there = rest != -jnp.inf  # NaN is there
+    there = (z != -jnp.inf).any(-1)  # NaN is there
     return there & inside(labels, z.shape[-1]) if _one_class(labels) else there
 
 
@@ -169,13 +166,6 @@ def _targets(labels: Array, z: Array, smoothing: float) -> Array:
         return q
     there = z != -jnp.inf
     return (1 - smoothing) * q + smoothing * there / jnp.maximum(there.sum(-1, keepdims=True), 1)
-
-
-def _certainty(logits: Array, targets: Array) -> tuple[Array, Array]:
-    """-|z|, and how far the target is from the likelier answer."""
-    z, t = wide(logits), wide(targets)
-    # Not abs: at 0 its derivative would be 0, and the loss has one there.
-    return jnp.where(z > 0, -z, z), jnp.where(z > 0, 1 - t, t)
 
 
 def _finite_where_unasked(surprise: Array, q: Array) -> Array:
@@ -191,10 +181,19 @@ def _weigh(loss: Array, weights: Array | None) -> tuple[Array, tuple[Array, Arra
     return wide(weights) * loss, (weights, loss)
 
 
+def _kept(x: Array, counts: Array | bool, weights: Array | None) -> Array:
+    """`x` (*B, C), 0 for an example that counts for nothing."""
+    x = x if counts is True else jnp.where(jnp.expand_dims(counts, -1), x, 0)
+    return x if weights is None else jnp.where((weights == 0)[..., None] & ~jnp.isfinite(x), 0, x)
+
+
 def _share(upstream: Array, weighted: tuple[Array, Array] | None) -> tuple[Array, Array | None]:
-    """What arrives at each example's loss before it is weighted, and the gradient of the weights."""
+    """What arrives at each example's loss before it is weighted, (*B, 1), and the gradient of the weights."""
     upstream = wide(upstream)
-    return (upstream, None) if weighted is None else (upstream * weighted[0], upstream * weighted[1])
+    if weighted is None:
+        return upstream[..., None], None
+    weights, loss = weighted
+    return (upstream * weights)[..., None], upstream * loss
 
 
 def _dtype(logits: Array, labels: Array, weights: Array | None):

@@ -113,7 +113,9 @@ class Float64(Written):
 
 
 _EXACT = frozenset({"neg", "max", "min", "abs", "sign", "floor", "ceil", "round", "is_finite", "real", "imag", "conj"})
-_ROUNDING = frozenset({"add", "add_any", "sub", "mul", "square", "dot_general", "reduce_sum", "cumsum", *_NUMPY}) - _EXACT
+_ROUNDING = (
+    frozenset({"add", "add_any", "sub", "mul", "square", "dot_general", "reduce_sum", "cumsum", *_NUMPY}) - _EXACT
+)
 
 
 class Noisy(Float64):

@@ -223,6 +223,10 @@ def _target(eqn: JaxprEqn, name: str, source: str) -> Target:
 
     kind = "custom_vjp" if "vjp" in eqn.primitive.name else "custom_jvp"
     own = _registered(name)
-    names = tuple(p.name for p in own.signature.parameters) if own and len(own.signature.parameters) == len(eqn.invars) else ()
+    names = (
+        tuple(p.name for p in own.signature.parameters)
+        if own and len(own.signature.parameters) == len(eqn.invars)
+        else ()
+    )
     names = names or tuple(f"input {i}" for i in range(len(eqn.invars)))
     return Target(name, hand, primal, names, source, kind, typed=True)

@@ -1,14 +1,14 @@
-"""Rules that differ from their plain function on purpose: straight-through estimators, clipped, scaled, reversed gradients.
+"""Rules that differ from their plain function on purpose: straight-through, clipped, scaled, reversed gradients.
 
 Nobody can know a purpose; the evidence for one is what stands here, and it never makes a failure a pass.
 """
 
 import numpy as np
 
-from .case import holds
-from .diagnosis import fits
 from .evidence import Evidence
+from .hypotheses import fits
 from .interpreter import FLOAT64, evaluate
+from .programs import holds
 
 
 def by_design(evidence: Evidence) -> str:

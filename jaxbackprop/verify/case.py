@@ -8,24 +8,20 @@ from functools import cached_property
 from typing import Any
 
 import jax
-import mpmath
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr
+from jax.extend.core import ClosedJaxpr
 
-from .arithmetic import Digits, Noisy
+from .arithmetic import Noisy
 from .interpreter import FLOAT64, WRITTEN, evaluate
-from .numerical import Slopes, in_many_digits, scales, slopes
+from .numerical import Slopes, scales, slopes
 from .point import Leaves, Point, generator, jittered, normal_like, replaced, unit_roundoff
-from .strip import bodies, holds_rule, replay
+from .strip import holds_rule, replay
 from .target import Target
 
 SMALL = 40
 """Up to so many numbers a derivative is taken along each of them; beyond, along random directions and some numbers."""
 
 JITTERS = 4
-
-DIGITS = 700
-"""Enough to see a derivative as small as float64 holds beside numbers around 1."""
 
 
 class Case:
@@ -139,8 +135,7 @@ class Case:
             return [self.auto(*p) for p in points]
         live = set(self.point.live)
         arrays = [
-            np.stack([np.asarray(p[0][i]) for p in points]) if i in live else x
-            for i, x in enumerate(self.point.arrays)
+            np.stack([np.asarray(p[0][i]) for p in points]) if i in live else x for i, x in enumerate(self.point.arrays)
         ]
         upstream = [np.stack([np.asarray(p[1][j]) for p in points]) for j in range(len(self.outputs))]
         found = evaluate(self.auto_mapped, [*arrays, *upstream], FLOAT64)
@@ -151,7 +146,10 @@ class Case:
 
     def upstream(self, k: int) -> Leaves:
         """The k-th random cotangent, in this precision: dense, its numbers around 1."""
-        return [_cast_like(u, o) for u, o in zip(normal_like(self.random("upstream", k), self.outputs), self.outputs, strict=True)]
+        return [
+            _cast_like(u, o)
+            for u, o in zip(normal_like(self.random("upstream", k), self.outputs), self.outputs, strict=True)
+        ]
 
     def jitters(self, upstream: Leaves, dtype: Any | None = None) -> list[tuple[Sequence[Any], Leaves]]:
         """The point and `upstream` themselves, and moved by one unit in the last place, JITTERS times."""
@@ -234,60 +232,6 @@ class Case:
         """The derivatives of the plain function along `directions`."""
         return slopes(self.flat_outputs, self.x, self.directions)
 
-    # Many digits.
-
-    def in_digits(self, upstream: Leaves, digits: int = 60) -> Leaves | None:
-        """The gradients by the VJP's jaxpr evaluated in many digits; None where that cannot be had."""
-        with mpmath.workdps(digits):
-            try:
-                found = evaluate(self.auto_program, [*self.point.arrays, *upstream], Digits(digits))
-            except (NotImplementedError, TypeError, ValueError):
-                return None
-            return [np.asarray(x).astype(float) for x in found[len(self.outputs) :]]
-
-    def exactly(self, upstream: Leaves, disputed: list[np.ndarray]) -> Leaves | None:
-        """The gradients in so many digits that nothing underflows; None where they cannot be had.
-
-        The `disputed` elements by difference quotients of the function itself, which have the last word: autodiff is
-        wrong at the seam of a smooth function written in pieces, in any number of digits.
-        """
-        gradients = self.in_digits(upstream, DIGITS)
-        if gradients is None:
-            return None
-        with mpmath.workdps(DIGITS):
-            try:
-                by_differences = self._by_differences(upstream, disputed)
-            except (NotImplementedError, TypeError, ValueError):
-                return None
-        return [np.where(np.isfinite(d), d, g) for g, d in zip(gradients, by_differences, strict=True)]
-
-    def _by_differences(self, upstream: Leaves, disputed: list[np.ndarray]) -> Leaves:
-        """<upstream, J e_i> for each disputed number, by central differences in many digits; NaN for the others."""
-        digits = Digits(DIGITS)
-        lifted = [digits.lift(x) if i in self.point.live else x for i, x in enumerate(self.point.arrays)]
-
-        def weighted(arrays: Leaves) -> Any:
-            y = evaluate(self.value_program, arrays, digits)
-            return sum((np.sum(a * digits.lift(u)) for a, u in zip(y, upstream, strict=True)), mpmath.mpf(0))
-
-        gradients = []
-        for i, flags in zip(self.point.live, disputed, strict=True):
-            slots = np.full(lifted[i].shape, np.nan)
-            for at in list(map(tuple, np.argwhere(flags)))[:64]:
-
-                def quotient(h: Any, i: int = i, at: Any = at) -> Any:
-                    sides = []
-                    for sign in (1, -1):
-                        moved = lifted[i].copy()
-                        moved[at] = moved[at] + sign * h
-                        sides.append(weighted([*lifted[:i], moved, *lifted[i + 1 :]]))
-                    return [(sides[0] - sides[1]) / (2 * h)]
-
-                step = abs(lifted[i][at]) or mpmath.mpf(1)
-                slots[at] = in_many_digits(quotient, (step * mpmath.mpf(10) ** -160, step * mpmath.mpf(10) ** -170))[0]
-            gradients.append(slots)
-        return gradients
-
     # What the programs are made of.
 
     @cached_property
@@ -299,13 +243,13 @@ class Case:
         """
         excused = narrowest(self.value_program.jaxpr, self.dtype)
         given = self.given if self.given is not None else self.dtype
-        excused = given if _coarser(given, excused) else excused
+        excused = given if coarser(given, excused) else excused
         by_hand = narrowest(self.hand_program.jaxpr, self.dtype)
-        return excused if _coarser(by_hand, excused) else by_hand
+        return excused if coarser(by_hand, excused) else by_hand
 
     @cached_property
     def stops_gradient(self) -> bool:
-        """Whether a `stop_gradient` in the plain function changes its derivative: then only autodiff knows what is meant.
+        """Whether a `stop_gradient` in the plain function changes its derivative: then only autodiff can say which.
 
         One that shields, say, the largest logit of a softmax changes nothing, and the numbers say so.
         """
@@ -325,7 +269,15 @@ def dual(leaves: Leaves) -> Leaves:
     return [np.conj(x) if np.iscomplexobj(x) else x for x in leaves]
 
 
-_PROGRAMS = ("outputs", "hand_program", "auto_program", "auto_mapped", "_value_mapped", "value_program", "stops_gradient")
+_PROGRAMS = (
+    "outputs",
+    "hand_program",
+    "auto_program",
+    "auto_mapped",
+    "_value_mapped",
+    "value_program",
+    "stops_gradient",
+)
 
 
 def _precision_like(dtype: Any, wanted: Any) -> Any:
@@ -349,28 +301,6 @@ def _as_real(x: np.ndarray) -> np.ndarray:
     if np.iscomplexobj(flat):
         return np.concatenate([flat.real, flat.imag], 1)
     return flat.astype(np.float64)
-
-
-def narrowest(jaxpr: Jaxpr, dtype: Any) -> np.dtype:
-    """The narrowest floating-point type of any intermediate of `jaxpr`, `dtype` where none is narrower."""
-    found = np.dtype(dtype)
-    for eqn in jaxpr.eqns:
-        for v in eqn.outvars:
-            kind = getattr(v.aval, "dtype", None)
-            if kind is not None and jax.numpy.issubdtype(kind, np.floating) and _coarser(kind, found):
-                found = np.dtype(kind)
-        for body in bodies(eqn):
-            found = narrowest(body, found)
-    return found
-
-
-def _coarser(a: Any, b: Any) -> bool:
-    return unit_roundoff(a) > unit_roundoff(b)
-
-
-def holds(jaxpr: Jaxpr, name: str) -> bool:
-    """Whether a primitive of this name stands anywhere in `jaxpr`."""
-    return any(eqn.primitive.name == name or any(holds(b, name) for b in bodies(eqn)) for eqn in jaxpr.eqns)
 
 
 def _cast_like(x: Any, form: Any) -> Any:

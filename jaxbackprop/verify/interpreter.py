@@ -107,7 +107,7 @@ def _convert(x: Any, dtype: Any) -> Any:
 
 def _by_jax(eqn: JaxprEqn, args: list[Any], arithmetic: Arithmetic) -> list[Any]:
     """The equation itself, run by JAX: on the values as they are, or else in the types the program says."""
-    if isinstance(arithmetic, Digits) and any(getattr(x, "dtype", None) == object for x in args):
+    if isinstance(arithmetic, Digits) and any(getattr(x, "dtype", None) == np.dtype(object) for x in args):
         raise NotImplementedError(f"{eqn.primitive.name} in many digits")
     with jax.enable_x64(True):
         params = eqn.primitive.get_bind_params(eqn.params)

@@ -11,8 +11,9 @@ import numpy as np
 
 from .case import JITTERS, Case
 from .evidence import Evidence
-from .judge import Judgement, allow_for_rounding, compare, confirm, in_ulps, judge_gradient, judge_values, spread, tolerance
+from .judge import Judgement, allow_for_rounding, compare, in_ulps, spread, tolerance
 from .point import Leaves, jittered, round_to, unit_roundoff
+from .settle import confirm, judge_gradient, judge_values
 from .subject import FLOATS, Subject
 from .verdict import Verdict, law
 
@@ -24,14 +25,18 @@ def forward_pass(subject: Subject) -> Verdict:
     y, _ = case.hand(case.point.arrays, case.upstream(0))
     judged = judge_values(case, y, case.working_dtype)
     detail = "" if judged.passed else _worst_output(judged)
-    return Verdict(judged.passed, detail, units=max(judged.ulps, default=0.0), suspect="" if judged.passed else "forward")
+    return Verdict(
+        judged.passed, detail, units=max(judged.ulps, default=0.0), suspect="" if judged.passed else "forward"
+    )
 
 
 def _worst_output(judged: Judgement) -> str:
     for j, wrong in enumerate(judged.wrong):
         if wrong.any():
             at = tuple(np.argwhere(wrong)[0])
-            return f"output {j}{list(map(int, at))}: {judged.found[j][at]:.6g}, plain function {judged.truth[j][at]:.6g}"
+            return (
+                f"output {j}{list(map(int, at))}: {judged.found[j][at]:.6g}, plain function {judged.truth[j][at]:.6g}"
+            )
     return "not a number where the plain function has a value, or the reverse"
 
 
@@ -85,11 +90,11 @@ def precision(subject: Subject) -> Iterator[Verdict]:
 
 
 def _asked(subject: Subject) -> dict[str, type]:
-    """The precisions to ask for: all of them at the main input; at the others float32 and one of the halves."""
+    """The precisions to ask for: all of them at the main input; at the others one, in turn."""
     if subject.main:
         return FLOATS
-    which = "bfloat16" if len(subject.point.label) % 2 else "float16"
-    return {name: FLOATS[name] for name in ("float32", which)}
+    which = tuple(FLOATS)[subject.number % len(FLOATS)]
+    return {which: FLOATS[which]}
 
 
 def _in_precision(subject: Subject, name: str, dtype: type) -> Verdict | None:
@@ -123,9 +128,17 @@ def _in_precision(subject: Subject, name: str, dtype: type) -> Verdict | None:
     for j, wrong in enumerate(judged.wrong):
         if wrong.any():
             evidence = Evidence(truth, judged, exact, j)
-            return Verdict(False, evidence.sentence(), name, worst, evidence, suspect=f"accuracy: less accurate than {name} allows")
+            return Verdict(
+                False, evidence.sentence(), name, worst, evidence, suspect=f"accuracy: less accurate than {name} allows"
+            )
     if any(w.any() for w in values.wrong):
-        return Verdict(False, "forward: " + _worst_output(values), name, worst, suspect=f"accuracy: less accurate than {name} allows")
+        return Verdict(
+            False,
+            "forward: " + _worst_output(values),
+            name,
+            worst,
+            suspect=f"accuracy: less accurate than {name} allows",
+        )
     return Verdict(True, "", name, worst)
 
 

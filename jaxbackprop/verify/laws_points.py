@@ -15,8 +15,8 @@ from ..rule import Rule
 from .case import Case
 from .evidence import Evidence
 from .interpreter import evaluate
-from .judge import confirm, judge_gradient
 from .point import Leaves, Point, is_key, replaced, round_to
+from .settle import confirm, judge_gradient
 from .subject import Subject
 from .verdict import Verdict, law
 
@@ -27,11 +27,7 @@ def _free(subject: Subject) -> list[int]:
     if made is None:
         return subject.case.point.live
     names = [p.name for p in made.signature.parameters]
-    return [
-        i
-        for i in subject.case.point.live
-        if made.where.get(names[subject.case.point.owners[i]], real) is real
-    ]
+    return [i for i in subject.case.point.live if made.where.get(names[subject.case.point.owners[i]], real) is real]
 
 
 def _at(subject: Subject, label: str, change: Any) -> Point:
@@ -104,7 +100,9 @@ def _judge_at(subject: Subject, point: Point) -> tuple[Verdict | None, bool]:
     upstream = subject.upstreams[0]
     y, found = case.hand(case.point.arrays, upstream)
     if not all(np.isfinite(a).all() for a in y):
-        return Verdict(False, f"{point.label}: the value is not finite, the plain function's is", suspect="overflow"), True
+        return Verdict(
+            False, f"{point.label}: the value is not finite, the plain function's is", suspect="overflow"
+        ), True
     judged = judge_gradient(case, found, upstream, case.working_dtype)
     if judged.by and judged.passed:
         confirm(case, judged, upstream)
@@ -140,8 +138,11 @@ def _in_float32(subject: Subject, case: Case) -> Verdict | None:
     for j, (f, a, e) in enumerate(zip(found, auto, exact, strict=True)):
         lost = ~np.isfinite(f) & np.isfinite(a) & (np.abs(e) < 1e37)
         if lost.any():
-            return Verdict(False, f"{case.point.label}, float32: the gradient of {case.names()[j]} is not finite where "
-                           "autodiff's is", suspect="right at small values only: something overflows in float32")
+            return Verdict(
+                False,
+                f"{case.point.label}, float32: the gradient of {case.names()[j]} is not finite where autodiff's is",
+                suspect="right at small values only: something overflows in float32",
+            )
     return None
 
 
@@ -239,10 +240,14 @@ def memory(subject: Subject) -> Verdict | None:
         flat = case.point.call(function)
         with jax.enable_x64(case.dtype.itemsize == 8 or jax.config.read("jax_enable_x64")):
             back = jax.eval_shape(
-                lambda a: jax.vjp(lambda *x: flat(*replaced(a, case.point.live, x)), *(a[i] for i in case.point.live))[1],
+                lambda a: jax.vjp(lambda *x: flat(*replaced(a, case.point.live, x)), *(a[i] for i in case.point.live))[
+                    1
+                ],
                 case.point.arrays,
             )
-        return sum(int(np.prod(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(back) if hasattr(x.dtype, "itemsize"))
+        return sum(
+            int(np.prod(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(back) if hasattr(x.dtype, "itemsize")
+        )
 
     try:
         by_hand, by_auto = kept(subject.target.hand), kept(subject.target.primal)

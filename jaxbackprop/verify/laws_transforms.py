@@ -13,11 +13,10 @@ import numpy as np
 from jax import lax
 
 from ..dependence import reach
-from .arithmetic import Noisy
-from .case import JITTERS, Case, flatten
-from .interpreter import FLOAT64, evaluate
-from .judge import ALLOWED, Judgement, allow_for_rounding, compare, judge_gradient, spread, tolerance
-from .point import Leaves, is_key, jittered, normal_like, replaced, round_to, unit_roundoff
+from .case import Case
+from .interpreter import evaluate
+from .judge import ALLOWED, Judgement, compare, spread, tolerance
+from .point import Leaves, is_key, replaced, unit_roundoff
 from .subject import Subject
 from .verdict import Verdict, law
 
@@ -37,7 +36,7 @@ def _largest(x: Any) -> float:
     return float(np.max(np.where(np.isfinite(x), x, 0), initial=0.0))
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".strip().split("\n")[0][:160]
 
 
@@ -50,8 +49,11 @@ def structure(subject: Subject) -> Verdict:
         if (aval.shape, aval.dtype) != (x.shape, x.dtype) or aval.weak_type:
             name = case.point.label_of(position, subject.target.names)
             weak = ", weakly typed" if aval.weak_type else ""
-            return Verdict(False, f"{name} is {x.dtype}{x.shape}, its gradient {aval.dtype}{aval.shape}{weak}",
-                           suspect="the gradient's shape or type is not its argument's")
+            return Verdict(
+                False,
+                f"{name} is {x.dtype}{x.shape}, its gradient {aval.dtype}{aval.shape}{weak}",
+                suspect="the gradient's shape or type is not its argument's",
+            )
     return Verdict(True)
 
 
@@ -62,8 +64,10 @@ def same_value_when_differentiated(subject: Subject) -> Verdict:
     plain = case.trace(case.point.call(subject.target.hand), *case.point.arrays)
     value = evaluate(plain, case.point.arrays)
     y, gradients = case.hand(case.point.arrays, case.upstream(0))
-    again = evaluate(case.trace(case.point.pulling(subject.target.hand), case.point.arrays, case.upstream(0)),
-                     [*case.point.arrays, *case.upstream(0)])
+    again = evaluate(
+        case.trace(case.point.pulling(subject.target.hand), case.point.arrays, case.upstream(0)),
+        [*case.point.arrays, *case.upstream(0)],
+    )
     for what, one, two in (("differentiated", value, y), ("asked again", [*y, *gradients], again)):
         if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(one, two, strict=True)):
             if what == "differentiated" and _agree(y, value, case.working_dtype).passed is not False:
@@ -90,8 +94,11 @@ def jit(subject: Subject) -> Verdict:
         bar = [b + _largest(x) * unit_roundoff(dtype) for b, x in zip(bar, by_hand[k], strict=True)]
         judged = compare(part, by_hand[k], bar, dtype)
         if judged.passed is False:
-            return Verdict(False, f"compiled and interpreted differ by {max(judged.units):.0f} units of D",
-                           suspect="the compiled program gives another answer")
+            return Verdict(
+                False,
+                f"compiled and interpreted differ by {max(judged.units):.0f} units of D",
+                suspect="the compiled program gives another answer",
+            )
     return Verdict(True)
 
 
@@ -100,10 +107,12 @@ def _batch(case: Case) -> list[Leaves]:
     rng = case.random("batch")
     made = []
     for b in range(EXAMPLES):
-        made.append([
-            x * (1 + 1e-3 * b * rng.uniform(0.5, 1, x.shape)).astype(_real(x.dtype)) if i in case.point.live else x
-            for i, x in enumerate(case.point.arrays)
-        ])
+        made.append(
+            [
+                x * (1 + 1e-3 * b * rng.uniform(0.5, 1, x.shape)).astype(_real(x.dtype)) if i in case.point.live else x
+                for i, x in enumerate(case.point.arrays)
+            ]
+        )
     return made
 
 
@@ -163,7 +172,7 @@ def _mapped(
     try:
         program = case.trace(pull, stacked, together)
     except Exception as error:
-        return Verdict(False, f"{where}: {_first_line(error)}", suspect="fails under vmap")
+        return Verdict(False, f"{where}: {first_line(error)}", suspect="fails under vmap")
     found = evaluate(program, [*stacked, *together])
     alone = [
         case.hand([row[i] if i in subset else arrays[i] for i in range(len(arrays))], u)
@@ -181,9 +190,13 @@ def _mapped(
     what = f"the gradient of {case.names()[j]}" if j >= 0 else "the value"
     at = tuple(np.argwhere(judged.wrong[j + len(values)])[0])
     got, want = judged.found[j + len(values)][at], judged.truth[j + len(values)][at]
-    return Verdict(False, f"{where}: {what} is {got:.6g}, one by one {want:.6g}",
-                   suspect="wrong under vmap: an output that does not depend on the mapped argument"
-                   if _some_output_is_untied(case, subset) else "wrong under vmap")
+    return Verdict(
+        False,
+        f"{where}: {what} is {got:.6g}, one by one {want:.6g}",
+        suspect="wrong under vmap: an output that does not depend on the mapped argument"
+        if _some_output_is_untied(case, subset)
+        else "wrong under vmap",
+    )
 
 
 def _some_output_is_untied(case: Case, subset: tuple[int, ...]) -> bool:
@@ -248,139 +261,12 @@ def shard_map(subject: Subject) -> Verdict | None:
     return _transformed(case, pull, case.point.arrays, case.upstream(0), [*y, *gradients], "jax.shard_map")
 
 
-def _transformed(
-    case: Case, pull: Callable, arrays: Leaves, upstream: Leaves, expected: Leaves, what: str
-) -> Verdict:
+def _transformed(case: Case, pull: Callable, arrays: Leaves, upstream: Leaves, expected: Leaves, what: str) -> Verdict:
     try:
         program = case.trace(pull, arrays, upstream)
     except Exception as error:
-        return Verdict(False, _first_line(error), suspect=f"fails under {what}")
+        return Verdict(False, first_line(error), suspect=f"fails under {what}")
     judged = _agree(evaluate(program, [*arrays, *upstream]), expected, case.working_dtype)
     if judged.passed is False:
         return Verdict(False, f"under {what} off by {max(judged.units):.3g} units of D", suspect=f"wrong under {what}")
     return Verdict(True)
-
-
-@law()
-def second_order(subject: Subject) -> Verdict | None:
-    """The derivative of the backward pass, with a cotangent of its own, is the plain function's second derivative."""
-    case = _smooth(subject)
-    if case is None:
-        return None
-    arrays, upstream, live = case.point.arrays, case.upstream(0), case.point.live
-
-    def twice(pull: Callable) -> Callable:
-        def second(arrays: Leaves, upstream: Leaves, second: Leaves) -> Leaves:
-            def gradients(floats: Leaves, u: Leaves) -> Leaves:
-                return pull(replaced(arrays, live, floats), u)[1]
-
-            _, back = jax.vjp(gradients, [arrays[i] for i in live], upstream)
-            return jax.tree.leaves(back(second))
-
-        return second
-
-    weights = round_to(_dense(case), case.dtype)
-    weights = [w.astype(arrays[i].dtype) for w, i in zip(weights, live, strict=True)]
-    plain = case.trace(twice(case.plain_pull()), arrays, upstream, weights)
-    try:
-        by_hand = case.trace(twice(case.point.pulling(subject.target.hand)), arrays, upstream, weights)
-    except Exception as error:
-        return Verdict(False, _first_line(error), suspect="cannot be differentiated a second time")
-    found = evaluate(by_hand, [*arrays, *upstream, *weights])
-    rng = case.random("second order")
-    samples = [evaluate(plain, [*arrays, *upstream, *weights], FLOAT64)]
-    for _ in range(JITTERS):
-        moved = jittered(rng, [*arrays, *upstream, *weights], case.working_dtype)
-        samples.append(evaluate(plain, moved, FLOAT64))
-    judged = compare(found, samples[0], tolerance(samples[0], spread(samples), case.working_dtype), case.working_dtype)
-    if judged.passed is False:
-        noise = Noisy(unit_roundoff(case.working_dtype), rng)
-        noisy = [evaluate(plain, [*arrays, *upstream, *weights], noise) for _ in range(JITTERS)]
-        allow_for_rounding(judged, [samples[0], *noisy], case.working_dtype)
-    if any(x.any() for x in judged.undecided):
-        return Verdict(True, "autodiff's second derivative is not finite: not compared")
-    if judged.passed is False and _at_a_seam(case, found[: len(live)], samples[0][: len(live)], upstream, weights):
-        return Verdict(True, "autodiff's second derivative is wrong here, the difference of its first is the truth")
-    if judged.passed is False:
-        j = next(j for j, w in enumerate(judged.wrong) if w.any())
-        at = tuple(np.argwhere(judged.wrong[j])[0])
-        name = case.names()[j] if j < len(live) else "the upstream gradient"
-        detail = f"with respect to {name}{list(map(int, at))}: {judged.found[j][at]:.6g}, true {judged.truth[j][at]:.6g}"
-        return Verdict(False, detail, suspect="right once, wrong when differentiated again: something it depends on "
-                       "is held constant (stop_gradient, a float cast to an integer and back, a residual of the wrong kind)")
-    return Verdict(True)
-
-
-def _at_a_seam(case: Case, found: Leaves, truth: Leaves, upstream: Leaves, weights: Leaves) -> bool:
-    """Whether differences of autodiff's first derivative agree with `found` and not with autodiff's second.
-
-    So it is at the seam of a smooth function written in pieces: sin x / x at 0.
-    """
-    direction = case.random("seam").choice([-1.0, 1.0], case.x.size)
-    h = 1e-3 * max(1.0, float(np.max(np.abs(case.x), initial=0.0)))
-    sides = []
-    for sign in (1, -1):
-        arrays = [x[0] if i in case.point.live else x for i, x in enumerate(case.unflat((case.x + sign * h * direction)[None]))]
-        gradients = case.auto(arrays, upstream)[1]
-        sides.append(sum(float(np.sum(np.real(w * g))) for w, g in zip(weights, gradients, strict=True)))
-    slope = (sides[0] - sides[1]) / (2 * h)
-    mine, auto = (float(direction @ flatten(g)) for g in (found, truth))
-    close = 1e-3 * (abs(slope) + abs(mine))
-    return abs(mine - slope) <= close < abs(auto - slope)
-
-
-def _smooth(subject: Subject) -> Case | None:
-    """The case, or where autodiff is no measure (at a kink, at a seam) one a little aside of it; None if none is."""
-    case = subject.case
-    if not case.x.size or not case.outputs:
-        return None
-    rng = case.random("aside")
-    for scale in (0.0, 1e-2, 1e-1):
-        aside = [
-            (x + scale * (1 + np.abs(x)) * rng.uniform(-1, 1, x.shape)).astype(x.dtype) if i in case.point.live else x
-            for i, x in enumerate(case.point.arrays)
-        ]
-        here = case.moved(case.point.with_arrays(aside)) if scale else case
-        _, found = here.hand(here.point.arrays, case.upstream(0))
-        judged = judge_gradient(here, found, case.upstream(0), here.working_dtype)
-        if judged.passed is False and not scale:
-            return case  # wrong already: the law on gradients says so
-        if judged.passed and not judged.by and not here.slopes.kinked.any():
-            return here
-    return None
-
-
-def _dense(case: Case) -> Leaves:
-    return normal_like(case.random("second cotangent"), [case.point.arrays[i] for i in case.point.live])
-
-
-@law()
-def adjoint(subject: Subject) -> Verdict | None:
-    """<u, J v> = <B u, v>, where the function has a forward mode: both modes tell of the same derivative."""
-    case = subject.case
-    if subject.target.kind in ("rule", "custom_vjp"):
-        return None  # a custom_vjp has no forward mode
-    flat, live = case.point.call(subject.target.hand), case.point.live
-    direction = [w.astype(case.point.arrays[i].dtype) for w, i in zip(_dense(case), live, strict=True)]
-
-    def push(arrays: Leaves, v: Leaves) -> Leaves:
-        return jax.jvp(lambda *x: flat(*replaced(arrays, live, x)), [arrays[i] for i in live], v)[1]
-
-    try:
-        program = case.trace(push, case.point.arrays, direction)
-    except TypeError:
-        return None
-    tangents = evaluate(program, [*case.point.arrays, *direction])
-    upstream = case.upstream(0)
-    _, gradients = case.hand(case.point.arrays, upstream)
-    with np.errstate(all="ignore"):
-        left = [u * t for u, t in zip(upstream, tangents, strict=True)]
-        right = [g * v for g, v in zip(gradients, direction, strict=True)]
-        one, two = (float(sum(np.sum(x).real for x in side)) for side in (left, right))
-        size = float(sum(np.sum(np.abs(x)) for x in (*left, *right)))
-    if not np.isfinite(one + two):
-        return None
-    if abs(one - two) > 1e3 * unit_roundoff(case.working_dtype) * size:
-        return Verdict(False, f"<u, J v> = {one:.9g}, <B u, v> = {two:.9g}", suspect="the modes disagree")
-    return Verdict(True)
-

@@ -54,7 +54,9 @@ def slopes(outputs: Callable[[np.ndarray], np.ndarray], x: np.ndarray, direction
         right = (around[:, :, 0] - here) / h
         left = (here - around[:, :, 1]) / h
         return Slopes(
-            *extrapolate(central, noise, power=2), *extrapolate(right, noise, power=1), *extrapolate(left, noise, power=1)
+            *extrapolate(central, noise, power=2),
+            *extrapolate(right, noise, power=1),
+            *extrapolate(left, noise, power=1),
         )
 
 
@@ -93,5 +95,7 @@ def scales(x: np.ndarray, groups: np.ndarray) -> np.ndarray:
 def in_many_digits(quotient: Callable[[Any], Any], steps: tuple[Any, ...]) -> Any:
     """Difference quotients at decreasing `steps`: the last one, or NaN where the last two still differ."""
     before, last = (np.array(quotient(h), object) for h in steps)
-    agree = np.frompyfunc(lambda a, b: bool(abs(a - b) <= 1e-12 * abs(b) + mpmath.mpf(10) ** -330), 2, 1)(before, last).astype(bool)
+    agree = np.frompyfunc(lambda a, b: bool(abs(a - b) <= 1e-12 * abs(b) + mpmath.mpf(10) ** -330), 2, 1)(
+        before, last
+    ).astype(bool)
     return np.where(agree, last.astype(float), np.nan)

@@ -136,8 +136,12 @@ def pad(p, x, value):
     out = np.full(spread, value, dtype=np.asarray(x).dtype)
     out[tuple(slice(None, None, inner + 1) for _, _, inner in config)] = x
     out = np.pad(out, [(max(lo, 0), max(hi, 0)) for lo, hi, _ in config], constant_values=np.asarray(value)[()])
-    return out[tuple(slice(max(-lo, 0), n + min(hi, 0) or None) if n else slice(0, 0)
-                     for n, (lo, hi, _) in zip(out.shape, config, strict=True))]
+    return out[
+        tuple(
+            slice(max(-lo, 0), n + min(hi, 0) or None) if n else slice(0, 0)
+            for n, (lo, hi, _) in zip(out.shape, config, strict=True)
+        )
+    ]
 
 
 @primitive("select_n")

@@ -31,7 +31,7 @@ scale_gradient.defvjp(_forward, _backward)
 
 
 def finds_planted_errors(subject: Subject) -> Iterator[Verdict]:
-    """A sign flip of a whole gradient, and an error of 1 % in its smallest element that is not negligible, are rejected."""
+    """A sign flip of a whole gradient, and an error of 1 % in its smallest element that matters, are rejected."""
     case = subject.case
     _, truth = case.hand(case.point.arrays, subject.upstreams[0])
     for leaf, position in enumerate(case.point.live):
@@ -48,8 +48,11 @@ def finds_planted_errors(subject: Subject) -> Iterator[Verdict]:
             found = [v for v in gradient(planted) if v.passed is False]
             argument = case.names()[leaf]
             if not found:
-                yield Verdict(False, f"a {name} planted in the gradient of {argument} was not found",
-                              suspect="the verifier is blind here: choose other arguments")
+                yield Verdict(
+                    False,
+                    f"a {name} planted in the gradient of {argument} was not found",
+                    suspect="the verifier is blind here: choose other arguments",
+                )
                 return
     yield Verdict(True, "a sign flip and a 1 % error planted in each gradient were found")
 

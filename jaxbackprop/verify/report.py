@@ -65,7 +65,7 @@ class Verification:
 
     @property
     def verdict(self) -> str:
-        """right, WRONG, undecided, or "by design?": not its plain function's derivative, and evidence that this is meant."""
+        """right, WRONG, undecided, or "by design?": another derivative, and evidence that this is meant."""
         if self.passed:
             return "right"
         if self.by_design:
@@ -163,7 +163,9 @@ def table(results: list[Verification]) -> str:
         exact = max((c.units or 0.0 for c in r.checks if c.name.startswith("gradient")), default=0.0)
         cells = [exact, *(r.units(c) for c in columns[1:])]
         cause = f": {r.likely_cause}" if r.likely_cause else ""
-        lines.append(f"{r.name:{width}}  {r.inputs:6d}  " + "  ".join(f"{c:8.2f}" for c in cells) + f"  {r.verdict}{cause}")
+        lines.append(
+            f"{r.name:{width}}  {r.inputs:6d}  " + "  ".join(f"{c:8.2f}" for c in cells) + f"  {r.verdict}{cause}"
+        )
     wrong = sum(not r.passed for r in results)
     total = sum(r.seconds for r in results)
     lines.append(f"{len(results)} rules, {wrong} not right, {total:.1f} s; errors in units of each type's resolution")

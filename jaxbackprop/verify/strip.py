@@ -25,9 +25,7 @@ def stripped(function: Callable) -> Callable:
 
 def holds_rule(jaxpr: Jaxpr) -> bool:
     """Whether a hand-derived rule stands anywhere in `jaxpr`."""
-    return any(
-        eqn.primitive.name in RULES or any(holds_rule(body) for body in bodies(eqn)) for eqn in jaxpr.eqns
-    )
+    return any(eqn.primitive.name in RULES or any(holds_rule(body) for body in bodies(eqn)) for eqn in jaxpr.eqns)
 
 
 def bodies(eqn: JaxprEqn) -> list[Jaxpr]:

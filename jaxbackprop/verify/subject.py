@@ -19,11 +19,12 @@ class Subject:
     Attributes:
         target: the hand-derived function.
         point: its arguments.
+        number: which of several inputs this is.
         main: whether all laws are asked about this point, or only those that hold everywhere.
     """
 
-    def __init__(self, target: Target, point: Point, *, main: bool = True, seed: int = 0):
-        self.target, self.point, self.main, self.seed = target, point, main, seed
+    def __init__(self, target: Target, point: Point, *, main: bool = True, seed: int = 0, number: int = 0):
+        self.target, self.point, self.main, self.seed, self.number = target, point, main, seed, number
         self._cases: dict[Any, Case] = {}
 
     @cached_property

@@ -64,6 +64,8 @@ class Page:
     def click(self, selector):
         from selenium.webdriver.common.by import By
 
+        if selector.startswith("[data-id"):
+            self.press("0")  # all of it in view
         self.browser.find_element(By.CSS_SELECTOR, selector).click()
 
     def texts(self, selector):
@@ -252,7 +254,7 @@ def test_colours_come_with_a_width_a_dash_or_a_sign(open_page):
     page = open_page(a_network())
     for mode in ("value", "gradient", "health", "disagreement"):
         page.run(
-            "(s => { s.value = arguments[0]; s.dispatchEvent(new Event('change')); })(document.querySelector('select'))",
+            "(s => { s.value = arguments[0]; s.dispatchEvent(new Event('change')); })($('colour'))",
             mode,
         )
         styles = page.run(

@@ -109,7 +109,9 @@ def test_an_unknown_view_is_an_error(circuits):
 
 def test_the_drawing_holds_the_numbers_of_the_lecture():
     circuit = trace_expression("(x + y) * z", {"x": -2, "y": 5, "z": -4})
-    texts = [(e.get("class") or "", e.text or "") for e in ET.fromstring(circuit.to_svg()).iter() if e.tag.endswith("text")]
+    texts = [
+        (e.get("class") or "", e.text or "") for e in ET.fromstring(circuit.to_svg()).iter() if e.tag.endswith("text")
+    ]
     values = [t for c, t in texts if c.startswith("value")]
     gradients = [t for c, t in texts if c.startswith("gradient")]
     assert sorted(values) == sorted(["−2", "5", "−4", "3", "−12"])

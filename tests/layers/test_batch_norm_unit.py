@@ -1,5 +1,7 @@
 """Batch normalisation and leaky ReLU undone from the output: the same numbers without the input."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,7 @@ from jaxbackprop.gates import leaky_relu
 from jaxbackprop.layers import affine, batch_norm, batch_norm_unit
 
 
-def drawn(batch: int = 7, features: int = 3):
+def drawn(batch: int = 7, features: int = 3) -> Any:
     rng = np.random.default_rng(0)
     scale = rng.uniform(0.5, 2, features) * np.array([1, -1, 1][:features])
     return rng.normal(1, 3, (batch, features)), scale, rng.normal(size=features)
@@ -31,7 +33,7 @@ def test_value_and_gradients_are_those_of_the_two_layers(slope):
 
         value, pull = jax.vjp(lambda *a: batch_norm_unit(*a, negative_slope=slope), *args)
         expected, pull_apart = jax.vjp(apart, *args)
-        for one, other in zip(value, by_numpy(*drawn(), slope), strict=True):
+        for one, other in zip(value, by_numpy(*drawn(), slope=slope), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-13)
         rng = np.random.default_rng(1)
         upstream = jax.tree.map(lambda a: jnp.asarray(rng.normal(size=a.shape)), expected)

@@ -3,6 +3,8 @@
 Every bound is five standard deviations of the binomial law (one false alarm in two million draws); keys are fixed.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -114,7 +116,12 @@ def test_no_mask_is_stored():
     assert kept(lambda x: hashed_dropout(x, KEY), ONES) == []
 
 
-def drawn():
+def keyed(args) -> Any:
+    """The arguments, and the key behind them."""
+    return (*args, KEY)
+
+
+def drawn() -> Any:
     rng = np.random.default_rng(0)
     shapes = (6, 4), (4, 5), (5,)
     return [jnp.asarray(rng.normal(size=s), jnp.float32) for s in shapes]
@@ -125,7 +132,7 @@ def test_the_fused_layer_is_the_three_layers_one_after_another(name, unit):
     def apart(x, W, b):
         return hashed_dropout(unit(affine(x, W, b)), KEY, rate=0.3)
 
-    value, pull = jax.vjp(lambda *a: affine_unit_dropout(*a, KEY, unit=name, rate=0.3), *drawn())
+    value, pull = jax.vjp(lambda *a: affine_unit_dropout(*keyed(a), unit=name, rate=0.3), *drawn())
     expected, pull_apart = jax.vjp(apart, *drawn())
     upstream = jnp.asarray(np.random.default_rng(1).normal(size=value.shape), jnp.float32)
     np.testing.assert_array_equal(value, expected)
@@ -145,4 +152,4 @@ def test_behind_a_relu_only_the_output_is_kept():
 
 def test_an_unknown_unit_is_refused():
     with pytest.raises(ValueError, match="'prelu' is not a unit of one input; unit= takes elu, gelu"):
-        affine_unit_dropout(*drawn(), KEY, unit="prelu")
+        affine_unit_dropout(*keyed(drawn()), unit="prelu")

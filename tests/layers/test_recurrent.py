@@ -1,5 +1,7 @@
 """Recurrent layers: published cells, flax's cells, and one weight product for all of time."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,22 +11,22 @@ from flax import linen
 from jaxbackprop.layers import gru, lstm, rnn
 
 # CS224n 2017, assignment 3: the example of the recurrent and of the gated cell.
-X = np.array([[[0.4, 0.5, 0.6], [0.3, -0.2, -0.1]]])
-STATE = np.array([[0.2, 0.5], [-0.3, -0.3]])
+X: Any = np.array([[[0.4, 0.5, 0.6], [0.3, -0.2, -0.1]]])
+STATE: Any = np.array([[0.2, 0.5], [-0.3, -0.3]])
 
 
 def test_the_cell_of_cs224n():
-    found = rnn(X, STATE, np.eye(3, 2), np.eye(2), np.ones(2), unit="sigmoid")
+    found = rnn(X, STATE, jnp.eye(3, 2), jnp.eye(2), jnp.ones(2), unit="sigmoid")
     np.testing.assert_allclose(found[0], [[0.832, 0.881], [0.731, 0.622]], atol=1e-3)
 
 
 def test_the_gated_cell_of_cs224n():
     """At the identity it is one whether the reset gate stands before the product, as there, or behind it."""
-    W, U = np.tile(np.eye(3, 2), 3), np.tile(np.eye(2), 3)
-    np.testing.assert_allclose(gru(X, STATE, W, U, np.ones(6))[0], [[0.320, 0.555], [-0.006, 0.020]], atol=1e-3)
+    W, U = jnp.tile(jnp.eye(3, 2), 3), jnp.tile(jnp.eye(2), 3)
+    np.testing.assert_allclose(gru(X, STATE, W, U, jnp.ones(6))[0], [[0.320, 0.555], [-0.006, 0.020]], atol=1e-3)
 
 
-def drawn(parts: int, steps: int = 5, batch: int = 4, features: int = 3, hidden: int = 6, seed: int = 0):
+def drawn(parts: int, steps: int = 5, batch: int = 4, features: int = 3, hidden: int = 6, seed: int = 0) -> Any:
     rng = np.random.default_rng(seed)
     shapes = (steps, batch, features), (batch, hidden), (features, parts * hidden), (hidden, parts * hidden)
     return [jnp.asarray(rng.normal(size=s), jnp.float32) for s in (*shapes, (parts * hidden,))]

@@ -1,6 +1,7 @@
 """The residual block: its parts one after another, and what it keeps."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,12 @@ from jaxbackprop.layers.hashed_dropout import alive
 KEY = jax.random.key(3)
 
 
-def drawn(layers: int | None = None, D: int = 4, H: int = 6):
+def keyed(args) -> Any:
+    """The arguments, and the key behind them."""
+    return (*args, KEY)
+
+
+def drawn(layers: int | None = None, D: int = 4, H: int = 6) -> Any:
     rng = np.random.default_rng(0)
     shapes = [(D,), (D,), (D, H), (H,), (H, D), (D,)]
     lead = () if layers is None else (layers,)
@@ -35,7 +41,7 @@ def test_the_block_and_its_gradients_are_those_of_its_parts(unit, rate, keep):
         args = [jnp.asarray(a) for a in drawn()]
         upstream = jnp.asarray(np.random.default_rng(1).normal(size=(3, 4)))
         block = partial(residual_block, unit=unit, rate=rate, keep=keep)
-        value, pull = jax.vjp(lambda *a: block(*a, KEY), *args)
+        value, pull = jax.vjp(lambda *a: block(*keyed(a)), *args)
         expected, pull_plain = jax.vjp(partial(plain, unit=unit, rate=rate), *args)
         np.testing.assert_allclose(value, expected, rtol=1e-12)
         for one, other in zip(pull(upstream), pull_plain(upstream), strict=True):
@@ -49,7 +55,7 @@ def test_a_scan_over_layers_stacks_only_what_is_kept(keep, numbers):
 
     def stack(x, parameters):
         def step(x, p):
-            return residual_block(x, *p, KEY, keep=keep), None
+            return residual_block(*keyed((x, *p)), keep=keep), None
 
         return jax.lax.scan(step, x, parameters)[0]
 
@@ -61,19 +67,24 @@ def test_a_scan_over_layers_stacks_only_what_is_kept(keep, numbers):
 def test_a_scan_is_the_loop_over_layers():
     x, *parameters = map(jnp.float32, drawn(3))
     keys = jax.random.split(KEY, 3)
-    scanned, _ = jax.lax.scan(lambda x, p: (residual_block(x, *p), None), x, (*parameters, keys))
+
+    def step(x, of_layer: Any):
+        scale, shift, W1, b1, W2, b2, key = of_layer
+        return residual_block(x, scale, shift, W1, b1, W2, b2, key), None
+
+    scanned, _ = jax.lax.scan(step, x, (*parameters, keys))
     for layer in range(3):
-        x = residual_block(x, *(p[layer] for p in parameters), keys[layer])
+        x, _ = step(x, [*(p[layer] for p in parameters), keys[layer]])
     np.testing.assert_allclose(scanned, x, rtol=1e-5, atol=1e-5)
 
 
 def test_with_everything_silenced_the_input_passes_unchanged_but_for_the_bias():
     x, *parameters = map(jnp.float32, drawn())
-    y, pull = jax.vjp(lambda x: residual_block(x, *parameters, KEY, rate=1.0), x)
+    y, pull = jax.vjp(lambda x: residual_block(*keyed((x, *parameters)), rate=1.0), x)
     np.testing.assert_allclose(y, x + parameters[-1], rtol=1e-6)
     np.testing.assert_array_equal(pull(x)[0], x)
 
 
 def test_another_thing_to_keep_is_refused():
     with pytest.raises(ValueError, match="keep is 'y'; it is 'z' or 'x'"):
-        residual_block(*map(jnp.float32, drawn()), KEY, keep="y")
+        residual_block(*keyed(map(jnp.float32, drawn())), keep="y")

@@ -1,5 +1,7 @@
 """Losses that look at a path or at samples: a tree whose probabilities sum to 1, loops, and rows left alone."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,11 +10,11 @@ import pytest
 from jaxbackprop.losses import hierarchical_softmax, negative_sampling
 
 # A tree of five classes and four inner nodes: ((0 (1 2)) (3 4)); node 0 is the root.
-PATHS = np.array([[0, 1, -1], [0, 1, 2], [0, 1, 2], [0, 3, -1], [0, 3, -1]])
-TURNS = np.array([[0, 0, 0], [0, 1, 0], [0, 1, 1], [1, 0, 0], [1, 1, 0]])
+PATHS: Any = np.array([[0, 1, -1], [0, 1, 2], [0, 1, 2], [0, 3, -1], [0, 3, -1]])
+TURNS: Any = np.array([[0, 0, 0], [0, 1, 0], [0, 1, 1], [1, 0, 0], [1, 1, 0]])
 
 
-def drawn(rows: int, batch: int = 5, features: int = 3, seed: int = 0):
+def drawn(rows: int, batch: int = 5, features: int = 3, seed: int = 0) -> Any:
     rng = np.random.default_rng(seed)
     return rng.normal(size=(batch, features)), rng.normal(size=(rows, features)), rng.normal(size=batch)
 
@@ -50,16 +52,17 @@ def test_along_a_path_loss_and_gradients_are_those_of_a_loop():
 def test_the_probabilities_of_all_classes_sum_to_one():
     h, nodes, _ = drawn(4)
     with jax.enable_x64(True):
-        every_class = np.tile(PATHS, (5, 1, 1)), np.tile(TURNS, (5, 1, 1))
-        loss = hierarchical_softmax(np.repeat(h[:, None], 5, 1), nodes, *every_class)
+        paths: Any = np.tile(PATHS, (5, 1, 1)), np.tile(TURNS, (5, 1, 1))
+        every_class: Any = np.repeat(h[:, None], 5, 1), nodes, *paths
+        loss = hierarchical_softmax(*every_class)
         np.testing.assert_allclose(np.exp(-loss).sum(1), np.ones(5), rtol=1e-14)
 
 
 def test_with_samples_loss_and_gradients_are_those_of_a_loop():
     """The label among the samples, a sample drawn twice, padding of both kinds."""
     h, W, upstream = drawn(6)
-    label = np.array([0, 5, 2, -1, 3])
-    samples = np.array([[1, 2], [4, 4], [2, 0], [5, 1], [-1, 6]])
+    label: Any = np.array([0, 5, 2, -1, 3])
+    samples: Any = np.array([[1, 2], [4, 4], [2, 0], [5, 1], [-1, 6]])
     found = value_and_gradients(lambda h, W: negative_sampling(h, W, label, samples), h, W, upstream)
     ids = np.concatenate([label[:, None], samples], 1)
     assert_close(found, by_loops(h, W, ids, np.array([[1, 0, 0]] * 5), upstream))
@@ -68,7 +71,7 @@ def test_with_samples_loss_and_gradients_are_those_of_a_loop():
 def test_rows_that_no_example_names_are_not_touched():
     h, W, upstream = drawn(50)
     W[10:] = np.nan
-    label, samples = np.arange(5), np.arange(5, 10).reshape(5, 1)
+    label, samples = jnp.arange(5), jnp.arange(5, 10).reshape(5, 1)
     loss, dh, dW = value_and_gradients(lambda h, W: negative_sampling(h, W, label, samples), h, W, upstream)
     assert np.isfinite(loss).all()
     assert np.isfinite(dh).all()

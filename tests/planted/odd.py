@@ -118,7 +118,9 @@ def _kinks() -> list[Planted]:
         made.append(Planted(f"|0|' = {value}", _abs_at(value), (ZERO,)))
     for share in (0.0, 0.25, 0.5, 1.0):
         made.append(Planted(f"max tie, {share} to the first", _max_at(share), (np.ones(3), np.ones(3))))
-        made.append(Planted(f"max tie, {share}, one place", _max_at(share), (np.array([1.0, 2.0]), np.array([1.0, 3.0]))))
+        made.append(
+            Planted(f"max tie, {share}, one place", _max_at(share), (np.array([1.0, 2.0]), np.array([1.0, 3.0])))
+        )
     for how in ("first", "last", "split"):
         made.append(Planted(f"reduce-max to the {how}", _largest(how), (np.array([2.0, 1.0, 2.0, 0.5]),)))
         made.append(Planted(f"reduce-max of equals to the {how}", _largest(how), (np.ones(4),)))

@@ -169,4 +169,7 @@ def written() -> list[Planted]:
         Planted("abs answers two at zero", by_hand(jnp.abs, lambda s, u: (u * jnp.where(s[0] == 0, 2.0, jnp.sign(s[0])),)),
                 (np.zeros(3),), ("kink", "factor", "local", "left out", "too many", "residual")),
     ]  # fmt: skip
-    return [Planted(name, fun, args, causes, everywhere=name != "mapped outputs untied") for name, fun, args, causes in plain] + ties
+    return [
+        Planted(name, fun, args, causes, everywhere=name != "mapped outputs untied")
+        for name, fun, args, causes in plain
+    ] + ties

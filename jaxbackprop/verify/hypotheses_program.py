@@ -13,7 +13,6 @@ import numpy as np
 from jax import lax
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
-from .diagnosis import LAST_RESORTS
 from .evidence import Evidence
 from .interpreter import FLOAT64, evaluate
 from .point import Leaves, replaced
@@ -21,9 +20,34 @@ from .point import Leaves, replaced
 MOST = 60
 """So many changed programs are tried at most: each is traced once."""
 
-_CALLS = ("jit", "pjit", "closed_call", "core_closed_call", "custom_jvp_call", "custom_vjp_call", "remat2", "checkpoint")
-_LINEAR = {"add", "sub", "add_any", "neg", "reshape", "broadcast_in_dim", "transpose", "squeeze", "convert_element_type",
-           "copy", "reduce_sum", "slice", "concatenate", "pad", "gather", "stop_gradient"}
+_CALLS = (
+    "jit",
+    "pjit",
+    "closed_call",
+    "core_closed_call",
+    "custom_jvp_call",
+    "custom_vjp_call",
+    "remat2",
+    "checkpoint",
+)
+_LINEAR = {
+    "add",
+    "sub",
+    "add_any",
+    "neg",
+    "reshape",
+    "broadcast_in_dim",
+    "transpose",
+    "squeeze",
+    "convert_element_type",
+    "copy",
+    "reduce_sum",
+    "slice",
+    "concatenate",
+    "pad",
+    "gather",
+    "stop_gradient",
+}
 
 Wrap = Callable[[JaxprEqn, Callable[..., list[Any]], list[Any]], list[Any]]
 
@@ -159,16 +183,21 @@ def _left_out(eqn: JaxprEqn, bound: Callable, inputs: list[Any]) -> list[Any]:
     """The value stays; the derivative is that of the identity in each input of the output's shape."""
     (y,) = bound(*inputs)
     held = lax.stop_gradient(y)
-    passing = [x - lax.stop_gradient(x) for x, v in zip(inputs, eqn.invars, strict=True)
-               if _live(v) and jnp.shape(x) == y.shape]
+    passing = [
+        x - lax.stop_gradient(x)
+        for x, v in zip(inputs, eqn.invars, strict=True)
+        if _live(v) and jnp.shape(x) == y.shape
+    ]
     return [sum((p.astype(y.dtype) for p in passing), held)]
 
 
 def _at_output(eqn: JaxprEqn, bound: Callable, inputs: list[Any]) -> list[Any]:
     """The derivative is taken at the step's output in the place of its input."""
     (y,) = bound(*inputs)
-    moved = [lax.stop_gradient(y) + (x - lax.stop_gradient(x)) if _live(v) and jnp.shape(x) == y.shape else x
-             for x, v in zip(inputs, eqn.invars, strict=True)]
+    moved = [
+        lax.stop_gradient(y) + (x - lax.stop_gradient(x)) if _live(v) and jnp.shape(x) == y.shape else x
+        for x, v in zip(inputs, eqn.invars, strict=True)
+    ]
     (elsewhere,) = bound(*moved)
     return [lax.stop_gradient(y) + elsewhere - lax.stop_gradient(elsewhere)]
 
@@ -180,5 +209,3 @@ _CHANGES: tuple[tuple[Wrap, str], ...] = (
     (_doubled, "constant factor 2 in the derivative of {}"),
     (_halved, "constant factor 1/2 in the derivative of {}"),
 )
-
-program_hypotheses = (cut_branches, changed_steps, *LAST_RESORTS)

@@ -1,0 +1,100 @@
+"""The fused rules save what they promise, no rule costs more than autodiff, and an epoch is faster than its peers'.
+
+    python experiments/bench_suite.py [--quick] [--only rules|fused|epochs|costs]
+
+Writes results/bench_<device>[_quick].json, section by section, and then the tables and plots (bench_tables.py).
+"""
+
+import argparse
+import json
+import re
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import bench_tables
+import bench_training
+import jax
+from bench_cases import Case, fused
+from harness import RESULTS, setting
+
+from jaxbackprop.bench import Comparison, bench_rules
+
+PEERS = ("torch", "flax", "optax")
+
+
+def installed() -> dict[str, str]:
+    """The versions of the peers that are installed."""
+    found = {}
+    for name in PEERS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def fused_row(case: Case, seconds: float) -> dict[str, Any]:
+    """What a case measured, beside what was expected of it."""
+    found = case.run(seconds)
+    rival = found.row(case.rival)
+    return {
+        "case": case.name,
+        "against": rival.name,
+        "time": rival.time_ratio,
+        "interval": rival.time_interval,
+        "within noise": rival.within_noise,
+        "memory": rival.memory_ratio,
+        "expected": {"time": case.time, "memory": case.memory},
+        "rows": json.loads(found.to_json())["rows"],
+    }
+
+
+def rule_rows(found: Comparison) -> list[dict[str, Any]]:
+    """One row a size: by hand against plain autodiff."""
+    made = []
+    for size in found.sizes:
+        hand, plain = found.row("by hand", size), found.row("autodiff", size)
+        made.append({
+            "rule": found.name, "size": size, "seconds": hand.seconds, "time": plain.time_ratio,
+            "interval": plain.time_interval, "within noise": plain.within_noise, "memory": plain.memory_ratio,
+            "bytes": [hand.temporary_bytes, plain.temporary_bytes], "error": hand.error,
+            "residuals": [hand.residual_bytes, plain.residual_bytes],
+        })  # fmt: skip
+    return made
+
+
+def main() -> int:
+    asked = argparse.ArgumentParser(description=__doc__)
+    asked.add_argument("--quick", action="store_true", help="small sizes and few rounds, a few minutes on two cores")
+    asked.add_argument("--only", choices=("rules", "fused", "epochs", "costs"), help="one section alone")
+    options = asked.parse_args()
+    quick = options.quick
+    device = re.sub(r"\W+", "_", jax.devices()[0].device_kind).strip("_").lower()
+    path = RESULTS / f"bench_{device}{'_quick' * quick}.json"
+    result = json.loads(path.read_text()) if options.only and path.exists() else {}
+    result |= {"setting": setting() | {"quick": quick}, "peers": installed()}
+
+    def keep(section: str, value: Any) -> None:
+        result[section] = value
+        RESULTS.mkdir(exist_ok=True)
+        path.write_text(json.dumps(result, indent=1, default=str) + "\n")
+        print(f"{section}: done", flush=True)
+
+    wanted = [options.only] if options.only else ["fused", "epochs", "costs", "rules"]
+    if "fused" in wanted:
+        keep("fused", [fused_row(case, 1.0 if quick else 10.0) for case in fused(quick)])
+    if "epochs" in wanted:
+        batches, examples = ((8, 128), 2048) if quick else ((8, 32, 128, 512, 2048, 4096), 16384)
+        keep("epochs", {str(b): bench_training.epochs(b, examples, 3.0 if quick else 30.0) for b in batches})
+    if "costs" in wanted:
+        keep("costs", bench_training.costs(2048, 1.0 if quick else 10.0))
+    if "rules" in wanted:
+        keep("rules", [row for found in bench_rules(quick=quick) for row in rule_rows(found)])
+    bench_tables.draw(result, path.stem)
+    print(bench_tables.markdown(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""`verify` and `audit`: are the hand-derived rules right? Exit status 1 where one is not."""
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .console import FAILED, app, print_json
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+@app.command("verify")
+def verify_command(
+    names: Annotated[list[str] | None, typer.Argument(help="Rules by name; all of them by default.")] = None,
+    package: Annotated[str, typer.Option(help="The package whose registered rules are meant.")] = "jaxbackprop",
+    prove: Annotated[
+        bool, typer.Option(help="Also plant errors in each rule, and fail where they are not found.")
+    ] = False,
+    jobs: Annotated[int, typer.Option(help="So many processes; 0 for one a core.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Check hand-derived rules against autodiff and numerical derivatives, in every precision."""
+    from ..verify import table, verify_rules
+
+    results = verify_rules(names or None, package, prove=prove, jobs=jobs)
+    if as_json:
+        print_json({"passed": all(r.passed for r in results), "rules": [r.to_dict() for r in results]})
+    else:
+        for r in results:
+            if not r.passed or len(results) == 1:
+                print(r, end="\n\n")
+        if len(results) > 1:
+            print(table(results))
+    if not all(r.passed for r in results):
+        raise SystemExit(FAILED)
+
+
+@app.command("audit")
+def audit_command(
+    function: Annotated[str, typer.Argument(metavar="FILE.py:FUNCTION", help="A JAX function; not its gradient.")],
+    args: Annotated[
+        str | None, typer.Option(metavar="FILE.py:MAKE_ARGS", help="A function that makes its arguments.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Find every hand-written rule inside a JAX program, and check each at the values it really sees."""
+    from ..verify import audit
+
+    fun = _load(function)
+    given = _load(args)() if args else ()
+    found = audit(fun, *(given if isinstance(given, tuple) else (given,)))
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        print(found)
+    if not found.passed:
+        raise SystemExit(FAILED)
+
+
+def _load(where: str) -> Callable[..., Any]:
+    """The function that FILE.py:NAME names.
+
+    Raises:
+        ValueError: it is not of that form, or the file has no such function.
+        FileNotFoundError: there is no such file.
+    """
+    path, _, name = where.rpartition(":")
+    if not path or not name:
+        raise ValueError(f"{where} is not of the form FILE.py:FUNCTION.")
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no file {path}.")
+    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{path} is no Python file.")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not callable(getattr(module, name, None)):
+        raise ValueError(f"{path} has no function called {name}.")
+    return getattr(module, name)

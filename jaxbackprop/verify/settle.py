@@ -1,0 +1,209 @@
+"""Is this gradient right? What autodiff disputes is settled by numerical derivatives, and in many digits."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .case import Case, dual, flatten
+from .digits import exactly, in_digits
+from .judge import ALLOWED, Judgement, allow_for_rounding, as_wide, compare, spread, tolerance
+from .numerical import Slopes, scales, slopes
+from .point import Leaves
+
+
+def judge_values(case: Case, found: Leaves, dtype: Any) -> Judgement:
+    """Whether `found` are the outputs of the plain function."""
+    samples = [y for y, _ in case.auto_many(case.jitters(case.upstream(0), dtype))]
+    judged = compare(found, samples[0], tolerance(samples[0], spread(samples), dtype), dtype)
+    # What overflows or is not a number in the plain function as well is what the function says.
+    judged.undecided = [
+        u & ~(np.isnan(as_wide(f)) == np.isnan(as_wide(t)))
+        for u, f, t in zip(judged.undecided, found, samples[0], strict=True)
+    ]
+    return judged
+
+
+def judge_gradient(case: Case, found: Leaves, upstream: Leaves, dtype: Any) -> Judgement:
+    """Whether `found` is the gradient at `case` (which is in float64) for `upstream`, to the accuracy of `dtype`."""
+    samples = [g for _, g in case.auto_many(case.jitters(upstream, dtype))]
+    judged = compare(found, samples[0], tolerance(samples[0], spread(samples), dtype), dtype)
+    if any(w.any() for w in judged.wrong):
+        allow_for_rounding(judged, [g for _, g in case.auto_noisy(upstream, dtype)], dtype)
+    disputed = [w | u for w, u in zip(judged.wrong, judged.undecided, strict=True)]
+    if any(x.any() for x in disputed):
+        _settle_one_by_one(case, judged, disputed, upstream)
+        _settle_in_digits(case, judged, upstream, dtype)
+    return judged
+
+
+def confirm(case: Case, judged: Judgement, upstream: Leaves) -> None:
+    """Hold the gradient against the numerical derivative along every direction of `case`; marks what fails."""
+    if not case.x.size or case.stops_gradient:
+        return
+    s, weights = case.slopes, flatten(dual(upstream))
+    found, bars = flatten(dual(judged.found)), flatten(_doubled(judged))
+    with np.errstate(all="ignore"):
+        for k, direction in enumerate(case.directions):
+            mine, slack = direction @ found, ALLOWED * (np.abs(direction) @ bars)
+            if s.kinked[k].any():
+                low, high = admitted(case, s, k, direction, weights)
+                if not low - slack <= mine <= high + slack:
+                    judged.outside.append(f"{_direction_name(case, k)}: {mine:.6g} is not in [{low:.6g}, {high:.6g}]")
+                continue
+            value, bar = s.value[k] @ weights, s.bar[k] @ np.abs(weights)
+            if np.isfinite(value) and abs(mine - value) > 4 * bar + slack:
+                judged.outside.append(f"{_direction_name(case, k)}: {mine:.6g} is not {value:.6g} +- {bar:.1g}")
+    if judged.outside and not any(w.any() for w in judged.wrong):
+        _ask_digits(case, judged, upstream)
+
+
+def admitted(case: Case, s: Slopes, k: int, direction: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
+    """The range of derivatives along a direction at a kink: of both sides, and of points close by (Clarke's).
+
+    Output by output: each output may take its own side.
+    """
+    samples = nearby_slopes(case, direction)
+    bar = s.right_bar[k] + s.left_bar[k]
+    low = np.minimum(np.minimum(s.right[k], s.left[k]) - bar, samples.min(0))
+    high = np.maximum(np.maximum(s.right[k], s.left[k]) + bar, samples.max(0))
+    ends = np.stack([weights * low, weights * high])
+    slack = 1e-3 * np.abs(ends).max(0)
+    return float((ends.min(0) - slack).sum()), float((ends.max(0) + slack).sum())
+
+
+def nearby_slopes(case: Case, direction: np.ndarray, count: int = 16) -> np.ndarray:
+    """Derivatives of each output along `direction` at points close by, where a function with kinks is smooth."""
+    away = case.random("nearby").normal(size=(count, case.x.size)) * 1e-4 * scales(case.x, case.groups)
+    h = 1e-7
+    points = case.x + away
+    y = case.flat_outputs(np.concatenate([points + h * direction, points - h * direction]))
+    found = (y[:count] - y[count:]) / (2 * h)
+    return np.where(np.isfinite(found), found, 0.0)
+
+
+def _doubled(judged: Judgement) -> Leaves:
+    """The error bars, once for the real and once for the imaginary part where the gradient is complex."""
+    return [b + 1j * b if np.iscomplexobj(f) else b for b, f in zip(judged.bar, judged.found, strict=True)]
+
+
+def _direction_name(case: Case, k: int) -> str:
+    n = case.x.size
+    if np.count_nonzero(case.directions[k]) == 1:
+        return f"along element {int(np.flatnonzero(case.directions[k])[0])} of {n}"
+    return "along all elements at once" if len(set(case.directions[k])) == 1 else "along a random direction"
+
+
+def _ask_digits(case: Case, judged: Judgement, upstream: Leaves) -> None:
+    """Autodiff and the gradient agree, the numerical derivative does not: many digits decide."""
+    exact = exactly(case, upstream, [np.ones(np.shape(f), bool) for f in judged.found]) if case.x.size <= 64 else None
+    if exact is None:
+        return
+    again = compare(judged.found, exact, judged.bar, case.dtype)
+    if again.passed and not np.any(case.slopes.kinked):
+        judged.outside.clear()
+        judged.by.add("many digits")
+
+
+def _settle_one_by_one(case: Case, judged: Judgement, disputed: list[np.ndarray], upstream: Leaves) -> None:
+    """Numerical derivatives along the disputed elements alone: at a kink anything between the two sides is right."""
+    if case.stops_gradient or any(np.iscomplexobj(f) for f in judged.found):
+        return
+    flags = np.concatenate([d.reshape(-1) for d in disputed])
+    at = np.flatnonzero(flags)
+    at = at[np.linspace(0, len(at) - 1, min(LOOKED_AT, len(at))).astype(int)] if len(at) > SMALL_LOOK else at
+    directions = np.zeros((len(at), case.x.size))
+    size = scales(case.x, case.groups)
+    directions[np.arange(len(at)), at] = size[at]
+    s, weights = slopes(case.flat_outputs, case.x, directions), flatten(upstream)
+    found, bars = flatten(judged.found), flatten(judged.bar)
+    with np.errstate(all="ignore"):
+        for row, i in enumerate(at):
+            leaf, place = _place(judged.found, int(i))
+            if s.kinked[row].any():
+                low, high = (v / size[i] for v in admitted(case, s, row, directions[row], weights))
+                right = low - ALLOWED * bars[i] <= found[i] <= high + ALLOWED * bars[i]
+                value = min(max(found[i], low), high)
+            else:
+                value, bar = s.value[row] @ weights / size[i], s.bar[row] @ np.abs(weights) / size[i]
+                apart = abs(found[i] - value) > 4 * bar + ALLOWED * bars[i]
+                near = abs(judged.truth[leaf][place] - value) <= 4 * bar + ALLOWED * bars[i]
+                if apart and near and bar < 1e-3 * abs(found[i] - value):
+                    judged.confirmed.add(int(i))
+                if not np.isfinite(value + bar) or np.isfinite(judged.truth[leaf][place]):
+                    continue
+                if abs(found[i] - value) <= 4 * bar + ALLOWED * bars[i] or bar > 1e-3 * abs(value) + 1e-9:
+                    continue  # no contradiction, but no proof: many digits decide
+                right = False
+            judged.wrong[leaf][place], judged.undecided[leaf][place] = not right, False
+            judged.by.add("one-sided derivatives")
+            if not right:
+                judged.truth[leaf] = np.array(judged.truth[leaf])
+                judged.truth[leaf][place] = value
+
+
+SMALL_LOOK = 48
+
+
+def _place(leaves: Leaves, i: int) -> tuple[int, tuple[Any, ...]]:
+    for leaf, x in enumerate(leaves):
+        if i < np.size(x):
+            return leaf, np.unravel_index(i, np.shape(x))
+        i -= np.size(x)
+    raise IndexError(i)
+
+
+def _settle_in_digits(case: Case, judged: Judgement, upstream: Leaves, dtype: Any) -> None:
+    """What is still disputed is compared with the derivative in many digits, where it can be had."""
+    disputed = [w | u for w, u in zip(judged.wrong, judged.undecided, strict=True)]
+    count = sum(int(x.sum()) for x in disputed)
+    if not count or case.x.size > MOST_IN_DIGITS or case.stops_gradient or _clearly_wrong(judged):
+        return
+    _rejudge(case, judged, disputed, in_digits(case, upstream), upstream, dtype)
+    if judged.passed is not True and count <= SMALL_LOOK:
+        _rejudge(case, judged, disputed, exactly(case, upstream, disputed), upstream, dtype)
+
+
+MOST_IN_DIGITS = 600
+
+
+def _rejudge(
+    case: Case, judged: Judgement, disputed: list[np.ndarray], exact: Leaves | None, upstream: Leaves, dtype: Any
+) -> None:
+    """Judge the disputed elements again, now that their true values are known in many digits."""
+    if exact is None:
+        return
+    # No less accurate than autodiff: what autodiff itself gets wrong by rounding belongs to the bar.
+    _, auto = case.auto(case.point.arrays, upstream)
+    # Autodiff's spread says nothing where autodiff is wrong: there the hand-derived function's own, within reason.
+    mine = spread([case.hand(*moved)[1] for moved in _as_given(case, case.jitters(upstream, dtype))])
+    own = tolerance(exact, [np.minimum(m, 1e-6 * np.abs(e)) for m, e in zip(mine, exact, strict=True)], dtype)
+    bar = [np.maximum(b, o) + _rounding_of(a, e) / 8 for a, e, b, o in zip(auto, exact, judged.bar, own, strict=True)]
+    again = compare(judged.found, exact, bar, dtype)
+    for j, flags in enumerate(disputed):
+        known = flags & np.isfinite(exact[j])
+        judged.wrong[j] = np.where(known, again.wrong[j], judged.wrong[j])
+        judged.undecided[j] = np.where(known, False, judged.undecided[j])
+        judged.truth[j] = np.where(known, exact[j], judged.truth[j])
+    judged.units, judged.ulps = again.units, again.ulps
+    judged.by.add("many digits")
+
+
+def _as_given(case: Case, moved: list[tuple[Sequence[Any], Leaves]]) -> list[tuple[Sequence[Any], Leaves]]:
+    """Jittered points in the case's own types: an integer stays one, a float32 is one again."""
+    like = lambda new, old: [n if n is o else np.asarray(n).astype(o.dtype) for n, o in zip(new, old, strict=True)]  # noqa: E731
+    first = moved[0]
+    return [(like(arrays, first[0]), like(u, first[1])) for arrays, u in moved]
+
+
+def _rounding_of(auto: Any, exact: np.ndarray) -> float:
+    """The largest error of autodiff in float64, where it is an error of rounding and not of principle."""
+    with np.errstate(all="ignore"):
+        error, size = np.abs(np.asarray(auto) - exact), np.abs(exact)
+        small = np.isfinite(error) & (error <= 1e-6 * size)
+    return float(np.max(np.where(small, error, 0.0), initial=0.0))
+
+
+def _clearly_wrong(judged: Judgement) -> bool:
+    """Autodiff is finite, and the numerical derivative agrees with it against what was found, somewhere."""
+    return bool(judged.confirmed) and not any(u.any() for u in judged.undecided)
