@@ -82,7 +82,7 @@ def normed_stack(norm):
 def fused(quick: bool = False) -> list[Case]:
     """All cases; `quick` makes them small enough for a minute on two cores."""
     few = 4 if quick else 1
-    B, C, S, key = 2048 // few, 32000 // few, 1024 // few, jax.random.key(0)
+    B, C, S, key = 2048 // few, 32000, 1024 // few, jax.random.key(0)
     labels = jnp.asarray(np.random.default_rng(1).integers(0, C, B))
     gelu_block = partial(layers.residual_block, unit="gelu", rate=0.1)
     plain_block = partial(layers.residual_block.primal, unit="gelu", rate=0.1)
@@ -121,11 +121,10 @@ def fused(quick: bool = False) -> list[Case]:
     block_rivals = (("checkpointed body", stacked(checkpointed)), (USUAL, stacked(usual_block)))
     whole = f"{B} x {C}"
     return [
-        Case(f"linear_cross_entropy, 64 features, {whole}", losses.linear_cross_entropy, lambda: classes(64), 0.75, 0.12),
-        Case(f"linear_cross_entropy, 256 features, {whole}", losses.linear_cross_entropy, lambda: classes(256), 0.75, 0.12),
-        Case(
-            f"mean_linear_cross_entropy, 64 features, {whole}",
-            losses.mean_linear_cross_entropy, lambda: classes(64), 0.75, 0.12,
+        *(
+            Case(f"{made.name}, {D} features, {whole}", made, partial(classes, D), 0.75, 0.12)
+            for made in (losses.linear_cross_entropy, losses.mean_linear_cross_entropy)
+            for D in (64, 256)
         ),
         Case("affine_unit_dropout, relu", layers.affine_unit_dropout, affine, 0.9, 0.6, None, ((USUAL, usual_layer),)),
         Case("layer_norm", layers.layer_norm, lambda: (*matrix()[:1], jnp.ones(S), jnp.zeros(S)), 0.9, 0.6),

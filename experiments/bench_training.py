@@ -7,6 +7,7 @@ device, and run interleaved in one process. Whoever is not installed does not ru
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -49,7 +50,7 @@ def flax_and_optax(x: np.ndarray, y: np.ndarray, batch: int, sizes: tuple[int, .
 
     class Network(nnx.Module):
         def __init__(self, rngs: nnx.Rngs):
-            self.layers = nnx.List([nnx.Linear(a, b, rngs=rngs) for a, b in zip(sizes, sizes[1:])])
+            self.layers = nnx.List([nnx.Linear(a, b, rngs=rngs) for a, b in pairwise(sizes)])
 
         def __call__(self, x):
             *hidden, last = self.layers
@@ -72,7 +73,7 @@ def flax_and_optax(x: np.ndarray, y: np.ndarray, batch: int, sizes: tuple[int, .
     images, labels, rng = jnp.asarray(x), jnp.asarray(y), np.random.default_rng(0)
 
     def epoch():
-        order = rng.permutation(len(x))
+        order, value = rng.permutation(len(x)), None
         for start in range(0, len(x) - batch + 1, batch):
             which = order[start : start + batch]
             value = step(model, optimizer, images[which], labels[which])
@@ -90,7 +91,7 @@ def torch_eager(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(0)
     parts: list = []
-    for a, b in zip(sizes, sizes[1:]):
+    for a, b in pairwise(sizes):
         parts += [torch.nn.Linear(a, b), torch.nn.ReLU()]
     model = torch.nn.Sequential(*parts[:-1]).to(device)
     optimizer = torch.optim.SGD(model.parameters(), lr=RATE)
@@ -103,7 +104,7 @@ def torch_eager(
         objective = torch.compile(objective, mode="max-autotune" if device == "cuda" else "default")
 
     def epoch():
-        order = torch.randperm(len(x), device=device)
+        order, loss = torch.randperm(len(x), device=device), torch.zeros(())
         for start in range(0, len(x) - batch + 1, batch):
             which = order[start : start + batch]
             optimizer.zero_grad(set_to_none=True)

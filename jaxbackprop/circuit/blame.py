@@ -66,6 +66,8 @@ def within(hand: np.ndarray, auto: np.ndarray, spread: Any) -> bool:
     """Whether two gradients are the same up to rounding: a small multiple of one unit of each element, of the
     array's size, and of what jittered inputs change (`spread`, which also covers a kink: twice it, once it jumps).
     """
+    if np.array_equal(hand, auto):  # the usual case, and quick
+        return True
     with np.errstate(invalid="ignore", over="ignore"):
         unit = _unit(auto) * (np.abs(auto) + rms(auto))
         jump = spread > np.sqrt(_unit(auto)) * (np.abs(auto) + rms(auto))

@@ -236,7 +236,7 @@ class Digits:
         return found
 
     def is_finite(self, x: Any) -> Any:
-        return np.frompyfunc(lambda v: bool(mpmath.isfinite(v)), 1, 1)(x).astype(bool)
+        return np.asarray(np.frompyfunc(lambda v: bool(mpmath.isfinite(v)), 1, 1)(x), bool)
 
 
 _MPMATH["is_finite"] = lambda x: Digits().is_finite(x)

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, jaxpr_as_fun
 
 from ..rule import Rule, registered
 from .arithmetic import Written
@@ -212,14 +212,12 @@ def _site(seen: Seen) -> Site:
 def _target(eqn: JaxprEqn, name: str, source: str) -> Target:
     """The equation, bound again, beside the plain function that it holds."""
     body = _body(eqn)
-    jaxpr, consts = (body.jaxpr, body.consts) if isinstance(body, ClosedJaxpr) else (body, ())
 
     def hand(*args: Any) -> Any:
         with eqn.ctx.manager:
             return eqn.primitive.bind(*args, **eqn.primitive.get_bind_params(eqn.params))
 
-    def primal(*args: Any) -> Any:
-        return jax.core.eval_jaxpr(jaxpr, consts, *args)
+    primal = jaxpr_as_fun(body if isinstance(body, ClosedJaxpr) else ClosedJaxpr(body, ()))
 
     kind = "custom_vjp" if "vjp" in eqn.primitive.name else "custom_jvp"
     own = _registered(name)

@@ -15,6 +15,7 @@ from .arithmetic import Noisy
 from .interpreter import FLOAT64, WRITTEN, evaluate
 from .numerical import Slopes, scales, slopes
 from .point import Leaves, Point, generator, jittered, normal_like, replaced, unit_roundoff
+from .programs import coarser, holds, narrowest
 from .strip import holds_rule, replay
 from .target import Target
 
@@ -155,7 +156,7 @@ class Case:
         """The point and `upstream` themselves, and moved by one unit in the last place, JITTERS times."""
         rng = self.random("jitter")
         at = dtype or self.dtype
-        made = [(self.point.arrays, upstream)]
+        made: list[tuple[Sequence[Any], Leaves]] = [(self.point.arrays, upstream)]
         return made + [(jittered(rng, self.point.arrays, at), jittered(rng, upstream, at)) for _ in range(JITTERS)]
 
     # Numerical derivatives.
@@ -299,7 +300,7 @@ def flatten(leaves: Any) -> np.ndarray:
 def _as_real(x: np.ndarray) -> np.ndarray:
     flat = x.reshape(len(x), int(np.prod(x.shape[1:])))
     if np.iscomplexobj(flat):
-        return np.concatenate([flat.real, flat.imag], 1)
+        return np.concatenate([np.real(flat), np.imag(flat)], 1)
     return flat.astype(np.float64)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Primitive
+from jax.extend.core import ClosedJaxpr, Primitive, jaxpr_as_fun
 from jax.interpreters import ad, batching, mlir
 
 pushforward_p = Primitive("hand_derived_pushforward")
@@ -102,7 +102,7 @@ def _float0_like(x: Any) -> Any:
 
 def _backward(program: ClosedJaxpr, saved: Sequence[Any]) -> Callable[[Sequence[Any]], list[Any]]:
     """B at what was saved, as a function of the upstream gradients."""
-    run = jax.extend.core.jaxpr_as_fun(program)
+    run = jaxpr_as_fun(program)
     return lambda upstream: list(run(*saved, *upstream))
 
 
@@ -159,7 +159,7 @@ def _batch(operands: Sequence[Any], axes: Sequence[Any], *, program: ClosedJaxpr
     ]
     saved_axes = [None if a is unmapped else 0 for a in axes[:count]]
     upstream = [jax.ShapeDtypeStruct((size, *v.shape), v.dtype) for v in program.in_avals[count:]]
-    run = jax.extend.core.jaxpr_as_fun(program)
+    run = jaxpr_as_fun(program)
     mapped = jax.vmap(lambda *a: run(*a), (*saved_axes, *[0] * len(upstream)), axis_size=size)
     wider = jax.make_jaxpr(mapped)(*saved, *upstream)
     out = pushforward_p.bind(*saved, *moving, program=wider, count=count)

@@ -68,7 +68,7 @@ def changed_upstream(e: Evidence) -> Iterator[tuple[str, Any]]:
 
 def _only(x: np.ndarray, axis: int, which: int) -> np.ndarray:
     out = np.zeros_like(x)
-    place = [slice(None)] * x.ndim
+    place: list[Any] = [slice(None)] * x.ndim
     place[axis] = which
     out[tuple(place)] = x[tuple(place)]
     return out

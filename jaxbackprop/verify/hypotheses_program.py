@@ -16,6 +16,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 from .evidence import Evidence
 from .interpreter import FLOAT64, evaluate
 from .point import Leaves, replaced
+from .strip import aval
 
 MOST = 60
 """So many changed programs are tried at most: each is traced once."""
@@ -114,7 +115,7 @@ def _equations(e: Evidence) -> list[JaxprEqn]:
 
 
 def _live(v: Any) -> bool:
-    return not isinstance(v, Literal) and jnp.issubdtype(v.aval.dtype, jnp.inexact)
+    return not isinstance(v, Literal) and jnp.issubdtype(aval(v).dtype, jnp.inexact)
 
 
 def cut_branches(e: Evidence) -> Iterator[tuple[str, Any]]:
@@ -141,7 +142,7 @@ def cut_branches(e: Evidence) -> Iterator[tuple[str, Any]]:
 
 
 def _shown(eqn: JaxprEqn) -> str:
-    sizes = "x".join(map(str, eqn.outvars[0].aval.shape))
+    sizes = "x".join(map(str, aval(eqn.outvars[0]).shape))
     return f"the step '{eqn.primitive.name}'" + (f" ({sizes})" if sizes else "")
 
 

@@ -14,6 +14,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 from .arithmetic import Digits, Float64, Written
 from .primitives import ELEMENTWISE, IDENTITIES, TABLE
+from .strip import aval
 
 Arithmetic = Written | Float64 | Digits
 
@@ -43,7 +44,7 @@ def _run(jaxpr: Jaxpr, consts: Sequence[Any], args: Sequence[Any], arithmetic: A
     known: dict[Any, Any] = {}
 
     def at(atom: Any) -> Any:
-        return _lift(np.asarray(atom.val, atom.aval.dtype), arithmetic) if isinstance(atom, Literal) else known[atom]
+        return _lift(np.asarray(atom.val, aval(atom).dtype), arithmetic) if isinstance(atom, Literal) else known[atom]
 
     known.update(zip(jaxpr.constvars, (_lift(c, arithmetic) for c in consts), strict=True))
     known.update(zip(jaxpr.invars, args, strict=True))
@@ -77,7 +78,7 @@ def _equation(eqn: JaxprEqn, args: list[Any], arithmetic: Arithmetic) -> list[An
     if name in IDENTITIES:
         found: Any = args
     elif name == "convert_element_type":
-        found = [_convert(args[0], eqn.outvars[0].aval.dtype)]
+        found = [_convert(args[0], aval(eqn.outvars[0]).dtype)]
     elif name in ELEMENTWISE:
         found = [ELEMENTWISE[name](*args)]
     elif name in arithmetic.functions:
@@ -89,11 +90,11 @@ def _equation(eqn: JaxprEqn, args: list[Any], arithmetic: Arithmetic) -> list[An
     else:
         return _by_jax(eqn, args, arithmetic)
     found = arithmetic.rounded(name, found)
-    return [arithmetic.result(x, v.aval.dtype) for x, v in zip(found, eqn.outvars, strict=True)]
+    return [arithmetic.result(x, aval(v).dtype) for x, v in zip(found, eqn.outvars, strict=True)]
 
 
 def _is_key_type(v: Any) -> bool:
-    return jnp.issubdtype(v.aval.dtype, jax.dtypes.prng_key)
+    return jnp.issubdtype(aval(v).dtype, jax.dtypes.prng_key)
 
 
 def _convert(x: Any, dtype: Any) -> Any:
@@ -111,7 +112,7 @@ def _by_jax(eqn: JaxprEqn, args: list[Any], arithmetic: Arithmetic) -> list[Any]
         raise NotImplementedError(f"{eqn.primitive.name} in many digits")
     with jax.enable_x64(True):
         params = eqn.primitive.get_bind_params(eqn.params)
-        as_written = [x if _is_key(x) else jnp.asarray(x, v.aval.dtype) for x, v in zip(args, eqn.invars, strict=True)]
+        as_written = [x if _is_key(x) else jnp.asarray(x, aval(v).dtype) for x, v in zip(args, eqn.invars, strict=True)]
         found = None
         if isinstance(arithmetic, Float64) and eqn.primitive.name not in _BITS:
             try:
@@ -121,7 +122,7 @@ def _by_jax(eqn: JaxprEqn, args: list[Any], arithmetic: Arithmetic) -> list[Any]
         if found is None:
             found = eqn.primitive.bind(*as_written, **params)
     found = found if eqn.primitive.multiple_results else [found]
-    return [x if _is_key(x) else arithmetic.result(x, v.aval.dtype) for x, v in zip(found, eqn.outvars, strict=True)]
+    return [x if _is_key(x) else arithmetic.result(x, aval(v).dtype) for x, v in zip(found, eqn.outvars, strict=True)]
 
 
 _BITS = frozenset({"bitcast_convert_type", "nextafter"})
@@ -155,7 +156,7 @@ def _scan(eqn: JaxprEqn, args: list[Any], arithmetic: Arithmetic) -> list[Any]:
         rows.append(out[carried:])
     if p["reverse"]:
         rows.reverse()
-    stacked = [_stack([row[k] for row in rows], v.aval, arithmetic) for k, v in enumerate(eqn.outvars[carried:])]
+    stacked = [_stack([row[k] for row in rows], aval(v), arithmetic) for k, v in enumerate(eqn.outvars[carried:])]
     return [*carry, *stacked]
 
 
@@ -175,8 +176,8 @@ def scan_counts(eqn: JaxprEqn) -> tuple[int, int]:
     What is scanned over has one axis more outside the body than in it; constants and carries have the same.
     """
     body, _ = _closed(eqn.params["jaxpr"])
-    carried = sum(v.aval.ndim == w.aval.ndim for v, w in zip(eqn.outvars, body.outvars, strict=True))
-    same = sum(v.aval.ndim == w.aval.ndim for v, w in zip(eqn.invars, body.invars, strict=True))
+    carried = sum(aval(v).ndim == aval(w).ndim for v, w in zip(eqn.outvars, body.outvars, strict=True))
+    same = sum(aval(v).ndim == aval(w).ndim for v, w in zip(eqn.invars, body.invars, strict=True))
     return same - carried, carried
 
 

@@ -95,7 +95,6 @@ def scales(x: np.ndarray, groups: np.ndarray) -> np.ndarray:
 def in_many_digits(quotient: Callable[[Any], Any], steps: tuple[Any, ...]) -> Any:
     """Difference quotients at decreasing `steps`: the last one, or NaN where the last two still differ."""
     before, last = (np.array(quotient(h), object) for h in steps)
-    agree = np.frompyfunc(lambda a, b: bool(abs(a - b) <= 1e-12 * abs(b) + mpmath.mpf(10) ** -330), 2, 1)(
-        before, last
-    ).astype(bool)
-    return np.where(agree, last.astype(float), np.nan)
+    near = mpmath.mpf(10) ** -330
+    agree = np.array([bool(abs(a - b) <= 1e-12 * abs(b) + near) for a, b in zip(before, last, strict=True)])
+    return np.where(np.asarray(agree), last.astype(float), np.nan)

@@ -84,7 +84,7 @@ class Point:
         """What array `i` is called: `W`, or `params['W']`."""
         path = [path for path, x in self.flat[0] if is_array(x)][i]
         first = names[path[0].idx] if path[0].idx < len(names) else f"argument {path[0].idx}"
-        return first + jax.tree_util.keystr(path[1:])
+        return str(first) + jax.tree_util.keystr(path[1:])
 
     def rebuild(self, arrays: Sequence[Any]) -> tuple:
         """The arguments with `arrays` in the place of their arrays."""

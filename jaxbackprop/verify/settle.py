@@ -111,7 +111,7 @@ def _settle_one_by_one(case: Case, judged: Judgement, disputed: list[np.ndarray]
         return
     flags = np.concatenate([d.reshape(-1) for d in disputed])
     at = np.flatnonzero(flags)
-    at = at[np.linspace(0, len(at) - 1, min(LOOKED_AT, len(at))).astype(int)] if len(at) > SMALL_LOOK else at
+    at = at[np.linspace(0, len(at) - 1, min(12, len(at))).astype(int)] if len(at) > SMALL_LOOK else at
     directions = np.zeros((len(at), case.x.size))
     size = scales(case.x, case.groups)
     directions[np.arange(len(at)), at] = size[at]

@@ -79,5 +79,10 @@ def _without_rules(value: Any) -> Any:
 
 
 def _retraced(jaxpr: Jaxpr, consts: Sequence[Any]) -> ClosedJaxpr:
-    specs = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype, weak_type=v.aval.weak_type) for v in jaxpr.invars]
+    specs = [jax.ShapeDtypeStruct(aval(v).shape, aval(v).dtype, weak_type=aval(v).weak_type) for v in jaxpr.invars]
     return jax.make_jaxpr(lambda *args: replay(jaxpr, consts, args))(*specs)
+
+
+def aval(atom: Any) -> Any:
+    """The shape and dtype of a variable or literal of a jaxpr."""
+    return atom.aval

@@ -257,9 +257,7 @@ for name, entry in {
     "elementary": of(lambda x: (jnp.exp(jnp.sin(x)) / jnp.sqrt(1 + x**2) + lax.erf(x)).sum(), normal(6)),
     "broadcast": of(lambda x, y: (x[:, None] * y + x.mean()).std(), normal(3), normal(4, seed=1)),
     "rnn": of(rnn, normal(3, 3), normal(2, 3, seed=1), normal(5, 2, seed=2)),
-    "reverse_scan": of(
-        lambda x: lax.scan(lambda c, t: (c * t, c), jnp.float_(1.3), x, reverse=True)[1].sum(), normal(4)
-    ),
+    "reverse_scan": of(reverse_scan, normal(4)),
     "nested_scan": of(nested_scan, 0.7),
     "long_scan": of(lambda x: lax.scan(lambda c, _: (jnp.sin(c) + x, None), x, None, length=100)[0], 0.3),
     "associative_scan": of(associative, normal(6)),

@@ -59,11 +59,15 @@ MUTATIONS: dict[str, Mutation] = {
     "upstream squared": ("upstream squared", ("not linear",), _before(lambda u: u * u)),
     "first example only": ("first example only", ("only the first", "only one branch"), _before(_first_only)),
     "upstream reversed": ("upstream reversed", ("wrong place", "reversed", "permuted"), _before(jnp.flip)),
-    "float16": ("float16", ("float16", "precision", "accura", "float32"), _each(lambda g: g.astype(jnp.float16).astype(g.dtype))),
+    "float16": (
+        "float16",
+        ("float16", "precision", "accura", "float32"),
+        _each(lambda g: g.astype(jnp.float16).astype(g.dtype)),
+    ),
     "held constant": ("held constant", ("held constant",), _held),
     "clipped": ("clipped", ("clipped", "not linear"), _before(lambda u: jnp.clip(u, -0.5, 0.5))),
     "last element": ("last element", ("boundary", "one element", "left out", "last", "only"), _each(_smallest_lost)),
-}  # fmt: skip
+}
 
 PER_RULE = 3
 """So many mutations of each rule, each rule beginning with another one, so that all are met by many rules."""

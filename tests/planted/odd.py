@@ -144,14 +144,26 @@ def _extremes() -> list[Planted]:
         Planted("sinc near zero", sinc, (np.array([1e-4, -2e-4]),), everywhere=False),
         Planted("logsumexp, naive primal", logsumexp, (n(5),)),
         Planted("logsumexp, large", logsumexp, (np.array([50.0, 60.0, -70.0]),), everywhere=False),
-        Planted("square of tiny numbers", by_hand(jnp.square, lambda s, u: (2 * u * s[0],)), (np.array([1e-12, 1e-15]),)),
+        Planted(
+            "square of tiny numbers", by_hand(jnp.square, lambda s, u: (2 * u * s[0],)), (np.array([1e-12, 1e-15]),)
+        ),
         Planted("sin of large numbers", by_hand(jnp.sin, lambda s, u: (u * jnp.cos(s[0]),)), (np.array([1e4, -3e4]),)),
         Planted("exp of negatives", by_hand(jnp.exp, lambda s, u: (u * jnp.exp(s[0]),)), (np.array([-30.0, -60.0]),)),
-        Planted("tanh saturated", by_hand(jnp.tanh, lambda s, u: (u * (1 - jnp.tanh(s[0]) ** 2),)), (np.array([3.0, -4.0]),)),
-        Planted("reciprocal of the small", by_hand(lambda x: 1 / x, lambda s, u: (-u / s[0] ** 2,)), (np.array([1e-3, -2e-3]),)),
+        Planted(
+            "tanh saturated", by_hand(jnp.tanh, lambda s, u: (u * (1 - jnp.tanh(s[0]) ** 2),)), (np.array([3.0, -4.0]),)
+        ),
+        Planted(
+            "reciprocal of the small",
+            by_hand(lambda x: 1 / x, lambda s, u: (-u / s[0] ** 2,)),
+            (np.array([1e-3, -2e-3]),),
+        ),
         Planted("log of the tiny", by_hand(jnp.log, lambda s, u: (u / s[0],)), (np.array([1e-20, 1e-3, 5.0]),)),
-        Planted("difference that cancels", by_hand(lambda a, b: a - b, lambda s, u: (u, -u)), (np.full(3, 1e6), np.full(3, 1e6 + 1))),
-    ]  # fmt: skip
+        Planted(
+            "difference that cancels",
+            by_hand(lambda a, b: a - b, lambda s, u: (u, -u)),
+            (np.full(3, 1e6), np.full(3, 1e6 + 1)),
+        ),
+    ]
 
 
 def _kinds() -> list[Planted]:
@@ -172,7 +184,9 @@ def _kinds() -> list[Planted]:
         Planted("complex square", complex_square, (n(3) + 1j * n(3),)),
         Planted("squared modulus", absolute, (n(3) + 1j * n(3),)),
         Planted("empty array", by_hand(jnp.sin, lambda s, u: (u * jnp.cos(s[0]),)), (np.zeros((0, 3)),)),
-        Planted("batch of one", by_hand(lambda x: x.sum(0), lambda s, u: (jnp.broadcast_to(u, s[0].shape),)), (n(1, 3),)),
+        Planted(
+            "batch of one", by_hand(lambda x: x.sum(0), lambda s, u: (jnp.broadcast_to(u, s[0].shape),)), (n(1, 3),)
+        ),
         Planted("a scalar", by_hand(jnp.square, lambda s, u: (2 * u * s[0],)), (np.array(1.3),)),
         Planted("stop_gradient in the primal", straight, (n(4),)),
         Planted("an integer output", two, (n(4),)),
@@ -180,15 +194,26 @@ def _kinds() -> list[Planted]:
         Planted("a scan inside", by_hand(_scanned, _scanned_backward), (n(5),)),
         Planted("a static argument", _static(), (n(3), 3)),
         Planted("a fused function and its reference", jax.nn.log_softmax, (n(2, 4),), reference=_log_softmax),
-        Planted("computed in float32 whatever comes", by_hand(_in_float32, lambda s, u: (
-            u * jnp.cos(s[0].astype(jnp.float32)).astype(u.dtype),)), (n(4),)),
-        Planted("a constant output", by_hand(lambda x: jnp.zeros_like(x), lambda s, u: (jnp.zeros_like(s[0]),)), (n(3),)),
-        Planted("a sorted array", by_hand(jnp.sort, lambda s, u: (
-            jnp.zeros_like(u).at[jnp.argsort(s[0])].set(u),)), (np.array([0.3, -1.2, 2.0, 0.9]),)),
+        Planted(
+            "computed in float32 whatever comes",
+            by_hand(_in_float32, lambda s, u: (u * jnp.cos(s[0].astype(jnp.float32)).astype(u.dtype),)),
+            (n(4),),
+        ),
+        Planted(
+            "a constant output", by_hand(lambda x: jnp.zeros_like(x), lambda s, u: (jnp.zeros_like(s[0]),)), (n(3),)
+        ),
+        Planted(
+            "a sorted array",
+            by_hand(jnp.sort, lambda s, u: (jnp.zeros_like(u).at[jnp.argsort(s[0])].set(u),)),
+            (np.array([0.3, -1.2, 2.0, 0.9]),),
+        ),
         Planted("cumulative sum", by_hand(jnp.cumsum, lambda s, u: (jnp.cumsum(u[::-1])[::-1],)), (n(6),)),
-        Planted("large output, tiny gradient", by_hand(lambda x: 1e6 + 1e-3 * jnp.sin(x), lambda s, u: (
-            1e-3 * u * jnp.cos(s[0]),)), (n(4),)),
-    ]  # fmt: skip
+        Planted(
+            "large output, tiny gradient",
+            by_hand(lambda x: 1e6 + 1e-3 * jnp.sin(x), lambda s, u: (1e-3 * u * jnp.cos(s[0]),)),
+            (n(4),),
+        ),
+    ]
 
 
 def _static() -> Any:
