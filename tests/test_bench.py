@@ -83,6 +83,13 @@ def test_residual_bytes_are_what_is_saved_beside_the_arguments():
     assert residual_bytes(linear_cross_entropy, x, W, jnp.zeros(8, jnp.int32)) == 2 * 8 * 4
 
 
+def test_the_upstream_gradient_is_not_the_users_own_random_numbers():
+    """Whoever draws x from seed 0 would have a norm's gradient of 0 at an upstream gradient from seed 0."""
+    drawn = np.random.default_rng(0).standard_normal((8, 5))
+    (upstream,) = Task(relu, (jnp.asarray(drawn),)).upstream
+    assert abs(np.corrcoef(drawn.ravel(), np.asarray(upstream).ravel())[0, 1]) < 0.5
+
+
 def test_temporary_memory_is_the_compiled_programs():
     """The hidden layer of x W V, 64 x 1000 floats, is neither input nor output: it must be somewhere."""
     args = jnp.ones((64, 4)), jnp.ones((4, 1000)), jnp.ones((1000, 2))

@@ -139,9 +139,10 @@ class Circuit:
         self, path: str | Path | None = None, *, view: str = "circuit", digits: int | None = 3, **style: Any
     ) -> str:
         """The circuit drawn as the lectures draw it; written to `path` where one is given."""
+        from .html import written
         from .svg import to_svg
 
-        return _written(to_svg(self, view, digits, **style), path)
+        return written(to_svg(self, view, digits, **style), path)
 
     def _repr_svg_(self) -> str | None:
         return self.to_svg() if len(self.gates) <= 400 else None
@@ -149,28 +150,24 @@ class Circuit:
     def to_json(self, path: str | Path | None = None, *, elements: int = 4096) -> str:
         """Everything as JSON, by the schema in `document.SCHEMA`; arrays above `elements` are summarised."""
         from .document import to_json
+        from .html import written
 
-        return _written(to_json(self, elements), path)
+        return written(to_json(self, elements), path)
 
     def to_dot(self, path: str | Path | None = None, *, digits: int | None = 3) -> str:
         """The circuit in Graphviz's language, boxes as clusters."""
         from .dot import to_dot
+        from .html import written
 
-        return _written(to_dot(self, digits), path)
+        return written(to_dot(self, digits), path)
 
     def to_html(self, path: str | Path | None = None, *, title: str | None = None) -> str:
         """One self-contained page to step through, open, search and colour; needs no network."""
-        from .html import to_html
+        from .html import to_html, written
 
-        return _written(to_html(self, title), path)
+        return written(to_html(self, title), path)
 
 
 def _last(name: str) -> str:
     """The last part of a path: W1 of params['W1'] and of model.W1."""
     return name.replace("']", "").replace("['", ".").rpartition(".")[2]
-
-
-def _written(text: str, path: str | Path | None) -> str:
-    if path is not None:
-        Path(path).write_text(text, encoding="utf-8")
-    return text

@@ -6,13 +6,14 @@ Python decides what stands in which column and says every number; the browser gi
 import json
 from html import escape
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from . import words
+from .columns import order
 from .health import saturated
-from .layout import order
 from .model import Gate, Wire, numbers
 from .plan import Part, plan
 from .svg import readable, to_svg
@@ -23,6 +24,13 @@ DETAILED = 2000
 """Circuits of more gates carry no heat maps, and no unrounded arrays."""
 MAP = 24
 """Heat maps have at most this many rows and columns; larger arrays are averaged."""
+
+
+def written(text: str, path: str | Path | None) -> str:
+    """`text`, written to `path` where a person asked for a file."""
+    if path is not None:
+        Path(path).write_text(text, encoding="utf-8")
+    return text
 
 
 def to_html(circuit: Any, title: str | None) -> str:

@@ -90,6 +90,7 @@ def plain(jaxpr: Jaxpr, consts: Sequence[Any], inputs: Sequence[Any]) -> list[An
 
 
 def plain_equation(eqn: JaxprEqn, inputs: list[Any]) -> list[Any]:
+    """What one equation computes, every hand-written backward pass in it left out."""
     name, body = eqn.primitive.name, body_of(eqn)
     if body is not None and name != "custom_jvp_call":
         return plain(*body, inputs)

@@ -1,4 +1,4 @@
-"""A plan becomes placed parts, the one picture: layers and order from a layout library, places from sizes.
+"""A plan becomes placed parts, the one picture: columns from a layout library (columns.py), places from sizes.
 
 The order of a part does not depend on which boxes in it are open, so it is found once; places follow at no cost.
 The page does the second half again in the browser when a box opens, from the same layers.
@@ -7,71 +7,13 @@ The page does the second half again in the browser when a box opens, from the sa
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import cast
 
-from fast_sugiyama import from_edges
-
+from .columns import Order, order
 from .plan import Item, Link, Part
 
 CHARACTER = 7.25
 """The width of a character of the labels, in pixels."""
 GAP, ROW, PAD, TITLE = 34.0, 26.0, 18.0, 16.0
-
-
-@dataclass
-class Order:
-    """A part's items in columns from left to right, each from top to bottom; long links pass through "~n" stand-ins."""
-
-    columns: list[list[str]]
-    routes: list[list[str]]
-
-
-def order(part: Part) -> Order:
-    """Columns and rows for a part's items, crossings few; `routes[i]` is the way of link i, its ends included."""
-    names = list(part.items)
-    number = {name: i for i, name in enumerate(names)}
-    pairs = list(dict.fromkeys((number[k.source], number[k.target]) for k in part.links if k.source != k.target))
-    seats: dict[int, tuple[float, float]] = {}
-    ahead: dict[int, list[int]] = {}
-    shift = 0.0
-    for component, _, _, lines in from_edges(pairs, vertex_spacing=1, dummy_vertices=True) if pairs else ():
-        places, edges = cast(list[tuple[int, tuple[float, float]]], component), cast(list[tuple[int, int]], lines or [])
-        base = max([len(names), *seats])  # stand-ins are numbered anew in each component
-        rename = {n: n if n < len(names) else base + 1 + n for n, _ in places}
-        top = max(y for _, (_, y) in places)
-        left = min(x for _, (x, _) in places)
-        for n, (x, y) in places:
-            seats[rename[n]] = (top - y, shift + x - left)
-        shift += max(x for _, (x, _) in places) - left + 1
-        for s, t in edges:
-            ahead.setdefault(rename[s], []).append(rename[t])
-    for i in range(len(names)):
-        if i not in seats:
-            seats[i], shift = (0.0, shift), shift + 1
-    ranks = sorted({round(rank) for rank, _ in seats.values()})
-    columns: list[list[str]] = [[] for _ in ranks]
-    for n in sorted(seats, key=lambda n: seats[n][1]):
-        columns[ranks.index(round(seats[n][0]))].append(_name(n, names))
-    ways = _ways(ahead, len(names))
-    return Order(
-        columns, [[_name(n, names) for n in ways.get((number[k.source], number[k.target]), ())] for k in part.links]
-    )
-
-
-def _name(n: int, names: list[str]) -> str:
-    return names[n] if n < len(names) else f"~{n}"
-
-
-def _ways(ahead: dict[int, list[int]], real: int) -> dict[tuple[int, int], list[int]]:
-    """For each pair of items the nodes that its link passes, both included."""
-    ways = {}
-    for start in [n for n in ahead if n < real]:
-        for n in ahead[start]:
-            way = [start, n]
-            while way[-1] >= real:
-                way.append(ahead[way[-1]][0])
-            ways[start, way[-1]] = way
-    return ways
 
 
 @dataclass

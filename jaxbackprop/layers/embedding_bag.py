@@ -4,8 +4,10 @@ Ids outside the table (-1 by custom) are padding: they take no row, count for no
 of a table is as large as the table; the train step that touches only the rows in use is no rule, it lives in text.
 """
 
+import math
+
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jaxtyping import Float, Int
 
 from ..examples import below, positive, starts
@@ -13,13 +15,25 @@ from ..numerics import index, inside, wide, wide_dtype
 from ..rule import Form, Saving, rule
 
 
-@rule(where={"ids": below("V", padding=True), "weights": positive}, variants=({"pool": "sum"},))
+def _plain(table, ids, weights=None, *, pool="mean", at_once=0):
+    """All rows side by side, and then their sum: what autodiff differentiates."""
+    share, _ = _padded_shares(ids, weights, table, pool)
+    h = (wide(_take(table, ids)) * share[..., None]).sum(-2)
+    return h.astype(table.dtype if weights is None else jnp.result_type(table, weights))
+
+
+@rule(
+    where={"ids": below("V", padding=True), "weights": positive},
+    variants=({"pool": "sum"}, {"at_once": 1}, {"at_once": 50}),
+    reference=_plain,
+)
 def embedding_bag(
     table: Float[Array, "V D"],
     ids: Int[Array, "*B L"],
     weights: Float[Array, "*B L"] | None = None,
     *,
     pool: str = "mean",
+    at_once: int = 2**20,
 ) -> Saving[Float[Array, "*B D"]]:
     """The mean or the sum of the table's rows that an example names.
 
@@ -30,32 +44,46 @@ def embedding_bag(
     Saved     ids; with weights also the weights and the table
     Source    Joulin, Grave, Bojanowski, Mikolov 2016, arXiv:1607.01759 (fastText: mean of the line's rows)
 
+    On a CPU some places are done at a time, so that the rows of a large batch never lie side by side in memory.
+
     Args:
         table: the rows (V, D).
         ids: which rows, padded with ids outside 0..V-1, which count for nothing.
         weights: one a place. A mean is the weighted mean: it divides by the sum of the weights, which is the number
             of ids where all weights are 1 (fastText's and torch's mean). Weights of a mean should not be negative.
         pool: "mean" or "sum".
+        at_once: about how many numbers are taken from the table at a time on a CPU; at least one place's.
 
     Returns:
         h; 0 for an empty bag, and for a mean whose weights sum to 0.
     """
     share, _ = _padded_shares(ids, weights, table, pool)
-    h = (wide(_take(table, ids)) * share[..., None]).sum(-2)
+
+    def add(h, ids, share):
+        return h + (wide(_take(table, ids)) * share[..., None]).sum(-2), None
+
+    zero = jnp.zeros((*ids.shape[:-1], table.shape[1]), share.dtype)
+    h, _ = _along_places(add, zero, ids, share, table, at_once)
     saved = (ids, Form(table), None if weights is None else (table, weights))
     return h.astype(table.dtype if weights is None else jnp.result_type(table, weights)), saved
 
 
 @embedding_bag.backward
-def embedding_bag_backward(saved, upstream, *, pool):
+def embedding_bag_backward(saved, upstream, *, pool, at_once):
     ids, form, weighted = saved
     table, weights = weighted or (None, None)
     share, total = _padded_shares(ids, weights, form, pool)
     arriving = wide(upstream)[..., None, :]  # (*B, 1, D)
-    dtable = _scatter(form, ids, share[..., None] * arriving)
-    if table is None:
+
+    def add(dtable, ids, share):
+        dtable = _added(dtable, ids, share[..., None] * arriving)
+        if table is None:
+            return dtable, None
+        return dtable, jnp.matmul(wide(_take(table, ids)), arriving.swapaxes(-1, -2))[..., 0]
+
+    dtable, dw = _along_places(add, jnp.zeros(form.shape, share.dtype), ids, share, form, at_once)
+    if dw is None:
         return dtable, None
-    dw = (wide(_take(table, ids)) * arriving).sum(-1)
     if total is not None:
         dw = _divided(dw - (share * dw).sum(-1, keepdims=True), total)
     return dtable, jnp.where(inside(ids, form.shape[0]), dw, 0)
@@ -66,6 +94,28 @@ def _padded_shares(ids: Array, weights: Array | None, table: Array | Form, pool:
     counted = _counted(ids, weights, table)
     total = counted.sum(-1, keepdims=True) if _is_mean(pool) else None
     return _shares(counted, total), total
+
+
+def _along_places(add, zero: Array, ids: Array, share: Array, table: Array | Form, at_once: int):
+    """`add(sum, ids, share)` over all places: at once, or on a CPU a few at a time where they are many."""
+    (V, D), L = table.shape, ids.shape[-1]
+    width = max(1, at_once // max(1, math.prod(ids.shape[:-1]) * D))
+
+    def cut(x: Array, padding: int) -> Array:  # (*B, L) -> (L / width, *B, width)
+        x = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, -L % width)], constant_values=padding)
+        return jnp.moveaxis(x.reshape(*x.shape[:-1], -1, width), -2, 0)
+
+    def in_steps(zero, ids, share):
+        chunks = cut(index(ids), V), cut(share, 0)
+        total, each = lax.scan(lambda carry, chunk: add(carry, *chunk), zero, chunks)
+        if each is not None:
+            each = jnp.moveaxis(each, 0, -2)
+            each = each.reshape(*each.shape[:-2], -1)[..., :L]
+        return total, each
+
+    if width >= L:
+        return add(zero, ids, share)
+    return lax.platform_dependent(zero, ids, share, cpu=in_steps, default=add)
 
 
 @rule(
@@ -158,10 +208,14 @@ def _take(table: Array, ids: Array) -> Array:
     return table.at[index(ids)].get(mode="fill", fill_value=0, wrap_negative_indices=False)
 
 
+def _added(sums: Array, ids: Array, deltas: Array) -> Array:
+    """`sums` with the rows of `deltas` added where `ids` say; ids outside the table are dropped."""
+    return sums.at[index(ids)].add(deltas, mode="drop", wrap_negative_indices=False)
+
+
 def _scatter(table: Form, ids: Array, deltas: Array) -> Array:
-    """A table in which the rows of `deltas` are added up where `ids` say; ids outside the table are dropped."""
-    zeros = jnp.zeros(table.shape, wide_dtype(table.dtype))
-    return zeros.at[index(ids)].add(deltas, mode="drop", wrap_negative_indices=False)
+    """A table in which the rows of `deltas` are added up where `ids` say."""
+    return _added(jnp.zeros(table.shape, wide_dtype(table.dtype)), ids, deltas)
 
 
 def _counted(ids: Array, weights: Array | None, table: Array | Form) -> Array:

@@ -45,7 +45,7 @@ def multiclass_hinge(
 
     Forward   loss = sum_{j != y} max(0, margin + s_j - s_y)
     Backward  ds_j = upstream where class j is paid for, else 0;  ds_y = -upstream times the number of classes paid for
-    Saved     which classes are paid for, one byte each, and how many; labels
+    Saved     which classes are paid for, one byte each; labels
     Source    Weston, Watkins 1999; CS231n notes, "Linear classification"
     Kink      margin + s_j = s_y: we answer 0
 
@@ -53,14 +53,15 @@ def multiclass_hinge(
     """
     short, wrong = _shortfall(scores, labels, margin)
     paid = wrong & (short > 0)
-    return jnp.where(paid, short, 0).sum(-1).astype(scores.dtype), (paid, paid.sum(-1), labels)
+    return jnp.where(paid, short, 0).sum(-1).astype(scores.dtype), (paid, labels)
 
 
 @multiclass_hinge.backward
 def multiclass_hinge_backward(saved, upstream):
-    paid, count, labels = saved
-    own = jnp.arange(paid.shape[-1]) == index(labels)[..., None]
-    return jnp.where(own, (-upstream * count)[..., None], jnp.where(paid, upstream[..., None], 0))
+    paid, labels = saved
+    ds = jnp.where(paid, wide(upstream)[..., None], 0)
+    at = jnp.clip(index(labels), 0, paid.shape[-1] - 1)[..., None]  # where nothing is paid for, 0 is written over 0
+    return jnp.put_along_axis(ds, at, -ds.sum(-1, keepdims=True), -1, inplace=False)
 
 
 def _shortfall(scores: Array, labels: Array, margin: float) -> tuple[Array, Array]:

@@ -13,6 +13,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 from .arithmetic import Digits, Float64, Written
+from .point import is_key
 from .primitives import ELEMENTWISE, IDENTITIES, TABLE
 from .strip import aval
 
@@ -29,15 +30,15 @@ def evaluate(program: ClosedJaxpr, args: Sequence[Any], arithmetic: Arithmetic =
         NotImplementedError: a primitive that cannot be evaluated in many digits.
     """
     with np.errstate(all="ignore"):
-        return _run(program.jaxpr, program.consts, [_lift(x, arithmetic) for x in args], arithmetic)
-
-
-def _is_key(x: Any) -> bool:
-    return isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+        given = [
+            x if is_key(x) else arithmetic.result(arithmetic.lift(x), aval(v).dtype)
+            for x, v in zip(args, program.jaxpr.invars, strict=True)
+        ]
+        return _run(program.jaxpr, program.consts, given, arithmetic)
 
 
 def _lift(x: Any, arithmetic: Arithmetic) -> Any:
-    return x if _is_key(x) else arithmetic.lift(x)
+    return x if is_key(x) else arithmetic.lift(x)
 
 
 def _run(jaxpr: Jaxpr, consts: Sequence[Any], args: Sequence[Any], arithmetic: Arithmetic) -> list[Any]:
@@ -73,7 +74,7 @@ def _equation(eqn: JaxprEqn, args: list[Any], arithmetic: Arithmetic) -> list[An
     name, params = eqn.primitive.name, eqn.params
     if name in _NESTED:
         return _NESTED[name](eqn, args, arithmetic)
-    if any(_is_key(x) for x in args) or any(_is_key_type(v) for v in eqn.outvars):
+    if any(is_key(x) for x in args) or any(_is_key_type(v) for v in eqn.outvars):
         return _by_jax(eqn, args, arithmetic)
     if name in IDENTITIES:
         found: Any = args
@@ -112,17 +113,17 @@ def _by_jax(eqn: JaxprEqn, args: list[Any], arithmetic: Arithmetic) -> list[Any]
         raise NotImplementedError(f"{eqn.primitive.name} in many digits")
     with jax.enable_x64(True):
         params = eqn.primitive.get_bind_params(eqn.params)
-        as_written = [x if _is_key(x) else jnp.asarray(x, aval(v).dtype) for x, v in zip(args, eqn.invars, strict=True)]
+        as_written = [x if is_key(x) else jnp.asarray(x, aval(v).dtype) for x, v in zip(args, eqn.invars, strict=True)]
         found = None
         if isinstance(arithmetic, Float64) and eqn.primitive.name not in _BITS:
             try:
-                found = eqn.primitive.bind(*[x if _is_key(x) else jnp.asarray(x) for x in args], **params)
+                found = eqn.primitive.bind(*[x if is_key(x) else jnp.asarray(x) for x in args], **params)
             except (TypeError, ValueError, NotImplementedError):
                 found = None
         if found is None:
             found = eqn.primitive.bind(*as_written, **params)
     found = found if eqn.primitive.multiple_results else [found]
-    return [x if _is_key(x) else arithmetic.result(x, aval(v).dtype) for x, v in zip(found, eqn.outvars, strict=True)]
+    return [x if is_key(x) else arithmetic.result(x, aval(v).dtype) for x, v in zip(found, eqn.outvars, strict=True)]
 
 
 _BITS = frozenset({"bitcast_convert_type", "nextafter"})

@@ -134,7 +134,7 @@ def _in_float32(subject: Subject, case: Case) -> Verdict | None:
     if not _lost(found):
         return None
     _, auto = low.auto_as_written(arrays, upstream)
-    _, exact = case.hand(arrays, upstream)
+    _, exact = case.auto(arrays, upstream)
     for j, (f, a, e) in enumerate(zip(found, auto, exact, strict=True)):
         lost = ~np.isfinite(f) & np.isfinite(a) & (np.abs(e) < 1e37)
         if lost.any():

@@ -1,12 +1,10 @@
 """The pytest plugin: one test for each registered rule of a package, and a mark for tests that return what to verify.
 
-    pytest --verify-rules jaxbackprop          collects a test for each rule of the package
+pytest --verify-rules jaxbackprop          collects a test for each rule of the package
 
-    @pytest.mark.verify_rule
-    def test_my_rule():
-        return my_rule, (x, y)                 # the function, and the arguments to verify it at
-
-Nothing of JAX is imported unless one of the two is used.
+@pytest.mark.verify_rule
+def test_my_rule():
+return my_rule, (x, y)                 # the function, and the arguments to verify it at
 """
 
 from collections.abc import Iterator

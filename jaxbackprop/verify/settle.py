@@ -1,6 +1,5 @@
 """Is this gradient right? What autodiff disputes is settled by numerical derivatives, and in many digits."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -176,7 +175,7 @@ def _rejudge(
     # No less accurate than autodiff: what autodiff itself gets wrong by rounding belongs to the bar.
     _, auto = case.auto(case.point.arrays, upstream)
     # Autodiff's spread says nothing where autodiff is wrong: there the hand-derived function's own, within reason.
-    mine = spread([case.hand(*moved)[1] for moved in _as_given(case, case.jitters(upstream, dtype))])
+    mine = spread([case.hand(*moved)[1] for moved in case.jitters(upstream, dtype)])
     own = tolerance(exact, [np.minimum(m, 1e-6 * np.abs(e)) for m, e in zip(mine, exact, strict=True)], dtype)
     bar = [np.maximum(b, o) + _rounding_of(a, e) / 8 for a, e, b, o in zip(auto, exact, judged.bar, own, strict=True)]
     again = compare(judged.found, exact, bar, dtype)
@@ -187,13 +186,6 @@ def _rejudge(
         judged.truth[j] = np.where(known, exact[j], judged.truth[j])
     judged.units, judged.ulps = again.units, again.ulps
     judged.by.add("many digits")
-
-
-def _as_given(case: Case, moved: list[tuple[Sequence[Any], Leaves]]) -> list[tuple[Sequence[Any], Leaves]]:
-    """Jittered points in the case's own types: an integer stays one, a float32 is one again."""
-    like = lambda new, old: [n if n is o else np.asarray(n).astype(o.dtype) for n, o in zip(new, old, strict=True)]  # noqa: E731
-    first = moved[0]
-    return [(like(arrays, first[0]), like(u, first[1])) for arrays, u in moved]
 
 
 def _rounding_of(auto: Any, exact: np.ndarray) -> float:

@@ -93,98 +93,93 @@ def agrees(found: Any, expected: Any, dtype: Any = np.float64) -> None:
         assert np.all(np.abs(f - e) <= allowed), f"{f}\n{e}"
 
 
-class Point:
-    """A rule at one input, as a function of its floating-point leaves alone, by hand and by autodiff."""
+def split(args: Any) -> tuple[list, Callable]:
+    """The floating-point leaves of `args`, and the function that puts others in their place."""
+    leaves, tree = jax.tree.flatten(args)
+    floats = [jnp.issubdtype(x.dtype, jnp.floating) for x in leaves]
 
-    def __init__(self, rule: Rule, example: Example, dtype: Any = np.float64, seed: int = 0):
-        self.args = example.cast(dtype)
-        leaves, self.tree = jax.tree.flatten(self.args)
-        self.floats = [x for x in leaves if jnp.issubdtype(x.dtype, jnp.floating)]
-        self.leaves = leaves
-        self.by_hand = self.of_floats(partial(rule, **example.settings))
-        self.by_autodiff = self.of_floats(partial(rule.primal, **example.settings))
-        rng = np.random.default_rng([seed, len(leaves)])
-        draw = partial(jax.tree.map, lambda x: jnp.asarray(rng.normal(size=x.shape), x.dtype))
-        self.upstream = draw(jax.eval_shape(self.by_hand, self.floats))
-        self.direction = draw(self.floats)
+    def rebuild(found):
+        drawn = iter(found)
+        return tree.unflatten(next(drawn) if is_float else x for x, is_float in zip(leaves, floats, strict=True))
 
-    def of_floats(self, fun: Callable) -> Callable:
-        def of(floats):
-            drawn = iter(floats)
-            merged = [next(drawn) if jnp.issubdtype(x.dtype, jnp.floating) else x for x in self.leaves]
-            return fun(*self.tree.unflatten(merged))
-
-        return of
+    return [x for x, is_float in zip(leaves, floats, strict=True) if is_float], rebuild
 
 
-def gradients(fun: Callable, floats: Any, upstream: Any) -> tuple[Any, Any]:
-    """The value and the gradient of every leaf."""
-    value, pull = jax.vjp(fun, floats)
+def random_like(tree: Any, seed: int) -> Any:
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), x.dtype), tree)
+
+
+def gradients(fun: Callable, args: Any, upstream: Any) -> tuple[Any, list]:
+    """The value, and the gradient of every floating-point leaf of the arguments."""
+    floats, rebuild = split(args)
+    value, pull = jax.vjp(lambda floats: fun(*rebuild(floats)), floats)
     return value, pull(upstream)[0]
 
 
-def second_order(fun: Callable, floats: Any, upstream: Any, direction: Any) -> Any:
+def second_order(fun: Callable, args: Any, upstream: Any, direction: list) -> Any:
     """The gradient, by every leaf and by the upstream gradient, of <direction, gradient>."""
+    floats, rebuild = split(args)
 
     def along(floats, upstream):
-        gradient = gradients(fun, floats, upstream)[1]
+        gradient = gradients(fun, rebuild(floats), upstream)[1]
         return sum(jnp.vdot(d, g) for d, g in zip(direction, gradient, strict=True))
 
     return jax.grad(along, (0, 1))(floats, upstream)
 
 
+def at(rule: Rule, example: Example, dtype: Any = np.float64, seed: int = 0) -> tuple[Callable, Callable, Any, Any]:
+    """The rule by hand and by autodiff at the settings of an example, its arguments, a random upstream gradient."""
+    args = example.cast(dtype)
+    by_hand, by_autodiff = (partial(fun, **example.settings) for fun in (rule, rule.primal))
+    return by_hand, by_autodiff, args, random_like(jax.eval_shape(by_hand, *args), seed)
+
+
 def every_order_agrees_with_autodiff(rule: Rule, example: Example) -> None:
     with jax.enable_x64(True):
-        at = Point(rule, example)
+        *both, args, upstream = at(rule, example)
+        direction = random_like(split(args)[0], seed=1)
 
         @jax.jit
-        def all_of(floats, upstream, direction):
-            return [
-                (*gradients(fun, floats, upstream), second_order(fun, floats, upstream, direction))
-                for fun in (at.by_hand, at.by_autodiff)
-            ]
+        def all_of(args):
+            return [(gradients(fun, args, upstream), second_order(fun, args, upstream, direction)) for fun in both]
 
-        found, expected = all_of(at.floats, at.upstream, at.direction)
-        agrees(found, expected)
+        agrees(*all_of(args))
 
 
 def every_transformation_agrees(rule: Rule, example: Example, other: Example) -> None:
     """jit, checkpoint, vmap over all and over each argument alone, scan, and the transpose of the backward pass."""
     with jax.enable_x64(True):
-        at, two = Point(rule, example), Point(rule, other, seed=1)
-        value, gradient = gradients(at.by_hand, at.floats, at.upstream)
-        agrees(jax.jit(partial(gradients, at.by_hand))(at.floats, at.upstream), (value, gradient))
-        agrees(gradients(jax.checkpoint(at.by_hand), at.floats, at.upstream), (value, gradient))
+        by_hand, by_autodiff, args, upstream = at(rule, example)
+        *_, more_args, more_upstream = at(rule, other, seed=1)
+        floats, rebuild = split(args)
+        direction = random_like(floats, seed=2)
+        leaves, tree = jax.tree.flatten(args)
+        whole = partial(gradients, by_hand)
+        eager = whole(args, upstream)
 
-        pull = jax.vjp(at.by_hand, at.floats)[1]
-        forward = jax.linear_transpose(lambda u: pull(u)[0], at.upstream)(at.direction)[0]
-        agrees(forward, jax.jvp(at.by_autodiff, (at.floats,), (at.direction,))[1])
-
-        def whole(args, upstream):
-            floats = [x for x in jax.tree.leaves(args) if jnp.issubdtype(x.dtype, jnp.floating)]
-
-            def of(floats):
-                drawn = iter(floats)
-                return rule(
-                    *jax.tree.map(lambda x: next(drawn) if jnp.issubdtype(x.dtype, jnp.floating) else x, args),
-                    **example.settings,
-                )
-
-            return gradients(of, floats, upstream)
-
-        def stacked(*trees):
+        def stack(*trees):
             return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
-        each = stacked(whole(at.args, at.upstream), whole(two.args, two.upstream))
-        both = stacked((at.args, at.upstream), (two.args, two.upstream))
-        agrees(jax.vmap(whole)(*both), each)
-        agrees(jax.lax.scan(lambda _, xs: (0, whole(*xs)), 0, both)[1], each)
-        for i, (x, y) in enumerate(zip(at.leaves, two.leaves, strict=True)):
+        @jax.jit
+        def pairs(args, upstream):
+            yielded = [(whole(args, upstream), eager), (gradients(jax.checkpoint(by_hand), args, upstream), eager)]
+            each = stack(eager, whole(more_args, more_upstream))
+            both = stack((args, upstream), (more_args, more_upstream))
+            yielded.append((jax.vmap(whole)(*both), each))
+            yielded.append((jax.lax.scan(lambda _, xs: (0, whole(*xs)), 0, both)[1], each))
+            for i, (x, y) in enumerate(zip(leaves, jax.tree.leaves(more_args), strict=True)):
 
-            def alone(x, i=i):
-                return whole(at.tree.unflatten([*at.leaves[:i], x, *at.leaves[i + 1 :]]), at.upstream)
+                def alone(x, i=i):
+                    return whole(tree.unflatten([*leaves[:i], x, *leaves[i + 1 :]]), upstream)
 
-            agrees(jax.vmap(alone)(jnp.stack([x, y])), stacked(alone(x), alone(y)))
+                yielded.append((jax.vmap(alone)(jnp.stack([x, y])), stack(eager, alone(y))))
+            forward = jax.linear_transpose(lambda u: gradients(by_hand, rebuild(floats), u)[1], upstream)(direction)
+            pushed = jax.jvp(lambda floats: by_autodiff(*rebuild(floats)), (floats,), (direction,))[1]
+            return [*yielded, (forward[0], pushed)]
+
+        for found, expected in pairs(args, upstream):
+            agrees(found, expected)
 
 
 def labelled(rule: Rule, seed: int = 0) -> dict[str, Example]:
@@ -223,10 +218,10 @@ def test_every_transformation_gives_the_same_gradient(name):
 def test_lower_precision_keeps_its_dtype_and_its_digits(name, dtype):
     """Beside the same rule in float64, at the rounded inputs and the rounded upstream gradient."""
     example = next(e for e in examples(GATES[name]) if e.label in ("row", "nested", "plain"))
-    low = Point(GATES[name], example, dtype)
-    found = gradients(low.by_hand, low.floats, low.upstream)
+    by_hand, _, args, upstream = at(GATES[name], example, dtype)
+    found = gradients(by_hand, args, upstream)
     assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {jnp.dtype(dtype)}
     with jax.enable_x64(True):
-        exact = Point(GATES[name], example)
-        floats, upstream = jax.tree.map(lambda x: x.astype(jnp.float64), (low.floats, low.upstream))
-        agrees(found, gradients(exact.by_autodiff, floats, upstream), dtype)
+        _, by_autodiff, *_ = at(GATES[name], example)
+        args, upstream = jax.tree.map(lambda x: x.astype(jnp.float64) if x.dtype == dtype else x, (args, upstream))
+        agrees(found, jax.jit(partial(gradients, by_autodiff))(args, upstream), dtype)

@@ -55,13 +55,12 @@ def test_stacks_that_share_a_matrix_add_up_its_gradient(x, y):
     assert np.allclose(dY, summed(X.swapaxes(-1, -2) @ U, Y.shape), rtol=0, atol=1e-13)
 
 
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16], ids=lambda dtype: dtype.__name__)
 @pytest.mark.parametrize("mapped", [(0, None), (None, 0), (0, 0)])
 @pytest.mark.parametrize(("x", "y"), [((), ()), ((3,), ()), ((), (3,)), ((2, 3), (3,)), ((3,), (2, 3))])
-def test_every_stack_of_halves_multiplies_under_jit_and_vmap(x, y, mapped, dtype):
+def test_every_stack_of_halves_multiplies_under_jit_and_vmap(x, y, mapped):
     """XLA on CPU lacks some products of bfloat16 in float32; each of these ran into one, or might have."""
-    X = jnp.ones((*([2] if mapped[0] == 0 else []), *x, 4, 5), dtype)
-    Y = jnp.ones((*([2] if mapped[1] == 0 else []), *y, 5, 6), dtype)
+    X = jnp.ones((*([2] if mapped[0] == 0 else []), *x, 4, 5), jnp.bfloat16)
+    Y = jnp.ones((*([2] if mapped[1] == 0 else []), *y, 5, 6), jnp.bfloat16)
 
     @jax.jit
     def gradient(X, Y):

@@ -41,8 +41,9 @@ def by_loops(pool, weighted):
 @pytest.mark.parametrize("weighted", [False, True])
 def test_padded_and_ragged_bags_are_the_loops(pool, weighted):
     h, dtable, dw = by_loops(pool, weighted)
+    inside_the_table = np.asarray((PADDED >= 0) & (PADDED < V))
     calls = [
-        (lambda t, w: embedding_bag(t, PADDED, w, pool=pool), PADDED_WEIGHTS, np.asarray((PADDED >= 0) & (PADDED < V))),
+        (lambda t, w: embedding_bag(t, PADDED, w, pool=pool), PADDED_WEIGHTS, inside_the_table),
         (
             lambda t, w: ragged_embedding_bag(t, IDS, OFFSETS, w, pool=pool),
             np.concatenate(WEIGHTS),

@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+"""Every planted fault and every odd right rule, judged by jaxbackprop, `check_grads` and, if installed, PyTorch.
+
+    python scripts/wrong_rules.py [--seeds 20] [--no-rivals]
+
+Writes experiments/results/wrong_rules.json: the table in the README.
+"""
+
+import argparse
+import json
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+import jax  # noqa: E402
+import numpy as np  # noqa: E402
+from jax.test_util import check_grads  # noqa: E402
+from planted import Planted, judge, mutations, odd, written  # noqa: E402
+
+from jaxbackprop.verify.point import Point, inexact, replaced  # noqa: E402
+from jaxbackprop.verify.target import target  # noqa: E402
+
+
+def by_us(case: Planted, dtype: str, seed: int = 0) -> str:
+    """right, caught or named (the cause as well)."""
+    found = judge(case, dtype, seed)
+    if found.passed or found.verdict == "undecided":
+        return "right" if found.passed else "undecided"
+    return "named" if case.named(found.likely_cause) else "caught"
+
+
+def by_check_grads(case: Planted, dtype: str) -> str:
+    """What `jax.test_util.check_grads(order=1, modes=["rev"])` says."""
+    about = target(case.fun, case.reference, dict(case.settings))
+    point = Point(case.args).cast(np.dtype(dtype))
+    with jax.enable_x64(dtype == "float64"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        arrays = [x if isinstance(x, jax.Array) else jax.numpy.asarray(x) for x in point.arrays]
+
+        def of_floats(*floats: Any) -> Any:
+            return inexact(about.hand(*point.rebuild(replaced(arrays, point.live, floats))))
+
+        try:
+            check_grads(of_floats, [arrays[i] for i in point.live], order=1, modes=["rev"])
+        except AssertionError:
+            return "caught"
+        except Exception:
+            return "raises"
+    return "right"
+
+
+def measure(seeds: int, rivals: bool) -> dict[str, Any]:
+    """For each precision and judge: how many wrong rules were missed, and right ones rejected."""
+    wrong, right = [*mutations(), *written()], odd()
+    rows: dict[str, Any] = {"wrong rules": len(wrong), "right rules": len(right), "seeds": seeds}
+    for dtype in ("float64", "float32"):
+        start = time.process_time()
+        answers = [[by_us(case, dtype, seed) for case in wrong] for seed in range(seeds)]
+        alarms = [[by_us(case, dtype, seed) for case in right] for seed in range(seeds)]
+        rows[f"jaxbackprop, {dtype}"] = {
+            "missed": max(sum(a in ("right", "undecided") for a in one) for one in answers),
+            "rejected": max(sum(a != "right" for a in one) for one in alarms),
+            "named": min(sum(a == "named" for a in one) for one in answers),
+            "missed ones": sorted({c.name for one in answers for c, a in zip(wrong, one, strict=True) if a == "right"}),
+            "rejected ones": sorted(
+                {c.name for one in alarms for c, a in zip(right, one, strict=True) if a != "right"}
+            ),
+            "CPU seconds a seed": round((time.process_time() - start) / seeds, 1),
+        }
+        if rivals:
+            found = [by_check_grads(case, dtype) for case in wrong]
+            other = [by_check_grads(case, dtype) for case in right]
+            rows[f"check_grads, {dtype}"] = {
+                "missed": found.count("right"),
+                "rejected": len(other) - other.count("right"),
+                "raises": found.count("raises") + other.count("raises"),
+                "missed ones": [c.name for c, a in zip(wrong, found, strict=True) if a == "right"],
+                "rejected ones": [c.name for c, a in zip(right, other, strict=True) if a != "right"],
+            }
+    return rows
+
+
+def main() -> None:
+    """Measure, write, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=1, help="how many seeds of random cotangents and points")
+    parser.add_argument("--no-rivals", action="store_true", help="only jaxbackprop")
+    chosen = parser.parse_args()
+    rows = measure(chosen.seeds, not chosen.no_rivals)
+    out = ROOT / "experiments" / "results" / ("wrong_rules.json" if chosen.seeds == 1 else "wrong_rules_seeds.json")
+    out.write_text(json.dumps(rows, indent=1) + "\n")
+    print(f"{rows['wrong rules']} wrong rules, {rows['right rules']} right but odd ones")
+    for name, row in rows.items():
+        if isinstance(row, dict):
+            named = f", cause named for {row['named']}" if "named" in row else ""
+            print(f"  {name:22} missed {row['missed']:3}, rejected {row['rejected']:3}{named}")
+
+
+if __name__ == "__main__":
+    main()

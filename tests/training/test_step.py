@@ -1,0 +1,87 @@
+"""One step and one epoch against the same arithmetic written out in NumPy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from jaxbackprop.models import MLP
+from jaxbackprop.training.batches import on_device
+from jaxbackprop.training.fit import prepare
+from jaxbackprop.training.optimizer import make_optimizer
+from jaxbackprop.training.step import Program, State, all_finite
+
+RNG = np.random.default_rng(0)
+X, Y = RNG.normal(size=(10, 3)).astype(np.float32), RNG.integers(0, 2, 10)
+LR, LAMBDA = 0.5, 0.1
+
+
+def linear(l2: float = 0.0) -> tuple[Program, State]:
+    return prepare(MLP(3, [], 2, rngs=nnx.Rngs(0)), None, make_optimizer("sgd", lambda _: LR), l2)
+
+
+def by_hand(W: np.ndarray, b: np.ndarray, which: np.ndarray, l2: float) -> tuple[np.ndarray, np.ndarray, float]:
+    """Softmax regression: the error signal is p - one-hot, divided by the batch; the penalty adds lambda W."""
+    x, y = X[which].astype(np.float64), Y[which]
+    scores = x @ W + b
+    p = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+    delta = (p - np.eye(2)[y]) / len(which)
+    loss = -np.log(p[np.arange(len(y)), y]).mean()
+    return W - LR * (x.T @ delta + l2 * W), b - LR * delta.sum(0), loss
+
+
+@pytest.mark.parametrize("l2", [0.0, LAMBDA])
+def test_an_epoch_is_one_update_a_minibatch_and_one_for_the_remainder(l2: float):
+    """Ten examples in minibatches of four: two whole ones and one of two, each an update by its own mean gradient."""
+    program, state = linear(l2)
+    W, b = (np.asarray(state.params[name][0][...], np.float64) for name in ("W", "b"))
+    batches, key = on_device((X, Y), 4), jax.random.key(3)
+    order = np.asarray(batches.order(key))
+    losses = []
+    for which in (order[:4], order[4:8], order[8:]):
+        W, b, loss = by_hand(W, b, which, l2)
+        losses.append(loss)
+    state, tally = program.epoch(state, batches, key)
+    assert np.asarray(state.params["W"][0][...]) == pytest.approx(W, rel=1e-5, abs=1e-6)
+    assert np.asarray(state.params["b"][0][...]) == pytest.approx(b, rel=1e-5, abs=1e-6)
+    assert np.asarray(tally.loss) == pytest.approx(losses, rel=1e-5)
+    assert (np.asarray(tally.objective) > np.asarray(tally.loss)).all() == bool(l2)
+    assert bool(tally.finite)
+
+
+def test_an_evaluation_assesses_every_example_and_changes_nothing():
+    program, state = prepare(
+        MLP(3, [8], 2, dropout=0.5, norm="batch", rngs=nnx.Rngs(0)), None, make_optimizer("sgd", lambda _: LR), 0.0
+    )
+    batches = on_device((X, Y), 4)
+    once, again = (program.evaluate(state.params, state.others, batches) for _ in range(2))
+    assert sorted(np.asarray(once.which).tolist()) == list(range(10))
+    assert np.array_equal(once.loss, again.loss)  # no dropout, no statistics of the batch
+    model = nnx.merge(program.test, state.params, state.others, copy=True)
+    losses, right = model.assess(jnp.asarray(X), jnp.asarray(Y))
+    assert np.asarray(once.loss) == pytest.approx(np.asarray(losses)[np.asarray(once.which)], rel=1e-5)
+    assert np.asarray(once.right).tolist() == np.asarray(right)[np.asarray(once.which)].tolist()
+
+
+def test_dropout_keys_and_running_statistics_go_on_from_step_to_step():
+    """Three steps: three keys were drawn, and the running mean is that of three different batches."""
+    model = MLP(3, [8], 2, dropout=0.5, norm="batch", rngs=nnx.Rngs(0))
+    program, state = prepare(model, None, make_optimizer("sgd", lambda _: 0.0), 0.0)
+    W, b = np.asarray(state.params["W"][0][...]), np.asarray(state.params["b"][0][...])
+    batches, key = on_device((X, Y), 4), jax.random.key(0)
+    order = np.asarray(batches.order(key))
+    state, _ = program.epoch(state, batches, key)
+    assert int(state.others["keys"]["count"][...]) == 3
+    mean = np.zeros(8)
+    for which in (order[:4], order[4:8], order[8:]):
+        mean = 0.9 * mean + 0.1 * (X[which] @ W + b).mean(0)
+    assert np.asarray(state.others["norms"][0]["mean"][...]) == pytest.approx(mean, rel=1e-4, abs=1e-6)
+
+
+def test_finite_means_every_floating_point_number():
+    tree = {"a": jnp.ones(3), "n": jnp.arange(2), "key": jax.random.key(0)}
+    assert bool(all_finite(tree))
+    assert not bool(all_finite({**tree, "b": jnp.array([1.0, jnp.inf])}))
+    assert not bool(all_finite({**tree, "b": jnp.array(jnp.nan)}))
+    assert bool(all_finite({}))

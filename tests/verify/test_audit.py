@@ -1,0 +1,84 @@
+"""`audit` finds every hand-written rule in a program, and judges it at the values it sees."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax import lax
+from planted.written import by_hand
+
+from jaxbackprop.gates.saturating import tanh
+from jaxbackprop.verify import audit
+
+wrong = by_hand(lambda x: jnp.sin(x), lambda s, u: (u * jnp.sin(s[0]),))
+reverse = by_hand(lambda x: x, lambda s, u: (-u,))
+clipped = by_hand(lambda x: x, lambda s, u: (jnp.clip(u, -0.5, 0.5),))
+straight = by_hand(jnp.round, lambda s, u: (u,))
+x = np.array([0.3, 1.2, -0.7], np.float32)
+
+
+def verdicts(fun, *args):
+    return {(s.calls, s.verdict) for s in audit(fun, *args).sites}
+
+
+def test_a_program_without_rules_has_no_sites():
+    found = audit(lambda x: x.sum() * 2, x)
+    assert found.sites == ()
+    assert found.passed
+
+
+def test_calls_are_counted_through_scan_cond_checkpoint_and_jit():
+    def body(carry, v):
+        return lax.cond(v > 0, wrong, lambda c: c, jax.checkpoint(tanh)(carry)), carry
+
+    found = audit(jax.jit(lambda x: lax.scan(body, x, jnp.array([1.0, -1.0, 1.0, 1.0]))[1].sum()), x)
+    assert sorted((s.calls, s.verdict) for s in found.sites) == [(3, "WRONG"), (4, "right")]
+    assert not found.passed
+    assert "the output stands where the derivative belongs" in str(found)
+
+
+def test_a_rule_of_ours_is_named_and_placed():
+    (site,) = audit(lambda x: tanh(x).sum(), x).sites
+    assert site.name == "tanh"
+    assert "saturating.py:" in site.source
+    assert site.verification is not None
+    assert site.verification.passed
+
+
+def test_a_branch_not_taken_is_reported_and_not_judged():
+    (site,) = audit(lambda x: lax.cond(x[0] > 9, wrong, lambda c: c, x), x).sites
+    assert (site.calls, site.verdict) == (0, "not reached")
+
+
+def test_what_is_meant_is_told_from_what_is_wrong_but_does_not_pass():
+    for rule, words in ((reverse, "reversal"), (clipped, "clipping"), (straight, "straight-through")):
+        found = audit(lambda x, rule=rule: rule(x).sum(), x * 2)
+        (site,) = found.sites
+        assert site.verdict == "by design?"
+        assert words in str(found)
+        assert not found.passed
+
+
+def test_a_training_loss_is_audited():
+    class Block(nnx.Module):
+        def __init__(self, rngs):
+            self.norm, self.drop = nnx.LayerNorm(8, rngs=rngs), nnx.Dropout(0.2, rngs=rngs)
+            self.attention = nnx.MultiHeadAttention(2, 8, decode=False, rngs=rngs)
+            self.out = nnx.Linear(8, 4, rngs=rngs)
+
+        def __call__(self, x):
+            x = x + self.drop(self.attention(self.norm(x)))
+            return self.out(jax.nn.relu(x)).mean(1)
+
+    graph, state = nnx.split(Block(nnx.Rngs(0)))
+
+    def loss(state, x, labels):
+        scores = nnx.merge(graph, state)(x)
+        return optax.softmax_cross_entropy_with_integer_labels(scores, labels).mean() + jax.nn.softplus(scores).mean()
+
+    inputs = np.random.default_rng(0).normal(size=(2, 5, 8)).astype(np.float32)
+    found = audit(loss, state, inputs, np.array([1, 3], np.int32))
+    assert {s.name for s in found.sites} >= {"relu", "logaddexp"}
+    assert found.passed, str(found)
+    assert found.seconds < 30
