@@ -38,10 +38,10 @@ def layer_norm(
 def layer_norm_backward(saved, upstream):
     x, centre, r, scale = saved  # (*B, D) (*B, 1) (*B, 1) (D,)
     n, upstream = _centred(x, centre) * r, wide(upstream)
-    delta = upstream * scale
-    through_m = delta.mean(-1, keepdims=True)
-    through_r = n * (delta * n).mean(-1, keepdims=True)
-    return r * (delta - through_m - through_r), leading_sum(upstream * n), leading_sum(upstream)
+    upstream_n = upstream * n
+    through_m, through_r = _mean_of_product(upstream, scale), n * _mean_of_product(upstream_n, scale)
+    dx = r * (upstream * scale - through_m - through_r)
+    return dx, leading_sum(upstream_n), leading_sum(upstream)
 
 
 @rule(variants=({"eps": 0.1},))
@@ -62,9 +62,9 @@ def rms_norm(x: Float[Array, "*B D"], scale: Float[Array, " D"], *, eps: float =
 def rms_norm_backward(saved, upstream):
     x, r, scale = saved
     n, upstream = wide(x) * r, wide(upstream)
-    delta = upstream * scale
-    through_r = n * (r * (delta * x).mean(-1, keepdims=True))  # delta x, not delta n: n need not be written down twice
-    return r * (delta - through_r), leading_sum(upstream * n)
+    upstream_n = upstream * n
+    through_r = n * _mean_of_product(upstream_n, scale)
+    return r * (upstream * scale - through_r), leading_sum(upstream_n)
 
 
 @rule(variants=({"eps": 0.1},))
@@ -154,6 +154,11 @@ def _count(x: Array, axes: int | tuple[int, ...]) -> int:
 
 def _mean(x: Array, axes: int | tuple[int, ...]) -> Array:
     return x.sum(axes, keepdims=True) / _count(x, axes)
+
+
+def _mean_of_product(x: Array, scale: Array) -> Array:
+    """The mean of x scale along the last axis, (*B, 1): the product is not written down."""
+    return jnp.matmul(x, wide(scale), precision=lax.Precision.HIGHEST)[..., None] / _count(x, -1)
 
 
 def _centre(x: Array, axes: int | tuple[int, ...]) -> tuple[Array, Array]:

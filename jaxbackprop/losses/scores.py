@@ -102,8 +102,8 @@ def sigmoid_cross_entropy(
     e = jnp.exp(doubt)
     against = _finite_where_unasked(-doubt, d)
     loss, weighted = _weigh((d * against + jnp.log1p(e)).sum(-1), weights)
-    other = e / (1 + e)  # the probability of the less likely answer
-    delta, s = jnp.where(z > 0, d - other, other - d), jnp.where(z > 0, -against, against)
+    less = d - e / (1 + e)  # how far the target is from the likelier answer, less the probability of the other one
+    delta, s = jnp.where(z > 0, less, -less), jnp.where(z > 0, -against, against)
     dtype = _dtype(logits, targets, weights)
     return loss.astype(dtype), (*(_kept(x, True, weights).astype(dtype) for x in (delta, s)), weighted)
 

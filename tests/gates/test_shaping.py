@@ -81,6 +81,12 @@ def test_a_weight_shared_by_a_stack_is_summed_in_float32():
     assert (dx == 3).all()
 
 
+def test_a_transposed_matrix_times_a_stack_is_accumulated_in_float32():
+    """4,096 ones; left to itself XLA on CPU adds this one product in bfloat16 (JAX 0.12), where 256 + 1 is 256."""
+    x, y = jnp.ones((4096, 2), jnp.bfloat16), jnp.ones((3, 4096, 4), jnp.bfloat16)
+    assert (jax.jit(lambda x, y: matmul(transpose(x), y))(x, y) == 4096).all()
+
+
 def test_a_matrix_product_names_the_axis_that_does_not_fit():
     with pytest.raises(ValueError, match=r"K is 5 in x \(4, 5\) but 6 in y \(6, 2\)"):
         matmul(jnp.ones((4, 5)), jnp.ones((6, 2)))

@@ -13,6 +13,12 @@ import pytest
 from jaxbackprop.training.optimizer import OPTIMIZERS, SCHEDULES, learning_rate, make_optimizer
 
 
+@pytest.fixture(autouse=True)
+def _float64():
+    with jax.enable_x64(True):
+        yield
+
+
 def lin(a: float, b: float) -> np.ndarray:
     return np.linspace(a, b, 20).reshape(4, 5)
 
@@ -64,16 +70,14 @@ CELLS = {momentum: 32, rmsprop: 36, adam: 37}  # of FullyConnectedNets.ipynb, 20
 
 @pytest.mark.parametrize("made", PRINTED)
 def test_a_step_is_the_one_that_cs231n_prints(made: Any):
-    with jax.enable_x64(True):
-        assert step(*made())[0] == pytest.approx(PRINTED[made], abs=0.6e-8)
+    assert step(*made())[0] == pytest.approx(PRINTED[made], abs=0.6e-8)
 
 
 @pytest.mark.parametrize("made", CELLS)
 def test_a_step_is_cs231ns_to_the_last_element(made: Any, shared_data: Path):
     cases = json.loads((shared_data / "published_numbers.json").read_text())
     (expected,) = (c["value"] for c in cases if c["cell"] == CELLS[made] and c["name"] == "expected_next_w")
-    with jax.enable_x64(True):
-        assert step(*made()) == pytest.approx(np.array(expected), abs=0.6e-8)
+    assert step(*made()) == pytest.approx(np.array(expected), abs=0.6e-8)
 
 
 def test_sgd_goes_against_the_gradient():
@@ -122,7 +126,7 @@ def test_clipping_scales_the_whole_gradient_to_the_largest_norm():
 
 
 def test_any_optax_transformation_is_taken():
-    optimizer = make_optimizer(optax.lion(0.01), lambda _: 1.0)
+    optimizer = make_optimizer(optax.lion(0.01, weight_decay=0.0), lambda _: 1.0)
     assert step(optimizer, optimizer.init(jnp.asarray(W))) == pytest.approx(W - 0.01 * np.sign(DW), rel=1e-5)
 
 

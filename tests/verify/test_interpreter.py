@@ -31,7 +31,7 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "out of bounds": (lambda a, i: a.at[i + 2].get(mode="fill", fill_value=7.0), (A, IDS)),
     "scatter": (lambda a, i: (a.at[i].add(1.5), a.at[i, 1].set(0), a.at[i].max(0.2)), (A, IDS)),
     "dynamic slices": (lambda a, i: lax.dynamic_slice(a, (i[0], i[3]), (3, 2)), (A, IDS)),
-    "dynamic update": (lambda a, i: lax.dynamic_update_slice(a, jnp.ones((2, 2)), (i[0], 9)), (A, IDS)),
+    "dynamic update": (lambda a, i: lax.dynamic_update_slice(a, jnp.ones((2, 2)), (i[0], i[0] + 9)), (A, IDS)),
     "sort": (
         lambda x: (jnp.sort(x), jnp.argsort(-x), jnp.cumsum(x), jnp.cumprod(x), lax.cummax(x, reverse=True)),
         (V,),

@@ -23,7 +23,8 @@ def test_the_truth_lies_within_the_bar(name: str):
     found = slopes(fun, x, np.diag(scales(x, np.zeros(1, int))))
     value, bar = found.value[0, 0] / at, found.bar[0, 0] / at
     assert abs(value - derivative(at)) <= bar
-    assert bar < 1e-6 * abs(derivative(at)) + 1e-6
+    # Rounding of the values themselves cannot be extrapolated away.
+    assert bar < 1e-6 * abs(derivative(at)) + 1e4 * np.finfo(float).eps * abs(fun(at)) / at
     assert not found.kinked.any()
 
 
