@@ -32,10 +32,15 @@ def factor(x: Array) -> Array:
     return wide(x) if jax.default_backend() == "cpu" else x
 
 
+def wide_dot(x: Array, y: Array) -> Array:
+    """`x @ y` accumulated and answered in the wide type."""
+    dtype = wide_dtype(jnp.promote_types(x.dtype, y.dtype))
+    return jnp.matmul(factor(x), factor(y), preferred_element_type=dtype)
+
+
 def dot(x: Array, y: Array) -> Array:
     """`x @ y` accumulated in the wide type and rounded once, to the type the operands promote to."""
-    dtype = jnp.promote_types(x.dtype, y.dtype)
-    return jnp.matmul(factor(x), factor(y), preferred_element_type=wide_dtype(dtype)).astype(dtype)
+    return wide_dot(x, y).astype(jnp.promote_types(x.dtype, y.dtype))
 
 
 def outer_sum(x: Array, delta: Array) -> Array:

@@ -20,7 +20,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
 from jax.test_util import check_grads  # noqa: E402
-from planted import Planted, judge, mutations, odd, written  # noqa: E402
+from planted import Planted, judge, mutations, odd, written  # noqa: E402  # pyright: ignore[reportMissingImports]
 
 from jaxbackprop.verify.point import Point, inexact, replaced  # noqa: E402
 from jaxbackprop.verify.target import target  # noqa: E402

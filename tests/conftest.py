@@ -2,8 +2,13 @@
 
 from pathlib import Path
 
+import hypothesis
 import jax
 import pytest
+
+# The first example of a property compiles; a deadline would fail on a busy machine.
+hypothesis.settings.register_profile("compiles", deadline=None)
+hypothesis.settings.load_profile("compiles")
 
 # Two devices on any machine, so that what is sharded over a mesh is tested everywhere.
 jax.config.update("jax_num_cpu_devices", 2)

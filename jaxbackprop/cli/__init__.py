@@ -3,8 +3,8 @@
 from typing import NoReturn
 
 from . import bench as bench
-from . import circuit as circuit
 from . import check as check
+from . import circuit as circuit
 from . import data as data
 from . import runs as runs
 from . import train as train

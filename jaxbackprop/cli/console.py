@@ -44,7 +44,7 @@ def print_json(value: Any) -> None:
 
 def fail(message: str, status: int) -> NoReturn:
     """End with one clear message on stderr."""
-    err().print(f"[bold red]error[/] {escape(message)}", soft_wrap=True)
+    err().print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
     raise SystemExit(status)
 
 

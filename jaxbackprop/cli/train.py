@@ -16,7 +16,9 @@ HELD_OUT = 0.1
 
 Valid = Annotated[
     float | None,
-    typer.Option(help="Share of the training examples to hold out, to keep the best epoch; 0.1 where there is --patience."),
+    typer.Option(
+        help="Share of the training examples to hold out, to keep the best epoch; 0.1 where there is --patience."
+    ),
 ]
 Optimizer = Annotated[str, typer.Option(help="sgd, momentum, nesterov, adagrad, rmsprop, adam or adamw.")]
 Rate = Annotated[float, typer.Option(help="The learning rate.")]

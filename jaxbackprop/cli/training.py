@@ -41,14 +41,17 @@ def train(
     if not as_json:
         _say_what(data, len(y), task, model, numbers, folder)
     config = {"data": dict(asked), "task": task.describe()}
-    with _warnings_as_notes(), _progress(settings["epochs"]) as progress:
+    with _warnings_as_notes(), _progress(settings["epochs"]) as show:
+
+        def progress(epoch: "Epoch") -> None:
+            if epoch.epoch == 1:  # the folder is there, and so is something to resume
+                task.save(RunFolder.open(folder))
+            show(epoch)
+
         try:
             history = fit(made, (x, y), **settings, out=folder, resume=resume, config=config, progress=progress)
         except KeyboardInterrupt:
             fail(f"interrupted; go on with: jaxbackprop resume {folder}", INTERRUPTED)
-        finally:
-            if (folder / "config.json").exists():
-                task.save(RunFolder.open(folder))
     result = None
     if test is not None:
         result = assess(made, *test)
@@ -108,10 +111,11 @@ def _say_what(
 ) -> None:
     console = err()
     tested = "" if data.test is None else f", {len(data.test):,} to test on"
-    console.print(f"[bold]data [/] {escape(data.name)}: {examples:,} examples{tested}, {len(task.classes):,} classes")
+    about = f"{escape(data.name)}: {examples:,} examples{tested}, {len(task.classes):,} classes"
+    console.print(f"[bold]data [/] {about}", soft_wrap=True)
     described = ", ".join(f"{name} {value}" for name, value in model.items() if name != "class" and value is not None)
-    console.print(f"[bold]model[/] {model['class']}: {numbers:,} parameters ({escape(described)})")
-    console.print(f"[bold]run  [/] {escape(str(folder))}")
+    console.print(f"[bold]model[/] {model['class']}: {numbers:,} parameters ({escape(described)})", soft_wrap=True)
+    console.print(f"[bold]run  [/] {escape(str(folder))}", soft_wrap=True)
 
 
 def _say_how(folder: Path, history: "History", result: Mapping[str, Any] | None, *, as_json: bool) -> None:
@@ -148,8 +152,12 @@ def _progress(epochs: int) -> Iterator[Any]:
         def after(epoch: "Epoch") -> None:
             bar.update(task, completed=epoch.epoch, description=f"epoch {epoch.epoch}/{epochs}", seen=_seen(epoch))
 
-        yield after
-        bar.update(task, total=bar.tasks[task].completed)
+        try:
+            yield after
+        except BaseException:
+            bar.remove_task(task)
+            raise
+        bar.update(task, total=bar.tasks[0].completed)  # a run that stopped early is at its end
 
 
 def _seen(epoch: "Epoch") -> str:

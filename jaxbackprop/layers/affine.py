@@ -8,7 +8,7 @@ from jax import Array
 from jaxtyping import Float
 
 from ..gates import rectified, saturating
-from ..numerics import dot, leading_sum, outer_sum, wide, wide_dtype
+from ..numerics import dot, leading_sum, outer_sum, wide, wide_dot
 from ..rule import Form, Rule, Saving, rule
 
 _UNITS = {
@@ -89,8 +89,7 @@ def _product_and_bias(x: Array, W: Array, b: Array | None) -> Array:
     """X W + b, accumulated in the wide type and rounded once."""
     if b is None:
         return dot(x, W)
-    dtype = jnp.result_type(x, W, b)
-    return (jnp.matmul(x, W, preferred_element_type=wide_dtype(dtype)) + wide(b)).astype(dtype)
+    return (wide_dot(x, W) + wide(b)).astype(jnp.result_type(x, W, b))
 
 
 def _unit(unit: str | Rule) -> Rule:

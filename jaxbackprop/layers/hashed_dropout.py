@@ -12,7 +12,7 @@ from jax import Array, lax
 from jaxtyping import Float, Key
 
 from ..gates import rectified, saturating
-from ..numerics import wide, wide_dtype
+from ..numerics import wide, wide_dot
 from ..rule import Form, Rule, Saving, rule
 from .affine import affine_backward
 
@@ -127,8 +127,7 @@ def affine_unit_dropout_backward(saved, upstream, *, unit, rate):
 
 def pre_activation(x: Array, W: Array, b: Array) -> Array:
     """X W + b, accumulated in the wide type and rounded once."""
-    dtype = jnp.result_type(x, W, b)
-    return (jnp.matmul(x, W, preferred_element_type=wide_dtype(dtype)) + wide(b)).astype(dtype)
+    return (wide_dot(x, W) + wide(b)).astype(jnp.result_type(x, W, b))
 
 
 def unit_of(unit: str) -> Rule:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float
 
-from ..numerics import leading_sum, outer_sum, wide, wide_dtype
+from ..numerics import leading_sum, outer_sum, wide, wide_dot, wide_dtype
 from ..rule import Saving, rule
 
 
@@ -211,7 +211,7 @@ _FROM_OUTPUT = {"tanh": lambda a: (1 - a) * (1 + a), "sigmoid": lambda a: a * (1
 
 def _times(x: Array, W: Array) -> Array:
     """X W in the wide type, not rounded: it is added to before it is stored."""
-    return jnp.matmul(x, W, preferred_element_type=wide_dtype(jnp.result_type(x, W)))
+    return wide_dot(x, W)
 
 
 def _lstm_gates(z: Array) -> tuple[Array, Array, Array, Array]:

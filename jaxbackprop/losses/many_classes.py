@@ -8,7 +8,7 @@ from jax import Array, lax
 from jaxtyping import Float, Int
 
 from ..examples import below
-from ..numerics import index, inside, leading_sum, outer_sum, wide, wide_dtype
+from ..numerics import index, inside, leading_sum, outer_sum, wide, wide_dot, wide_dtype
 from ..rule import Saving, rule
 
 
@@ -89,7 +89,7 @@ def linear_cross_entropy_backward(saved, upstream, *, at_once):
         hot = chosen[:, None] == start + jnp.arange(width)
         delta = share * (jnp.where(share == 0, 0, jnp.exp((z - top[:, None]) - rest[:, None])) - hot)
         low = delta.astype(_dtype(x, W))
-        dx = dx + jnp.matmul(low, part.T, preferred_element_type=dx.dtype)
+        dx = dx + wide_dot(low, part.T)
         dW = lax.dynamic_update_slice_in_dim(dW, outer_sum(rows, low).astype(W.dtype), start, 1)
         db = lax.dynamic_update_slice_in_dim(db, leading_sum(delta), start, 0)
         return dx, dW, db
@@ -145,8 +145,8 @@ def mean_linear_cross_entropy(
         surprise = (top - jnp.take_along_axis(z, at, -1)) + jnp.log(s)
         counts = _counts(label, W, jnp.log(s)[:, 0])[:, None]
         delta = scale * jnp.where(counts, e / jnp.where(counts, s, 1) - (label[:, None] == jnp.arange(size)), 0)
-        dx_part = jnp.matmul(delta.astype(low), W.T, preferred_element_type=dtype).astype(x.dtype)
-        dW = dW + jnp.matmul(part.T, delta.astype(low), preferred_element_type=dtype)
+        dx_part = wide_dot(delta.astype(low), W.T).astype(x.dtype)
+        dW = dW + wide_dot(part.T, delta.astype(low))
         dx = lax.dynamic_update_slice_in_dim(dx, dx_part, start, 0)
         return loss + scale * jnp.where(counts, surprise, 0).sum(), dx, dW, db + leading_sum(delta)
 
@@ -183,7 +183,7 @@ def _columns(W: Array, b: Array | None, start, width: int) -> tuple[Array, Array
 
 def _scores(x: Array, W: Array, b: Array | None) -> Array:
     """X W + b in the wide type, not rounded: the softmax is next."""
-    z = jnp.matmul(x, W, preferred_element_type=wide_dtype(_dtype(x, W)))
+    z = wide_dot(x, W)
     return z if b is None else z + wide(b)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .history import Epoch, History
+from .history import History
 
 INK, FAINT, EMPTY, BLUE, ORANGE = "#1f2933", "#c3cbd4", "#f3f5f7", "#2563a8", "#d9731a"
 STYLE = {
@@ -60,7 +60,7 @@ def _panel(axes: Any, title: str, history: History, training: list, held_out: li
     if held_out[0] is not None:
         lines.append(("held out", held_out, ORANGE))
     marker = "o" if len(at) == 1 else None
-    for name, values, colour in lines:
+    for _, values, colour in lines:
         axes.plot(at, values, color=colour, linewidth=2, marker=marker, solid_capstyle="round", zorder=3)
     ends = _apart([values[-1] for _, values, _ in lines], axes)
     for (name, _, colour), end in zip(lines, ends, strict=True):
@@ -126,13 +126,13 @@ def draw_confusion(
 
 
 def _cells(axes: Any, confusion: np.ndarray, matplotlib: Any) -> None:
-    """Hits in blue and errors in orange, both by their share of the class; an error's colour is full at a fifth."""
+    """Hits in blue by their share of the class, errors in orange by theirs beside the worst one's."""
     share = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
     hits, errors = np.diag(np.diag(share)), share - np.diag(np.diag(share))
     blues, oranges = matplotlib.colormaps["Blues"], matplotlib.colormaps["Oranges"]
     picture = np.tile(matplotlib.colors.to_rgba(EMPTY), (*confusion.shape, 1))
     wrong = errors > 0
-    picture[wrong] = oranges(0.15 + 0.5 * np.minimum(errors / 0.2, 1) ** 0.7)[wrong]
+    picture[wrong] = oranges(0.1 + 0.55 * errors / max(errors.max(), 0.02))[wrong]
     diagonal = np.arange(len(confusion))
     picture[diagonal, diagonal] = blues(0.15 + 0.7 * np.diag(hits))
     axes.imshow(picture, interpolation="nearest")
@@ -156,7 +156,7 @@ def _worst(axes: Any, confusion: np.ndarray, names: Sequence[str]) -> None:
     errors = confusion - np.diag(np.diag(confusion))
     pairs = np.argsort(-errors, axis=None, kind="stable")[:18]
     axes.axis("off")
-    axes.text(0, 1, "taken for one another most often", weight="bold", va="top", transform=axes.transAxes)
+    axes.text(0, 1, "most frequent errors: true → predicted", weight="bold", va="top", transform=axes.transAxes)
     for k, pair in enumerate(pairs):
         i, j = divmod(int(pair), len(names))
         if errors[i, j]:

@@ -55,7 +55,7 @@ class Task:
 
     def save(self, run: RunFolder) -> None:
         """Write the vocabulary beside the run's config."""
-        if self.vocabulary is not None:
+        if self.vocabulary is not None and self.rows is not None:
             run.write(VOCABULARY_FILE, self.vocabulary.state())
             np.save(run.path / ROWS_FILE, self.rows)
 
@@ -75,7 +75,8 @@ class Task:
 
     def encode(self, texts: Texts | Sequence[str]) -> Bags:
         """Texts as bags of the model's own rows; what training never named is left out."""
-        assert self.vocabulary is not None and self.rows is not None
+        assert self.vocabulary is not None
+        assert self.rows is not None
         bags = self.vocabulary.encode(texts)
         at = np.searchsorted(self.rows, bags.ids)
         known = self.rows[np.minimum(at, len(self.rows) - 1)] == bags.ids

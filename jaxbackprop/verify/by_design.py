@@ -5,6 +5,7 @@ Nobody can know a purpose; the evidence for one is what stands here, and it neve
 
 import numpy as np
 
+from .case import Case
 from .evidence import Evidence
 from .hypotheses import fits
 from .interpreter import FLOAT64, evaluate
@@ -25,6 +26,13 @@ def by_design(evidence: Evidence) -> str:
     if holds(case.value_program.jaxpr, "stop_gradient") and not np.any(truth) and np.any(found):
         return "the plain function stops this gradient, the backward pass lets one through"
     return ""
+
+
+def knows_more(case: Case) -> str:
+    """The plain function is a constant, and its derivative rule says more than that."""
+    if not case.x.size or np.any(case.slopes.value):
+        return ""
+    return "the plain function is constant here: only its derivative rule can be meant"
 
 
 _STEPS = ("round", "floor", "ceil", "sign", "gt", "ge", "lt", "le", "argmax", "convert_element_type")

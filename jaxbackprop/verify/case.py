@@ -89,6 +89,15 @@ class Case:
         """The stripped primal's VJP."""
         return self.trace(self.plain_pull(), self.point.arrays, self.upstream(0))
 
+    @cached_property
+    def differentiable(self) -> bool:
+        """Whether autodiff can differentiate the plain function: not a while loop, nor a primitive without a rule."""
+        try:
+            _ = self.auto_program
+        except (NotImplementedError, ValueError, TypeError):
+            return False
+        return True
+
     def _plain(self, *arrays: Any) -> Leaves:
         """The plain function, from its jaxpr, without rules."""
         return replay(self.value_program.jaxpr, self.value_program.consts, arrays)
@@ -254,7 +263,7 @@ class Case:
 
         One that shields, say, the largest logit of a softmax changes nothing, and the numbers say so.
         """
-        if not self.x.size or not holds(self.value_program.jaxpr, "stop_gradient"):
+        if not self.x.size or not self.differentiable or not holds(self.value_program.jaxpr, "stop_gradient"):
             return False
         upstream = self.upstream(0)
         along = self.directions @ flatten(dual(self.auto(self.point.arrays, upstream)[1]))
@@ -278,6 +287,7 @@ _PROGRAMS = (
     "_value_mapped",
     "value_program",
     "stops_gradient",
+    "differentiable",
 )
 
 

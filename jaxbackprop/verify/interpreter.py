@@ -187,9 +187,18 @@ def _while(eqn: JaxprEqn, args: list[Any], arithmetic: Arithmetic) -> list[Any]:
     n, m = p["cond_nconsts"], p["body_nconsts"]
     for_cond, for_body, carry = args[:n], args[n : n + m], args[n + m :]
     cond, body = _closed(p["cond_jaxpr"]), _closed(p["body_jaxpr"])
-    while bool(np.all(_run(*cond, [*for_cond, *carry], arithmetic)[0])):
-        carry = _run(*body, [*for_body, *carry], arithmetic)
-    return carry
+    while True:
+        going = np.asarray(_run(*cond, [*for_cond, *carry], arithmetic)[0]).astype(bool)
+        if not going.any():
+            return carry
+        new = _run(*body, [*for_body, *carry], arithmetic)
+        # Under vmap the condition has the mapped axes, in front: what has ended there stays as it is.
+        carry = [n if going.all() else _chosen(going, n, old) for n, old in zip(new, carry, strict=True)]
+
+
+def _chosen(going: Any, new: Any, old: Any) -> Any:
+    where = going.reshape(going.shape + (1,) * (np.ndim(new) - going.ndim))
+    return jnp.where(where, new, old) if is_key(new) else np.where(where, new, old)
 
 
 def _cond(eqn: JaxprEqn, args: list[Any], arithmetic: Arithmetic) -> list[Any]:

@@ -13,7 +13,7 @@ from .case import JITTERS, Case
 from .evidence import Evidence
 from .judge import Judgement, allow_for_rounding, compare, in_ulps, spread, tolerance
 from .point import Leaves, jittered, round_to, unit_roundoff
-from .settle import confirm, judge_gradient, judge_values
+from .settle import confirm, judge_by_differences, judge_gradient, judge_values
 from .subject import FLOATS, Subject
 from .verdict import Verdict, law
 
@@ -45,6 +45,10 @@ def gradient(subject: Subject) -> Iterator[Verdict]:
     """The gradient of each argument is the derivative of the plain function."""
     case = subject.case
     names = case.names()
+    if not case.differentiable:
+        upstream = subject.upstreams[0]
+        yield Verdict(*judge_by_differences(case, case.hand(case.point.arrays, upstream)[1], upstream))
+        return
     failed: dict[int, Evidence] = {}
     undecided: dict[int, str] = {}
     worst, by = [0.0] * len(names), set()
@@ -79,7 +83,8 @@ def _leaf_of(subject: Subject, judged: Judgement) -> int:
 @law(everywhere=True)
 def precision(subject: Subject) -> Iterator[Verdict]:
     """In float32, bfloat16 and float16 the gradient is as accurate as that precision allows, or as autodiff's is."""
-    if subject.target.typed or any(np.iscomplexobj(subject.point.arrays[i]) for i in subject.point.live):
+    numbers = [subject.point.arrays[i] for i in subject.point.live]
+    if subject.target.typed or not subject.case.differentiable or any(map(np.iscomplexobj, numbers)):
         return
     for name, dtype in _asked(subject).items():
         if jnp.dtype(dtype) == subject.case.dtype or unit_roundoff(dtype) < unit_roundoff(subject.case.dtype):
@@ -217,7 +222,7 @@ def linear_in_the_upstream(subject: Subject) -> Verdict | None:
         if compare(found, truth, allowed, dtype).passed is not False:
             continue
         # Where terms cancel, rounding alone makes a sum differ from its parts: then the sum is at least right.
-        if judge_gradient(case, found, upstream, dtype).passed is not True:
+        if not case.differentiable or judge_gradient(case, found, upstream, dtype).passed is not True:
             return Verdict(False, f"not linear: {what} does not give that of its parts", suspect="not linear")
     return Verdict(True)
 

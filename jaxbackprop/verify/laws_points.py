@@ -81,7 +81,8 @@ def _repeated(subject: Subject) -> Iterator[Point]:
 @law()
 def other_points(subject: Subject) -> Verdict | None:
     """The gradient is right at shifted and scaled inputs as well: large, tiny, negative, zero, tied, repeated."""
-    if any(np.iscomplexobj(subject.case.point.arrays[i]) for i in subject.case.point.live):
+    case = subject.case
+    if not case.differentiable or any(np.iscomplexobj(case.point.arrays[i]) for i in case.point.live):
         return None
     seen = 0
     for point in _points(subject):
@@ -150,7 +151,7 @@ def _in_float32(subject: Subject, case: Case) -> Verdict | None:
 def kinks(subject: Subject) -> Verdict | None:
     """At a declared kink the gradient lies between the one-sided derivatives, along each element and along all."""
     made = subject.target.rule
-    if made is None or made.kinks is None:
+    if made is None or made.kinks is None or not subject.case.differentiable:
         return None
     seen = 0
     for point in _kink_points(subject, made):

@@ -96,7 +96,7 @@ def _at_a_seam(case: Case, found: Leaves, truth: Leaves, upstream: Leaves, weigh
 def _smooth(subject: Subject) -> Case | None:
     """The case, or where autodiff is no measure (at a kink, at a seam) one a little aside of it; None if none is."""
     case = subject.case
-    if not case.x.size or not case.outputs:
+    if not case.x.size or not case.outputs or not case.differentiable:
         return None
     rng = case.random("aside")
     for scale in (0.0, 1e-2, 1e-1):

@@ -6,6 +6,7 @@ import numpy as np
 
 from .case import Case, dual, flatten
 from .digits import exactly, in_digits
+from .interpreter import FLOAT64, evaluate
 from .judge import ALLOWED, Judgement, allow_for_rounding, as_wide, compare, spread, tolerance
 from .numerical import Slopes, scales, slopes
 from .point import Leaves
@@ -13,7 +14,11 @@ from .point import Leaves
 
 def judge_values(case: Case, found: Leaves, dtype: Any) -> Judgement:
     """Whether `found` are the outputs of the plain function."""
-    samples = [y for y, _ in case.auto_many(case.jitters(case.upstream(0), dtype))]
+    jitters = case.jitters(case.upstream(0), dtype)
+    if case.differentiable:
+        samples = [y for y, _ in case.auto_many(jitters)]
+    else:
+        samples = [evaluate(case.value_program, arrays, FLOAT64) for arrays, _ in jitters]
     judged = compare(found, samples[0], tolerance(samples[0], spread(samples), dtype), dtype)
     # What overflows or is not a number in the plain function as well is what the function says.
     judged.undecided = [
@@ -34,6 +39,28 @@ def judge_gradient(case: Case, found: Leaves, upstream: Leaves, dtype: Any) -> J
         _settle_one_by_one(case, judged, disputed, upstream)
         _settle_in_digits(case, judged, upstream, dtype)
     return judged
+
+
+def judge_by_differences(case: Case, found: Leaves, upstream: Leaves) -> tuple[bool | None, str]:
+    """The gradient against numerical derivatives alone, for a plain function that autodiff cannot differentiate.
+
+    Such functions iterate until they are near enough, so that their values jump a little: only a difference of more
+    than a hundredth is called wrong, and one of more than a thousandth is undecided.
+    """
+    s, weights, mine = case.slopes, flatten(dual(upstream)), flatten(dual(found))
+    worst: bool | None = True
+    detail = "by numerical derivatives alone: autodiff cannot differentiate the plain function"
+    for k, direction in enumerate(case.directions):
+        value, bar, along = s.value[k] @ weights, s.bar[k] @ np.abs(weights), direction @ mine
+        off = abs(along - value)
+        size = np.abs(direction) @ np.abs(mine) + abs(value)
+        if not np.isfinite(value + bar) or off <= 4 * bar + 1e-3 * size:
+            worst = worst if np.isfinite(value + bar) else None
+        elif off > 4 * bar + 1e-2 * size:
+            return False, f"{_direction_name(case, k)}: by hand {along:.6g}, true {value:.6g} +- {bar:.1g}"
+        else:
+            worst = None
+    return worst, detail
 
 
 def confirm(case: Case, judged: Judgement, upstream: Leaves) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from ..examples import examples
 from ..rule import Rule, rules
 from . import laws, laws_points, laws_second, laws_transforms
-from .by_design import by_design
+from .by_design import by_design, knows_more
 from .diagnosis import likely_cause
 from .point import Point
 from .proof import finds_planted_errors
@@ -135,11 +135,10 @@ class Collected:
 
     def by_design(self) -> str:
         """What speaks for a difference that is meant."""
-        for _, verdict, _ in self.failed:
-            if verdict.evidence is not None:
-                found = by_design(verdict.evidence)
-                if found:
-                    return found
+        for _, verdict, subject in self.failed:
+            found = by_design(verdict.evidence) if verdict.evidence is not None else knows_more(subject.case)
+            if found:
+                return found
         return ""
 
     def cause(self) -> str:

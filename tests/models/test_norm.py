@@ -1,5 +1,7 @@
 """Batch norm's running statistics, and the settings of all three normalisations."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ X = np.random.default_rng(0).normal(3, 2, (40, 5)).astype(np.float32)
 
 
 def test_running_statistics_move_towards_the_batch_and_are_used_in_evaluation():
-    norm = Norm("batch", 5)
+    norm: Any = Norm("batch", 5)
     norm(jnp.asarray(X))
     mean = (1 - MOMENTUM) * X.mean(0)
     var = MOMENTUM + (1 - MOMENTUM) * X.var(0)
@@ -23,7 +25,7 @@ def test_running_statistics_move_towards_the_batch_and_are_used_in_evaluation():
 
 
 def test_in_training_the_batch_has_mean_shift_and_spread_scale():
-    norm = Norm("batch", 5)
+    norm: Any = Norm("batch", 5)
     norm.scale[...] = jnp.full(5, 2.0)
     norm.shift[...] = jnp.full(5, -1.0)
     y = np.asarray(norm(jnp.asarray(X)), np.float64)

@@ -1,11 +1,14 @@
 """One step and one epoch against the same arithmetic written out in NumPy."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
+from jaxbackprop.circuit.jaxprs import defined
 from jaxbackprop.models import MLP
 from jaxbackprop.training.batches import on_device
 from jaxbackprop.training.fit import prepare
@@ -48,6 +51,26 @@ def test_an_epoch_is_one_update_a_minibatch_and_one_for_the_remainder(l2: float)
     assert np.asarray(tally.loss) == pytest.approx(losses, rel=1e-5)
     assert (np.asarray(tally.objective) > np.asarray(tally.loss)).all() == bool(l2)
     assert bool(tally.finite)
+
+
+def test_what_is_minimised_is_put_together_by_rules_too():
+    """From the losses to the number that is differentiated there are three rules and nothing else; the models' own
+    part, from the parameters to the losses, is tests/test_models.py's.
+    """
+    program, state = linear(LAMBDA)
+    batch = (jnp.asarray(X), jnp.asarray(Y))
+    jaxpr = jax.make_jaxpr(lambda p: program.objective(p, state.others, batch)[0])(state.params).jaxpr
+    made_by = {v: eqn for eqn in jaxpr.eqns for v in eqn.outvars}
+
+    def rule_of(v: Any) -> str:
+        return defined(made_by[v])[0] if made_by[v].primitive.name == "custom_vjp_call" else made_by[v].primitive.name
+
+    (total,) = jaxpr.outvars
+    assert rule_of(total) == "add"
+    mean, penalty = made_by[total].invars
+    assert (rule_of(mean), rule_of(penalty)) == ("reduce_mean", "l2_penalty")
+    (losses,) = made_by[mean].invars
+    assert rule_of(losses) == "softmax_cross_entropy"
 
 
 def test_an_evaluation_assesses_every_example_and_changes_nothing():

@@ -40,6 +40,7 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "scan": (lambda x: lax.scan(lambda c, v: (jnp.tanh(c + v), c * v), x[0], x), (A,)),
     "a reversed scan": (lambda x: lax.scan(lambda c, v: (c + v, c), x[0], x, reverse=True), (A,)),
     "while": (lambda x: lax.while_loop(lambda c: c.sum() < 50, lambda c: c * 1.5 + 1, x), (np.abs(V),)),
+    "a mapped while": (jax.vmap(lambda x: lax.while_loop(lambda c: c < 5, lambda c: c * 1.5 + 1, x)), (np.abs(V),)),
     "cond": (lambda x: lax.cond(x.sum() > 0, jnp.sin, jnp.cos, x), (V,)),
     "switch": (lambda x, i: lax.switch(i[0], [jnp.sin, jnp.cos, jnp.exp], x), (V, IDS)),
     "random": (lambda k: jax.random.normal(jax.random.split(k)[1], (5,)), (jax.random.key(3),)),

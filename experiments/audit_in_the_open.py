@@ -1,0 +1,106 @@
+"""Every hand-written derivative that jax.nn, jax.numpy, jax.scipy and optax call is right, or differs on purpose."""
+
+import collections
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from harness import report
+
+from jaxbackprop.verify import audit
+
+Call = tuple[Callable[..., Any], tuple[Any, ...]]
+
+_rng = np.random.default_rng(0)
+X = _rng.normal(size=(4, 6)).astype(np.float32)
+POSITIVE = np.abs(X) + np.float32(0.1)
+INSIDE = (np.tanh(X) * 0.9).astype(np.float32)
+SHARES = (POSITIVE / POSITIVE.sum(-1, keepdims=True)).astype(np.float32)
+LABELS = np.array([0, 3, 2, 5], np.int32)
+
+NOT_OF_ONE_ARRAY = {"dot_product_attention", "one_hot", "scaled_matmul", "get_scaled_dot_general_config", "identity"}
+
+NUMPY: dict[str, tuple[Any, ...]] = {
+    **dict.fromkeys(("logaddexp", "logaddexp2", "hypot", "power"), (POSITIVE, POSITIVE[::-1].copy())),
+    **dict.fromkeys(("sinc", "cbrt", "i0", "exp2", "abs", "sign", "var", "std", "median", "sort", "cumprod"), (X,)),
+}
+
+SCIPY: dict[str, tuple[Any, ...]] = {
+    **dict.fromkeys(("logsumexp", "erf", "expit", "log_ndtr", "i0e", "i1e", "spence", "log_softmax"), (X,)),
+    **dict.fromkeys(("xlogy", "xlog1py", "betaln", "gammainc", "beta", "poch"), (POSITIVE, POSITIVE)),
+    **dict.fromkeys(("rel_entr", "kl_div"), (SHARES, SHARES[::-1].copy())),
+    **dict.fromkeys(("gammaln", "digamma", "entr", "exp1", "gamma"), (POSITIVE,)),
+    **dict.fromkeys(("logit", "ndtri"), (SHARES,)),
+    "erfinv": (INSIDE,),
+    "betainc": (POSITIVE, POSITIVE, SHARES),
+    "hyp1f1": (POSITIVE, POSITIVE, POSITIVE),
+}
+
+OPTAX: dict[str, tuple[Any, ...]] = {
+    "multiclass_hinge_loss": (X, LABELS),
+    "multiclass_perceptron_loss": (X, LABELS),
+    "multiclass_sparsemax_loss": (X, LABELS),
+    "triplet_margin_loss": (X, X[::-1].copy(), INSIDE),
+    "ntxent": (X, LABELS),
+}
+
+ELSEWHERE = {"make_fenchel_young_loss", "ctc_loss", "ctc_loss_with_forward_probs"}
+
+
+def calls() -> dict[str, Call]:
+    """The functions, each with arguments."""
+    made: dict[str, Call] = {}
+    for name in dir(jax.nn):
+        fun = getattr(jax.nn, name)
+        if inspect.isroutine(fun) or hasattr(fun, "lower") or hasattr(fun, "defjvp"):
+            if not name.startswith(("_", "scaled", "get_")) and name not in NOT_OF_ONE_ARRAY:
+                made[f"jax.nn.{name}"] = (fun, (X,))
+    made |= {f"jax.numpy.{name}": (getattr(jnp, name), args) for name, args in NUMPY.items()}
+    made |= {f"jax.scipy.special.{name}": (getattr(jax.scipy.special, name), args) for name, args in SCIPY.items()}
+    for name, fun in vars(optax.losses).items():
+        if inspect.isfunction(fun) and name not in ELSEWHERE:
+            usual = (X, LABELS) if "integer" in name else (X, SHARES)
+            made[f"optax.{name}"] = (fun, OPTAX.get(name, usual))
+    return made
+
+
+def measure() -> dict[str, Any]:
+    """For each function the rules it calls, with their verdicts."""
+    rows: dict[str, Any] = {}
+    for name, (fun, args) in calls().items():
+        try:
+            found = audit(fun, *args)
+        except Exception as error:
+            rows[name] = f"could not be called: {type(error).__name__}: {error}".split("\n")[0][:120]
+            continue
+        rows[name] = {
+            site.name: {
+                "verdict": site.verdict,
+                "calls": site.calls,
+                "why": ""
+                if site.verification is None
+                else site.verification.by_design or site.verification.likely_cause,
+            }
+            for site in found.sites
+        }
+    verdicts = [(rule, s["verdict"]) for row in rows.values() if isinstance(row, dict) for rule, s in row.items()]
+    return {
+        "functions": len(rows),
+        "not called": sum(isinstance(row, str) for row in rows.values()),
+        "distinct rules": len({rule for rule, _ in verdicts}),
+        "verdicts": dict(collections.Counter(verdict for _, verdict in verdicts)),
+        "rows": {name: row for name, row in rows.items() if row},
+    }
+
+
+def claim(measured: dict[str, Any]) -> None:
+    assert set(measured["verdicts"]) <= {"right", "by design?", "not reached"}
+    assert measured["distinct rules"] >= 15
+
+
+if __name__ == "__main__":
+    report(measure, claim)
