@@ -19,8 +19,11 @@ from .rule import Rule as Rule
 from .rule import Saving as Saving
 from .rule import rule as rule
 from .rule import rules as rules
+from .verify import Audit as Audit
 from .verify import Verification as Verification
 from .verify import assert_verified as assert_verified
+from .verify import audit as audit
+from .verify import forward_mode as forward_mode
 from .verify import verify as verify
 
 if TYPE_CHECKING:

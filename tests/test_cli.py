@@ -96,6 +96,9 @@ def test_a_perceptron_is_trained_on_a_csv_file_and_reports_as_json(run: Run):
     Path("rows.csv").write_text("left,right\n3,1\n\n-1 0\n")
     status, out, _ = run("predict", report["run"], "rows.csv")
     assert [json.loads(line)["label"] for line in out.splitlines()] == ["left", "right"]
+    labelled = [json.loads(line)["label"] for line in run("predict", report["run"], "test.csv")[1].splitlines()]
+    own = [line.rpartition(",")[2] for line in Path("test.csv").read_text().splitlines()[1:]]
+    assert np.mean(np.array(labelled) == own) == pytest.approx(report["test"]["accuracy"])
     status, out, _ = run("test", report["run"], "--data", "train.csv")
     assert status == 0
     assert "of 300 wrong" in out

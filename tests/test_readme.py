@@ -1,6 +1,7 @@
 """The README's snippets run, and the commands it shows are commands."""
 
 import re
+import runpy
 import shlex
 from pathlib import Path
 
@@ -21,14 +22,18 @@ def test_the_readme_shows_code_and_commands():
     assert {shlex.split(command)[1] for command in COMMANDS} >= {"verify", "circuit", "train", "test", "predict"}
 
 
-@pytest.mark.parametrize("snippet", SNIPPETS, ids=lambda snippet: snippet.strip().splitlines()[0][:40])
-def test_a_snippet_runs(snippet, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    exec(compile(snippet, "README.md", "exec"), {"__name__": "readme"})
+def test_the_snippets_run_one_after_the_other(tmp_path, monkeypatch, capsys):
+    """From a file, as a reader would run them: a rule's report names the file and line of its definition."""
+    file = tmp_path / "snippets.py"
+    file.write_text("\n\n".join(SNIPPETS))
+    runpy.run_path(str(file))
+    printed = capsys.readouterr().out
+    assert "swish: right" in printed
+    assert re.findall(r"```\n(only one branch.*?)\n```", TEXT)[0] in printed
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_is_one(command, tmp_path, monkeypatch):
+def test_a_shown_command_can_be_called(command, tmp_path, monkeypatch):
     """Those that need no data are run; of the others the options are checked against the command's own help."""
     monkeypatch.chdir(tmp_path)
     words = shlex.split(command.partition(" | ")[0].partition(" < ")[0])[1:]

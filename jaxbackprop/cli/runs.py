@@ -126,20 +126,23 @@ def _read_features(task: "Task", file: str) -> Any:
 
 
 def _rows(task: "Task", file: str) -> Any:
-    """Rows of numbers with commas or blanks between them; a first line of names is passed over."""
+    """Rows of numbers with commas or blanks between them; a first line of names is passed over, a label is not read."""
     import numpy as np
 
     from ..data import DataError
 
-    features, rows = int(np.prod(task.shape)), []
+    features, rows, label = int(np.prod(task.shape)), [], None
     for number, line in enumerate(_lines(file), start=1):
-        cells = line.replace(",", " ").split()
-        if not cells:
+        cells = [cell.strip() for cell in line.split(",")] if "," in line else line.split()
+        if label is not None and len(cells) == features + 1:
+            del cells[label]
+        if not any(cells):
             continue
         try:
             row = np.array(cells, np.float32)
         except ValueError:
             if number == 1:
+                label = cells.index("label") if "label" in cells else None
                 continue
             raise DataError(f"{line.strip()[:40]!r}", expected="numbers", file=file, line=number) from None
         if len(row) != features or not np.isfinite(row).all():

@@ -60,6 +60,7 @@ def affine_unit(
     Backward  delta = upstream da/dz, by the unit's hand-derived backward pass, arrives at z; from there as in affine:
               dx = delta W^T,  dW = sum_B x^T delta,  db = sum_B delta
     Saved     x, W, and what the unit saves: one bit a number for relu, the output for tanh and sigmoid
+    Kink      where z is at a kink of the unit, answered as the unit does
     Source    CS231n notes, "Backpropagation, intuitions"
 
     Args:

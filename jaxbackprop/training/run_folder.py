@@ -77,7 +77,10 @@ class RunFolder:
     def write(self, name: str, value: Any) -> None:
         """A JSON file of the run, whole or not at all."""
         new = self.path / f"{name}.new"
-        new.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8", errors="surrogatepass")
+        text = json.dumps(value, indent=1, ensure_ascii=False)
+        if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
+            text = json.dumps(value, indent=1)  # a word that is no UTF-8 is a lone surrogate, which only JSON can say
+        new.write_text(text + "\n", encoding="utf-8")
         new.replace(self.path / name)
 
     def record(self, epoch: Epoch) -> None:

@@ -77,12 +77,15 @@ class Written:
         """Told of each call of a hand-derived rule, with its inputs. Nobody listens by default."""
 
     def lift(self, x: Any) -> Any:
+        """An input or a constant in this arithmetic."""
         return np.asarray(x)
 
     def result(self, x: Any, dtype: Any) -> Any:
+        """The result of a primitive whose type is `dtype`."""
         return np.asarray(x).astype(dtype, copy=False)
 
     def apply(self, function: Callable, args: tuple, keywords: dict[str, Any]) -> Any:
+        """A function that NumPy has not for every kind of number."""
         # SciPy and half precision: evaluated in float32, rounded by `result`.
         if any(_half(x) for x in args):
             args = tuple(x.astype(np.float32) if _half(x) else x for x in args)
@@ -101,10 +104,12 @@ class Float64(Written):
     """Every floating-point number is a float64 (complex: complex128), whatever the program says."""
 
     def lift(self, x: Any) -> Any:
+        """An input or a constant in this arithmetic."""
         x = np.asarray(x)
         return self.result(x, x.dtype)
 
     def result(self, x: Any, dtype: Any) -> Any:
+        """The result of a primitive whose type is `dtype`."""
         if jnp.issubdtype(dtype, jnp.floating):
             return np.asarray(x).astype(np.float64, copy=False)
         if jnp.issubdtype(dtype, jnp.complexfloating):
@@ -128,6 +133,7 @@ class Noisy(Float64):
         self.unit, self.rng = unit, rng
 
     def rounded(self, name: str, found: list[Any]) -> list[Any]:
+        """The results of a primitive, with this arithmetic's errors."""
         if name not in _ROUNDING:
             return found
         return [
@@ -210,6 +216,7 @@ class Digits:
         """Nobody listens."""
 
     def lift(self, x: Any) -> Any:
+        """An input or a constant in this arithmetic."""
         x = np.asarray(x)
         if x.dtype == object or not jnp.issubdtype(x.dtype, jnp.floating):
             return x
@@ -219,6 +226,7 @@ class Digits:
         return made
 
     def result(self, x: Any, dtype: Any) -> Any:
+        """The result of a primitive whose type is `dtype`."""
         x = np.asarray(x)
         if jnp.issubdtype(dtype, jnp.floating):
             return x if x.dtype == object else self.lift(x.astype(np.float64))
@@ -229,6 +237,7 @@ class Digits:
         return x.astype(dtype, copy=False)
 
     def apply(self, function: Callable, args: tuple, keywords: dict[str, Any]) -> Any:
+        """A function that NumPy has not for every kind of number."""
         return function(*args, **keywords)
 
     def rounded(self, name: str, found: list[Any]) -> list[Any]:
@@ -236,6 +245,7 @@ class Digits:
         return found
 
     def is_finite(self, x: Any) -> Any:
+        """Elementwise."""
         return np.asarray(np.frompyfunc(lambda v: bool(mpmath.isfinite(v)), 1, 1)(x), bool)
 
 

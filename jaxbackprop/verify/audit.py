@@ -48,6 +48,7 @@ class Site:
 
     @property
     def verdict(self) -> str:
+        """In a word or two."""
         return "not reached" if self.verification is None else self.verification.verdict
 
 
@@ -156,6 +157,7 @@ class _Watching(Written):
         self.found: dict[tuple[str, str], Seen] = {}
 
     def saw(self, eqn: JaxprEqn, args: list[Any]) -> None:
+        """Count the call, and keep its inputs where they are news."""
         seen = self.found.setdefault(_key(eqn), Seen(eqn))
         seen.calls += 1
         shapes = [[np.shape(x) for x in old] for _, old in seen.samples]

@@ -1,4 +1,4 @@
-"""One target at one input, and what the oracles say about it: autodiff, numerical derivatives, many digits.
+"""One target at one input, and what the oracles say about it: autodiff and numerical derivatives.
 
 Programs are traced once and evaluated in NumPy (`interpreter.py`). Nothing here judges: laws do.
 """
@@ -12,6 +12,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr
 
 from .arithmetic import Noisy
+from .flat import as_real, dual, flatten
 from .interpreter import FLOAT64, WRITTEN, evaluate
 from .numerical import Slopes, scales, slopes
 from .point import Leaves, Point, generator, jittered, normal_like, replaced, unit_roundoff
@@ -54,6 +55,7 @@ class Case:
         return [self.point.label_of(i, self.target.names) for i in self.point.live]
 
     def random(self, *words: Any) -> np.random.Generator:
+        """A generator for this case and these words."""
         return generator(self.target.name, self.seed, *words)
 
     def trace(self, function: Callable, *args: Any) -> ClosedJaxpr:
@@ -70,6 +72,7 @@ class Case:
 
     @cached_property
     def hand_program(self) -> ClosedJaxpr:
+        """The VJP of the hand-derived function."""
         return self.trace(self.point.pulling(self.target.hand), self.point.arrays, self.upstream(0))
 
     @property
@@ -81,8 +84,6 @@ class Case:
         """Outputs and gradients, by the hand-derived backward pass."""
         found = evaluate(self.hand_program, [*arrays, *upstream])
         return found[: len(self.outputs)], found[len(self.outputs) :]
-
-    # What autodiff answers.
 
     @cached_property
     def auto_program(self) -> ClosedJaxpr:
@@ -152,8 +153,6 @@ class Case:
         n = len(self.outputs)
         return [([x[k] for x in found[:n]], [x[k] for x in found[n:]]) for k in range(len(points))]
 
-    # Inputs.
-
     def upstream(self, k: int) -> Leaves:
         """The k-th random cotangent, in this precision: dense, its numbers around 1."""
         return [
@@ -167,8 +166,6 @@ class Case:
         at = dtype or self.dtype
         made: list[tuple[Sequence[Any], Leaves]] = [(self.point.arrays, upstream)]
         return made + [(jittered(rng, self.point.arrays, at), jittered(rng, upstream, at)) for _ in range(JITTERS)]
-
-    # Numerical derivatives.
 
     @cached_property
     def _value_mapped(self) -> dict[int, ClosedJaxpr]:
@@ -199,7 +196,7 @@ class Case:
 
     def _flat_outputs(self, points: np.ndarray) -> np.ndarray:
         found = evaluate(self.value_mapped(len(points)), self.unflat(points), FLOAT64)
-        return np.concatenate([_as_real(x) for x in found] or [np.zeros((len(points), 0))], 1)
+        return np.concatenate([as_real(x) for x in found] or [np.zeros((len(points), 0))], 1)
 
     @cached_property
     def x(self) -> np.ndarray:
@@ -242,8 +239,6 @@ class Case:
         """The derivatives of the plain function along `directions`."""
         return slopes(self.flat_outputs, self.x, self.directions)
 
-    # What the programs are made of.
-
     @cached_property
     def working_dtype(self) -> np.dtype:
         """The type whose accuracy may be asked for: the narrowest that the hand-derived programs compute in.
@@ -274,11 +269,6 @@ class Case:
         return bool(np.any(off & np.isfinite(value) & ~self.slopes.kinked.any(1)))
 
 
-def dual(leaves: Leaves) -> Leaves:
-    """JAX's convention for complex cotangents: <u, dy> = Re(u dy), so the imaginary part counts negative."""
-    return [np.conj(x) if np.iscomplexobj(x) else x for x in leaves]
-
-
 _PROGRAMS = (
     "outputs",
     "hand_program",
@@ -299,19 +289,6 @@ def _precision_like(dtype: Any, wanted: Any) -> Any:
 
 def _stacked(x: Any, count: int) -> Any:
     return np.broadcast_to(np.asarray(x)[None], (count, *x.shape))
-
-
-def flatten(leaves: Any) -> np.ndarray:
-    """All numbers in one row of float64; of complex leaves first the real, then the imaginary parts."""
-    parts = [_as_real(np.asarray(x)[None]).reshape(-1) for x in leaves]
-    return np.concatenate(parts) if parts else np.zeros(0)
-
-
-def _as_real(x: np.ndarray) -> np.ndarray:
-    flat = x.reshape(len(x), int(np.prod(x.shape[1:])))
-    if np.iscomplexobj(flat):
-        return np.concatenate([np.real(flat), np.imag(flat)], 1)
-    return flat.astype(np.float64)
 
 
 def _cast_like(x: Any, form: Any) -> Any:

@@ -28,18 +28,22 @@ class Evidence:
 
     @property
     def found(self) -> np.ndarray:
+        """What came."""
         return np.asarray(self.judged.found[self.leaf])
 
     @property
     def truth(self) -> np.ndarray:
+        """What should have come."""
         return np.asarray(self.judged.truth[self.leaf])
 
     @property
     def wrong(self) -> np.ndarray:
+        """Which elements are wrong."""
         return self.judged.wrong[self.leaf]
 
     @property
     def argument(self) -> str:
+        """The argument's name."""
         return self.case.names()[self.leaf]
 
     def with_another_upstream(self) -> "Evidence | None":

@@ -57,6 +57,7 @@ def not_finite(e: Evidence) -> Iterator[tuple[str, Any]]:
 
 
 def nothing(e: Evidence) -> Iterator[tuple[str, Any]]:
+    """Zero came."""
     if not np.any(e.found) and np.any(e.truth):
         yield "the gradient is left out: zero came (a stop_gradient, a None, a forgotten argument)", True
 
@@ -114,6 +115,7 @@ def _factor_in_words(e: Evidence, k: float) -> str:
 
 
 def signs(e: Evidence) -> Iterator[tuple[str, Any]]:
+    """The right sizes, some wrong signs."""
     if fits(np.abs(e.found), np.abs(e.truth)) and np.any(e.found != 0):
         share = np.mean(np.sign(e.found) != np.sign(e.truth))
         yield f"sign: the size is right, the sign wrong in {share:.0%} of the elements", True
@@ -130,6 +132,7 @@ def another_argument(e: Evidence) -> Iterator[tuple[str, Any]]:
 
 
 def transposed(e: Evidence) -> Iterator[tuple[str, Any]]:
+    """Two axes exchanged, or reshaped where they should be."""
     t = e.truth
     for i in range(t.ndim):
         for j in range(i + 1, t.ndim):

@@ -45,6 +45,7 @@ class Judgement:
 
     @property
     def passed(self) -> bool | None:
+        """True, False, or None: undecided."""
         if any(w.any() for w in self.wrong) or self.outside:
             return False
         return None if any(x.any() for x in self.undecided) else True
@@ -92,6 +93,7 @@ def compare(found: Leaves, truth: Leaves, bar: Leaves, dtype: Any) -> Judgement:
 
 
 def as_wide(x: Any) -> np.ndarray:
+    """In float64 or complex128."""
     x = np.asarray(x)
     return x.astype(np.complex128 if np.iscomplexobj(x) else np.float64)
 

@@ -6,7 +6,8 @@ import jax
 import numpy as np
 
 from .arithmetic import Noisy
-from .case import JITTERS, Case, flatten
+from .case import JITTERS, Case
+from .flat import flatten
 from .interpreter import FLOAT64, evaluate
 from .judge import allow_for_rounding, compare, spread, tolerance
 from .laws_transforms import first_line

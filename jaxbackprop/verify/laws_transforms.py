@@ -37,6 +37,7 @@ def _largest(x: Any) -> float:
 
 
 def first_line(error: Exception) -> str:
+    """An exception in one line."""
     return f"{type(error).__name__}: {error}".strip().split("\n")[0][:160]
 
 

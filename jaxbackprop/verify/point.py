@@ -46,6 +46,7 @@ class Point:
 
     @cached_property
     def flat(self) -> tuple[list[tuple[Any, Any]], Any]:
+        """The leaves with their paths, and the structure."""
         return jax.tree_util.tree_flatten_with_path(self.args, is_leaf=lambda x: x is None)
 
     @cached_property
@@ -78,6 +79,7 @@ class Point:
 
     @property
     def size(self) -> int:
+        """How many numbers get a gradient."""
         return sum(self.arrays[i].size for i in self.live)
 
     def label_of(self, i: int, names: Sequence[str]) -> str:
@@ -93,6 +95,7 @@ class Point:
         return jax.tree_util.tree_unflatten(self.flat[1], leaves)
 
     def with_arrays(self, arrays: Sequence[Any], label: str | None = None) -> "Point":
+        """The same point with other arrays."""
         return Point(self.rebuild(arrays), label or self.label)
 
     def cast(self, dtype: Any) -> "Point":
@@ -163,6 +166,7 @@ def normal_like(rng: np.random.Generator, shapes: Sequence[Any]) -> Leaves:
 
 
 def round_to(leaves: Sequence[Any], dtype: Any) -> Leaves:
+    """Floating-point leaves rounded to `dtype`, the others as they are."""
     return [_cast(_as_numpy(x), dtype) for x in leaves]
 
 

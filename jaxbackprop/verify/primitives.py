@@ -49,6 +49,8 @@ TABLE: dict[str, Callable[..., Any]] = {}
 
 
 def primitive(*names: str) -> Callable:
+    """Decorator: enter a function for the primitives of these names; it gets the parameters and the inputs."""
+
     def enter(function: Callable) -> Callable:
         TABLE.update(dict.fromkeys(names, function))
         return function
@@ -58,6 +60,7 @@ def primitive(*names: str) -> Callable:
 
 @primitive("broadcast_in_dim")
 def broadcast_in_dim(p, x, *_):
+    """As `lax.broadcast_in_dim`."""
     shape = [1] * len(p["shape"])
     for size, d in zip(np.shape(x), p["broadcast_dimensions"], strict=True):
         shape[d] = size
@@ -66,31 +69,37 @@ def broadcast_in_dim(p, x, *_):
 
 @primitive("reshape")
 def reshape(p, x, *_):
+    """As `lax.reshape`."""
     return np.reshape(x, p["new_sizes"])
 
 
 @primitive("transpose")
 def transpose(p, x):
+    """As `lax.transpose`."""
     return np.transpose(x, p["permutation"])
 
 
 @primitive("squeeze")
 def squeeze(p, x):
+    """As `lax.squeeze`."""
     return np.squeeze(x, tuple(p["dimensions"]))
 
 
 @primitive("expand_dims")
 def expand_dims(p, x):
+    """As `lax.expand_dims`."""
     return np.expand_dims(x, tuple(p["dimensions"]))
 
 
 @primitive("rev")
 def rev(p, x):
+    """As `lax.rev`."""
     return np.flip(x, p["dimensions"])
 
 
 @primitive("iota")
 def iota(p, *_):
+    """As `lax.broadcasted_iota`."""
     shape = p["shape"]
     along = [-1 if d == p["dimension"] else 1 for d in range(len(shape))]
     return np.broadcast_to(np.arange(shape[p["dimension"]]).reshape(along), shape)
@@ -98,16 +107,19 @@ def iota(p, *_):
 
 @primitive("concatenate")
 def concatenate(p, *xs):
+    """As `lax.concatenate`."""
     return np.concatenate(xs, p["dimension"])
 
 
 @primitive("split")
 def split(p, x):
+    """As `lax.split`."""
     return np.split(x, np.cumsum(p["sizes"])[:-1], p["axis"])
 
 
 @primitive("slice")
 def slice_(p, x):
+    """As `lax.slice`."""
     strides = p["strides"] or [1] * x.ndim
     return x[tuple(slice(a, b, s) for a, b, s in zip(p["start_indices"], p["limit_indices"], strides, strict=True))]
 
@@ -119,11 +131,13 @@ def _window(shape, sizes, starts):
 
 @primitive("dynamic_slice")
 def dynamic_slice(p, x, *starts):
+    """As `lax.dynamic_slice`."""
     return x[_window(x.shape, p["slice_sizes"], starts)]
 
 
 @primitive("dynamic_update_slice")
 def dynamic_update_slice(p, x, update, *starts):
+    """As `lax.dynamic_update_slice`."""
     out = np.array(x)
     out[_window(x.shape, update.shape, starts)] = update
     return out
@@ -131,6 +145,7 @@ def dynamic_update_slice(p, x, update, *starts):
 
 @primitive("pad")
 def pad(p, x, value):
+    """As `lax.pad`."""
     config = p["padding_config"]
     spread = [max(0, n + max(0, n - 1) * inner) for n, (_, _, inner) in zip(x.shape, config, strict=True)]
     out = np.full(spread, value, dtype=np.asarray(x).dtype)
@@ -146,6 +161,7 @@ def pad(p, x, value):
 
 @primitive("select_n")
 def select_n(p, which, *cases):
+    """As `lax.select_n`."""
     if len(cases) == 1:
         return cases[0]
     if len(cases) == 2:
@@ -155,6 +171,7 @@ def select_n(p, which, *cases):
 
 @primitive("clamp")
 def clamp(p, low, x, high):
+    """As `lax.clamp`."""
     return np.minimum(np.maximum(x, low), high)
 
 
@@ -192,11 +209,13 @@ TABLE["reduce_min"] = _extreme(np.min, math.inf)
 
 @primitive("argmax")
 def argmax(p, x):
+    """As `lax.argmax`."""
     return np.argmax(x, p["axes"][0])
 
 
 @primitive("argmin")
 def argmin(p, x):
+    """As `lax.argmin`."""
     return np.argmin(x, p["axes"][0])
 
 
@@ -216,6 +235,7 @@ TABLE["cummin"] = _running(np.minimum.accumulate)
 
 @primitive("sort")
 def sort(p, *xs):
+    """As `lax.sort`."""
     d = p["dimension"]
     keys = xs[: p["num_keys"]]
     order = np.argsort(keys[0], axis=d, kind="stable") if len(keys) == 1 else np.lexsort(keys[::-1], axis=d)
@@ -224,6 +244,7 @@ def sort(p, *xs):
 
 @primitive("dot_general")
 def dot_general(p, x, y):
+    """As `lax.dot_general`."""
     (cx, cy), (bx, by) = p["dimension_numbers"]
     fx = [d for d in range(x.ndim) if d not in {*cx, *bx}]
     fy = [d for d in range(y.ndim) if d not in {*cy, *by}]
@@ -241,6 +262,7 @@ def dot_general(p, x, y):
 
 @primitive("gather")
 def gather(p, x, indices):
+    """As `lax.gather`."""
     positions, valid = gather_positions(x.shape, indices, p["dimension_numbers"], p["slice_sizes"])
     if x.size == 0:
         return np.zeros(positions.shape, x.dtype)

@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from .case import Case, dual, flatten
+from .case import Case
 from .digits import exactly, in_digits
+from .flat import dual, flatten
 from .interpreter import FLOAT64, evaluate
 from .judge import ALLOWED, Judgement, allow_for_rounding, as_wide, compare, spread, tolerance
 from .numerical import Slopes, scales, slopes

@@ -48,6 +48,7 @@ class Law:
     everywhere: bool
 
     def verdicts(self, subject: "Subject") -> Iterator[Verdict]:
+        """The verdicts about a subject; none where the law does not apply."""
         found = self.check(subject)
         if found is None:
             return

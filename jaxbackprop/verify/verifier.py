@@ -99,6 +99,7 @@ class Collected:
         self.notes: list[str] = []
 
     def ask(self, subject: Subject, laws: Iterable[Law]) -> None:
+        """Ask laws about a subject; a law that raises has failed."""
         for law in laws:
             try:
                 with warnings.catch_warnings():
@@ -110,6 +111,7 @@ class Collected:
                 self.enter(law, verdict, subject)
 
     def enter(self, law: Law, verdict: Verdict, subject: Subject) -> None:
+        """Keep a verdict."""
         name = verdict.name or law.name
         if verdict.note:
             self.notes.append(f"{name}: {verdict.detail}")
@@ -121,6 +123,7 @@ class Collected:
         self.checks[name] = new if old is None else _worse(old, new)
 
     def verification(self, subjects: list[Subject], seconds: float) -> Verification:
+        """Everything that was found."""
         about: Target = subjects[0].target
         return Verification(
             name=about.name,

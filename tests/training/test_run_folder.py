@@ -95,6 +95,14 @@ def test_a_run_that_is_there_is_not_written_over(tmp_path: Path):
     assert config["versions"]["jax"] == jax.__version__
 
 
+def test_words_of_any_script_and_words_that_are_no_text_are_written_and_read(tmp_path: Path):
+    run = RunFolder.create(tmp_path, {"classes": ["犬", "chat"]})
+    assert "犬" in (tmp_path / "config.json").read_text(encoding="utf-8")
+    words = {"words": ["é", b"\xff\xfe".decode("utf-8", "surrogateescape")]}
+    run.write("vocabulary.json", words)
+    assert run.read("vocabulary.json") == words
+
+
 def test_what_is_no_run_is_refused(tmp_path: Path):
     with pytest.raises(DataError, match=r"no config\.json"):
         RunFolder.open(tmp_path)
