@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Every planted fault and every odd right rule, judged by jaxbackprop, `check_grads` and, if installed, PyTorch.
+"""Every planted fault and every odd right rule, judged by jaxbackprop and by `check_grads`.
 
     python scripts/wrong_rules.py [--seeds 20] [--no-rivals]
 
