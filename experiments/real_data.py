@@ -21,8 +21,8 @@ DATA = Path("../shared/data")
 TARGETS = {"mnist": 0.984, "imdb": 0.885, "trec": 0.91, "clinc150": 0.89}
 FASTTEXT = {"imdb": 0.887, "trec": 0.914, "clinc150": 0.898}
 COMMANDS = {
-    "mnist": "train mlp --data {data}/mnist",
-    "imdb": "train text --data {data}/imdb",
+    "mnist": "train mlp --data {data}/mnist --hidden 512,512 --batch 128 --epochs 20",
+    "imdb": "train text --data {data}/imdb --batch 256 --epochs 4",
     "trec": "train text --data {data}/trec",
     "clinc150": "train text --data {data}/clinc150 --dim 50",
 }

@@ -4,7 +4,7 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ import jaxbackprop
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "jaxbackprop"
 # From the ground up: a file imports from its own folder and from what stands before it here.
-ORDER = (
+ORDER: Sequence[str] = (
     "numerics dependence signature rule examples gates layers losses verify circuit bench models data training text cli"
 ).split()
 OPENS_FILES = ORDER[ORDER.index("data") :]

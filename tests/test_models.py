@@ -49,6 +49,10 @@ def loss_of(model, batch):
     return loss, params
 
 
+def is_floating(aval) -> bool:
+    return jnp.issubdtype(aval.dtype, jnp.floating)
+
+
 def outside_rules(jaxpr: Jaxpr, live: list[bool]) -> list[str]:
     """The primitives beside our rules on a floating-point way from the `live` inputs to the outputs."""
     known = {v for v, on in zip(jaxpr.invars, live, strict=True) if on}
@@ -59,7 +63,7 @@ def outside_rules(jaxpr: Jaxpr, live: list[bool]) -> list[str]:
     found = []
     for eqn in (eqn for eqn in jaxpr.eqns if needed.intersection(eqn.outvars)):
         arriving = [not isinstance(v, Literal) and v in known for v in eqn.invars]
-        floating = [v for v in eqn.outvars if jnp.issubdtype(v.aval.dtype, jnp.floating)]
+        floating = [v for v in eqn.outvars if is_floating(v.aval)]
         if not any(arriving) or not floating:
             continue
         known |= set(floating)
