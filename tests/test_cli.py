@@ -232,3 +232,12 @@ def test_the_commands_themselves_import_nothing_heavy():
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout.strip() == "[]"
+
+
+def test_an_audit_without_the_functions_arguments_says_how_to_give_them(tmp_path, capsys):
+    file = tmp_path / "program.py"
+    file.write_text("def loss(W, x):\n    return W * x\n")
+    with pytest.raises(SystemExit) as stopped:
+        main(["audit", f"{file}:loss"])
+    assert stopped.value.code == 2
+    assert "missing a required argument: 'W'. Give a function that makes them: --args" in capsys.readouterr().err

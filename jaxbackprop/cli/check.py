@@ -1,6 +1,7 @@
 """`verify` and `audit`: are the hand-derived rules right? Exit status 1 where one is not."""
 
 import importlib.util
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -51,7 +52,12 @@ def audit_command(
 
     fun = _load(function)
     given = _load(args)() if args else ()
-    found = audit(fun, *(given if isinstance(given, tuple) else (given,)))
+    given = given if isinstance(given, tuple) else (given,)
+    try:
+        inspect.signature(fun).bind(*given)
+    except TypeError as error:
+        raise ValueError(f"{function}: {error}. Give a function that makes them: --args FILE.py:MAKE_ARGS.") from None
+    found = audit(fun, *given)
     if as_json:
         print_json(found.to_dict())
     else:
