@@ -16,6 +16,7 @@ class DataError(ValueError):
         found, expected, advice: the three parts of the message
         file: the file, or the name of what was read, or None
         line: the line in that file, counted from 1, or None
+        byte: the byte in that file (uncompressed, where it is compressed) at which it stands, counted from 0, or None
     """
 
     def __init__(
@@ -26,17 +27,22 @@ class DataError(ValueError):
         advice: str = "",
         file: str | PathLike[str] | None = None,
         line: int | None = None,
+        byte: int | None = None,
     ):
         self.found, self.expected, self.advice = found, expected, advice
-        self.file, self.line = None if file is None else str(file), line
+        self.file, self.line, self.byte = None if file is None else str(file), line, byte
         super().__init__(self._message())
 
     def _message(self) -> str:
-        place = ", ".join(part for part in (self.file, None if self.line is None else f"line {self.line}") if part)
+        line = None if self.line is None else f"line {self.line}"
+        byte = None if self.byte is None else f"byte {self.byte:,}"
+        place = ", ".join(part for part in (self.file, line, byte) if part)
         what = f"found {self.found}" + (f", expected {self.expected}" if self.expected else "") + "."
         return (f"{place}: " if place else "") + what + (f"\n  {self.advice}" if self.advice else "")
 
-    def at(self, file: str | PathLike[str] | None = None, line: int | None = None) -> "DataError":
+    def at(
+        self, file: str | PathLike[str] | None = None, line: int | None = None, byte: int | None = None
+    ) -> "DataError":
         """The same error with the place filled in where it was not known."""
         return DataError(
             self.found,
@@ -44,6 +50,7 @@ class DataError(ValueError):
             advice=self.advice,
             file=file if self.file is None else self.file,
             line=line if self.line is None else self.line,
+            byte=byte if self.byte is None else self.byte,
         )
 
 

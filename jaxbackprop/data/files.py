@@ -68,12 +68,31 @@ def read_at_most(file: IO[bytes], limit: int) -> bytes:
 def read_blocks(path: Path, size: int = BLOCK) -> Iterator[bytes]:
     """The file in blocks of about `size` bytes, each ending where a line ends (the last one where the file does)."""
     with opened(path) as file:
-        rest: list[bytes] = []  # the beginning of a line that has not ended yet
-        while block := file.read(size):
-            cut = block.rfind(b"\n") + 1
-            if cut:
-                yield b"".join((*rest, block[:cut]))
-                rest = []
-            rest.append(block[cut:])
-        if last := b"".join(rest):
-            yield last
+        yield from line_blocks(file, size)
+
+
+def line_blocks(file: IO[bytes], size: int = BLOCK) -> Iterator[bytes]:
+    """What is left of an open file, such as standard input, in blocks as `read_blocks` makes them."""
+    rest: list[bytes] = []  # the beginning of a line that has not ended yet
+    while block := file.read(size):
+        cut = block.rfind(b"\n") + 1
+        if cut:
+            yield b"".join((*rest, block[:cut]))
+            rest = []
+        rest.append(block[cut:])
+    if last := b"".join(rest):
+        yield last
+
+
+def byte_of_line(path: Path, line: int, size: int = BLOCK) -> int:
+    """The place in a (decompressed) file at which a line begins, both counted as a person does: bytes from 0."""
+    before, newlines = 0, 0
+    for block in read_blocks(path, size):
+        here = block.count(b"\n")
+        if newlines + here >= line - 1:
+            at = 0
+            for _ in range(line - 1 - newlines):
+                at = block.index(b"\n", at) + 1
+            return before + at
+        before, newlines = before + len(block), newlines + here
+    return before

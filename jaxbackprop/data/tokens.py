@@ -14,11 +14,12 @@ import pyarrow.compute as pc
 from .errors import DataError
 from .files import BLOCK
 from .hashing import binary_array
+from .parallel import in_parallel
 
 SEPARATORS = b" \n\r\t\v\f\0"
 END = b"</s>"  # what fastText reads for the end of a line, and the end of a line where a text says it
 WORD_BYTES = bytes(byte not in SEPARATORS for byte in range(256))
-GROUP = 1 << 25  # bytes of text whose words are numbered together
+GROUP = 1 << 23  # bytes of text whose words are numbered together
 WRITTEN_END = re.compile(rb"(?<![^ \r\t\v\f\0])</s>(?![^ \r\t\v\f\0])")
 
 
@@ -66,17 +67,24 @@ def tokenise(blocks: Iterable[bytes], *, source: str | None = None) -> Tokens:
     fastText's rules: words are what stands between blanks, newlines, CR, tab, VT, FF and NUL; each newline is a token
     `</s>` and ends its line, and so does a `</s>` that stands in the text; a last line without newline has no `</s>`.
     """
-    groups, group, size = [], [], 0
-    for block in blocks:
-        group.append(_cut(block))
-        size += len(block)
-        if size >= GROUP:
-            groups.append(_number(group))
-            group, size = [], 0
-    if group or not groups:
-        groups.append(_number(group))
-    words, codes, newlines = _merge(groups)
+    words, codes, newlines = _merge(list(in_parallel(_number, _groups(blocks))))
     return _in_lines(words, codes, newlines, source)
+
+
+def token_groups(blocks: Iterable[bytes], *, source: str | None = None) -> Iterator[Tokens]:
+    """The tokens of a text a group of lines at a time, each group with its own words: for what memory cannot hold."""
+    first = 1
+    for words, codes, newlines in in_parallel(_number, _groups(blocks)):
+        yield _in_lines(words, codes, newlines, source, first)
+        first += len(newlines)
+
+
+def counted(groups: Sequence[Tokens]) -> tuple[pa.BinaryArray, np.ndarray]:
+    """All words of some groups, in the order in which they first occur, and how often each does."""
+    together = _dictionary([group.words for group in groups])
+    counts = np.concatenate([np.zeros(0), *(group.counts() for group in groups)])
+    found = together.indices.to_numpy(zero_copy_only=False)
+    return together.dictionary, np.bincount(found, counts, len(together.dictionary)).astype(np.int64)
 
 
 def tokenise_texts(texts: Sequence[str], *, source: str | None = None, lines: np.ndarray | None = None) -> Tokens:
@@ -103,6 +111,16 @@ def tokenise_texts(texts: Sequence[str], *, source: str | None = None, lines: np
     return tokens if lines is None else replace(tokens, lines=lines)
 
 
+def starts_with(words: pa.BinaryArray, prefix: str) -> np.ndarray:
+    """Which of the words begin so, (W,) bool."""
+    return pc.call_function("starts_with", [words], pc.MatchSubstringOptions(prefix)).to_numpy(zero_copy_only=False)
+
+
+def equal(words: pa.BinaryArray, word: bytes) -> np.ndarray:
+    """Which of the words is this one, (W,) bool."""
+    return pc.call_function("equal", [words, pa.scalar(word, words.type)]).to_numpy(zero_copy_only=False)
+
+
 def _bytes(word: str) -> bytes:
     return word.encode("utf-8", "surrogateescape")
 
@@ -113,6 +131,19 @@ def _blocks(data: bytes) -> Iterator[bytes]:
         end = data.find(b"\n", start + BLOCK) + 1 or len(data)
         yield data[start:end]
         start = end
+
+
+def _groups(blocks: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """The blocks in groups of about GROUP bytes; one empty group where there are none."""
+    group, size, none = [], 0, True
+    for block in blocks:
+        group.append(block)
+        size += len(block)
+        if size >= GROUP:
+            yield group
+            group, size, none = [], 0, False
+    if group or none:
+        yield group
 
 
 def _cut(block: bytes) -> tuple[pa.BinaryArray, np.ndarray]:
@@ -127,10 +158,15 @@ def _cut(block: bytes) -> tuple[pa.BinaryArray, np.ndarray]:
     return binary_array(block.translate(None, SEPARATORS), offsets), np.searchsorted(starts, newlines)
 
 
-def _number(group: list[tuple[pa.BinaryArray, np.ndarray]]) -> tuple[pa.BinaryArray, np.ndarray, np.ndarray]:
+def _dictionary(parts: list[pa.BinaryArray]) -> pa.DictionaryArray:
+    """Words one part after another, numbered by the order in which they first occur."""
+    return pa.chunked_array(parts, pa.binary()).dictionary_encode().combine_chunks()
+
+
+def _number(blocks: list[bytes]) -> tuple[pa.BinaryArray, np.ndarray, np.ndarray]:
     """A group of blocks as its words, its codes with `</s>` put in, and the places of its newlines among the codes."""
-    chunks = pa.chunked_array([words for words, _ in group], pa.binary())
-    encoded = chunks.dictionary_encode().combine_chunks()
+    group = [_cut(block) for block in blocks]
+    encoded = _dictionary([words for words, _ in group])
     words, plain = encoded.dictionary, encoded.indices.to_numpy(zero_copy_only=False)
     before = np.cumsum([0, *(len(words) for words, _ in group)])[: len(group)]
     at = [newlines + start for (_, newlines), start in zip(group, before, strict=True)]
@@ -167,7 +203,7 @@ def _merge(
     """Groups numbered apart, numbered together."""
     if len(groups) == 1:
         return groups[0]
-    together = pa.chunked_array([words for words, _, _ in groups]).dictionary_encode().combine_chunks()
+    together = _dictionary([words for words, _, _ in groups])
     new = together.indices.to_numpy(zero_copy_only=False)
     first = np.cumsum([0, *(len(words) for words, _, _ in groups)])
     before = np.cumsum([0, *(len(codes) for _, codes, _ in groups)])
@@ -178,7 +214,9 @@ def _merge(
     return together.dictionary, codes, np.concatenate(newlines)
 
 
-def _in_lines(words: pa.BinaryArray, codes: np.ndarray, newlines: np.ndarray, source: str | None) -> Tokens:
+def _in_lines(
+    words: pa.BinaryArray, codes: np.ndarray, newlines: np.ndarray, source: str | None, first: int = 1
+) -> Tokens:
     """Cut the codes into lines at each `</s>`, and count lines of the source where that is more than its newlines."""
     end = pc.index(words, END).as_py() if len(words) else -1
     ends = np.flatnonzero(codes == end) + 1 if end >= 0 else np.zeros(0, np.int64)
@@ -186,5 +224,5 @@ def _in_lines(words: pa.BinaryArray, codes: np.ndarray, newlines: np.ndarray, so
         ends = np.append(ends, len(codes))
     offsets = np.concatenate([[0], ends])
     more = len(offsets) - 1 > len(newlines) + (len(codes) > 0 and (not len(newlines) or newlines[-1] + 1 < len(codes)))
-    lines = np.searchsorted(newlines, offsets[:-1]) + 1 if more else None
+    lines = np.searchsorted(newlines, offsets[:-1]) + first if more or first > 1 else None
     return Tokens(words, codes, offsets, lines, source)

@@ -10,7 +10,7 @@ Source  Bojanowski et al. 2017, arXiv:1607.04606; Joulin et al. 2017, arXiv:1607
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard, cast
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +22,7 @@ from .hashing import character_ngrams, fnv1a, word_ngrams
 from .lines import Texts
 from .rows import WordRows, blocks, select, shifted
 from .sort_order import sort_order
-from .tokens import END, Tokens, tokenise_texts
+from .tokens import END, Tokens, counted, equal, starts_with, tokenise_texts
 
 LABEL_PREFIX = "__label__"
 FEW = 1 << 12  # words looked up one by one in a dict; more of them by pyarrow's hash join
@@ -66,7 +66,7 @@ class Vocabulary:
     @classmethod
     def build(
         cls,
-        texts: Readable,
+        texts: "Readable | Sequence[Tokens]",
         *,
         min_count: int = 1,
         min_count_label: int = 0,
@@ -79,29 +79,32 @@ class Vocabulary:
     ) -> "Vocabulary":
         """The vocabulary of `texts`: what occurs `min_count` times (labels `min_count_label` times), most often first.
 
-        `max_words` keeps only so many words, those that occur most. A text without any word left is a DataError.
+        `max_words` keeps only so many words, those that occur most. A text may come as the groups of lines of
+        `token_groups`. One without any word left is a DataError.
         """
-        tokens = as_tokens(texts, label_prefix)
-        counts, is_label = tokens.counts(), _starts_with(tokens.words, label_prefix)
+        groups = texts if _is_groups(texts) else [as_tokens(cast("Readable", texts), label_prefix)]
+        words, counts = counted(groups)
+        total = sum(len(group.codes) for group in groups)
+        is_label = starts_with(words, label_prefix)
         order = sort_order(_falling(counts, is_label))
         kept = order[counts[order] >= np.where(is_label[order], min_count_label, min_count)]
         if max_words is not None:
-            words = len(kept) - is_label[kept].sum()
-            kept = np.concatenate([kept[: min(words, max_words)], kept[words:]])
+            most = len(kept) - is_label[kept].sum()
+            kept = np.concatenate([kept[: min(most, max_words)], kept[most:]])
         if not len(kept):
             raise DataError(
-                "no word" if not len(tokens.codes) else f"no word that occurs {min_count} times",
+                "no word" if not total else f"no word that occurs {min_count} times",
                 expected="at least one",
-                advice="Is the file empty?" if not len(tokens.codes) else "Try a smaller min_count.",
-                file=tokens.source,
+                advice="Is the file empty?" if not total else "Try a smaller min_count.",
+                file=groups[0].source if groups else None,
             )
-        entries = tokens.words.take(pa.array(kept))
-        return cls(entries, counts[kept], len(tokens.codes), word_ngrams, bucket, minn, maxn, label_prefix)
+        entries = words.take(pa.array(kept))
+        return cls(entries, counts[kept], total, word_ngrams, bucket, minn, maxn, label_prefix)
 
     @cached_property
     def word_count(self) -> int:
         """How many of the entries are words."""
-        return len(self.entries) - int(_starts_with(self.entries, self.label_prefix).sum())
+        return len(self.entries) - int(starts_with(self.entries, self.label_prefix).sum())
 
     @property
     def rows(self) -> int:
@@ -126,7 +129,7 @@ class Vocabulary:
         takes part in the word n-grams. Labels have none.
         """
         tokens = as_tokens(texts, self.label_prefix)
-        is_word = ~_starts_with(tokens.words, self.label_prefix)
+        is_word = ~starts_with(tokens.words, self.label_prefix)
         rows = WordRows(*self._rows_of(tokens.words), is_word)
         hashes = fnv1a(tokens.words) if self.word_ngrams > 1 else None
         ids, lengths = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)]
@@ -145,7 +148,7 @@ class Vocabulary:
         """The numbers of each text's labels; a label that is not in the vocabulary is a DataError, or is dropped."""
         tokens = as_tokens(texts, self.label_prefix)
         number = self._ids(tokens.words) - self.word_count
-        strange = _starts_with(tokens.words, self.label_prefix) & (number < 0)
+        strange = starts_with(tokens.words, self.label_prefix) & (number < 0)
         if unknown == "refuse" and strange.any():
             self._refuse(tokens, strange)
         codes, offsets = select(tokens.codes, number >= 0, tokens.offsets)
@@ -206,7 +209,7 @@ class Vocabulary:
         if self.maxn <= 0:
             return ids[has_row], has_row.astype(np.int32)
         grams, counts = character_ngrams(words, self.minn, self.maxn, self.bucket)
-        has_grams = ~(_starts_with(words, self.label_prefix) | _equal(words, END))
+        has_grams = ~(starts_with(words, self.label_prefix) | equal(words, END))
         grams, counts = grams[np.repeat(has_grams, counts)], np.where(has_grams, counts, 0)
         rows = np.empty(has_row.sum() + len(grams), np.int32)
         is_gram = np.ones(len(rows), bool)
@@ -250,18 +253,14 @@ def as_tokens(texts: Readable, label_prefix: str = LABEL_PREFIX) -> Tokens:
     return tokenise_texts(texts)
 
 
+def _is_groups(texts: "Readable | Sequence[Tokens]") -> TypeGuard[Sequence[Tokens]]:
+    return isinstance(texts, Sequence) and not isinstance(texts, str) and bool(texts) and isinstance(texts[0], Tokens)
+
+
 def _falling(counts: np.ndarray, is_label: np.ndarray) -> np.ndarray:
     """Numbers that rise as fastText's order does: words before labels, and each of them by falling count."""
     most = int(counts.max(initial=0)) + 1
     return (np.where(is_label, most, 0) - counts).astype(np.int32 if most < 2**30 else np.int64)
-
-
-def _starts_with(words: pa.BinaryArray, prefix: str) -> np.ndarray:
-    return pc.call_function("starts_with", [words], pc.MatchSubstringOptions(prefix)).to_numpy(zero_copy_only=False)
-
-
-def _equal(words: pa.BinaryArray, word: bytes) -> np.ndarray:
-    return pc.call_function("equal", [words, pa.scalar(word, words.type)]).to_numpy(zero_copy_only=False)
 
 
 def _text(entry: bytes) -> str:

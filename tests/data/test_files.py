@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxbackprop.data import DataError
-from jaxbackprop.data.files import compression, opened, read_at_most, read_blocks, suffix
+from jaxbackprop.data.files import byte_of_line, compression, opened, read_at_most, read_blocks, suffix
 
 TEXT = b"first line\nsecond line\n" * 20_000
 
@@ -84,3 +84,11 @@ def test_a_folder_and_a_missing_file_are_errors(tmp_path):
 )
 def test_the_ending_of_a_name_does_not_count_the_compression(name, ending):
     assert suffix(Path(name)) == ending
+
+
+@given(data=st.lists(st.sampled_from([b"a", b"\n", b"bc\n"]), max_size=12).map(b"".join), size=st.integers(1, 9))
+def test_the_byte_at_which_a_line_begins_is_found(tmp_path_factory, data, size):
+    path = tmp_path_factory.mktemp("lines") / "file"
+    path.write_bytes(data)
+    starts = [0, *(k + 1 for k, byte in enumerate(data) if byte == ord("\n"))]
+    assert [byte_of_line(path, line + 1, size) for line in range(len(starts))] == starts

@@ -1,0 +1,21 @@
+"""Work on further threads while the first goes on: numpy, pyarrow and zlib let go of the interpreter meanwhile."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+def in_parallel(function: Callable[[A], B], items: Iterable[A], *, threads: int = 2) -> Iterator[B]:
+    """function(item) for each item, in order, begun before it is asked for; at most `threads` + 1 results wait."""
+    begun = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for item in items:
+            begun.append(pool.submit(function, item))
+            if len(begun) > threads:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()

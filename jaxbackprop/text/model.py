@@ -1,0 +1,86 @@
+"""A trained text classifier as data: its vocabulary, its settings, its two tables. How it is trained, asked and filed
+stands in the files beside.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+
+from ..data import Bags, Vocabulary
+from ..data.vocabulary import Readable
+from .settings import Settings
+
+
+class Table(Protocol):
+    """Rows that can be asked for by number: a plain array of float32 does, and a quantised one."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows, and the length of one."""
+        ...
+
+    def __getitem__(self, rows: np.ndarray, /) -> np.ndarray:
+        """The rows of these numbers: (...) integers -> (..., dim) float32."""
+        ...
+
+
+def row_blocks(table: Table, size: int) -> Iterator[np.ndarray]:
+    """All rows, `size` at a time, float32; views where the table is an array of that: it is not copied whole."""
+    plain = np.asarray(table) if hasattr(table, "__array__") else None
+    for first in range(0, table.shape[0], size):
+        last = min(first + size, table.shape[0])
+        rows = table[np.arange(first, last)] if plain is None else plain[first:last]
+        yield np.asarray(rows, np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """fastText's model: a text is the mean of the input rows of its words and n-grams; the output rows score it.
+
+    input    (vocabulary.rows, dim) float32, or quantised
+    output   (labels, dim) float32, or quantised: a row a label; under hs the first labels - 1 rows are the inner
+             nodes of the Huffman tree, in the order in which they were joined
+    kept     for a pruned table, (P, 2) int32: the number of an n-gram (from 0, its bucket), and which row after the
+             words it has now; other n-grams have none. None where nothing was pruned
+    """
+
+    vocabulary: Vocabulary
+    settings: Settings
+    input: Table
+    output: Table
+    kept: np.ndarray | None = None
+
+    def encode(self, texts: Readable) -> Bags:
+        """The rows of the input table that stand for each text: what prediction and sentence vectors ask for.
+
+        `vocabulary.encode` numbers rows as if nothing had been pruned; this is right for a pruned table too.
+        """
+        bags = self.vocabulary.encode(texts)
+        if self.kept is None:
+            return bags
+        ids, is_left = self._now(bags.ids)
+        return Bags(ids, np.concatenate([[0], np.cumsum(is_left)])[bags.offsets])
+
+    def subwords(self, word: str) -> np.ndarray:
+        """The rows of the input table that stand for one word: its own, and those of its character n-grams."""
+        rows = self.vocabulary.subwords(word)
+        return rows if self.kept is None else self._now(rows)[0]
+
+    def _now(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The rows that are left of these, by their numbers since the pruning, and for each id whether it is left."""
+        words = self.vocabulary.word_count
+        old, new = self._kept_sorted
+        if not len(old):
+            return ids[ids < words], ids < words
+        at = np.minimum(np.searchsorted(old, ids - words), len(old) - 1)
+        is_left = (ids < words) | (old[at] == ids - words)
+        return np.where(ids < words, ids, new[at] + words)[is_left].astype(np.int32), is_left
+
+    @cached_property
+    def _kept_sorted(self) -> tuple[np.ndarray, np.ndarray]:
+        assert self.kept is not None
+        order = np.argsort(self.kept[:, 0])
+        return self.kept[order, 0], self.kept[order, 1]

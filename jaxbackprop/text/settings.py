@@ -1,0 +1,76 @@
+"""What a text classifier is trained with, by fastText's names and defaults, checked where it is written down."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+Loss = Literal["softmax", "hs", "ns", "ova"]
+Optimizer = Literal["sgd", "adagrad", "adam"]
+POSITIVE = ("lr", "dim", "epoch", "bucket", "neg", "lr_update_rate")
+NOT_NEGATIVE = ("min_count", "min_count_label", "word_ngrams", "minn", "maxn", "smoothing")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """fastText's settings of supervised training, its names in snake case, its defaults; then ours, off by default.
+
+    lr               learning rate, falls linearly to 0 over all tokens
+    dim              the length of a row
+    epoch            how often each text is visited
+    min_count        words that occur less often have no row
+    min_count_label  labels that occur less often are not learned
+    word_ngrams      runs of up to so many words have a row
+    bucket           how many rows n-grams share
+    minn, maxn       lengths of character n-grams; maxn 0 for none
+    loss             softmax, hs (Huffman tree), ns (negative samples), ova (one against all)
+    neg              negative samples a text, for ns
+    lr_update_rate   fastText recomputes its rate every so many tokens; kept because its files hold it
+    ws, t            fastText's window and sampling threshold; without meaning here, kept because its files hold them
+    label_prefix     what a label begins with
+    seed             of the first table, of the order and of negative samples
+
+    optimizer        sgd, adagrad or adam, row by row: one rate a row, not a number
+    batch            texts a step; 1 is exact order, None lets the device decide
+    max_words        at most so many words, those that occur most
+    smoothing        share of the target spread evenly over all labels (softmax)
+    """
+
+    lr: float = 0.1
+    dim: int = 100
+    epoch: int = 5
+    min_count: int = 1
+    min_count_label: int = 0
+    word_ngrams: int = 1
+    bucket: int = 2_000_000
+    minn: int = 0
+    maxn: int = 0
+    loss: Loss = "softmax"
+    neg: int = 5
+    lr_update_rate: int = 100
+    ws: int = 5
+    t: float = 1e-4
+    label_prefix: str = "__label__"
+    seed: int = 0
+    optimizer: Optimizer = "sgd"
+    batch: int | None = None
+    max_words: int | None = None
+    smoothing: float = 0.0
+
+    def __post_init__(self):
+        for name in POSITIVE:
+            _refuse_unless(getattr(self, name) > 0, name, getattr(self, name), "greater than 0")
+        for name in NOT_NEGATIVE:
+            _refuse_unless(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
+        for name in ("batch", "max_words"):
+            value = getattr(self, name)
+            _refuse_unless(value is None or value > 0, name, value, "greater than 0, or None")
+        _refuse_unless(math.isfinite(self.lr), "lr", self.lr, "finite")
+        _refuse_unless(self.smoothing < 1, "smoothing", self.smoothing, "below 1")
+        _refuse_unless(self.maxn == 0 or self.minn <= self.maxn, "minn", self.minn, f"at most maxn ({self.maxn})")
+        for name, known in (("loss", get_args(Loss)), ("optimizer", get_args(Optimizer))):
+            _refuse_unless(getattr(self, name) in known, name, getattr(self, name), f"one of {', '.join(known)}")
+
+
+def _refuse_unless(holds: bool, name: str, value: Any, expected: str) -> None:
+    if not holds:
+        raise ValueError(f"{name} is {value!r}; it must be {expected}.")
