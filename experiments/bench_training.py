@@ -1,11 +1,17 @@
 """Whole epochs of an MLP: this library's scan beside torch and flax + optax as a user would write them.
 
 All train 784-512-512-10 with ReLU and plain SGD on the same random pictures, shuffled anew each epoch, data on the
-device, and run interleaved in one process. Whoever is not installed does not run.
+device. Each has a process of its own, for two runtimes in one process hold each other's threads up, and they run an
+epoch in turn. Whoever is not installed does not run.
+
+    python experiments/bench_training.py NAME BATCH EXAMPLES     such a process: an epoch for each line it reads
 """
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from itertools import pairwise
 from typing import Any
@@ -23,6 +29,7 @@ from jaxbackprop.training.fit import prepare
 from jaxbackprop.training.optimizer import make_optimizer
 
 SIZES, RATE = (784, 512, 512, 10), 0.01
+FEWEST = 5  # rounds
 
 
 def pictures(examples: int, sizes: tuple[int, ...] = SIZES) -> tuple[np.ndarray, np.ndarray]:
@@ -116,28 +123,70 @@ def torch_eager(
     return epoch
 
 
+CONTENDERS: dict[str, tuple[str, Callable[..., Callable[[], Any]]]] = {
+    "jaxbackprop": ("jax", ours),
+    "flax + optax": ("flax", flax_and_optax),
+    "torch eager": ("torch", torch_eager),
+    "torch.compile": ("torch", partial(torch_eager, compiled=True)),
+}
+
+
+def serve(name: str, batch: int, examples: int) -> None:
+    """Be one contender: say how long the first epoch took, compilation included; then run one for each line read."""
+    started = time.perf_counter()
+    _, make = CONTENDERS[name]
+    program = make(*pictures(examples), batch)
+    jax.block_until_ready(program())
+    print(time.perf_counter() - started, flush=True)
+    for _ in sys.stdin:
+        started = time.perf_counter()
+        jax.block_until_ready(program())
+        print(time.perf_counter() - started, flush=True)
+
+
+class Contender:
+    """The process of one contender."""
+
+    def __init__(self, name: str, batch: int, examples: int):
+        command = [sys.executable, __file__, name, str(batch), str(examples)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.first = self._answer()
+
+    def epoch(self) -> float:
+        """Seconds for one more epoch."""
+        assert self.process.stdin is not None
+        print(file=self.process.stdin, flush=True)
+        return self._answer()
+
+    def stop(self) -> None:
+        """End the process."""
+        self.process.communicate()
+
+    def _answer(self) -> float:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.process.args} ended with {self.process.wait()}; its message is above.")
+        return float(line)
+
+
 def epochs(batch: int, examples: int, seconds: float) -> dict[str, Any]:
     """Seconds an epoch of each that is installed, and how many times as long as ours."""
-    x, y = pictures(examples)
-    makers: dict[str, Callable[..., Callable[[], Any]]] = {"jaxbackprop": ours, "flax + optax": flax_and_optax}
-    if find_spec("torch"):
-        makers["torch eager"] = torch_eager
-        makers["torch.compile"] = lambda *a: torch_eager(*a, compiled=True)
-    started, programs, first = time.perf_counter(), [], {}
-    for name, make in makers.items():
-        program = make(x, y, batch)
-        jax.block_until_ready(program())
-        programs.append(program)
-        first[name] = time.perf_counter() - started
-        started = time.perf_counter()
-    times = interleaved(programs, seconds=seconds)
+    names = [name for name, (package, _) in CONTENDERS.items() if find_spec(package)]
+    contenders = [Contender(name, batch, examples) for name in names]
+    end, rounds = time.perf_counter() + seconds, []
+    while len(rounds) < FEWEST or time.perf_counter() < end:
+        rounds.append([contender.epoch() for contender in contenders])
+    for contender in contenders:
+        contender.stop()
+    times = np.array(rounds)
     return {
         name: {
             "seconds": float(np.median(times[:, i])),
-            "until first epoch": first[name],
+            "until first epoch": contenders[i].first,
             "times ours": interval_of_median(times[:, i] / times[:, 0]),
         }
-        for i, name in enumerate(makers)
+        for i, name in enumerate(names)
     }
 
 
@@ -155,3 +204,7 @@ def costs(examples: int, seconds: float) -> dict[str, dict[str, float]]:
         times = np.median(interleaved(programs, seconds=seconds), 0)
         measured[name] = {case: 1e6 * float(t) / examples for case, t in zip(cases, times, strict=True)}
     return measured
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

@@ -12,6 +12,8 @@ hypothesis.settings.load_profile("compiles")
 
 # Two devices on any machine, so that what is sharded over a mesh is tested everywhere.
 jax.config.update("jax_num_cpu_devices", 2)
+# What a command keeps for the next one must not pass from test to test.
+jax.config.update("jax_enable_compilation_cache", False)
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,10 @@ from . import data as data
 from . import runs as runs
 from . import train as train
 from .console import app as app
-from .console import run
+from .console import keep_compiled_programs, run
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """The console command `jaxbackprop`."""
+    keep_compiled_programs()
     run(arguments)

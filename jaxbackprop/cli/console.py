@@ -5,7 +5,9 @@ import os
 import sys
 from typing import Any, NoReturn
 
+import jax
 import typer
+from platformdirs import user_cache_path
 from rich.console import Console
 from rich.markup import escape
 
@@ -19,6 +21,7 @@ app = typer.Typer(
 )
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+WORTH_KEEPING = 0.2  # seconds a program took to compile; a small one is compiled faster than it is found
 TRACEBACK_VARIABLE = "JAXBACKPROP_TRACEBACK"
 
 
@@ -46,6 +49,13 @@ def fail(message: str, status: int) -> NoReturn:
     """End with one clear message on stderr."""
     err().print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
     raise SystemExit(status)
+
+
+def keep_compiled_programs() -> None:
+    """What one command compiles the next one finds, in the user's cache or where JAX_COMPILATION_CACHE_DIR says."""
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", str(user_cache_path("jaxbackprop") / "compiled"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", WORTH_KEEPING)
 
 
 def run(arguments: list[str] | None = None) -> NoReturn:

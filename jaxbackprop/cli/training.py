@@ -123,7 +123,9 @@ def _say_how(folder: Path, history: "History", result: Mapping[str, Any] | None,
     seconds = sum(epoch.seconds for epoch in history.epochs)
     if as_json:
         summary = {"run": str(folder), "best": best.as_dict(), "epochs": len(history.epochs), "seconds": seconds}
+        summary["compile_seconds"] = history.compile_seconds
         return print_json({**summary, "test": None if result is None else reported(result)})
+    note(f"compiled in {history.compile_seconds:.1f} s, trained in {seconds:.1f} s")
     console = out()
     if best.valid_accuracy is not None:
         early = f" of {len(history.epochs)} (stopped early)" if history.stopped_early else ""

@@ -145,7 +145,9 @@ class _Loop:
         done = self._resumed() if resume else []
         best = best_of(done) if done else None
         stopped = self._out_of_patience(done, best)
+        started = time.perf_counter()
         compiled = self.program.epoch.lower(self.state, self.batches, self.key).compile()
+        compile_seconds = time.perf_counter() - started
         while len(done) < epochs and not stopped:
             self.before = _copy(self.state)  # the epoch uses its state up; should it fail, this is where it began
             try:
@@ -165,7 +167,7 @@ class _Loop:
             if self.progress is not None:
                 self.progress(epoch)
         assert best is not None
-        return History(tuple(done), best, stopped and len(done) < epochs)
+        return History(tuple(done), best, stopped and len(done) < epochs, compile_seconds)
 
     def _epoch(self, compiled: Any, number: int) -> Epoch:
         key = jax.random.fold_in(self.key, number)

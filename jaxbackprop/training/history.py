@@ -38,14 +38,16 @@ class Epoch:
 class History:
     """What `fit` did.
 
-    epochs         every epoch, those before a resumption included
-    best           the epoch whose parameters the model now has: the best on held-out data, or else the last
-    stopped_early  whether patience ran out
+    epochs           every epoch, those before a resumption included
+    best             the epoch whose parameters the model now has: the best on held-out data, or else the last
+    stopped_early    whether patience ran out
+    compile_seconds  for tracing and compiling an epoch, before the first one
     """
 
     epochs: tuple[Epoch, ...]
     best: Epoch
     stopped_early: bool
+    compile_seconds: float
 
     def __str__(self) -> str:
         head = f"{'epoch':>5}  {'loss':>8}  {'accuracy':>8}  {'held-out loss':>13}  {'accuracy':>8}  {'examples/s':>10}"

@@ -22,7 +22,7 @@ def test_without_held_out_examples_the_last_epoch_is_kept():
 
 def test_a_history_is_a_table():
     epochs = (epoch(1, 0.8, 0.25), epoch(2, 0.9, 0.2))
-    assert str(History(epochs, epochs[1], False)) == (
+    assert str(History(epochs, epochs[1], False, 0.5)) == (
         "epoch      loss  accuracy  held-out loss  accuracy  examples/s\n"
         "    1    1.0000    50.00%         0.2500    80.00%       1,000\n"
         "    2    0.5000    50.00%         0.2000    90.00%       1,000  best"

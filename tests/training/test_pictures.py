@@ -19,7 +19,7 @@ def history(epochs: int, *, held_out: bool) -> History:
         Epoch(k, 1 / k, 1 - 0.5 / k, 1.2 / k if held_out else None, 1 - 0.6 / k if held_out else None, 0.1, 1e4)
         for k in range(1, epochs + 1)
     )
-    return History(made, made[-1], False)
+    return History(made, made[-1], False, 0.5)
 
 
 def ink(path: Path) -> np.ndarray:
