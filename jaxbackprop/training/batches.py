@@ -5,13 +5,14 @@ What is done with a minibatch is not known here.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from ..data.bags import Bags
 from ..models import RaggedBags
@@ -58,6 +59,7 @@ class Batches:
     arrays    one row an example; the place of the bags is None
     bags      their ids (T,), the first of each (N,) and how many each has (N,); None where there are no bags
     room      how many ids a whole minibatch and the remainder have room for
+    share     how a whole minibatch is split over several devices; None where there is one
     """
 
     arrays: tuple
@@ -66,6 +68,7 @@ class Batches:
     size: int = field(metadata=STATIC)
     batch: int = field(metadata=STATIC)
     room: tuple[int, int] = field(metadata=STATIC, default=(0, 0))
+    share: NamedSharding | None = field(metadata=STATIC, default=None)
 
     @property
     def steps(self) -> int:
@@ -89,11 +92,26 @@ class Batches:
         """What the whole minibatches leave of an order: (rest,)."""
         return order[self.steps * self.batch :]
 
+    def split_over(self, devices: Sequence[Any]) -> "Batches":
+        """The same on several devices: each holds all examples, and works on its share of every whole minibatch.
+
+        Raises:
+            ValueError: minibatches that cannot be split evenly.
+        """
+        if self.batch % len(devices):
+            raise ValueError(f"fit: a minibatch of {self.batch} examples cannot be split over {len(devices)} devices.")
+        mesh = Mesh(np.array(devices), ("example",), axis_types=(AxisType.Auto,))
+        moved = jax.device_put(self, NamedSharding(mesh, PartitionSpec()))
+        return replace(moved, share=NamedSharding(mesh, PartitionSpec("example")))
+
     def take(self, which: Array) -> tuple:
         """The minibatch of the examples numbered by `which`: (batch,) or (rest,)."""
-        return tuple(
-            self._ragged(which) if part is None else jax.tree.map(lambda a: a[which], part) for part in self.arrays
-        )
+
+        def rows(a: Array) -> Array:
+            whole = self.share is not None and which.shape[0] == self.batch
+            return jax.lax.with_sharding_constraint(a[which], self.share) if whole else a[which]
+
+        return tuple(self._ragged(which) if part is None else jax.tree.map(rows, part) for part in self.arrays)
 
     def _ragged(self, which: Array) -> RaggedBags:
         assert self.bags is not None

@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
+from jax.sharding import NamedSharding, PartitionSpec
 
 from ..models import describe
 from .analysis import NotFinite, find_fault
@@ -44,6 +45,7 @@ def fit(
     patience: int | None = None,
     seed: int = 0,
     assess: Assess | None = None,
+    devices: Sequence[Any] | None = None,
     out: str | Path | None = None,
     resume: bool = False,
     config: Mapping[str, Any] | None = None,
@@ -73,6 +75,7 @@ def fit(
         patience: stop after so many epochs without a better one on held-out data.
         seed: of the shuffling, and of what `valid` holds out.
         assess: used instead of the model's own; takes the model first.
+        devices: split every minibatch over these; the gradient is the same up to rounding.
         out: a folder for the run: config, metrics, checkpoints, pictures.
         resume: go on from the last checkpoint in `out`, to the very bits of a run that was never interrupted.
         config: more to write into the run's config.
@@ -84,11 +87,13 @@ def fit(
     """
     parts, held_out = _held_out(parts_of(data), valid, seed)
     _check(model, parts, held_out, epochs, patience)
-    batches = on_device(parts, batch)
+    batches = on_device(parts, batch) if devices is None else on_device(parts, batch).split_over(devices)
     steps = epochs * (batches.steps + bool(batches.rest))
     rate = learning_rate(schedule, lr, steps, warmup)
     update = make_optimizer(optimizer, rate, settings=optimizer_settings, weight_decay=weight_decay, clip=clip)
     program, state = prepare(model, assess, update, l2)
+    if batches.share is not None:
+        state = jax.device_put(state, NamedSharding(batches.share.mesh, PartitionSpec()))
     asked = {
         "epochs": epochs, "batch": batch, "optimizer": _said(optimizer), "lr": lr, "schedule": _said(schedule),
         "optimizer_settings": dict(optimizer_settings or {}), "warmup": warmup, "weight_decay": weight_decay, "l2": l2,
@@ -97,7 +102,8 @@ def fit(
     run = _run_folder(out, resume, {**(config or {}), "model": describe(model), "fit": asked})
     loop = _Loop(program, batches, _on_device(held_out), jax.random.key(seed), run, patience, progress, state, state)
     history = loop.run(epochs, resume=resume)
-    nnx.update(model, *loop.best_numbers)
+    best = loop.best_numbers if devices is None else jax.device_put(loop.best_numbers, devices[0])
+    nnx.update(model, *best)
     model.eval()
     if run is not None:
         _draw(run.path, history, model, held_out)
