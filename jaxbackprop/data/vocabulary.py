@@ -161,8 +161,12 @@ class Vocabulary:
 
     def subwords(self, word: str) -> np.ndarray:
         """The rows that stand for `word`: its own, where it has one, and those of its character n-grams."""
-        rows, _ = self._rows_of(pa.array([word.encode("utf-8", "surrogateescape")], pa.binary()))
-        return rows
+        return self.word_bags([word])[0]
+
+    def word_bags(self, words: Sequence[str]) -> Bags:
+        """The rows that stand for each word, as `subwords` has them."""
+        rows, counts = self._rows_of(pa.array([w.encode("utf-8", "surrogateescape") for w in words], pa.binary()))
+        return Bags(rows, starts(counts))
 
     def state(self) -> dict[str, Any]:
         """All there is to know, as plain numbers, strings and lists that JSON can hold."""

@@ -2,7 +2,7 @@
 stands in the files beside.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -58,26 +58,26 @@ class Model:
 
         `vocabulary.encode` numbers rows as if nothing had been pruned; this is right for a pruned table too.
         """
-        bags = self.vocabulary.encode(texts)
-        if self.kept is None:
-            return bags
-        ids, is_left = self._now(bags.ids)
-        return Bags(ids, np.concatenate([[0], np.cumsum(is_left)])[bags.offsets])
+        return self._left(self.vocabulary.encode(texts))
 
     def subwords(self, word: str) -> np.ndarray:
-        """The rows of the input table that stand for one word: its own, and those of its character n-grams."""
-        rows = self.vocabulary.subwords(word)
-        return rows if self.kept is None else self._now(rows)[0]
+        """The rows of the input table that stand for one word."""
+        return self.word_bags([word])[0]
 
-    def _now(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The rows that are left of these, by their numbers since the pruning, and for each id whether it is left."""
-        words = self.vocabulary.word_count
+    def word_bags(self, words: Sequence[str]) -> Bags:
+        """The rows of the input table that stand for each word: its own, and those of its character n-grams."""
+        return self._left(self.vocabulary.word_bags(words))
+
+    def _left(self, bags: Bags) -> Bags:
+        """Rows numbered as if nothing had been pruned -> those that are left, as they are numbered now."""
+        if self.kept is None:
+            return bags
+        ids, words = bags.ids, self.vocabulary.word_count
         old, new = self._kept_sorted
-        if not len(old):
-            return ids[ids < words], ids < words
-        at = np.minimum(np.searchsorted(old, ids - words), len(old) - 1)
-        is_left = (ids < words) | (old[at] == ids - words)
-        return np.where(ids < words, ids, new[at] + words)[is_left].astype(np.int32), is_left
+        at = np.searchsorted(old, ids - words)
+        is_left = (ids < words) | (np.append(old, -1)[at] == ids - words)
+        ids = np.where(ids < words, ids, np.append(new, -1)[at] + words)[is_left]
+        return Bags(ids, np.concatenate([[0], np.cumsum(is_left)])[bags.offsets])
 
     @cached_property
     def _kept_sorted(self) -> tuple[np.ndarray, np.ndarray]:
