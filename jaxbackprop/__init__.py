@@ -1,7 +1,7 @@
 """Backpropagation derived by hand, proved against autodiff, and put to work.
 
-The public names, grouped by floor. What needs flax (models and their training) is loaded when it is first used, so
-that a rule is quick to import.
+The public names, grouped by floor. What needs flax (models and their training), and what classifies text, is loaded
+when it is first used, so that a rule is quick to import.
 """
 
 import importlib
@@ -31,6 +31,11 @@ if TYPE_CHECKING:
     from .models import BagOfWords as BagOfWords
     from .models import TwoLayerScorer as TwoLayerScorer
     from .models import WindowClassifier as WindowClassifier
+    from .text import TextClassifier as TextClassifier
+    from .text import TextEstimator as TextEstimator
+    from .text import autotune as autotune
+    from .text import load_model as load_model
+    from .text import train_supervised as train_supervised
     from .training import History as History
     from .training import fit as fit
 
@@ -39,6 +44,7 @@ __version__ = "0.1.0"
 _LATER = {
     "models": ("MLP", "BagOfWords", "TwoLayerScorer", "WindowClassifier"),
     "training": ("History", "fit"),
+    "text": ("TextClassifier", "TextEstimator", "autotune", "load_model", "train_supervised"),
 }
 
 

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from ..data import Examples, Texts
     from ..training.task import Task
 
-Run = Annotated[Path, typer.Argument(help="The folder of a run.")]
+Run = Annotated[Path, typer.Argument(help="The folder of a run, or a fastText model (.bin, .ftz).")]
+Threshold = Annotated[float, typer.Option(help="Only classes with at least this probability.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
@@ -20,10 +21,19 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 def assess_command(
     run: Run,
     data: Annotated[str | None, typer.Option(help="Other labelled data than the run's own test set.")] = None,
+    k: Annotated[int, typer.Option(help="Text, --loss: count so many labels of each example; -1 for all.")] = 1,
+    threshold: Threshold = 0.0,
+    labels: Annotated[bool, typer.Option(help="Text, --loss: precision, recall and F1 of each label too.")] = False,
     as_json: Json = False,
 ) -> None:
     """Test the best model of a run."""
+    from .text import assess_classifier
     from .training import assess, reported, said
+
+    if is_classifier(run):
+        return assess_classifier(run, data, k, threshold, labels=labels, as_json=as_json)
+    if k != 1 or threshold or labels:
+        raise ValueError("--k, --threshold and --labels are for text classifiers trained with --loss.")
 
     model, task = load_run(run)
     side = _test_side(run, data)
@@ -37,26 +47,36 @@ def assess_command(
 def predict_command(
     run: Run,
     file: Annotated[str, typer.Argument(help="Texts, one a line, or rows of numbers; - for stdin.")] = "-",
-    top: Annotated[int, typer.Option(help="So many classes an example.")] = 1,
+    top: Annotated[int, typer.Option("--top", "--k", help="So many classes an example; -1 for all.")] = 1,
+    threshold: Threshold = 0.0,
+    plain: Annotated[bool, typer.Option("--plain", help="Lines as fastText prints them, not JSON.")] = False,
 ) -> None:
     """Classify texts or rows of numbers; one JSON object an example, its classes by falling probability."""
+    if top < 1 and top != -1:
+        raise ValueError(f"--top is {top}; it is at least 1, or -1 for all.")
+    if is_classifier(run):
+        from .text import predict_with_classifier
+
+        return predict_with_classifier(run, file, top, threshold, plain=plain)
     import jax.numpy as jnp
     import numpy as np
 
     from ..gates import softmax
     from ..training import scores
 
-    if top < 1:
-        raise ValueError(f"--top is {top}; it is at least 1.")
+    if plain:
+        raise ValueError("--plain is for text classifiers trained with --loss.")
     model, task = load_run(run)
     found = _read_features(task, file)
     if not len(found):
         return
     probabilities = np.asarray(softmax(jnp.asarray(scores(model, found))))
     for row in probabilities:
-        best = np.argsort(-row, kind="stable")[:top]
-        classes = [{"label": task.classes[k], "probability": round(float(row[k]), 6)} for k in best]
-        print_json(classes[0] if top == 1 else {"classes": classes})
+        best = np.argsort(-row, kind="stable")[: None if top == -1 else top]
+        likely = (k for k in best if row[k] >= threshold)
+        classes = [{"label": task.classes[k], "probability": round(float(row[k]), 6)} for k in likely]
+        nothing = {"label": None, "probability": None}
+        print_json({"classes": classes} if top != 1 else classes[0] if classes else nothing)
 
 
 @app.command("resume")
@@ -66,11 +86,14 @@ def resume_command(
     as_json: Json = False,
 ) -> None:
     """Go on with a run that was interrupted, to the bits it would have had without the interruption."""
-    from ..data import load
+    from ..data import DataError, load
     from ..training import RunFolder
     from ..training.task import Task
     from .training import train
 
+    if is_classifier(run):
+        advice = "A text classifier trained with --loss is kept once it is finished; train anew, with more --epochs."
+        raise DataError("a finished model", expected="a run that was interrupted", file=run, advice=advice)
     folder = RunFolder.open(run)
     config, task = folder.config, Task.load(folder)
     asked = config["data"]
@@ -78,6 +101,39 @@ def resume_command(
     found = load(asked["name"], asked["test"], kind=kind, label_column=asked["label_column"])
     settings = {**config["fit"], **({} if epochs is None else {"epochs": epochs})}
     train(found, task, config["model"], settings, asked, run, resume=True, as_json=as_json)
+
+
+@app.command("quantize")
+def quantize_command(
+    run: Run,
+    out: Annotated[Path | None, typer.Option(help="The .ftz file; by default beside the model.")] = None,
+    cutoff: Annotated[int, typer.Option(help="Keep so many words and n-grams, those of greatest norm; 0 for all.")] = 0,
+    retrain: Annotated[str | None, typer.Option(help="Train the rows that are kept further on this data.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="--retrain: so often; as before by default.")] = None,
+    lr: Annotated[float | None, typer.Option(help="--retrain: the learning rate; as before by default.")] = None,
+    qnorm: Annotated[bool, typer.Option("--qnorm", help="Quantise norms apart from directions.")] = False,
+    qout: Annotated[bool, typer.Option("--qout", help="Quantise the output table too.")] = False,
+    dsub: Annotated[int, typer.Option(help="How many numbers one byte stands for.")] = 2,
+    test_data: Annotated[str | None, typer.Option(help="Labelled data to test on, before and after.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a text classifier small: a .ftz file, which fastText reads too."""
+    from ..data import DataError
+    from .text import quantize_classifier
+
+    if not is_classifier(run):
+        raise DataError("no model.bin", expected="a text classifier trained with --loss, or a .bin", file=run)
+    quantize_classifier(
+        run, out, test=test_data, as_json=as_json, cutoff=cutoff, retrain=retrain is not None, input=retrain,
+        epoch=epochs, lr=lr, qnorm=qnorm, qout=qout, dsub=dsub,
+    )  # fmt: skip
+
+
+def is_classifier(run: Path) -> bool:
+    """Whether it is a text classifier of fastText's kind; any other run is a flax module."""
+    from ..text.folder import is_model
+
+    return is_model(run)
 
 
 def load_run(path: Path) -> tuple[Any, "Task"]:

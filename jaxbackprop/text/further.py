@@ -1,0 +1,54 @@
+"""Training that does not begin from nothing: from a model, or from word vectors. The training itself is train.py's."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from os import PathLike
+from typing import Any
+
+import numpy as np
+
+from ..data import Vocabulary
+from .corpus import Corpus
+from .model import Model
+from .reading import Source, text_groups
+from .scoring import Passed, labelled, nothing_to_score
+from .settings import Settings
+from .train import train
+from .train_start import starting_tables
+from .vec_file import pretrained_rows
+
+
+def train_further(data: Source, changes: Mapping[str, Any], model: Model) -> Model:
+    """The model trained on `data` from where it is, with some settings changed.
+
+    Texts become the rows that the model has: words it does not know stay unknown, and it may have been pruned.
+
+    Raises:
+        DataError: no line has a label that the model knows.
+    """
+    settings, chunks, passed = replace(model.settings, **changes), [], Passed()
+    for tokens in text_groups(data, settings.label_prefix):
+        gold, skipped = labelled(model.vocabulary, tokens)
+        usable, passed = np.flatnonzero(gold.lengths > 0), passed + skipped
+        chunks.append((model.encode(tokens).take(usable), gold.take(usable)))
+    texts = sum(len(gold) for _, gold in chunks)
+    if not texts:
+        raise nothing_to_score(passed, settings.label_prefix, data)
+    as_is = model.vocabulary
+    if model.kept is not None:  # for the trainer, a table of as many rows as are left
+        cut = {} if len(model.kept) else {"word_ngrams": 1, "maxn": 0}
+        as_is = replace(as_is, bucket=len(model.kept) or as_is.bucket, **cut)
+    trained = train(Corpus(as_is, texts, chunks), settings, start=model)
+    return replace(model, settings=settings, input=trained.input, output=trained.output)
+
+
+def pretrained_table(path: str | PathLike[str], vocabulary: Vocabulary, settings: Settings) -> np.ndarray:
+    """The input table to start from: the vectors of a .vec file where there is one for a word, numbers drawn elsewhere.
+
+    Raises:
+        DataError: no such file, a damaged one, or vectors of another length than `settings.dim`.
+    """
+    rows, vectors = pretrained_rows(path, vocabulary, settings.dim)
+    table = np.array(starting_tables(vocabulary.rows, 1, settings.dim, settings.seed, None)[0])
+    table[rows] = vectors
+    return table

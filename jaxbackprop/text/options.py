@@ -1,0 +1,56 @@
+"""What a person asked for becomes Settings: names and types are checked, the nearest name is suggested."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from numbers import Integral, Real
+from typing import Any
+
+from ..data.errors import did_you_mean
+from .settings import Settings
+
+FASTTEXT_NAMES = {
+    "minCount": "min_count",
+    "minCountLabel": "min_count_label",
+    "wordNgrams": "word_ngrams",
+    "lrUpdateRate": "lr_update_rate",
+    "label": "label_prefix",
+}
+"""fastText's names of settings where they are others than ours."""
+KINDS = {field.name: field.type for field in fields(Settings)}
+WHOLE = {name for name, default in vars(Settings()).items() if isinstance(default, int)} | {"batch", "max_words"}
+NUMBERS = {"lr", "t", "smoothing"}
+
+
+def settings_of(options: Mapping[str, Any], *, called: str) -> Settings:
+    """The settings of these names, the others as fastText has them.
+
+    Raises:
+        TypeError: a name that is none, with the nearest that is one; a value of another type.
+        ValueError: a value that cannot be.
+    """
+    for name in options:
+        refuse_unknown(name, KINDS, called)
+    return Settings(**{name: _checked(name, value, called) for name, value in options.items()})
+
+
+def refuse_unknown(name: str, known: Any, called: str) -> None:
+    """A TypeError where `name` is not among the known options."""
+    if name not in known:
+        near = did_you_mean(name, known) or f"It takes {', '.join(known)}."
+        raise TypeError(f"{called}: there is no option {name!r}. {near}")
+
+
+def _checked(name: str, value: Any, called: str) -> Any:
+    if name in WHOLE:
+        if value is None and name in ("batch", "max_words"):
+            return None
+        if not isinstance(value, Integral) or isinstance(value, bool):
+            raise TypeError(f"{called}: {name} is {value!r}; it must be a whole number.")
+        return int(value)
+    if name in NUMBERS:
+        if not isinstance(value, Real) or isinstance(value, bool):
+            raise TypeError(f"{called}: {name} is {value!r}; it must be a number.")
+        return float(value)
+    if not isinstance(value, str):
+        raise TypeError(f"{called}: {name} is {value!r}; it must be a string.")
+    return value

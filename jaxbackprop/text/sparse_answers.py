@@ -1,0 +1,118 @@
+"""What each loss asks of the output table for one text, and what its answers change there: the deltas by hand.
+
+The same four losses for many texts at once stand in sparse_step.py; as rules, with their derivations, in losses/.
+"""
+
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jaxtyping import Float, UInt32
+
+from .sparse_rows import Rows, at, change_one_by_one, remembered, row, step
+
+Loss = Literal["softmax", "hs", "ns", "ova"]
+
+
+class Answers(NamedTuple):
+    """The right answers of N texts.
+
+    labels   softmax and hs: (N,) a label a text;  ns: (N * (1 + neg),) a label a text and its negative samples;
+             ova: (M,) all labels of all texts, one text after another
+    offsets  ova: (N + 1,) where a text's labels begin;  hs: (labels + 1,) where a label's path begins;  else one 0
+    nodes    hs: the nodes of all paths;  else one 0
+    turns    hs: 1 where the way goes to the second child;  else one 0
+    most     ns and hs: how many questions a text is asked at most, as the shape of an empty array (0, most)
+    """
+
+    labels: UInt32[Array, " M"]
+    offsets: UInt32[Array, " P1"]
+    nodes: UInt32[Array, " P"]
+    turns: Float[Array, " P"]
+    most: Float[Array, "0 most"]
+
+
+def answer(
+    output: Rows, h: Float[Array, "1 D"], answers: Answers, n: Array, lr: Array, *, loss: Loss, smoothing: float
+) -> tuple[Rows, Float[Array, "1 D"], Float[Array, ""]]:
+    """The output table after text n with hidden vector h, the gradient of h, and the loss."""
+    if loss == "softmax":
+        return _softmax(output, h, at(answers.labels, n), lr, smoothing)
+    if loss == "ova":
+        return _one_vs_all(output, h, answers, n, lr)
+    most = answers.most.shape[1]
+    if loss == "hs":
+        label = at(answers.labels, n)
+        first, last = at(answers.offsets, label), at(answers.offsets, label + 1)
+        return _questions(output, h, lr, first, last, most, lambda k: (at(answers.nodes, k), at(answers.turns, k)))
+    first = n * np.uint32(most)
+
+    def sample(k: Array) -> tuple[Array, Array]:
+        return at(answers.labels, k), (k == first).astype(jnp.float32)
+
+    return _questions(output, h, lr, first, first + np.uint32(most), most, sample)
+
+
+def _softmax(output: Rows, h: Array, label: Array, lr: Array, smoothing: float):
+    """Delta = softmax(z) - target at the scores; see losses.softmax_cross_entropy."""
+    classes = output.rows.shape[0]
+    z = (output.rows @ h[0])[:, None]  # (C, 1)
+    z = z - z.max()
+    exps = jnp.exp(z)
+    total = exps.sum()
+    target = (jnp.arange(classes, dtype=jnp.uint32)[:, None] == label).astype(z.dtype)
+    if smoothing:
+        target = (1 - smoothing) * target + smoothing / classes
+    surprise = jnp.log(total) - (target * z).sum()
+    return *_through_all(output, h, exps / total - target, lr), surprise
+
+
+def _one_vs_all(output: Rows, h: Array, answers: Answers, n: Array, lr: Array):
+    """Delta = sigmoid(z) - target at each score; see losses.sigmoid_cross_entropy."""
+    z = (output.rows @ h[0])[:, None]
+
+    def mark(k: Array, target: Array) -> Array:
+        return lax.dynamic_update_slice(target, jnp.ones((1, 1), z.dtype), (at(answers.labels, k), jnp.uint32(0)))
+
+    target = lax.fori_loop(at(answers.offsets, n), at(answers.offsets, n + 1), mark, jnp.zeros_like(z))
+    surprise = (jax.nn.softplus(z) - target * z).sum()
+    return *_through_all(output, h, jax.nn.sigmoid(z) - target, lr), surprise
+
+
+def _through_all(output: Rows, h: Array, delta: Array, lr: Array) -> tuple[Rows, Array]:
+    """All output rows changed, and dh; delta (C, 1)."""
+    dh = (delta[:, 0] @ output.rows)[None]
+    lr = lr + 0 * dh[0, 0]  # dh first: else a copy of the table is kept for it
+    gradient, square = delta * h, delta**2 * (h**2).mean()
+    seen = None if output.seen is None else remembered(output.seen, gradient, square, drift=False)
+    drift = None if output.drift is None else remembered(output.drift, gradient, square, drift=True)
+    return Rows(output.rows + step(gradient, lr, seen, drift), seen, drift), dh
+
+
+def _questions(output: Rows, h: Array, lr: Array, first: Array, last: Array, most: int, question):
+    """Yes-or-no questions, each put to its row: `question(k)` is the row and the right answer, 0 or 1.
+
+    All are asked before any row is changed: a row asked twice answers the same twice, and is changed twice.
+    """
+
+    def ask(k: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        deltas, dh, total = carry
+        i, yes = question(k)
+        w = row(output.rows, i)
+        z = (w * h).sum()
+        delta = jax.nn.sigmoid(z) - yes
+        deltas = lax.dynamic_update_slice(deltas, delta[None], (k - first,))
+        return deltas, dh + delta * w, total + jax.nn.softplus(z) - yes * z
+
+    nothing = jnp.zeros(most, h.dtype), jnp.zeros_like(h), jnp.zeros((), h.dtype)
+    deltas, dh, total = lax.fori_loop(first, last, ask, nothing)
+    output, dh, deltas = lax.optimization_barrier((output, dh, deltas))
+    square = (h**2).mean()
+
+    def met(k: Array) -> tuple[Array, Array, Array]:
+        delta = at(deltas, k - first)
+        return question(k)[0], delta * h, (delta**2 * square).reshape(1, 1)
+
+    return change_one_by_one(output, first, last, met, lr), dh, total

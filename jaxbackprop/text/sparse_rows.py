@@ -1,0 +1,140 @@
+"""A table of rows and what its optimizer remembers of each, changed one row at a time or some rows at once.
+
+Row-wise: one rate a row, not a number. A row that nobody names is neither read nor written, and remembers as it was.
+"""
+
+from typing import Literal, NamedTuple
+
+import jax.numpy as jnp
+from jax import Array, lax
+from jaxtyping import Float, Int
+
+Optimizer = Literal["sgd", "adagrad", "adam"]
+BETA1, BETA2, TINY = 0.9, 0.999, 1e-8
+
+
+class Rows(NamedTuple):
+    """A table, and what is remembered of its rows.
+
+    rows   (V, D)
+    seen   adagrad: (V, 1) the sum of the squares of a row's gradients; adam: (V, 2) their running mean, and how often
+           the row was met; sgd: None. The square of a gradient is the mean of the squares of its D numbers.
+    drift  adam: (V, D) the running mean of a row's gradients; else None
+    """
+
+    rows: Float[Array, "V D"]
+    seen: Float[Array, "V N"] | None = None
+    drift: Float[Array, "V D"] | None = None
+
+
+class Tables(NamedTuple):
+    """The two tables of a model: a row a word or n-gram, and a row a label (or a node of the tree)."""
+
+    input: Rows
+    output: Rows
+
+
+def remembering(rows: Float[Array, "V D"], optimizer: Optimizer) -> Rows:
+    """A table with what its optimizer needs, nothing seen yet."""
+    if optimizer == "sgd":
+        return Rows(rows)
+    if optimizer == "adagrad":
+        return Rows(rows, jnp.zeros((len(rows), 1), jnp.float32))
+    return Rows(rows, jnp.zeros((len(rows), 2), jnp.float32), jnp.zeros(rows.shape, jnp.float32))
+
+
+def remembered(part: Array, gradient: Array, square: Array, *, drift: bool) -> Array:
+    """What `seen` or `drift` holds of some rows after they met `gradient`, whose square is `square`.
+
+    Update  adagrad  s += g^2
+            adam     s = b2 s + (1 - b2) g^2,  t += 1;  d = b1 d + (1 - b1) g
+    """
+    if drift:
+        return BETA1 * part + (1 - BETA1) * gradient
+    if part.shape[-1] == 1:
+        return part + square
+    return jnp.concatenate([BETA2 * part[..., :1] + (1 - BETA2) * square, part[..., 1:] + 1], -1)
+
+
+def step(gradient: Array, lr: Array, seen: Array | None, drift: Array | None) -> Array:
+    """What is added to some rows that met `gradient`, where `seen` and `drift` already know of it.
+
+    Update  sgd      -lr g
+            adagrad  -lr g / sqrt(s)
+            adam     -lr d / (1 - b1^t) / sqrt(s / (1 - b2^t))
+    Source  Duchi, Hazan, Singer 2011; Kingma, Ba 2015, arXiv:1412.6980; one accumulator a row: Gupta et al. 2014
+
+    A row's t counts the times it was met: a rare row is corrected as the young row it is.
+    """
+    if seen is None:
+        return -lr * gradient
+    if drift is None:
+        return -lr * gradient * lax.rsqrt(seen + TINY**2)
+    mean, t = seen[..., :1], seen[..., 1:]
+    return -lr * drift * (jnp.sqrt(1 - BETA2**t) / (1 - BETA1**t) * lax.rsqrt(mean + TINY**2))
+
+
+def at(x: Array, k: Array) -> Array:
+    """Number k of a vector; k must be inside."""
+    return lax.dynamic_slice(x, (k,), (1,))[0]
+
+
+def row(table: Array, i: Array) -> Array:
+    """Row i, (1, D)."""
+    return lax.dynamic_slice(table, (i, jnp.zeros_like(i)), (1, table.shape[1]))
+
+
+def change_one_by_one(table: Rows, first: Array, last: Array, met, lr: Array) -> Rows:
+    """The table after some rows met a gradient each; nothing but those rows is read or written.
+
+    met(k) -> the row's number, its gradient (1, D) and the square of that (1, 1), for k = first, ..., last - 1. One
+    part of the table after the other, so that no loop writes what it reads twice, which would be a copy of the table.
+    """
+
+    def change(part: Array, new) -> Array:
+        def one(k: Array, part: Array) -> Array:
+            i, gradient, square = met(k)
+            return lax.dynamic_update_slice(part, new(row(part, i), i, gradient, square), (i, jnp.zeros_like(i)))
+
+        return lax.fori_loop(first, last, one, part)
+
+    seen, drift = table.seen, table.drift
+    if seen is not None:
+        seen = change(seen, lambda old, i, g, square: remembered(old, g, square, drift=False))
+    if drift is not None:
+        drift = change(drift, lambda old, i, g, square: remembered(old, g, square, drift=True))
+
+    def moved(old: Array, i: Array, gradient: Array, square: Array) -> Array:
+        return old + step(gradient, lr, *(None if part is None else row(part, i) for part in (seen, drift)))
+
+    return Rows(change(table.rows, moved), seen, drift)
+
+
+def change_rows(
+    table: Rows, ids: Int[Array, " T"], gradients: Float[Array, "T D"], lr: Array, *, share: Array | None = None
+) -> Rows:
+    """The table after its rows `ids` met `gradients`, all at once; a row named more than once meets their sum.
+
+    Ids outside the table are dropped. `share` (T,) scales a gradient under sgd; adagrad and adam divide by what they
+    have seen, the squares of this very step included, and take it whole.
+    """
+    kept = {"mode": "drop", "wrap_negative_indices": False}
+    if table.seen is None:
+        scaled = gradients if share is None else share[:, None] * gradients
+        return Rows(table.rows.at[ids].add(step(scaled, lr, None, None), **kept))
+    squares = (gradients**2).mean(-1, keepdims=True)
+
+    def taken(part: Array) -> Array:
+        return part.at[ids].get(mode="fill", fill_value=0, wrap_negative_indices=False)
+
+    if table.drift is None:
+        seen = table.seen.at[ids].add(squares, **kept)
+        return Rows(table.rows.at[ids].add(step(gradients, lr, taken(seen), None), **kept), seen)
+    # each part as if nothing had been met, alike wherever a row is named; then what was met is added up
+    nothing = jnp.zeros((), gradients.dtype)
+    seen = table.seen.at[ids].set(remembered(taken(table.seen), nothing, nothing, drift=False), **kept)
+    seen = seen.at[ids].add(jnp.pad((1 - BETA2) * squares, ((0, 0), (0, 1))), **kept)
+    drift = table.drift.at[ids].set(remembered(taken(table.drift), nothing, nothing, drift=True), **kept)
+    drift = drift.at[ids].add((1 - BETA1) * gradients, **kept)
+    moved = taken(table.rows) + step(gradients, lr, taken(seen), taken(drift))
+    return Rows(table.rows.at[ids].set(moved, **kept), seen, drift)

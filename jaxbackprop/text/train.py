@@ -1,0 +1,153 @@
+"""Training of a text classifier: passes over a corpus, the learning rate that falls, what is told on the way.
+
+The arithmetic of a step stands in sparse_loop.py and sparse_step.py; where texts come from, in corpus.py.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from ..data import Bags, Vocabulary
+from .huffman import paths
+from .model import Model
+from .settings import Settings
+from .sparse_answers import Answers
+from .sparse_batches import AXIS, Batching, visit_batches
+from .sparse_loop import Texts, visit
+from .sparse_rows import Tables, remembering
+from .train_draws import Draws
+from .train_report import Report, Telling
+from .train_slabs import Slabs, most_in_a_batch
+from .train_start import Start, starting_tables
+
+BATCH = 256  # texts a step on an accelerator: the most that keeps the accuracy of one at a time
+SECTOR = 16  # numbers in 64 bytes, the least an accelerator's memory moves
+HOT = 128  # from this batch on, so many rows are named by most batches many times
+
+
+class Corpus(Protocol):
+    """What can be trained on.
+
+    vocabulary  its words and labels
+    texts       how many texts a pass has
+    tokens      how many tokens a pass has, as fastText counts them
+    """
+
+    vocabulary: Vocabulary
+    texts: int
+    tokens: int
+
+    def chunks(self) -> Iterator[tuple[Bags, Bags]]:
+        """One pass over all texts in their order: some texts' rows, and the same texts' labels, chunk after chunk."""
+        ...
+
+
+def train(
+    corpus: Corpus, settings: Settings, *, start: Start = None, progress: Callable[[Report], None] | None = None
+) -> Model:
+    """A model trained on `corpus` as `settings` say.
+
+        start     the tables to start from: a model to be trained further, or an input table (rows, dim), such as word
+                  vectors; None draws it
+        progress  called with a `Report` now and then, ten times a second at most, and at the end
+
+    The same seed gives the same model.
+
+    Raises:
+        ValueError: `start` does not fit the vocabulary and settings; the corpus has no label.
+    """
+    labels = corpus.vocabulary.counts[corpus.vocabulary.word_count :]
+    if not len(labels):
+        raise ValueError("train: the vocabulary has no label.")
+    batch = settings.batch or (1 if jax.default_backend() == "cpu" else BATCH)
+    draws = Draws(labels, settings.neg, settings.seed)
+    slabs = Slabs(settings, draws, paths(labels) if settings.loss == "hs" else None, batch=batch)
+    telling = Telling(corpus.texts, corpus.tokens, settings, progress)
+    visit_all = _in_order if batch == 1 else _in_batches
+    tables = visit_all(corpus, settings, start, slabs, telling)
+    telling.end()
+    rows, dim = corpus.vocabulary.rows, settings.dim
+    return Model(
+        corpus.vocabulary,
+        settings,
+        *(_without_padding(part.rows, n, dim) for part, n in zip(tables, (rows, len(labels)))),
+    )
+
+
+def _without_padding(table: jax.Array, rows: int, dim: int) -> np.ndarray:
+    """The table as NumPy sees it, where it lies if it can."""
+    return np.asarray(table)[:rows, :dim]
+
+
+def _in_order(corpus: Corpus, settings: Settings, start: Start, slabs: Slabs, telling: Telling) -> Tables:
+    """One text after another."""
+    rows, labels = corpus.vocabulary.rows, len(slabs.draws.counts)
+    with ThreadPoolExecutor(1) as other:
+        program = other.submit(_compiled, slabs, rows, labels, settings)  # while the first chunk is read
+        tables = starting_tables(rows, labels, settings.dim, settings.seed, start)
+        tables = Tables(*(remembering(table, settings.optimizer) for table in tables))
+        usual = slabs.shapes()
+        for texts, answers in _slabs(corpus, settings, slabs):
+            if jax.tree.map(np.shape, (texts, answers)) == jax.tree.map(np.shape, usual):
+                tables, surprise = program.result()(tables, *jax.device_put((texts, answers), may_alias=True))
+            else:  # a text longer than a slab
+                tables, surprise = visit(tables, texts, answers, loss=settings.loss, smoothing=settings.smoothing)
+            telling.visited(int(texts.count), surprise)
+    return tables
+
+
+def _compiled(slabs: Slabs, rows: int, labels: int, settings: Settings):
+    """The program for this corpus, made without waiting for its texts."""
+    tables = jax.eval_shape(
+        lambda: Tables(*(remembering(jnp.zeros((n, settings.dim)), settings.optimizer) for n in (rows, labels)))
+    )
+    return visit.lower(tables, *slabs.shapes(), loss=settings.loss, smoothing=settings.smoothing).compile()
+
+
+def _in_batches(corpus: Corpus, settings: Settings, start: Start, slabs: Slabs, telling: Telling) -> Tables:
+    """Some texts at a time, the input table's rows shared out to all devices there are."""
+    devices = jax.devices()
+    mesh = Mesh(np.array(devices), (AXIS,)) if len(devices) > 1 else None
+    rows = -(-corpus.vocabulary.rows // len(devices)) * len(devices)
+    fast = jax.default_backend() != "cpu" and settings.optimizer == "sgd"
+    dim = -(-settings.dim // SECTOR) * SECTOR if fast else settings.dim
+    tables = starting_tables(rows, len(slabs.draws.counts), settings.dim, settings.seed, start, padded=dim)
+    tables = Tables(*(remembering(table, settings.optimizer) for table in tables))
+    times = jnp.zeros(rows)
+    if mesh is not None:
+        mine, whole = NamedSharding(mesh, PartitionSpec(AXIS)), NamedSharding(mesh, PartitionSpec())
+        tables = Tables(jax.device_put(tables.input, mine), jax.device_put(tables.output, whole))
+        times = jax.device_put(times, mine)
+    hot = HOT if fast and mesh is None and slabs.batch >= HOT and rows > HOT else 0
+    cut = Batching(slabs.batch, 1, 1, hot)
+    for texts, answers in _slabs(corpus, settings, slabs):
+        cut = cut._replace(ids=max(cut.ids, most_in_a_batch(texts.offsets, int(texts.count), cut.batch)))
+        if settings.loss == "ova":
+            cut = cut._replace(labels=max(cut.labels, most_in_a_batch(answers.offsets, int(texts.count), cut.batch)))
+        kind = {"loss": settings.loss, "smoothing": settings.smoothing, "cut": cut, "mesh": mesh}
+        tables, times, surprise = visit_batches(tables, times, texts, answers, **kind)
+        telling.visited(int(texts.count), surprise)
+    return tables
+
+
+def _slabs(corpus: Corpus, settings: Settings, slabs: Slabs) -> Iterator[tuple[Texts, Answers]]:
+    """The slabs of every chunk of every pass."""
+    for chunk in _visits(corpus, settings):
+        yield from slabs.of(*chunk)
+
+
+def _visits(corpus: Corpus, settings: Settings) -> Iterator[tuple[Bags, Bags, np.ndarray]]:
+    """Every chunk of every pass, and the learning rate at each of its texts."""
+    visits = settings.epoch * max(corpus.texts, 1)
+    done = 0
+    for epoch in range(settings.epoch):
+        done = epoch * corpus.texts
+        for rows, labels in corpus.chunks():
+            falls = 1 - np.arange(done, done + len(rows)) / visits
+            yield rows, labels, (settings.lr * np.maximum(falls, 0)).astype(np.float32)
+            done += len(rows)

@@ -1,0 +1,161 @@
+"""The commands with text classifiers of fastText's kind: what they print, keep, and end with."""
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jaxbackprop.cli import main
+from jaxbackprop.text import TextClassifier
+
+Run = Callable[..., tuple[int, str, str]]
+WORDS = {"warm": "sun heat fire summer sand", "cold": "snow ice frost winter wind"}
+SMALL = ("--dim", "6", "--bucket", "50", "--lr", "0.5", "--epochs", "10")
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Run a command line in an empty folder: (exit status, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    return run
+
+
+@pytest.fixture
+def trained(run: Run) -> str:
+    """A trained classifier and the data beside it."""
+    for side, lines in (("train", 60), ("test", 20)):
+        words = {name: said.split() for name, said in WORDS.items()}
+        rows = [
+            f"__label__{name} {said[k % 5]} {said[(k + 1) % 5]} {said[(3 * k) % 5]}"
+            for k in range(lines // 2)
+            for name, said in words.items()
+        ]
+        Path(f"{side}.txt").write_text("\n".join(rows) + "\n")
+    status, out, err = run(
+        *(
+            "train",
+            "text",
+            "--data",
+            "train.txt",
+            "--test-data",
+            "test.txt",
+            "--loss",
+            "softmax",
+            *SMALL,
+            "--out",
+            "run",
+        )
+    )
+    assert status == 0, err
+    assert "P@1 100.00%" in out
+    assert "words/s" in err
+    return "run"
+
+
+def test_a_classifier_is_trained_tested_and_asked(run: Run, trained: str):
+    assert {p.name for p in Path(trained).iterdir()} == {"config.json", "model.bin", "test.json"}
+    status, out, _ = run("test", trained, "--json")
+    assert status == 0
+    assert json.loads(out) == {"run": "run", **json.loads(Path("run/test.json").read_text())}
+    assert json.loads(out)["accuracy"] == 1.0
+    for model in (trained, "run/model.bin"):
+        status, out, _ = run("test", model, "--data", "test.txt", "--k", "2", "--json")
+        assert json.loads(out)["precision"] == 0.5
+    status, out, _ = run("test", trained, "--labels")
+    assert "recall 1.0000  f1score 1.0000  __label__cold" in out
+    Path("ask.txt").write_text("snow and ice\nfire\n")
+    answers = [json.loads(line) for line in run("predict", trained, "ask.txt")[1].splitlines()]
+    assert [answer["label"] for answer in answers] == ["cold", "warm"]
+    found = json.loads(run("predict", trained, "ask.txt", "--k", "-1")[1].splitlines()[0])["classes"]
+    assert [c["label"] for c in found] == ["cold", "warm"]
+    assert (
+        run("predict", trained, "ask.txt", "--threshold", "1.5")[1].splitlines()
+        == ['{"label": null, "probability": null}'] * 2
+    )
+    assert run("predict", trained, "ask.txt", "--plain")[1].splitlines()[0].startswith("__label__cold 0.9")
+
+
+def test_lines_on_standard_input_are_classified(run: Run, trained: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"snow ice\nsun heat\n")))
+    status, out, _ = run("predict", trained)
+    assert status == 0
+    assert [json.loads(line)["label"] for line in out.splitlines()] == ["cold", "warm"]
+
+
+def test_a_model_becomes_small(run: Run, trained: str):
+    status, out, _ = run("quantize", trained, "--qnorm", "--test-data", "test.txt")
+    assert status == 0
+    assert "P@1 100.00%" in out
+    assert Path("run/model.ftz").is_file()
+    assert run("test", "run/model.ftz", "--data", "test.txt")[0] == 0
+    status, _, err = run("quantize", trained)
+    assert status == 2
+    assert "there already" in err
+    status, out, _ = run("quantize", trained, "--cutoff", "20", "--retrain", "train.txt", "--out", "c.ftz", "--json")
+    assert status == 0
+    assert json.loads(out)["bytes"] == Path("c.ftz").stat().st_size
+
+
+def test_the_settings_that_do_best_are_searched_for(run: Run, trained: str):
+    status, out, _ = run(
+        *("train", "text", "--data", "train.txt", "--tune-on", "test.txt", "--tune-seconds", "2", "--dim", "5"),
+        *("--bucket", "40", "--out", "tuned"),
+    )
+    assert status == 0
+    assert "dim 5" in out
+    assert TextClassifier.load("tuned").get_dimension() == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("train", "text", "--data", "train.txt", "--loss", "sofmax"), "one of softmax, hs, ns, ova"),
+        (("train", "text", "--data", "train.txt", "--loss", "hs", "--patience", "2"), "--patience belongs to"),
+        (("train", "text", "--data", "train.txt", "--neg", "2"), "--neg belongs to training with --loss"),
+        (("train", "text", "--data", "train.txt", "--loss", "hs", "--out", "run"), "a folder that is not empty"),
+        (("train", "text", "--data", "trian.txt", "--loss", "hs"), "train.txt"),
+        (("train", "text", "--data", "bad.txt", "--loss", "hs"), "bad.txt, line 2, byte 15"),
+        (("test", "run/model.bin"), "Give labelled data to test on"),
+        (("test", "run", "--data", "other.txt"), "no line to test on"),
+        (("predict", "run", "--k", "0"), "--top is 0"),
+        (("predict", "run", "none.txt"), "no such file"),
+        (("predict", "none.bin"), "no such file"),
+        (("resume", "run"), "a finished model"),
+        (("quantize", "runs"), "no model.bin"),
+    ],
+)
+def test_bad_input_ends_with_status_2_and_one_clear_message(
+    arguments: tuple[str, ...], said: str, run: Run, trained: str
+):
+    Path("bad.txt").write_text("__label__a x y\nz z\n")
+    Path("other.txt").write_text("__label__strange x y\n")
+    status, out, err = run(*arguments)
+    assert (status, out) == (2, "")
+    assert said in err
+    assert "Traceback" not in err
+
+
+def test_an_unknown_label_is_counted_and_told(run: Run, trained: str):
+    Path("other.txt").write_text("__label__strange snow\n__label__cold snow\nno label\n")
+    status, out, err = run("test", trained, "--data", "other.txt")
+    assert status == 0
+    assert "1 examples" in out
+    assert "1 label(s) never seen in training, the first 'strange' in line 1" in err
+    assert "1 line(s) without label" in err
+
+
+def test_training_that_diverges_ends_with_status_1(run: Run, trained: str):
+    status, _, err = run("train", "text", "--data", "train.txt", "--loss", "softmax", "--lr", "1e30", "--out", "worse")
+    assert status == 1
+    assert "lr 1e+30 is too large" in err
+    assert not Path("worse").exists()
