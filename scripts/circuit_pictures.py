@@ -11,7 +11,7 @@ import numpy as np
 
 import jaxbackprop as jbp
 from jaxbackprop.circuit.expression import trace_expression
-from jaxbackprop.gates import sigmoid
+from jaxbackprop.gates import sigmoid, tanh
 from jaxbackprop.layers import affine
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "circuits"
@@ -46,6 +46,21 @@ def recurrent(W, U, xs):
     return jax.lax.scan(step, jnp.zeros(()), xs)[0]
 
 
+def squashed(W, x):
+    """A vector example: y = sigmoid(W x), whose Jacobian with respect to z = W x is diag(y (1 - y))."""
+    z = W @ x
+    return sigmoid(z)
+
+
+def twelve_layers(weights, x):
+    """Twelve layers of one neuron, the eighth with a tanh whose backward pass forgets to square."""
+    wrong = tanh.with_backward(lambda a, upstream: upstream * (1 - a))
+    for i, w in enumerate(weights):
+        with jax.named_scope(f"L{i + 1}"):
+            x = (wrong if i == 7 else tanh)(w * x)
+    return x
+
+
 def pictures() -> dict[str, str]:
     """Each picture's name and its SVG."""
     rng = np.random.default_rng(0)
@@ -54,6 +69,10 @@ def pictures() -> dict[str, str]:
         network = jbp.trace(score, *arrays)
         wrong = jbp.trace(with_a_wrong_rule, *arrays)
         loop = jbp.trace(recurrent, 0.5, 1.0, np.array([1.0, -2.0]))
+        vector = jbp.trace(
+            squashed, np.array([[1.0, -2.0], [0.5, 1.0]]), np.array([2.0, 1.0]), upstream=np.array([1.0, -1])
+        )
+        deep = jbp.trace(twelve_layers, [1.1] * 12, 0.9)
     fork = trace_expression("(x + y) * max(y, z)", {"x": 1, "y": 2, "z": 0})
     return {
         "first": trace_expression("(x + y) * z", {"x": -2, "y": 5, "z": -4}).to_svg(),
@@ -64,8 +83,10 @@ def pictures() -> dict[str, str]:
         "neuron_merged": trace_expression("sigmoid(w0*x0 + w1*x1 + w2)", NEURON_AT).to_svg(),
         "score_network": network.to_svg(),
         "score_network_deltas": network.to_svg(view="deltas"),
+        "vector": vector.to_svg(),
         "recurrent": loop.to_svg(),
         "wrong_rule": wrong.to_svg(),
+        "twelve_layers": deep.to_svg(opened=()),
     }
 
 

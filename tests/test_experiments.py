@@ -42,3 +42,8 @@ def test_a_claim_that_fails_is_reported_with_its_figures(tmp_path, monkeypatch, 
     result = json.loads(written.read_text())
     assert (result["holds"], result["measured"]) == (False, {"share": 0.5})
     assert "DOES NOT HOLD" in capsys.readouterr().out
+
+
+def test_circuits_stay_quick_and_their_pages_usable():
+    speed = importlib.import_module("circuit_speed")
+    speed.claim(speed.measure(equations=90, blocks=2, repeats=10))

@@ -35,15 +35,13 @@ class Circuit:
         outputs: list[Wire],
         tree: Any,
         autodiff: bool = True,
+        steps: str = "whole",
     ):
         self.name, self.gates, self.wires, self.boxes = name, gates, wires, boxes
         self.arguments, self.outputs, self.tree = arguments, outputs, tree
-        sweep(gates, autodiff=autodiff)
-        if autodiff:
-            from .blame import judge
+        from .blame import judge
 
-            for gate in gates:
-                judge(gate)
+        sweep(gates, autodiff=autodiff, judge=judge, summarise=steps == "summary")
 
     def __repr__(self) -> str:
         return f"<circuit {self.name}: {len(self.gates)} gates, {len(self.wires)} wires>"

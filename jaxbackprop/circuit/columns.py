@@ -8,7 +8,7 @@ from typing import cast
 
 from fast_sugiyama import from_edges
 
-from .plan import Part
+from .parts import Part
 
 
 @dataclass
@@ -46,9 +46,32 @@ def order(part: Part) -> Order:
     for n in sorted(seats, key=lambda n: seats[n][1]):
         columns[ranks.index(round(seats[n][0]))].append(_name(n, names))
     ways = _ways(ahead, len(names))
-    return Order(
-        columns, [[_name(n, names) for n in ways.get((number[k.source], number[k.target]), ())] for k in part.links]
-    )
+    routes = [[_name(n, names) for n in ways.get((number[k.source], number[k.target]), ())] for k in part.links]
+    _ports_outside(part, columns, routes)
+    return Order(columns, routes)
+
+
+def _ports_outside(part: Part, columns: list[list[str]], routes: list[list[str]]) -> None:
+    """Move ports to a first or last column of their own, at the border; stand-ins lead their links past the others."""
+    ports = [name for name, item in part.items.items() if item.kind == "port"]
+    for side, at in (("e", 0), ("x", -1)):
+        if any(n[0] == side for n in ports) and not all(n in ports and n[0] == side for n in columns[at]):
+            columns.insert(0 if at == 0 else len(columns), [])
+    for name in ports:
+        at = next(k for k, column in enumerate(columns) if name in column)
+        entering = name.startswith("e")
+        passed = range(1, at + 1) if entering else range(at, len(columns) - 1)
+        share = columns[at].index(name) / len(columns[at])
+        columns[at].remove(name)
+        for k in passed:
+            columns[k].insert(round(share * len(columns[k])), f"~{name}.{k}")
+        columns[0 if entering else -1].insert(round(share * len(columns[0 if entering else -1])), name)
+        between = [f"~{name}.{k}" for k in passed]
+        for route in routes:
+            if entering and route and route[0] == name:
+                route[1:1] = between
+            elif not entering and route and route[-1] == name:
+                route[-1:-1] = between
 
 
 def _name(n: int, names: list[str]) -> str:

@@ -11,9 +11,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from .blame import rms
 from .gradients import _back, add
-from .model import Gate, Wire, is_inexact, numbers
+from .model import Gate, Wire, is_inexact, numbers, rms
 
 
 @dataclass(frozen=True)

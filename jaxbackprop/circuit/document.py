@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from .model import Gate, Wire, numbers
+from .summary import Summary
 
 SCHEMA: dict[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -163,6 +164,9 @@ def array(value: Any, elements: int) -> Any:
     """An array as JSON values, or its summary."""
     if value is None:
         return None
+    if isinstance(value, Summary):
+        kept = {k: getattr(value, k) for k in ("min", "max", "mean", "rms")}
+        return {"summary": {k: v if np.isfinite(v) else None for k, v in kept.items()} | {"finite": value.finite}}
     x = numbers(value)
     if x.size <= elements:
         return _nested(x.tolist())

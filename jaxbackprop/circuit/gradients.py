@@ -3,7 +3,7 @@
 Also what each gate does alone: its operation forward, its pull backward, its local derivative. Verdicts are blame.py's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -12,8 +12,20 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import JaxprEqn
 
-from .jaxprs import RULES, binding, body_of, holds_a_rule, inner_jaxprs, own_backward, plain, plain_equation, written
+from .jaxprs import (
+    RULES,
+    binding,
+    body_of,
+    holds_a_rule,
+    inner_jaxprs,
+    own_backward,
+    plain,
+    plain_equation,
+    sealed,
+    written,
+)
 from .model import Gate, is_inexact, precision
+from .summary import is_whole, let_go
 
 
 class Equation:
@@ -23,6 +35,7 @@ class Equation:
         self.eqn = eqn
         self.bind = binding(eqn)
         self.differs = eqn.primitive.name in RULES or holds_a_rule(eqn)
+        self.sealed = self.differs and sealed(eqn)
 
     def forward(self, *inputs: Any) -> list[Any]:
         return self.bind(*inputs)
@@ -125,10 +138,18 @@ class Stack:
     autodiff_pull = pull
 
 
-def sweep(gates: Sequence[Gate], *, autodiff: bool = True) -> None:
-    """Fill in every wire's and every edge's gradients, given the seeds on the output wires."""
+def sweep(gates: Sequence[Gate], *, autodiff: bool, judge: Callable[[Gate], None], summarise: bool) -> None:
+    """Fill in every wire's and every edge's gradients, given the seeds on the output wires.
+
+    Each gate is judged once it has been pulled, where there is autodiff to hold it against; `summarise` then lets go of
+    the arrays it made within a loop.
+    """
     for gate in reversed(gates):
         pull_gate(gate, autodiff=autodiff)
+        if autodiff:
+            judge(gate)
+        if summarise:
+            let_go(gate)
 
 
 def pull_gate(gate: Gate, *, autodiff: bool = True) -> None:
@@ -158,6 +179,8 @@ def _back(gate: Gate, how: str, inputs: list[Any], upstream: list[Any], wanted: 
     """The gradients of the wanted inputs: None (zero) where nothing arrives, NaN where no derivative is defined."""
     if all(u is None for u in upstream):
         return [None] * sum(wanted)
+    if not is_whole(gate):
+        raise ValueError(f"{gate.name} saw arrays of which only summaries were kept: trace with steps='whole'.")
     try:
         with precision(*inputs, *upstream):
             return getattr(gate.operation, how)(inputs, upstream, wanted)
@@ -180,7 +203,7 @@ def local_derivative(gate: Gate, slot: int) -> Any:
     """d output / d input of a gate with one output, both single numbers, by its own rule; None otherwise."""
     out, into = gate.outputs[0], gate.inputs[slot]
     scalar = out.shape == () == into.shape and len(gate.outputs) == 1
-    if not scalar or not is_inexact(into.value) or not is_inexact(out.value):
+    if not is_whole(gate) or not scalar or not is_inexact(into.value) or not is_inexact(out.value):
         return None
     wanted = tuple(i == slot for i in range(len(gate.inputs)))
     (found,) = _back(gate, "pull", [w.value for w in gate.inputs], [np.ones((), out.dtype)], wanted)

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .blame import rms
-from .model import Gate, Wire, is_inexact, numbers
+from .model import Gate, Wire, is_inexact, numbers, rms
+from .summary import Summary, all_finite, share_of_zeros, size
 
 SATURATED = 0.01
 """A unit that passes back less than this share of what reaches it is saturated there."""
@@ -93,30 +93,33 @@ def health(circuit: Any, learning_rate: float | None, updates: Mapping[str, Any]
     vanishing = tuple(v.wire for v in arguments if v.gradient < VANISHED * middle)
     exploding = tuple(v.wire for v in arguments if len(sizes) > 1 and v.gradient * VANISHED > (sizes[0] or np.inf))
     if vanishing:  # the small ones are reported, not the large one they are measured by
-        exploding = tuple(w for w in exploding if rms(numbers(w.gradient)) > 1 / VANISHED)
+        exploding = tuple(w for w in exploding if size(w.gradient) > 1 / VANISHED)
     weakest = min(arguments, key=lambda v: v.gradient, default=None)
     path = _path(weakest.wire) if weakest else ()
     return Health(tuple(vitals), _origin(circuit), _backward_origin(circuit), vanishing, exploding, path, _worst(path))
 
 
 def _vital(wire: Wire, step: np.ndarray | None) -> Vital:
-    value, gradient = numbers(wire.value), numbers(wire.gradient)
-    size = rms(value)
+    large = size(wire.value)
     return Vital(
         wire,
-        size,
-        rms(gradient),
-        float(np.mean(value == 0)) if value.size else 0.0,
+        large,
+        size(wire.gradient),
+        share_of_zeros(wire.value),
         saturated(wire),
-        None if step is None or not size else rms(step) / size,
-        bool(np.isfinite(value).all() and np.isfinite(gradient).all()),
+        None if step is None or not large else rms(step) / large,
+        all_finite(wire.value) and all_finite(wire.gradient),
     )
 
 
 def saturated(wire: Wire) -> float | None:
     """The share of a unit's elements that pass back hardly any gradient; None where `wire` does not leave a unit."""
     gate = wire.source
+    if isinstance(wire.upstream, Summary):
+        return wire.upstream.saturated
     if gate is None or gate.name not in UNITS or gate.inputs[0].shape != wire.shape or not wire.differentiable:
+        return None
+    if isinstance(gate.edges[0].gradient, Summary):
         return None
     arriving, passed = np.abs(numbers(wire.gradient)), np.abs(numbers(gate.edges[0].gradient))
     alive = arriving > 0
@@ -147,20 +150,20 @@ def _backward_origin(circuit: Any) -> Gate | None:
 
 
 def _finite(values: Any) -> bool:
-    return all(np.isfinite(numbers(v)).all() for v in values if v is not None and is_inexact(v))
+    return all(all_finite(v) for v in values if v is not None and is_inexact(v))
 
 
 def _path(wire: Wire) -> tuple[tuple[Wire, float], ...]:
     """From `wire` to the output, at each fork along the branch that brings most of the gradient."""
-    path, seen = [(wire, rms(numbers(wire.gradient)))], {wire}
+    path, seen = [(wire, size(wire.gradient))], {wire}
     while wire.edges:
-        edge = max(wire.edges, key=lambda e: rms(numbers(e.gradient)) if e.gradient is not None else 0.0)
+        edge = max(wire.edges, key=lambda e: size(e.gradient) if e.gradient is not None else 0.0)
         floating = [w for w in edge.gate.outputs if w.differentiable and w not in seen]
         if not floating:
             break
-        wire = max(floating, key=lambda w: rms(numbers(w.gradient)))
+        wire = max(floating, key=lambda w: size(w.gradient))
         seen.add(wire)
-        path.append((wire, rms(numbers(wire.gradient))))
+        path.append((wire, size(wire.gradient)))
     return tuple(path)
 
 

@@ -15,8 +15,10 @@ from . import words
 from .columns import order
 from .health import saturated
 from .model import Gate, Wire, numbers
-from .plan import Part, plan
-from .svg import readable, to_svg
+from .parts import Item, Part
+from .plan import inside, plan
+from .summary import Summary, all_finite, apart, is_whole, share_of_zeros, size
+from .svg import readable
 
 OPENABLE = 120
 """At most this many rules come with their insides: each is traced once more."""
@@ -24,6 +26,10 @@ DETAILED = 2000
 """Circuits of more gates carry no heat maps, and no unrounded arrays."""
 MAP = 24
 """Heat maps have at most this many rows and columns; larger arrays are averaged."""
+READABLE = 60
+"""A page opens with so many of its boxes open that it shows at most this many gates."""
+SCRIPTS = ("layout.js", "draw.js", "page.js", "panel.js", "keys.js")
+VIEWS = ("circuit", "flowgraph", "deltas", "chain")
 
 
 def written(text: str, path: str | Path | None) -> str:
@@ -39,20 +45,10 @@ def to_html(circuit: Any, title: str | None) -> str:
     data["title"] = title or circuit.name
     page = resources.files(__name__.rpartition(".")[0]) / "page"
     read = {name: (page / name).read_text(encoding="utf-8") for name in ("page.html", "page.css")}
-    script = "\n".join(
-        (page / name).read_text(encoding="utf-8") for name in ("layout.js", "draw.js", "page.js", "keys.js")
-    )
+    script = "\n".join((page / name).read_text(encoding="utf-8") for name in SCRIPTS)
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    views = (
-        "".join(_view(circuit, view) for view in ("flowgraph", "deltas", "chain")) if len(circuit.gates) <= 60 else ""
-    )
     filled = read["page.html"].replace("$TITLE", escape(data["title"])).replace("$STYLE", read["page.css"])
-    return filled.replace("$VIEWS", views).replace("$DATA", text).replace("$SCRIPT", script)
-
-
-def _view(circuit: Any, view: str) -> str:
-    drawn = to_svg(circuit, view).replace("jbp-tip", f"jbp-tip-{view}")
-    return f'<section class="view" data-view="{view}" hidden>{drawn}</section>'
+    return filled.replace("$DATA", text).replace("$SCRIPT", script)
 
 
 def payload(circuit: Any) -> dict[str, Any]:
@@ -60,81 +56,79 @@ def payload(circuit: Any) -> dict[str, Any]:
     detailed = len(circuit.gates) <= DETAILED
     gates = [_gate(gate, detailed) for gate in circuit.gates]
     wires = [_wire(wire, detailed) for wire in circuit.wires]
-    root = _part(plan(circuit, "circuit", 4))
-    rules = [gate for gate in circuit.gates if gate.kind == "rule" and gate.upstream[0] is not None]
+    views = {view: _part(plan(circuit, view, 4)) for view in VIEWS}
+    rules = [gate for gate in circuit.gates if gate.kind == "rule" and is_whole(gate) and gate.upstream[0] is not None]
     for gate in rules if len(rules) <= OPENABLE else ():
-        _open(root, circuit, gate, gates, wires)
+        _open(views["circuit"], circuit, gate, gates, wires)
     return {
-        "root": root,
+        "views": views,
         "gates": gates,
         "wires": wires,
         "order": [gate.id for gate in circuit.gates],
-        "opened": sorted(readable(circuit)),
+        "opened": sorted(readable(circuit, READABLE)),
         "outputs": [wire.id for wire in circuit.outputs],
         "wrong": [gate.id for gate in circuit.wrong],
     }
 
 
-def _part(part: Part, prefix: str = "", wire: int = 0) -> dict[str, Any]:
-    """A part with its columns and routes; names and wires moved along where it is the inside of a rule."""
+def _part(part: Part, prefix: str = "", wire: int = 0, gate: int = 0) -> dict[str, Any]:
+    """A part with its columns and routes; names, wires and gates moved along where it is the inside of a rule."""
     found = order(part)
 
-    def named(n: str) -> str:
-        return prefix + n
+    def item(i: Item) -> dict[str, Any]:
+        made: dict[str, Any] = {"kind": i.kind, "title": i.title}
+        made["lines"] = [[k.text, k.wire + wire, k.which, k.head] if k.which else [k.text] for k in i.lines]
+        made["badge"], made["gate"] = i.badge, i.gate + gate if i.gate >= 0 else -1
+        made["wire"] = i.wire + wire if i.wire >= 0 else -1
+        return {**made, "part": _part(i.part, prefix, wire, gate)} if i.part else made
 
+    links = [
+        {
+            "from": prefix + k.source,
+            "to": prefix + k.target,
+            "slot": k.slot + (wire if part.items[k.target].part else 0),  # into a box, it is the wire's number
+            "wire": k.wire + wire,
+            **({"live": True} if k.live else {"above": k.above, "below": k.below}),
+            "share": k.share,
+            "way": [prefix + n for n in way],
+        }
+        for k, way in zip(part.links, found.routes, strict=True)
+        if way
+    ]
     return {
         "title": part.title,
         "kind": part.kind,
         "box": part.box,
-        "columns": [[named(n) for n in column] for column in found.columns],
-        "items": {
-            named(i.id): {
-                "kind": i.kind,
-                "title": i.title,
-                "lines": list(i.lines),
-                "badge": i.badge,
-                **({"part": _part(i.part, prefix, wire)} if i.part else {}),
-            }
-            for i in part.items.values()
-        },
-        "links": [
-            {
-                "from": named(k.source),
-                "to": named(k.target),
-                "slot": k.slot + (wire if f"e{k.slot}" in _ports(part, k.target) else 0),
-                "wire": k.wire + wire,
-                "label": bool(k.above or k.below),
-                "share": k.share,
-                "way": [named(n) for n in way],
-            }
-            for k, way in zip(part.links, found.routes, strict=True)
-            if way
-        ],
+        "columns": [[prefix + n for n in column] for column in found.columns],
+        "items": {prefix + i.id: item(i) for i in part.items.values()},
+        "links": links,
+        "enter": {i.wire + wire: prefix + n for n, i in part.items.items() if i.kind == "port" and n[0] == "e"},
+        "leave": {i.wire + wire: prefix + n for n, i in part.items.items() if i.kind == "port" and n[0] == "x"},
     }
 
 
-def _ports(part: Part, target: str) -> dict[str, Any]:
-    inner = part.items[target].part
-    return inner.items if inner else {}
-
-
 def _open(root: dict[str, Any], circuit: Any, gate: Gate, gates: list, wires: list) -> None:
-    """Give a rule its inside: its primal's gates, numbered on from those there are."""
-    inside = circuit.open(gate)
+    """Give a rule its inside: its primal's gates, numbered on from those there are, joined to the outer wires."""
+    inner = circuit.open(gate)
     holder = _find(root, f"g{gate.id}")
-    if holder is None or len(inside.gates) < 2:
+    if holder is None or len(inner.gates) < 2:
         return
     first_gate, first_wire = len(gates), len(wires)
-    gates += [_gate(g, True) for g in inside.gates]
-    wires += [_wire(w, True) for w in inside.wires]
+    gates += [_gate(g, True) for g in inner.gates]
+    wires += [_wire(w, True) for w in inner.wires]
     for made in gates[first_gate:]:
         made["inputs"] = [i + first_wire for i in made["inputs"]]
         made["outputs"] = [i + first_wire for i in made["outputs"]]
         made["inside"] = gate.id
-    part = plan(inside, "circuit", 4)
+    part = inside(inner, 4)
     part.title, part.kind = f"{gate.name}, opened: its primal, differentiated by autodiff", "rule"
-    holder["part"] = _part(part, f"r{first_gate}.", first_wire)
-    holder["part"]["box"] = -2 - gate.id
+    prefix = f"r{first_gate}."
+    made = _part(part, prefix, first_wire, first_gate)
+    made["box"] = -2 - gate.id
+    ends = zip(gate.outputs, inner.outputs, strict=True)
+    made["enter"] = {slot: f"{prefix}e{w.id}" for slot, w in enumerate(inner.arguments) if f"e{w.id}" in part.items}
+    made["leave"] = {outer.id: f"{prefix}x{w.id}" for outer, w in ends}
+    holder["part"] = made
 
 
 def _find(part: dict[str, Any], id: str) -> dict[str, Any] | None:
@@ -194,9 +188,9 @@ def _wire(wire: Wire, detailed: bool) -> dict[str, Any]:
         "gradient": words.array(gradient),
         "sum": words.sum_of_shares(wire),
         "size": [_magnitude(wire.value), _magnitude(gradient)],
-        "apart": _apart(gradient, autodiff),
+        "apart": apart(gradient, autodiff),
         "saturated": saturated(wire),
-        "zeros": float(np.mean(numbers(wire.value) == 0)) if np.size(numbers(wire.value)) else 0.0,
+        "zeros": share_of_zeros(wire.value),
     }
     if detailed:
         made["exact"] = [words.array(x, None, most=8) for x in (wire.value, gradient, autodiff)]
@@ -208,28 +202,17 @@ def _magnitude(x: Any) -> float | None:
     """log10 of the root mean square; None for zero or nothing, 99 for what is not finite."""
     if x is None:
         return None
-    array = np.abs(numbers(x)).astype(np.float64)
-    if not np.isfinite(array).all():
+    if not all_finite(x):
         return 99.0
-    mean = float(np.sqrt(np.mean(array**2))) if array.size else 0.0
+    mean = size(x)
     return round(float(np.log10(mean)), 2) if mean else None
-
-
-def _apart(hand: Any, auto: Any) -> float | None:
-    """How far the two gradients are apart, relative to the larger; None where they are one."""
-    if hand is None or hand is auto:
-        return None
-    h, a = numbers(hand), numbers(auto)
-    size = max(np.abs(h).max(initial=0.0), np.abs(a).max(initial=0.0))
-    apart = float(np.abs(h - a).max(initial=0.0) / size) if size else 0.0
-    return apart if np.isfinite(apart) else 1.0
 
 
 def heat(x: Any) -> dict[str, Any] | None:
     """A small map of an array: rows of numbers from -1 to 1 in units of `top`, larger arrays averaged; None for one
     number.
     """
-    if x is None:
+    if x is None or isinstance(x, Summary):
         return None
     array = np.real(numbers(x)).astype(np.float64)
     if array.size < 2 or array.size > 1 << 22:

@@ -102,6 +102,8 @@ def plain_equation(eqn: JaxprEqn, inputs: list[Any]) -> list[Any]:
         index, *rest = inputs
         branches = [closed(b) for b in eqn.params["branches"]]
         return list(lax.switch(index, [_branch(*b) for b in branches], *rest))
+    if name == "shard_map":
+        return _plain_shards(eqn, inputs)
     return binding(eqn)(*inputs)
 
 
@@ -120,6 +122,31 @@ def _plain_scan(loop: Loop, inputs: list[Any]) -> list[Any]:
     slices = inputs[loop.constants + loop.carried :]
     carry, stacked = lax.scan(step, carry, slices, length=loop.length, reverse=loop.reverse)
     return [*carry, *stacked]
+
+
+def _plain_shards(eqn: JaxprEqn, inputs: list[Any]) -> list[Any]:
+    """A shard_map whose body leaves the hand-written backward passes out."""
+    body, p = closed(eqn.params["jaxpr"]), eqn.params
+    mapped = jax.shard_map(
+        lambda *shards: plain(*body, shards),
+        mesh=p["mesh"],
+        in_specs=tuple(p["in_specs"]),
+        out_specs=list(p["out_specs"]),
+        axis_names=p["newly_manual_axes"],
+        check_vma=p["check_vma"],
+    )
+    return list(mapped(*inputs))
+
+
+OPENED = (*CALLS, *REMAT, "custom_vjp_call", "scan", "cond", "shard_map")
+"""What `plain_equation` can leave hand-written backward passes out of."""
+
+
+def sealed(eqn: JaxprEqn) -> bool:
+    """Whether a hand-written backward pass stands inside where autodiff of the plain program cannot be had."""
+    return holds_a_rule(eqn) and (
+        eqn.primitive.name not in OPENED or any(sealed(inner) for body in inner_jaxprs(eqn) for inner in body.eqns)
+    )
 
 
 def holds_a_rule(eqn: JaxprEqn) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from .columns import Order, order
-from .plan import Item, Link, Part
+from .parts import Item, Link, Part
 
 CHARACTER = 7.25
 """The width of a character of the labels, in pixels."""
@@ -61,18 +61,20 @@ def place(part: Part, opened: bool | Collection[int] = True) -> Picture:
         if item.part is not None and (opened is True or (opened is not False and item.part.box in opened))
     }
     outputs: dict[str, set[int]] = {}
+    said: dict[str, int] = {}
     for link in part.links:
         outputs.setdefault(link.source, set()).add(link.wire)
+        said[link.target] = said.get(link.target, 0) + (_tail(link) > 0)
     sizes = {}
     for id, item in part.items.items():
         w, h = _size(item, insides.get(id))
-        sizes[id] = (w, h if id in insides else h + _grown(item, len(outputs.get(id, ()))))
+        sizes[id] = (w, h if id in insides else h + _grown(item, len(outputs.get(id, ())), said.get(id, 0)))
     ys = _rows(found, sizes, part)
     top = min((ys[n] - _height(sizes, n) / 2 for column in found.columns for n in column), default=0.0)
     picture = Picture(part, 0, 0)
     lefts: dict[str, float] = {}
     rights: dict[str, float] = {}
-    x = PAD + (GAP if _has_port(found, "e") else 0)
+    x = PAD
     for k, column in enumerate(found.columns):
         width = max(sizes[n][0] if n in sizes else 0.0 for n in column)
         for n in column:
@@ -82,7 +84,7 @@ def place(part: Part, opened: bool | Collection[int] = True) -> Picture:
                 y = ys[n] - top + PAD + (TITLE if part.kind != "root" else 0) - h / 2
                 picture.items[n] = Placed(part.items[n], lefts[n], y, w, h, insides.get(n))
         x += width + (_room(part, column, found) if k + 1 < len(found.columns) else 0)
-    picture.width = max(x + PAD + (GAP if _has_port(found, "x") else 0), CHARACTER * len(part.title) + 3 * PAD)
+    picture.width = max(x + PAD, CHARACTER * len(part.title) + 3 * PAD)
     for id, placed in picture.items.items():  # ports stand in the border
         if placed.item.kind == "port":
             placed.x = -placed.w / 2 if id.startswith("e") else picture.width - placed.w / 2
@@ -94,14 +96,10 @@ def place(part: Part, opened: bool | Collection[int] = True) -> Picture:
     return picture
 
 
-def _has_port(found: Order, side: str) -> bool:
-    return any(n.startswith(side) for column in found.columns for n in column)
-
-
 def _size(item: Item, inside: Picture | None) -> tuple[float, float]:
     if inside is not None:
         return inside.width, inside.height
-    text = max([len(item.title), *(len(line) for line in item.lines)]) * CHARACTER
+    text = max([len(item.title), *(len(line.text) for line in item.lines)]) * CHARACTER
     if item.kind in ("gate", "rule"):
         return max(34.0, len(item.title) * CHARACTER * 1.15 + 16), 34.0
     if item.kind == "port":
@@ -117,8 +115,10 @@ def _height(sizes: dict[str, tuple[float, float]], n: str) -> float:
     return sizes[n][1] if n in sizes else 6.0
 
 
-def _grown(item: Item, outputs: int) -> float:
-    """How much taller an item is that many wires leave: their labels must not meet."""
+def _grown(item: Item, outputs: int, said: int) -> float:
+    """How much taller an item is that many wires leave, or many arrows with words enter: their labels must not meet."""
+    if item.kind == "node":
+        return max(0.0, 38.0 * said - 58.0)
     return max(0.0, 42.0 * (outputs - 1)) if item.kind in ("gate", "rule", "box") else 0.0
 
 
@@ -169,8 +169,13 @@ def apart_at_least(wish: list[float], apart: list[float]) -> list[float]:
 
 
 def _label(link: Link) -> float:
-    """The length of straight wire that what is written on a link needs."""
-    return CHARACTER * max(len(link.above), len(link.below))
+    """The length of straight wire that what is written where a link begins needs: the wire's own numbers."""
+    return CHARACTER * max(len(link.above), len(link.below)) if link.live else 0.0
+
+
+def _tail(link: Link) -> float:
+    """The same where it ends: what is said of this one use."""
+    return 0.0 if link.live else CHARACTER * max(len(link.above), len(link.below))
 
 
 def _room(part: Part, column: list[str], found: Order) -> float:
@@ -180,6 +185,8 @@ def _room(part: Part, column: list[str], found: Order) -> float:
     for link, route in zip(part.links, found.routes, strict=True):
         if route and route[0] in here:
             longest = max(longest, _label(link) + CHARACTER * len(link.share))
+        if route and route[-2] in here:
+            longest = max(longest, _tail(link))
     return GAP + longest
 
 
@@ -198,6 +205,8 @@ def _route(picture: Picture, found: Order, lefts: dict, rights: dict, ys: dict[s
         points.append((points[0][0] + (_label(link) + 8 if _label(link) else 0), points[0][1]))
         for n in way[1:-1]:
             points += [(lefts[n], ys[n]), (rights[n], ys[n])]
+        if _tail(link):
+            points.append((target.x - _tail(link) - 16, ends[i]))
         points.append((target.x, ends[i]))
         key = (link.source, link.wire)
         picture.routes.append(Route(link, points, key not in labelled))
@@ -221,6 +230,8 @@ def _ends(picture: Picture, found: Order, ys: dict[str, float]) -> list[float]:
                 heights[i] = target.y + port.middle
             elif len(links) == 1:
                 heights[i] = target.middle
+            elif target.item.kind == "node":
+                heights[i] = target.y + target.h * (k + 0.5) / len(links)
             else:
                 heights[i] = target.y + target.h * (0.15 + 0.7 * (k + 1) / (len(links) + 1))
     return heights

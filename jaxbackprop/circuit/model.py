@@ -65,7 +65,7 @@ class Wire:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return tuple(np.shape(self.value))
+        return tuple(getattr(self.value, "shape", ()))
 
     @property
     def dtype(self) -> Any:
@@ -171,9 +171,15 @@ class Gate:
 
     def local(self, slot: int) -> Any:
         """The derivative of its one scalar output with respect to the scalar input in `slot`; None for arrays."""
-        from .gradients import local_derivative  # the one place where a record asks for arithmetic
+        from .gradients import local_derivative  # where a record asks for arithmetic
 
         return local_derivative(self, slot)
+
+    def jacobian(self, slot: int, output: int = 0) -> np.ndarray:
+        """The matrix d output / d input of two of its arrays, both flattened: (output size, input size)."""
+        from .gradients import jacobian
+
+        return jacobian(self, slot, output)
 
 
 def is_inexact(value: Any) -> bool:
@@ -189,6 +195,13 @@ def numbers(value: Any) -> np.ndarray:
         value = jax.random.key_data(value)
     array = np.asarray(value)
     return array if array.dtype.kind in "biufc" else array.astype(np.float32)
+
+
+def rms(x: np.ndarray) -> float:
+    """The root mean square of the finite elements."""
+    finite = np.abs(x[np.isfinite(x)]).astype(np.float64)
+    largest = finite.max(initial=0.0)
+    return 0.0 if largest == 0 else float(largest * np.sqrt(np.mean((finite / largest) ** 2)))
 
 
 def precision(*values: Any) -> AbstractContextManager:

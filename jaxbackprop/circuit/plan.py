@@ -3,56 +3,19 @@
 Arguments used often stand as labels beside each use, so that weights make no web of lines. Nothing here measures.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 from . import words
-from .model import Box, Gate, Wire
+from .model import Box, Edge, Gate, Wire
+from .parts import WRONG, Boxes, Item, Line, Link, Part, Say, common
 from .views import chains, layers
+
+__all__ = ["Item", "Line", "Link", "Part", "inside", "plan"]
 
 PORTALS = 3
 """An argument used more often than this is drawn as a label at each use."""
-
-
-@dataclass(eq=False)
-class Item:
-    """Something with a place: a gate, a closed box, a label (argument, literal, output), a port in a box's border."""
-
-    id: str
-    kind: str
-    title: str
-    lines: tuple[str, ...] = ()
-    badge: str = ""
-    part: "Part | None" = None
-
-
-@dataclass(frozen=True, eq=False)
-class Link:
-    """A line from one item to another, entering at `slot`; what stands above and below it, and its own share."""
-
-    source: str
-    target: str
-    slot: int
-    wire: int
-    above: str = ""
-    below: str = ""
-    share: str = ""
-
-
-@dataclass(eq=False)
-class Part:
-    """The inside of a box, or the whole: items in order, links between them."""
-
-    title: str
-    kind: str
-    items: dict[str, Item] = field(default_factory=dict)
-    links: list[Link] = field(default_factory=list)
-    box: int = -1
-
-    def add(self, id: str, kind: str, title: str, lines: tuple[str, ...] = (), badge: str = "") -> Item:
-        return self.items.setdefault(id, Item(id, kind, title, lines, badge))
+BADGES = {"wrong": WRONG, "kink": "∧", "undecided": "?"}
 
 
 def plan(circuit: Any, view: str, digits: int | None) -> Part:
@@ -63,177 +26,149 @@ def plan(circuit: Any, view: str, digits: int | None) -> Part:
     return made[view](circuit, digits)
 
 
-BADGES = {"wrong": "✗", "kink": "∧", "undecided": "?"}
+def _circuit(circuit: Any, digits: int | None) -> Part:
+    return _Circuit(circuit, digits).root
 
 
-class _Planner:
-    """Sorts gates into the parts they stand in, and leads each wire from part to part through ports."""
+def inside(circuit: Any, digits: int | None) -> Part:
+    """The plan of an opened rule: its arguments and results are ports in its border, where the outer wires arrive."""
+    return _Circuit(circuit, digits, joined=True).root
 
-    def __init__(self, circuit: Any, digits: int | None):
-        self.circuit, self.digits = circuit, digits
-        self.root = Part(circuit.name, "root")
-        self.parts: dict[Box | None, Part] = {None: self.root}
-        self.made: set[tuple[int, str, int, int]] = set()
+
+class _Circuit(Boxes):
+    """The circuit: gates in the parts they stand in, wires led from part to part."""
+
+    def __init__(self, circuit: Any, digits: int | None, *, joined: bool = False):
+        super().__init__(circuit.name)
+        self.digits, self.joined = digits, joined
         for gate in circuit.gates:
-            self.part(gate.box).add(
-                f"g{gate.id}",
-                "rule" if gate.kind == "rule" else "gate",
-                words.sign(gate),
-                badge=BADGES.get(gate.verdict, ""),
-            )
+            kind = "rule" if gate.kind == "rule" else "gate"
+            self.part(gate.box).add(f"g{gate.id}", kind, words.sign(gate), gate=gate.id)
+            self.badge(gate.box, f"g{gate.id}", BADGES.get(gate.verdict, ""))
         for wire in circuit.wires:
             self.lead(wire)
         for k, wire in enumerate(circuit.outputs):
-            self.root.add(f"o{k}", "output", words.short(wire, 20))
-            self.connect(
-                wire,
-                wire.source.box if wire.source else None,
-                _item(wire.source) or self.label(wire, None),
-                None,
-                f"o{k}",
-                0,
-                None,
-            )
+            end = f"x{wire.id}" if joined else f"o{k}"
+            self.root.add(end, "port" if joined else "output", words.short(wire, 20), wire=wire.id)
+            self.connect(wire, _box(wire), self.start(wire), None, end, 0, self.say(wire, None))
 
-    def part(self, box: Box | None) -> Part:
-        if box not in self.parts:
-            assert box is not None
-            outer = self.part(box.parent)
-            self.parts[box] = made = Part(box.name, box.kind, box=box.id)
-            outer.add(
-                f"b{box.id}", "box", box.name, (box.note,) if box.kind != "scope" and box.note else ()
-            ).part = made
-        return self.parts[box]
+    def start(self, wire: Wire) -> str:
+        """The item that a wire of a gate, or a port, begins at."""
+        return f"g{wire.source.id}" if wire.source is not None else self.label(wire, None)
 
     def lead(self, wire: Wire) -> None:
         """Draw every use of a wire."""
-        if wire.source is not None:
+        if wire.source is not None or (self.joined and wire.kind == "argument"):
             for edge in wire.edges:
-                self.connect(
-                    wire, wire.source.box, f"g{wire.source.id}", edge.gate.box, f"g{edge.gate.id}", edge.slot, edge
-                )
+                self.use(edge, _box(wire), self.start(wire))
             return
         shared = wire.kind != "literal" and len(wire.edges) <= PORTALS and len({e.gate.box for e in wire.edges}) == 1
         for k, edge in enumerate(wire.edges):
-            label = self.label(wire, edge.gate.box, None if shared else k)
-            self.connect(wire, edge.gate.box, label, edge.gate.box, f"g{edge.gate.id}", edge.slot, edge)
+            self.use(edge, edge.gate.box, self.label(wire, edge.gate.box, None if shared else k))
         if not wire.edges and wire.kind == "argument" and not wire.is_output:
             self.label(wire, None)
 
+    def use(self, edge: Edge, box: Box | None, start: str) -> None:
+        self.connect(edge.wire, box, start, edge.gate.box, f"g{edge.gate.id}", edge.slot, self.say(edge.wire, edge))
+
     def label(self, wire: Wire, box: Box | None, use: int | None = None) -> str:
+        if self.joined and wire.kind == "argument":
+            return self.part(None).add(f"e{wire.id}", "port", words.short(wire, 22), wire=wire.id).id
         id = f"a{wire.id}" if use is None else f"a{wire.id}.{use}"
-        self.part(box).add(id, "literal" if wire.kind == "literal" else "argument", words.short(wire, 22))
-        return id
+        kind = "literal" if wire.kind == "literal" else "argument"
+        return self.part(box).add(id, kind, words.short(wire, 22), wire=wire.id).id
 
-    def connect(
-        self, wire: Wire, start: Box | None, source: str, end: Box | None, target: str, slot: int, edge: Any
-    ) -> None:
-        """A line from one box to another: out through borders, across, in through borders."""
-        up, down = list(_outward(start)), list(_outward(end))
-        shared = set(up) & set(down)
-        for box in up:
-            if box is None or box in shared:
-                break
-            part = self.part(box)
-            part.add(f"x{wire.id}", "port", words.short(wire, 16))
-            self.link(part, wire, source, f"x{wire.id}", 0, None)
-            source = f"b{box.id}"
-        for box in reversed([box for box in down if box is not None and box not in shared]):
-            self.link(self.part(box.parent), wire, source, f"b{box.id}", wire.id, None)
-            self.part(box).add(f"e{wire.id}", "port", words.short(wire, 16))
-            source = f"e{wire.id}"
-        self.link(self.part(end), wire, source, target, slot, edge)
+    def say(self, wire: Wire, edge: Edge | None) -> Say:
+        def said(source: str, last: bool) -> tuple[str, str, str, bool]:
+            share = ""
+            if last and edge is not None and wire.differentiable and len(wire.edges) > 1:
+                share = words.array(edge.gradient, self.digits)
+            if wire.kind == "literal" or source.startswith("e"):  # said where the wire comes from
+                return "", "", share, False
+            below = words.array(wire.gradient, self.digits) if wire.differentiable else ""
+            return words.array(wire.value, self.digits), below, share, True
 
-    def link(self, part: Part, wire: Wire, source: str, target: str, slot: int, edge: Any) -> None:
-        if (part.box, source + target, slot, wire.id) in self.made:
-            return
-        self.made.add((part.box, source + target, slot, wire.id))
-        literal = wire.kind == "literal"
-        share = ""
-        if edge is not None and wire.differentiable and len(wire.edges) > 1:
-            share = words.array(edge.gradient, self.digits)
-        above = "" if literal or source.startswith("e") else words.array(wire.value, self.digits)
-        below = (
-            ""
-            if literal or not wire.differentiable or source.startswith("e")
-            else words.array(wire.gradient, self.digits)
-        )
-        part.links.append(Link(source, target, slot, wire.id, above, below, share))
+        return said
 
 
-def _outward(box: Box | None) -> Iterable[Box | None]:
-    while box is not None:
-        yield box
-        box = box.parent
-    yield None
-
-
-def _item(gate: Gate | None) -> str:
-    return f"g{gate.id}" if gate is not None else ""
-
-
-def _circuit(circuit: Any, digits: int | None) -> Part:
-    return _Planner(circuit, digits).root
+def _box(wire: Wire) -> Box | None:
+    return wire.source.box if wire.source is not None else None
 
 
 def _flowgraph(circuit: Any, digits: int | None) -> Part:
     """Values are nodes, with their gradients; each arrow says its local derivative above and its share below."""
-    part = Part(circuit.name, "root")
+    boxes = Boxes(circuit.name)
+
+    def node(wire: Wire, box: Box | None, use: str = "") -> str:
+        lines = (_number("value", wire, digits), _number("gradient", wire, digits))
+        made = wire.source.id if wire.source else -1
+        name = words.short(wire, 20)
+        return boxes.part(box).add(f"w{wire.id}{use}", "node", name, lines, gate=made, wire=wire.id).id
+
     for wire in circuit.wires:
-        if wire.kind != "literal" and (wire.edges or wire.source):
-            part.add(f"w{wire.id}", "node", words.short(wire, 20), _pair(wire, digits))
+        if wire.source is not None:
+            boxes.badge(wire.source.box, node(wire, wire.source.box), BADGES.get(wire.source.verdict, ""))
     for gate in circuit.gates:
         for edge in gate.edges:
-            if edge.wire.kind == "literal":
+            wire = edge.wire
+            if wire.kind == "literal":
                 continue
+            shared = len(wire.edges) <= PORTALS and len({e.gate.box for e in wire.edges}) == 1
+            box = _box(wire) if wire.source else gate.box
+            start = node(wire, box, "" if wire.source or shared else f".{wire.edges.index(edge)}")
+            said = _arrow(gate, edge, digits)
             for out in gate.outputs:
-                local = gate.local(edge.slot) if edge.wire.differentiable else None
-                above = words.number(local, digits) if local is not None else gate.name
-                below = words.array(edge.gradient, digits) if edge.wire.differentiable else ""
-                part.links.append(Link(f"w{edge.wire.id}", f"w{out.id}", edge.slot, edge.wire.id, above, below))
-    return part
+                boxes.connect(wire, box, start, gate.box, f"w{out.id}", edge.slot, said)
+    return boxes.root
 
 
-def _pair(wire: Wire, digits: int | None) -> tuple[str, ...]:
-    return (words.array(wire.value, digits), words.array(wire.gradient, digits))
+def _arrow(gate: Gate, edge: Edge, digits: int | None) -> Say:
+    """On an arrow: the local derivative (the gate's name, for arrays) and the share of the gradient it brings."""
+    local = gate.local(edge.slot) if edge.wire.differentiable else None
+    above = words.number(local, digits) if local is not None else gate.name
+    below = words.array(edge.gradient, digits) if edge.wire.differentiable else ""
+    return lambda source, last: (above, below, "", False) if last else ("", "", "", False)
+
+
+def _number(which: str, wire: Wire, digits: int | None, head: str = "") -> Line:
+    number = words.array(wire.value if which == "value" else wire.gradient, digits)
+    return Line(head + number, wire.id, which, head)
 
 
 def _deltas(circuit: Any, digits: int | None) -> Part:
-    """A card for each layer, a arrow of deltas between them, shapes lining up."""
+    """A card for each layer, an arrow of deltas between them, shapes lining up."""
     part = Part(circuit.name, "root")
     found = layers(circuit)
     for layer in found:
-        delta = f"delta_{layer.index} = {words.array(layer.delta.gradient, digits)}"
-        part.add(
-            f"l{layer.index}",
-            "card",
-            f"layer {layer.index}: {words.short(layer.weights, 20)}",
-            (delta, *layer.equations(digits)),
-        )
+        delta = _number("gradient", layer.delta, digits, f"delta_{layer.index} = ")
+        title = f"layer {layer.index}: {words.short(layer.weights, 20)}"
+        part.add(f"l{layer.index}", "card", title, (delta, *layer.equations(digits)), gate=layer.gate.id)
     for before, after in pairwise(found):
         a = after.activation
-        part.links.append(
-            Link(
-                f"l{before.index}",
-                f"l{after.index}",
-                0,
-                a.id,
-                words.short(a, 12) + " " + words.shape(a.shape),
-                f"delta_{after.index}",
-            )
-        )
+        above = f"{words.short(a, 12)} {words.shape(a.shape)}"
+        ends = f"l{before.index}", f"l{after.index}"
+        part.links.append(Link(*ends, 0, a.id, above, f"delta_{after.index}"))
     return part
 
 
 def _chain(circuit: Any, digits: int | None) -> Part:
     """A card for each gradient; an arrow from each to those in which it is used again."""
-    part = Part(circuit.name, "root")
-    for chain in chains(circuit):
-        lines = (chain.product, f"= {words.array(chain.wire.gradient, digits)}")
-        part.add(f"w{chain.wire.id}", "card", chain.written, lines)
-    for chain in chains(circuit):
+    boxes, found = Boxes(circuit.name), chains(circuit)
+
+    def stands(wire: Wire) -> Box | None:
+        return wire.source.box if wire.source else common(e.gate.box for e in wire.edges)
+
+    for chain in found:
+        wire = chain.wire
+        lines = (Line(chain.product), _number("gradient", wire, digits, "= "))
+        made = wire.source.id if wire.source else -1
+        boxes.part(stands(wire)).add(f"w{wire.id}", "card", chain.written, lines, gate=made, wire=wire.id)
+        if any(gate.verdict == "wrong" for gate in wire.gates):  # it has a part in this gradient
+            boxes.badge(stands(wire), f"w{wire.id}", WRONG)
+    for chain in found:
         gate = chain.wire.source
         for wire in dict.fromkeys(gate.inputs if gate else ()):
             if wire.differentiable:
-                part.links.append(Link(f"w{chain.wire.id}", f"w{wire.id}", 0, wire.id))
-    return part
+                ends = stands(chain.wire), f"w{chain.wire.id}", stands(wire), f"w{wire.id}"
+                boxes.connect(chain.wire, *ends, 0, lambda source, last: ("", "", "", False))
+    return boxes.root

@@ -52,7 +52,7 @@ def to_svg(
     }[view]
     body = [_part(picture)]
     if legend:
-        width = max(width, 6.4 * len(key) + 24)
+        width = max(width, 6.8 * len(key) + 24)
         body.append(f'<text class="title" x="12" y="{height - 10:.0f}">{escape(key)}</text>')
     title = escape(f"{circuit.name}: {view}")
     return (
@@ -69,16 +69,20 @@ READABLE = 150
 """A picture of more gates than this has some of its boxes closed."""
 
 
-def readable(circuit: Any) -> set[int]:
-    """The boxes to open, outer ones first, until the picture has as many gates as one can read."""
+def readable(circuit: Any, most: int = READABLE) -> set[int]:
+    """The boxes to open: level by level, until the next level would show more gates than one can read."""
     held: dict[Any, int] = {}
     for gate in circuit.gates:
         held[gate.box] = held.get(gate.box, 0) + 1
-    total, opened = held.get(None, 0), set()
+    levels: dict[int, list[Any]] = {}
     for box in circuit.boxes:
-        if (box.parent is None or box.parent.id in opened) and total + held.get(box, 0) <= READABLE:
-            total += held.get(box, 0) + 1
-            opened.add(box.id)
+        levels.setdefault(len(box.path), []).append(box)
+    total, opened = held.get(None, 0), set()
+    for depth in sorted(levels):
+        total += sum(held.get(box, 0) + 1 for box in levels[depth])
+        if total > most:
+            break
+        opened |= {box.id for box in levels[depth]}
     return opened
 
 
@@ -106,7 +110,9 @@ def _wire(route: Route, picture: Picture) -> str:
 def _labels(route: Route, picture: Picture) -> str:
     link, made = route.link, []
     (x, y), (ex, ey) = route.points[0], route.points[-1]
-    if route.first:
+    if not link.live and (link.above or link.below):
+        x, y = route.points[-2]
+    if route.first or not link.live:
         if link.above:
             made.append(f'<text class="value halo" x="{x + 7:.1f}" y="{y - 5:.1f}">{escape(link.above)}</text>')
         if link.below:
@@ -123,7 +129,7 @@ def _item(placed: Placed) -> str:
     wrong = " wrong" if item.badge == "✗" else ""
     text = escape(item.title)
     if placed.inside is not None:
-        title = " ".join([item.title, *item.lines])
+        title = " ".join([item.title, *(line.text for line in item.lines)])
         return (
             f'<g transform="translate({x:.1f} {y:.1f})"><rect class="box" width="{w:.1f}" height="{h:.1f}" rx="10"/>'
             f'<text class="title" x="12" y="17">{escape(title)}</text>{_part(placed.inside)}</g>'
@@ -135,10 +141,10 @@ def _item(placed: Placed) -> str:
     if item.kind == "port":
         return f'<circle class="port" cx="{cx:.1f}" cy="{cy:.1f}" r="3"><title>{text}</title></circle>'
     kind = {"argument": "label", "output": "label", "box": "box"}.get(item.kind, item.kind)
-    shape = f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="{h:.1f}" rx="6"/>'
+    shape = f'<rect class="{kind}{wrong}" x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="{h:.1f}" rx="6"/>'
     head = y + 16 if item.lines else cy + 4
     lines = [f'{shape}<text class="mid" x="{cx:.1f}" y="{head:.1f}">{text}</text>']
     for i, line in enumerate(item.lines):
         tone = ("value", "gradient")[i] if item.kind == "node" else "soft"
-        lines.append(f'<text class="{tone} mid" x="{cx:.1f}" y="{head + 17 * (i + 1):.1f}">{escape(line)}</text>')
+        lines.append(f'<text class="{tone} mid" x="{cx:.1f}" y="{head + 17 * (i + 1):.1f}">{escape(line.text)}</text>')
     return "".join(lines) + badge

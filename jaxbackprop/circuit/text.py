@@ -102,7 +102,7 @@ def _layer(layer: Layer, digits: int | None) -> list[str]:
     lines = [
         f"layer {layer.index}: delta_{layer.index} = gradient at {delta.name} = {words.array(delta.gradient, digits)}"
     ]
-    return lines + [f"    {line}" for line in layer.equations(digits)]
+    return lines + [f"    {line.text}" for line in layer.equations(digits)]
 
 
 def _chain(circuit: Any, digits: int | None) -> str:

@@ -11,10 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Jaxpr, JaxprEqn, Literal
 
-from . import jaxprs, naming
+from . import jaxprs, naming, refs
 from .circuit import Circuit
 from .gradients import Equation, Stack, Unstack
 from .model import Box, Edge, Gate, Wire, is_inexact, precision
+from .seeds import seed, sow
+from .summary import is_whole
 
 
 def trace(
@@ -23,6 +25,7 @@ def trace(
     upstream: Any = None,
     open: bool | Collection[str] = (),
     unroll: int = 64,
+    steps: str = "whole",
     autodiff: bool = True,
 ) -> Circuit:
     """`fun(*args)` as a circuit: every gate, and on every wire the value and the gradient of the output.
@@ -34,15 +37,22 @@ def trace(
             left out where `fun` returns one floating-point number; then it is 1.
         open: hand-written rules to open into their primal's gates: their names, or True for all.
         unroll: loops of more steps than this stay one gate each.
+        steps: of the arrays within loops "whole" keeps every number; "summary" lets each go once its gradient has been
+            sent on and keeps shape, extremes, mean and size: for long loops over large arrays. What leaves a loop, and
+            arrays of few elements, are kept whole; gradients and verdicts are the same.
         autodiff: also find every gradient by autodiff with the hand-written backward passes left out.
 
     Returns:
         A Circuit; its gradients are those of `jax.grad(fun)`, exactly.
 
     Raises:
-        ValueError: no `upstream` for a function that does not return one number, or one of another structure.
+        ValueError: no `upstream` for a function that does not return one number, or one of another structure; a
+            `jax.Ref` among what it is given.
     """
+    if steps not in ("whole", "summary"):
+        raise ValueError(f"trace: steps is 'whole' or 'summary', not {steps!r}.")
     leaves, tree = jax.tree.flatten(args)
+    refs.refuse(leaves, "an argument")
     returned: list[Any] = []
 
     def flat(*leaves: Any) -> list[Any]:
@@ -57,8 +67,8 @@ def trace(
     names = naming.argument_names(fun, args)
     arguments = [walk.wire(name, "argument", jnp.asarray(x)) for name, x in zip(names, leaves, strict=True)]
     outputs = walk.program(program.jaxpr, list(program.consts), arguments)
-    _seed(fun, outputs, returned[0], upstream)
-    return walk.circuit(getattr(fun, "__name__", type(fun).__name__), arguments, outputs, returned[0], autodiff)
+    seed(fun, outputs, returned[0], upstream)
+    return walk.circuit(getattr(fun, "__name__", type(fun).__name__), arguments, outputs, returned[0], autodiff, steps)
 
 
 def inside(gate: Gate) -> Circuit:
@@ -66,50 +76,20 @@ def inside(gate: Gate) -> Circuit:
     body = jaxprs.body_of(gate.operation.eqn) if isinstance(gate.operation, Equation) else None
     if body is None:
         raise ValueError(f"{gate.name} is not a rule or a call: there is nothing inside it to open.")
+    if not is_whole(gate):
+        raise ValueError(f"{gate.name} saw arrays of which only summaries were kept: trace with steps='whole'.")
     walk = _Walk(64, ())
     with precision(*(wire.value for wire in (*gate.inputs, *gate.outputs))):
         arguments = [walk.wire(wire.name, "argument", wire.value) for wire in gate.inputs]
         outputs = walk.program(*body, arguments)
         for wire, outer in zip(outputs, gate.outputs, strict=True):
-            _sow(wire, outer.upstream)
+            sow(wire, outer.upstream)
             wire.is_output = True
         return walk.circuit(gate.name, arguments, outputs, jax.tree.structure(list(outputs)), True)
 
 
-def _seed(fun: Callable, outputs: list[Wire], tree: Any, upstream: Any) -> None:
-    names = naming.output_names(tree.unflatten(outputs))
-    for wire, name in zip(outputs, names, strict=True):
-        wire.is_output = True
-        if not wire.named and wire.kind == "value":
-            wire.name = name
-    floating = [wire for wire in outputs if wire.differentiable]
-    shapes = ", ".join(f"{name} {wire.shape}" for wire, name in zip(outputs, names, strict=True))
-    if upstream is None:
-        if len(outputs) != 1 or len(floating) != 1 or np.size(floating[0].value) != 1:
-            raise ValueError(
-                f"trace: {getattr(fun, '__name__', 'the function')} returns {shapes or 'nothing'}, "
-                f"not one floating-point number.\n"
-                f"  Say what gradient arrives there: upstream= in the structure of what it returns, None for nothing."
-            )
-        _sow(floating[0], jnp.ones_like(floating[0].value))
-        return
-    seeds = jax.tree.flatten(upstream, is_leaf=lambda x: x is None)[0]
-    if len(seeds) != len(outputs):
-        raise ValueError(f"trace: upstream has {len(seeds)} arrays, but {len(outputs)} are returned: {shapes}.")
-    for wire, name, seed in zip(outputs, names, seeds, strict=True):
-        if seed is None:
-            continue
-        if np.shape(seed) != wire.shape:
-            raise ValueError(f"trace: upstream of {name} has shape {np.shape(seed)}; {name} has {wire.shape}.")
-        if is_inexact(wire.value):
-            _sow(wire, jnp.asarray(seed, wire.dtype))
-
-
-def _sow(wire: Wire, seed: Any) -> None:
-    """A gradient that enters at an output; a wire returned twice gets both."""
-    if seed is not None and wire.differentiable:
-        wire.seed = seed if wire.seed is None else wire.seed + seed
-        wire.upstream = wire.autodiff_upstream = wire.seed
+def _unnamed(made: Any) -> bool:
+    return isinstance(made, Wire) and made.kind == "value" and not made.named
 
 
 class _Walk:
@@ -123,11 +103,13 @@ class _Walk:
         self.names = naming.Names()
         self.active: set[Wire] = set()
 
-    def circuit(self, name: str, arguments: list[Wire], outputs: list[Wire], tree: Any, autodiff: bool) -> Circuit:
+    def circuit(
+        self, name: str, arguments: list[Wire], outputs: list[Wire], tree: Any, autodiff: bool, steps: str = "whole"
+    ) -> Circuit:
         for wire in self.wires:
             if not wire.named:
                 wire.name = self.names.new(wire.name)
-        return Circuit(name, self.gates, self.wires, self.boxes, arguments, outputs, tree, autodiff)
+        return Circuit(name, self.gates, self.wires, self.boxes, arguments, outputs, tree, autodiff, steps)
 
     def wire(self, name: str, kind: str, value: Any, source: Gate | None = None, named: bool = True) -> Wire:
         name = self.names.new(name) if named and kind != "literal" else name
@@ -146,7 +128,8 @@ class _Walk:
         self, jaxpr: Jaxpr, consts: Sequence[Any], inputs: Sequence[Wire], box: Box | None = None, depth: int = 0
     ) -> list[Wire]:
         """The wires that leave `jaxpr`, whose gates go into `box`; `depth` of the user's lines belong to its caller."""
-        known: dict[Any, Wire] = dict(zip(jaxpr.invars, inputs, strict=True))
+        known: dict[Any, Any] = dict(zip(jaxpr.invars, inputs, strict=True))
+        refs.refuse(consts, "something it closes over")
         for var, value in zip(jaxpr.constvars, consts, strict=True):
             known[var] = self.wire("constant", "constant", value)
         targets, stacks = naming.assigned(jaxpr.eqns, depth)
@@ -155,12 +138,12 @@ class _Walk:
             here = self._scope(scopes, jaxprs.scope(eqn), box)
             into = [self._at(known, atom) for atom in eqn.invars]
             leaving = self._equation(eqn, into, here, target, stack)
-            if target and len(leaving) == 1 and leaving[0].kind == "value" and not leaving[0].named:
+            if target and len(leaving) == 1 and _unnamed(leaving[0]):
                 leaving[0].name, leaving[0].named = self.names.new(target), True
             known |= dict(zip(eqn.outvars, leaving, strict=True))
         return [self._at(known, atom) for atom in jaxpr.outvars]
 
-    def _at(self, known: dict[Any, Wire], atom: Any) -> Wire:
+    def _at(self, known: dict[Any, Any], atom: Any) -> Any:
         if isinstance(atom, Literal):
             value = np.asarray(atom.val, jaxprs.dtype_of(atom))
             return self.wire(
@@ -180,11 +163,14 @@ class _Walk:
             open_boxes.append(made)
         return open_boxes[-1] if open_boxes else outer
 
-    def _equation(self, eqn: JaxprEqn, into: list[Wire], box: Box | None, target: str, stack: list) -> list[Wire]:
+    def _equation(self, eqn: JaxprEqn, into: list[Any], box: Box | None, target: str, stack: list) -> list[Any]:
         name, body = eqn.primitive.name, jaxprs.body_of(eqn)
+        cells = [i for i, wire in enumerate(into) if isinstance(wire, refs.Cell)]
+        if name == refs.MAKES:
+            return [refs.Cell(into[0])]
         if jaxprs.changes_nothing(eqn) and into[0].kind != "literal":
             return into
-        if name in jaxprs.CALLS and body is not None and any(w in self.active for w in into):
+        if name in jaxprs.CALLS and body is not None and (cells or any(w in self.active for w in into)):
             return self.program(*body, into, box, len(stack))
         if name in jaxprs.REMAT and body is not None:
             made = self.box(jaxprs.call_name(eqn), "remat", box, "computed again on the way back")
@@ -197,19 +183,39 @@ class _Walk:
             return self._cond(eqn, into, box, len(stack))
         if name == "scan" and jaxprs.scan_of(eqn).length <= self.unroll:
             return self._scan(jaxprs.scan_of(eqn), into, box, len(stack))
+        if cells:
+            return self._stateful(eqn, into, cells, box, stack)
         if name == "while":
             unrolled = self._while(eqn, into, box, len(stack))
             if unrolled is not None:
                 return unrolled
         return self._gate(eqn, into, box, stack)
 
-    def _gate(self, eqn: JaxprEqn, into: list[Wire], box: Box | None, stack: list) -> list[Wire]:
+    def _stateful(self, eqn: JaxprEqn, into: list[Any], cells: list[int], box: Box | None, stack: list) -> list[Wire]:
+        """What reads or writes references: their contents in, its outputs and their contents afterwards out."""
+        name, cell = eqn.primitive.name, into[cells[0]]
+        if name == refs.ENDS or (name == refs.READS and len(into) == 1):
+            return [cell.now]
+        if name == refs.WRITES and len(into) == 2:
+            before, cell.now = cell.now, into[1]
+            return [before]
+        changed = name != refs.READS
+        given = [wire.now if isinstance(wire, refs.Cell) else wire for wire in into]
+        out = self._gate(eqn, given, box, stack, refs.Stateful(eqn, cells, changed))
+        if changed:
+            for i, wire in zip(cells, out[len(eqn.outvars) :], strict=True):
+                into[i].now = wire
+        return out[: len(eqn.outvars)]
+
+    def _gate(
+        self, eqn: JaxprEqn, into: list[Wire], box: Box | None, stack: list, operation: Equation | None = None
+    ) -> list[Wire]:
         rule = eqn.primitive.name in jaxprs.RULES
         opaque = bool(jaxprs.inner_jaxprs(eqn)) and not rule
         name = jaxprs.call_name(eqn) if jaxprs.body_of(eqn) else eqn.primitive.name
         kind = "rule" if rule else "opaque" if opaque else "primitive"
         source = f"{stack[-1].file}:{stack[-1].line}" if stack else ""
-        gate = self.gate(name, kind, Equation(eqn), into, box, source)
+        gate = self.gate(name, kind, operation or Equation(eqn), into, box, source)
         gate.settings = eqn.params if not rule and not opaque else {}
         gate.defined = jaxprs.defined(eqn)[1] if rule else ""
         if opaque and eqn.primitive.name == "scan":

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import words
-from .model import Gate, Wire
+from .model import Edge, Gate, Wire
+from .parts import Line
 
 PRODUCTS = ("dot_general", "matmul", "conv_general_dilated")
 
@@ -23,22 +24,26 @@ class Layer:
     bias: Wire | None
     delta: Wire
 
-    def equations(self, digits: int | None) -> list[str]:
+    def equations(self, digits: int | None) -> list[Line]:
         """How delta makes the gradients of the weights, the bias and the activation below, shapes lining up."""
-        i, a, W = self.index, words.short(self.activation, 16), words.short(self.weights, 16)
+        i = self.index
         slot = next(s for s, w in enumerate(self.gate.inputs) if w is self.weights)
         into = next(s for s, w in enumerate(self.gate.inputs) if w is self.activation)
-        lines = [f"d{W} = {_product(self.gate, slot, i)} → {words.array(self.weights.gradient, digits)}"]
+        lines = [_equation(self.weights, self.gate.edges[slot], _product(self.gate, slot, i), digits)]
         if self.bias is not None:
-            lines.append(
-                f"d{words.short(self.bias, 16)} = delta_{i}{' summed over the batch' * (len(self.delta.shape) > 1)} → "
-                f"{words.array(self.bias.gradient, digits)}"
-            )
+            batch = " summed over the batch" * (len(self.delta.shape) > 1)
+            lines.append(_equation(self.bias, None, f"delta_{i}{batch}", digits))
         if self.activation.differentiable:
-            lines.append(
-                f"d{a} = {_product(self.gate, into, i)} → {words.array(self.gate.edges[into].gradient, digits)}"
-            )
+            lines.append(_equation(self.activation, self.gate.edges[into], _product(self.gate, into, i), digits))
         return lines
+
+
+def _equation(wire: Wire, use: Edge | None, product: str, digits: int | None) -> Line:
+    """`dW = product → its gradient`: the share that comes back through this use, where the wire has others."""
+    head = f"d{words.short(wire, 16)} = {product} → "
+    if use is not None and len(wire.edges) > 1:
+        return Line(head + words.array(use.gradient, digits), wire.id, "share", head)
+    return Line(head + words.array(wire.gradient, digits), wire.id, "gradient", head)
 
 
 def _product(gate: Gate, slot: int, i: int) -> str:

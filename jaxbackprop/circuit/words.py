@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .model import Gate, Wire, is_inexact, numbers
+from .summary import Summary
 
 SIGNS = {
     "add": "+", "add_any": "+", "sub": "−", "mul": "×", "div": "÷", "neg": "×−1", "dot_general": "@", "matmul": "@",
@@ -54,6 +55,9 @@ def array(value: Any, digits: int | None = 4, *, most: int = 4) -> str:
     """A value: one number, a short vector whole, anything larger by its shape and the size of its elements."""
     if value is None:
         return ""
+    if isinstance(value, Summary):
+        spoiled = "" if value.finite == 1 else f", {1 - value.finite:.0%} not finite"
+        return f"{shape(value.shape)} ~{number(np.float64(value.rms), 3)}{spoiled}"
     x = numbers(value)
     if x.size == 1:
         return number(x.reshape(-1)[0], digits)

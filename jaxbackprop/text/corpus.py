@@ -3,10 +3,8 @@
 How words are cut and numbered is the business of data/; what is done with the numbers, of the trainer.
 """
 
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from os import PathLike
 from pathlib import Path
 from typing import Literal
 
@@ -14,20 +12,19 @@ import numpy as np
 
 from ..data import Bags, DataError, Texts, Tokens, Vocabulary
 from ..data.errors import shown
-from ..data.files import byte_of_line, line_blocks, read_blocks, suffix
-from ..data.lines import read_text_csv
+from ..data.files import byte_of_line, suffix
 from ..data.parallel import in_parallel
 from ..data.rows import select
 from ..data.spill import Spill
-from ..data.tokens import END, equal, starts_with, token_groups
+from ..data.tokens import END, equal, starts_with
 from .cache import MATTERS, EncodedFiles, content_key
+from .reading import STDIN, Source, text_groups
 from .settings import Settings
 
 Unlabelled = Literal["refuse", "skip"]
 Chunk = tuple[Bags, Bags]
 """Some texts: the rows of each, and the numbers of its labels."""
 MEMORY = 1 << 31  # bytes of token numbers, and of rows, that are held before further ones go to disk
-STDIN = "-"
 SHOWN = 16  # words of a line in a message
 
 
@@ -47,7 +44,7 @@ class Corpus:
     @classmethod
     def read(
         cls,
-        source: str | PathLike[str] | Texts,
+        source: Source,
         settings: Settings,
         *,
         unlabelled: Unlabelled = "refuse",
@@ -73,7 +70,7 @@ class Corpus:
                 return cls(known, sum(len(rows) for rows, _ in chunks), chunks)
         spill = Spill(MEMORY)
         groups = []
-        for group in _groups(source, settings):
+        for group in text_groups(source, settings.label_prefix):
             if unlabelled == "refuse":
                 _refuse_unlabelled(group, settings.label_prefix, path)
             groups.append(replace(group, codes=spill.keep(group.codes)))
@@ -98,18 +95,6 @@ class Corpus:
                 self._known.append(chunk)
             yield self._known[number]
             number += 1
-
-
-def _groups(source: str | PathLike[str] | Texts, settings: Settings) -> Iterator[Tokens]:
-    """The text's tokens, group by group."""
-    if isinstance(source, Texts):
-        yield source.tokens(settings.label_prefix)
-    elif str(source) == STDIN:
-        yield from token_groups(line_blocks(sys.stdin.buffer), source="standard input")
-    elif suffix(Path(source)) == ".csv":
-        yield read_text_csv(Path(source)).tokens(settings.label_prefix)
-    else:
-        yield from token_groups(read_blocks(Path(source)), source=str(source))
 
 
 def _encoded(

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Protocol
 
 import numpy as np
+import scipy.sparse
 
 from ..data import Bags, Vocabulary
 from ..data.vocabulary import Readable
@@ -84,3 +85,14 @@ class Model:
         assert self.kept is not None
         order = np.argsort(self.kept[:, 0])
         return self.kept[order, 0], self.kept[order, 1]
+
+
+def mean_rows(table: Table, bags: Bags) -> np.ndarray:
+    """The mean of each text's rows, summed in their order as fastText sums: (N, dim) float32; 0 for no rows."""
+    ids, rows = bags.ids, table
+    if not isinstance(table, np.ndarray):
+        different, ids = np.unique(bags.ids, return_inverse=True)
+        rows = table[different]
+    ones = np.ones(len(ids), np.float32)
+    sums = scipy.sparse.csr_array((ones, ids, bags.offsets), shape=(len(bags), rows.shape[0])) @ rows
+    return sums * (1 / np.maximum(bags.lengths, 1)).astype(np.float32)[:, None]

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import scipy.sparse
 
 from ..data import Bags
 from ..data.bags import starts
-from .model import Model, Table
+from .model import Model, Table, mean_rows
 from .predicting_tree import Tree
 from .ranking import choose, log
 
@@ -77,7 +76,7 @@ class Predictor:
         counts, labels, logs = np.zeros(len(bags), np.int64), [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
         for start in range(0, len(asked), step):
             part = asked[start : start + step]
-            x = hidden(self.model.input, bags if len(part) == len(bags) else bags.take(part))
+            x = mean_rows(self.model.input, bags if len(part) == len(bags) else bags.take(part))
             counts[part], found, scores = self._chosen(x, k, np.float32(threshold), searched)
             labels.append(found)
             logs.append(scores)
@@ -92,7 +91,7 @@ class Predictor:
         p = np.zeros((len(bags), self.labels), np.float32)
         step = max(CELLS // max(self.labels, 1), FEWEST)
         for start in range(0, len(bags), step):
-            x = hidden(self.model.input, bags.take(np.arange(start, min(start + step, len(bags)))))
+            x = mean_rows(self.model.input, bags.take(np.arange(start, min(start + step, len(bags)))))
             if self.tree is not None:
                 p[start : start + step] = np.exp(self.tree.log_probabilities(x, self.output))
             elif self.loss == "softmax":
@@ -130,17 +129,6 @@ def rows_of(table: Table, rows: np.ndarray) -> np.ndarray:
     """The rows of these numbers, the table itself where that is all of them."""
     whole = isinstance(table, np.ndarray) and len(rows) == table.shape[0]
     return table if whole else table[rows]  # type: ignore[return-value]
-
-
-def hidden(table: Table, bags: Bags) -> np.ndarray:
-    """The mean of each text's rows, summed in their order as fastText sums: (N, dim) float32; 0 for no rows."""
-    ids, rows = bags.ids, table
-    if not isinstance(table, np.ndarray):
-        different, ids = np.unique(bags.ids, return_inverse=True)
-        rows = table[different]
-    ones = np.ones(len(ids), np.float32)
-    sums = scipy.sparse.csr_array((ones, ids, bags.offsets), shape=(len(bags), rows.shape[0])) @ rows
-    return sums * (1 / np.maximum(bags.lengths, 1)).astype(np.float32)[:, None]
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:

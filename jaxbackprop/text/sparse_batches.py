@@ -83,9 +83,7 @@ def _every_batch(tables: Tables, times: Array, texts: Texts, answers: Answers, *
             h = h + jnp.matmul(named, tables.input.rows[: cut.hot], precision=EXACTLY)
         h = lax.psum(h, AXIS) if sharded else h
         shares = 1 / jnp.maximum(lengths, 1)[:, None]
-        output, dh, losses = through_output(
-            tables.output, h * shares, targets, counts, lr, smoothing=smoothing, scaled=cut.batch > 1
-        )
+        output, dh, losses = through_output(tables.output, h * shares, targets, counts, lr, smoothing=smoothing)
         rows, times = _change(tables.input, times, cold, text, dh * shares, named, lr, cut)
         return Tables(rows, output), times, total + losses.sum()
 

@@ -56,9 +56,10 @@ def sparse_step(
     Source    Joulin, Grave, Bojanowski, Mikolov 2016, arXiv:1607.01759; fastText 0.9.2, model.cc
 
     The sum of many texts' gradients on a row that most of them name is a step too long. `scaled` divides the change of
-    a row by the square root of how often the texts name it, that of the output rows by the root of how many texts use
-    them: at learning rates meant for one text at a time, accuracy holds up to batches of some hundred. sgd only;
-    adagrad and adam divide by what they saw.
+    an input row by the square root of how often the texts name it: at learning rates meant for one text at a time,
+    accuracy then holds up to batches of some hundred. The output rows take the whole sum: divided likewise they learn
+    too little (IMDB, 256 texts a step, 5 passes: 78 % right instead of 89 %). sgd only; adagrad and adam divide by
+    what they saw.
 
     Args:
         tables: `Tables(remembering(input, "sgd"), remembering(output, "sgd"))`; given away.
@@ -85,7 +86,7 @@ def sparse_step(
     taken = taking(tables.input.rows, flat).reshape(texts, length, -1).sum(1)
     h = taken / jnp.maximum(lengths, 1)[:, None]
     counts = (lengths > 0).astype(jnp.float32)
-    output, dh, loss = through_output(tables.output, h, targets, counts, lr, smoothing=smoothing, scaled=scaled)
+    output, dh, loss = through_output(tables.output, h, targets, counts, lr, smoothing=smoothing)
     gradients = (dh / jnp.maximum(lengths, 1)[:, None])[text]
     share = None
     if scaled:
@@ -95,14 +96,14 @@ def sparse_step(
 
 
 def through_output(
-    output: Rows, h: Array, targets: Targets, counts: Array, lr: Array, *, smoothing: float, scaled: bool
+    output: Rows, h: Array, targets: Targets, counts: Array, lr: Array, *, smoothing: float
 ) -> tuple[Rows, Float[Array, "B D"], Float[Array, " B"]]:
     """The output table after the texts' hidden vectors h (B, D) met it, dh, and each text's loss.
 
     counts  (B,) 1, or 0 for a text that changes nothing
     """
     if isinstance(targets, Questions):
-        return _through_questions(output, h, targets, counts, lr, scaled)
+        return _through_questions(output, h, targets, counts, lr)
     z = jnp.matmul(h, output.rows.T, precision=EXACTLY)
     if jnp.issubdtype(targets.dtype, jnp.integer):
         hot = jax.nn.one_hot(targets, z.shape[1], dtype=z.dtype)
@@ -115,13 +116,11 @@ def through_output(
     delta = delta * counts[:, None]
     dh = jnp.matmul(delta, output.rows, precision=EXACTLY)
     gradient = jnp.matmul(delta.T, h, precision=EXACTLY)
-    if scaled and output.seen is None:
-        gradient = gradient * jax.lax.rsqrt(jnp.maximum(counts.sum(), 1))
     changed = change_rows(output, jnp.arange(len(output.rows)), gradient, lr)
     return changed, dh, loss * counts
 
 
-def _through_questions(output: Rows, h: Array, asked: Questions, counts: Array, lr: Array, scaled: bool):
+def _through_questions(output: Rows, h: Array, asked: Questions, counts: Array, lr: Array):
     inside = (asked.rows >= 0) & (asked.rows < output.rows.shape[0])
     which = jnp.where(inside, asked.rows, output.rows.shape[0])
     w = taking(output.rows, which)  # (B, K, D)
@@ -130,13 +129,7 @@ def _through_questions(output: Rows, h: Array, asked: Questions, counts: Array, 
     loss = jnp.where(inside, jax.nn.softplus(z) - asked.yes * z, 0).sum(1) * counts
     dh = (delta[..., None] * w).sum(1)
     gradients = (delta[..., None] * h[:, None]).reshape(-1, h.shape[1])
-    which = which.ravel()
-    share = None
-    if scaled:
-        times = jnp.zeros(len(output.rows), jnp.float32)
-        times = times.at[which].add(jnp.repeat(counts, asked.rows.shape[1]), mode="drop")
-        share = jax.lax.rsqrt(jnp.maximum(taking(times, which), 1))
-    return change_rows(output, which, gradients, lr, share=share), dh, loss
+    return change_rows(output, which.ravel(), gradients, lr), dh, loss
 
 
 def taking(table: Array, ids: Array) -> Array:

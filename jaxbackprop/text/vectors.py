@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..data import Bags
-from .model import Model
+from .model import Model, mean_rows
 
 WORDS = 1 << 14  # so many words are worked on together
 
@@ -19,7 +18,7 @@ def word_vectors(model: Model, words: Sequence[str] | None = None) -> np.ndarray
     All words of the vocabulary where none are given. One without any row is 0.
     """
     words = model.vocabulary.words if words is None else words
-    parts = [_means(model, model.word_bags(words[k : k + WORDS])) for k in range(0, len(words), WORDS)]
+    parts = [mean_rows(model.input, model.word_bags(words[k : k + WORDS])) for k in range(0, len(words), WORDS)]
     return np.concatenate([np.zeros((0, model.input.shape[1]), np.float32), *parts])
 
 
@@ -28,17 +27,4 @@ def sentence_vectors(model: Model, texts: Sequence[str]) -> np.ndarray:
 
     What a classifier scores, and what fastText's get_sentence_vector answers for one. A text without any row is 0.
     """
-    return _means(model, model.encode(texts))
-
-
-def _means(model: Model, bags: Bags) -> np.ndarray:
-    """The mean of the input rows of each bag, summed one after another in float32: fastText's to the last bit."""
-    sums = np.zeros((len(bags), model.input.shape[1]), np.float32)
-    begins, lengths, nth = bags.offsets[:-1], bags.lengths, 0
-    longer = np.flatnonzero(lengths)
-    while len(longer):
-        sums[longer] += model.input[bags.ids[begins[longer] + nth]]
-        nth += 1
-        longer = longer[lengths[longer] > nth]
-    sums *= (1 / np.maximum(lengths, 1)).astype(np.float32)[:, None]
-    return sums
+    return mean_rows(model.input, model.encode(texts))

@@ -70,12 +70,11 @@ def test_a_circuit_of_four_kinds_of_gates():
 
 def test_a_vector_example_has_the_jacobian_of_its_matrix():
     """y = W x, upstream u: dx = W^T u; the Jacobian of matmul with respect to x is W."""
-    from jaxbackprop.circuit.gradients import jacobian
 
     W, x = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], [[1.0], [-1.0], [2.0]]
     circuit = trace_expression("W @ x", {"W": W, "x": x}, upstream=[[1.0], [10.0]])
     assert circuit.wire("x").gradient.tolist() == [[41], [52], [63]]
-    assert jacobian(circuit.gates[0], 1).tolist() == W
+    assert circuit.gates[0].jacobian(1).tolist() == W
 
 
 def test_a_wire_is_named_as_it_is_written():

@@ -1,6 +1,7 @@
 """Pictures: nothing overlaps, every line arrives, and the four views say what they promise."""
 
 import xml.etree.ElementTree as ET
+from itertools import pairwise
 
 import jax
 import numpy as np
@@ -13,6 +14,7 @@ from jaxbackprop.circuit import trace
 from jaxbackprop.circuit.expression import trace_expression
 from jaxbackprop.circuit.layout import Picture, apart_at_least, place
 from jaxbackprop.circuit.plan import plan
+from jaxbackprop.gates import sigmoid
 
 SHOWN = ["lecture_add_mul", "rnn", "two_layers", "named_scopes", "attention", "custom_vjp", "remat", "nnx_block"]
 
@@ -35,10 +37,13 @@ def inside_out(picture: Picture):
             yield from inside_out(placed.inside)
 
 
+@pytest.mark.parametrize("view", ["circuit", "flowgraph", "deltas", "chain"])
 @pytest.mark.parametrize("name", SHOWN)
-def test_nothing_overlaps_and_boxes_hold_what_is_in_them(circuits, name):
-    for picture in inside_out(place(plan(circuits[name], "circuit", 3))):
+def test_nothing_overlaps_and_boxes_hold_what_is_in_them(circuits, name, view):
+    for picture in inside_out(place(plan(circuits[name], view, 3))):
         solid = [p for p in picture.items.values() if p.item.kind != "port"]
+        ports = [p for p in picture.items.values() if p.item.kind == "port"]
+        assert all(p.x + p.w / 2 in (0, picture.width) and 0 <= p.middle <= picture.height for p in ports)
         for i, a in enumerate(solid):
             assert a.x >= 0
             assert a.y >= 0
@@ -47,6 +52,20 @@ def test_nothing_overlaps_and_boxes_hold_what_is_in_them(circuits, name):
             for b in solid[:i]:
                 apart = a.x + a.w <= b.x or b.x + b.w <= a.x or a.y + a.h <= b.y or b.y + b.h <= a.y
                 assert apart, (a.item.title, b.item.title)
+
+
+@pytest.mark.parametrize("view", ["circuit", "flowgraph", "chain"])
+@pytest.mark.parametrize("name", SHOWN)
+def test_no_line_runs_through_an_item_on_its_way(circuits, name, view):
+    """It bends only between columns, where nothing stands, and passes a column level, where nothing else stands."""
+    for picture in inside_out(place(plan(circuits[name], view, 3))):
+        for route in picture.routes:
+            ends = picture.items[route.link.source], picture.items[route.link.target]
+            others = [p for p in picture.items.values() if p not in ends and p.item.kind != "port"]
+            for (left, y), (right, below) in pairwise(route.points):
+                passed = [p for p in others if left <= p.x and p.x + p.w <= right]
+                assert not passed or y == pytest.approx(below, abs=0.05), (route.link, passed[0].item.title)
+                assert not any(p.y < y < p.y + p.h for p in passed), (route.link, [p.item.title for p in passed])
 
 
 @pytest.mark.parametrize("name", SHOWN)
@@ -99,6 +118,44 @@ def test_every_view_is_a_drawing_and_a_table(circuits, view):
     assert drawing.tag.endswith("svg")
     assert len(list(drawing.iter())) > 10
     assert circuit.table(view).count("\n") > 4
+
+
+def test_each_arrow_of_a_flowgraph_says_its_own_local_derivative_and_share():
+    """f = (x + y) max(y, z) at 1, 2, 0: y feeds both, and receives 2 by the one and 3 by the other."""
+    circuit = trace_expression("(x + y) * max(y, z)", {"x": 1, "y": 2, "z": 0})
+    links = plan(circuit, "flowgraph", 4).links
+    said = {(circuit.wires[link.wire].name, link.target): (link.above, link.below) for link in links}
+    total, larger, f = (f"w{circuit.wire(name).id}" for name in ("x + y", "max(y, z)", "f"))
+    assert said == {
+        ("x", total): ("1", "2"),
+        ("y", total): ("1", "2"),
+        ("y", larger): ("1", "3"),
+        ("z", larger): ("0", "0"),
+        ("x + y", f): ("2", "2"),
+        ("max(y, z)", f): ("3", "3"),
+    }
+    drawn = [e for e in ET.fromstring(circuit.to_svg(view="flowgraph")).iter() if e.tag.endswith("text")]
+    beside = sorted(e.text or "" for e in drawn if e.get("class") == "gradient halo")
+    assert beside == sorted(below for _, below in said.values())
+
+
+@pytest.mark.parametrize("view", ["circuit", "flowgraph", "chain"])
+def test_a_closed_box_that_holds_a_wrong_gate_is_marked(view):
+    wrong = sigmoid.with_backward(lambda a, u: u * a)
+
+    def f(x):
+        for name, unit in (("first", sigmoid), ("second", wrong)):
+            with jax.named_scope(name):
+                x = 2 * unit(3 * x)
+        return x
+
+    circuit = trace(f, 0.3)
+    drawn = place(plan(circuit, view, 3), opened=())
+    assert {p.item.title: p.item.badge for p in drawn.items.values() if p.item.kind == "box"} == {
+        "first": "",
+        "second": "✗",
+    }
+    assert circuit.to_svg(view=view, opened=()).count("✗") == 1
 
 
 def test_an_unknown_view_is_an_error(circuits):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jaxbackprop.data import Bags, Texts, Vocabulary
+from jaxbackprop.data.bags import starts
 from jaxbackprop.text.huffman import paths
 from jaxbackprop.text.settings import Settings
 from jaxbackprop.text.train_draws import Draws
@@ -34,7 +35,7 @@ def corpus(texts=30, *, several=False, seed=0, ngrams=2, bucket=40, pieces=1) ->
     """Texts of a dozen words that lean to their first label; the fourth has no label, the sixth no word."""
     rng = np.random.default_rng(seed)
     lines, labels = [], []
-    for k in range(texts):
+    for _ in range(texts):
         its = tuple(
             rng.choice(list("abcde"), 1 + several * rng.integers(3), replace=False, p=[0.4, 0.25, 0.2, 0.1, 0.05])
         )
@@ -47,17 +48,14 @@ def corpus(texts=30, *, several=False, seed=0, ngrams=2, bucket=40, pieces=1) ->
     read = Texts(tuple(lines), tuple(labels))
     vocabulary = Vocabulary.build(read, word_ngrams=ngrams, bucket=bucket)
     rows, numbers = vocabulary.encode(read), vocabulary.encode_labels(read)
-    keep = np.ones(texts, int)
-    keep[5:6] = 0
-    rows = Bags(
-        np.concatenate([r for r, k in zip(rows, keep) if k]), np.concatenate([[0], np.cumsum(rows.lengths * keep)])
-    )
-    keep[5:6], keep[3:4] = 1, 0
-    numbers = Bags(
-        np.concatenate([r for r, k in zip(numbers, keep) if k]),
-        np.concatenate([[0], np.cumsum(numbers.lengths * keep)]),
-    )
-    return InMemory(vocabulary, rows, numbers, pieces)
+    return InMemory(vocabulary, without(rows, 5), without(numbers, 3), pieces)
+
+
+def without(bags: Bags, k: int) -> Bags:
+    """The bags, number k empty."""
+    lengths = bags.lengths.copy()
+    lengths[k] = 0
+    return Bags(np.delete(bags.ids, np.s_[bags.offsets[k] : bags.offsets[k + 1]]), starts(lengths))
 
 
 class Memory:
@@ -181,5 +179,5 @@ def in_batches(corpus: InMemory, settings: Settings, first: np.ndarray):
             for row, met in inner.items():
                 table[row] -= lr * sum(met) / np.sqrt(len(met))
             for row, met in outer.items():
-                output[row] -= lr * sum(met) / np.sqrt(len(met))
+                output[row] -= lr * sum(met)
     return table, output

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from jaxbackprop.data import DataError, Texts, Vocabulary, read_tokens, tokens
-from jaxbackprop.text import cache, corpus
+from jaxbackprop.text import cache, corpus, reading
 from jaxbackprop.text.corpus import Corpus
 from jaxbackprop.text.settings import Settings
 
@@ -21,7 +21,7 @@ LINES = [f"__label__{'ab'[k % 2]} word{k % 7} w\xffrd{k} __label__{k % 3} the en
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(corpus, "read_blocks", partial(corpus.read_blocks, size=300))
+    monkeypatch.setattr(reading, "read_blocks", partial(reading.read_blocks, size=300))
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_a_cached_corpus_is_the_same_and_is_not_read_again(path, tmp_path, monke
     first = Corpus.read(path, SETTINGS, cache=folder)
     assert not list(folder.glob("[0-9a-f]*")), "nothing has its name before it is whole"
     assert joined(first.chunks()) == expected
-    monkeypatch.setattr(corpus, "token_groups", None)  # whoever reads now fails
+    monkeypatch.setattr(corpus, "text_groups", None)  # whoever reads now fails
     again = Corpus.read(path, SETTINGS, cache=folder)
     assert joined(again.chunks()) == expected
     assert again.vocabulary.state() == first.vocabulary.state()

@@ -1,6 +1,7 @@
 """The tree over labels: fastText's, and one built by another algorithm."""
 
 import heapq
+from itertools import pairwise
 
 import hypothesis
 import hypothesis.strategies as st
@@ -39,10 +40,8 @@ def by_hand(counts):
 
 def ways(counts):
     found = paths(counts)
-    ends = found.offsets
-    return [
-        list(zip(found.nodes[a:b].tolist(), found.turns[a:b].tolist(), strict=True)) for a, b in zip(ends, ends[1:])
-    ]
+    steps = list(zip(found.nodes.tolist(), found.turns.tolist(), strict=True))
+    return [steps[a:b] for a, b in pairwise(found.offsets)]
 
 
 @hypothesis.given(counts)

@@ -7,8 +7,8 @@ import pytest
 from fasttexts_models import GOLDEN, model_of
 
 from jaxbackprop.text.fasttext_file import read_model
-from jaxbackprop.text.model import Model
-from jaxbackprop.text.predicting import Predictor, hidden, lists
+from jaxbackprop.text.model import Model, mean_rows
+from jaxbackprop.text.predicting import Predictor, lists
 from jaxbackprop.text.quantization import quantize
 
 
@@ -61,7 +61,7 @@ def test_the_hidden_vector_is_the_mean_of_the_rows(tmp_path: Path):
     bags = model.encode(GOLDEN["texts"])
     table = np.asarray(model.input)
     expected = [table[ids].astype(np.float64).mean(0) for ids in bags]
-    np.testing.assert_allclose(hidden(model.input, bags), expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(mean_rows(model.input, bags), expected, rtol=0, atol=1e-6)
 
 
 def test_a_quantised_model_answers_as_its_rows_unpacked_do(tmp_path: Path):

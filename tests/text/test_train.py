@@ -6,7 +6,7 @@ import gzip
 import jax
 import numpy as np
 import pytest
-from bags_of_rows import corpus, in_batches, in_order
+from bags_of_rows import InMemory, corpus, in_batches, in_order
 
 from jaxbackprop.data import Bags, Vocabulary, read_tokens
 from jaxbackprop.text import train_slabs
@@ -130,9 +130,9 @@ def test_reports_tell_how_far_training_is():
 
 def test_a_corpus_without_labels_is_refused():
     texts = corpus()
-    texts.vocabulary = dataclasses.replace(
-        texts.vocabulary, entries=texts.vocabulary.entries[: texts.vocabulary.word_count]
-    )
+    words = texts.vocabulary.word_count
+    entries, counts = texts.vocabulary.entries[:words], texts.vocabulary.counts[:words]
+    texts.vocabulary = dataclasses.replace(texts.vocabulary, entries=entries, counts=counts)
     with pytest.raises(ValueError, match="no label"):
         train(texts, SMALL)
 
@@ -159,8 +159,6 @@ def test_fasttext_itself_comes_to_the_same_tables(loss, tmp_path):
     ended = fasttext.train_supervised(**given, lr=0.2, epoch=4)
     tokens = read_tokens(path)
     vocabulary = Vocabulary.build(tokens)
-    from bags_of_rows import InMemory
-
     texts = InMemory(vocabulary, vocabulary.encode(tokens), vocabulary.encode_labels(tokens))
     model = train(texts, Settings(lr=0.2, dim=5, epoch=4, loss=loss), start=begun.get_input_matrix())
     off = 1e-5 if loss == "softmax" else 240 * 0.2 / 128 * abs(np.asarray(model.input)).max()
@@ -176,8 +174,6 @@ def test_trec_is_learned_as_well_as_fasttext_learns_it(shared_data, tmp_path):
         parts[part].write_bytes(gzip.decompress((shared_data / "trec" / f"{part}.txt.gz").read_bytes()))
     tokens = read_tokens(parts["train"])
     vocabulary = Vocabulary.build(tokens, word_ngrams=2, bucket=100_000)
-    from bags_of_rows import InMemory
-
     texts = InMemory(vocabulary, vocabulary.encode(tokens), vocabulary.encode_labels(tokens))
     model = train(texts, Settings(lr=0.5, dim=10, epoch=25, word_ngrams=2, bucket=100_000))
     asked = read_tokens(parts["test"])

@@ -9,6 +9,22 @@ function element(name, attributes = {}, text) {
   return made;
 }
 
+// A text that changes with the step: `says()` is asked again at each refresh.
+const living = new Set();
+function alive(says, attributes) {
+  const made = element("text", attributes);
+  made.says = says;
+  living.add(made);
+  return made;
+}
+function refreshTexts() {
+  for (const text of living) {
+    const now = text.says();
+    if (text.textContent !== now) text.textContent = now;
+    text.classList.toggle("hidden", now.endsWith("?"));
+  }
+}
+
 function pathOf(points) {
   let [x, y] = points[0], d = `M${x.toFixed(1)} ${y.toFixed(1)}`;
   for (const [nx, ny] of points.slice(1)) {
@@ -20,22 +36,23 @@ function pathOf(points) {
   return d;
 }
 
-// `say(link)` gives [above, below, share]; texts carry data-wire, so that the page can hide or colour them.
+// `say.link(link)` gives three functions (above, below, share), `say.line(line)` one: what they say stands there now.
 function drawPart(picture, say) {
   const group = element("g"), wires = element("g"), items = element("g"), labels = element("g");
   for (const route of picture.routes) {
-    const { link, points } = route, target = picture.items[link.to];
-    const line = element("path", { class: "wire", d: pathOf(points), "data-wire": link.wire, "data-to": link.to });
+    const { link, points } = route, target = picture.items[link.to], data = { "data-wire": link.wire, "data-to": link.to };
+    const line = element("path", { class: "wire", d: pathOf(points), ...data });
     if (target.item.kind !== "port") line.setAttribute("marker-end", "url(#arrowhead)");
-    wires.append(line, element("path", { class: "grip", d: pathOf(points), "data-wire": link.wire }));
-    const [above, below, share] = say(link), [x, y] = points[0], [ex, ey] = points[points.length - 1];
-    if (route.first && link.label) {
-      labels.append(element("text", { class: "value", x: x + 7, y: y - 5, "data-wire": link.wire }, above));
-      labels.append(element("text", { class: "gradient", x: x + 7, y: y + 14, "data-wire": link.wire }, below));
+    wires.append(line, element("path", { class: "grip", d: pathOf(points), ...data }));
+    const [above, below, share] = say.link(link), [x, y] = points[0], [ex, ey] = points[points.length - 1];
+    if (link.live ? route.first : link.above || link.below) { // a wire's numbers where it begins, a use's where it ends
+      const [lx, ly] = link.live ? [x, y] : points[points.length - 2], said = link.live ? "" : " said";
+      labels.append(alive(above, { class: `value${said}`, x: lx + 7, y: ly - 5, ...data }));
+      labels.append(alive(below, { class: `gradient${said}`, x: lx + 7, y: ly + 14, ...data }));
     }
-    if (share) {
+    if (link.share) {
       const over = ey < target.y + target.h / 2 - 1;
-      labels.append(element("text", { class: "gradient share", x: ex - 12, y: ey + (over ? -5 : 12), "data-wire": link.wire, "data-to": link.to }, share));
+      labels.append(alive(share, { class: "gradient share", x: ex - 12, y: ey + (over ? -5 : 12), ...data }));
     }
   }
   for (const placed of Object.values(picture.items)) items.append(drawItem(placed, say));
@@ -46,6 +63,7 @@ function drawPart(picture, say) {
 function drawItem(placed, say) {
   const { id, item, x, y, w, h, inside } = placed;
   const group = element("g", { "data-id": id, class: `item ${item.kind}${inside ? " open" : ""}` });
+  if (item.wire >= 0) group.setAttribute("data-wire", item.wire);
   if (item.kind === "port") {
     group.append(element("circle", { cx: x + w / 2, cy: y + h / 2, r: 3 }));
     return group;
@@ -54,21 +72,24 @@ function drawItem(placed, say) {
     group.setAttribute("transform", `translate(${x.toFixed(1)} ${y.toFixed(1)})`);
     const bar = element("g", { class: "bar", tabindex: 0, role: "button", "aria-expanded": "true", "aria-label": `close ${item.title}` });
     bar.append(element("rect", { class: "hit", width: w, height: 26, rx: 10 }));
-    bar.append(element("text", { class: "title", x: 12, y: 17 }, ["▾ " + inside.part.title, ...item.lines].join("  ")));
+    bar.append(element("text", { class: "title", x: 12, y: 17 }, ["▾ " + inside.part.title, ...item.lines.map(([text]) => text)].join("  ")));
     group.append(element("rect", { class: "frame", width: w, height: h, rx: 10 }), bar, drawPart(inside, say));
     return group;
   }
-  const gate = item.kind === "gate" || item.kind === "rule";
-  if (gate || item.part) {
+  const gate = item.kind === "gate" || item.kind === "rule", card = item.kind === "card" || item.kind === "node";
+  if (gate || card || item.part) {
     group.setAttribute("tabindex", 0);
     group.setAttribute("role", "button");
-    group.setAttribute("aria-label", (item.kind === "box" ? "open box " : "gate ") + item.title);
+    group.setAttribute("aria-label", `${item.kind === "box" ? "open box" : item.kind} ${item.title}`);
   }
   group.append(element("rect", { class: "frame", x, y, width: w, height: h, rx: gate ? 17 : 6 }));
-  const head = item.lines.length ? y + 20 : y + h / 2 + (gate ? 5 : 4);
+  const head = card ? y + 16 : item.lines.length ? y + 20 : y + h / 2 + (gate ? 5 : 4), apart = card ? 17 : 15;
   const title = (item.kind === "box" ? "▸ " : "") + item.title;
   group.append(element("text", { class: gate ? "sign" : "name", x: x + w / 2, y: head }, title));
-  item.lines.forEach((line, i) => group.append(element("text", { class: "note", x: x + w / 2, y: head + 15 * (i + 1) }, line)));
+  item.lines.forEach((line, i) => {
+    const tone = line[2] ? (line[2] === "value" ? "value" : "gradient") : "note";
+    group.append(alive(say.line(line), { class: `${tone} inner`, x: x + w / 2, y: head + apart * (i + 1), ...(line[2] ? { "data-wire": line[1] } : {}) }));
+  });
   if (item.badge) group.append(element("text", { class: "badge", x: x + w - 2, y: y + 4 }, item.badge));
   return group;
 }
@@ -86,7 +107,7 @@ function drawMap(map, caption) {
       svg.append(element("text", { x: j * side + side / 2, y: i * side + side / 2 + 4, class: "mark" }, bad ? "!" : v < 0 ? "−" : "+"));
   }));
   const figure = document.createElement("figure"), text = document.createElement("figcaption");
-  text.textContent = `${caption}, from −${map.top} to ${map.top}`;
+  text.textContent = map.top === "0" ? `${caption}, all zero` : `${caption}, from −${map.top} to ${map.top}`;
   figure.append(svg, text);
   return figure;
 }

@@ -26,7 +26,7 @@ $("slider").addEventListener("input", (e) => { stop(); go(+e.target.value); });
 
 // ---- boxes
 function toggle(box) {
-  const id = partOf.get(box), before = anchor(id);
+  const id = here().partOf.get(box), before = anchor(id);
   state.open.has(box) ? state.open.delete(box) : state.open.add(box);
   redraw(false);
   const after = anchor(id);
@@ -38,17 +38,25 @@ function anchor(id) { // where an item's left top corner stands, so that it stay
   const rect = item.querySelector(".frame").getBoundingClientRect(), at = toCanvas(rect.left, rect.top);
   return [at.x, at.y];
 }
-const boxes = [...partOf.keys()].filter((box) => box >= 0);
-const DRAWABLE = 1500; // items that stay quick to draw; of more, the boxes that come first are opened
-function allBoxes() {
+const DRAWABLE = 3000; // items that stay quick to draw and to step through
+function allBoxes() { // outer boxes first, so that what stays closed is the innermost
+  const boxes = [...here().partOf.keys()].filter((box) => box >= 0), held = (part) => Object.keys(part.items).length;
   const close = boxes.some((box) => state.open.has(box));
-  let drawn = 0;
+  let drawn = held(data.views[state.view]);
   state.open = new Set();
   for (const box of close ? [] : boxes) {
-    drawn += Object.keys(items.get(partOf.get(box)).part.items).length;
-    if (drawn <= DRAWABLE) state.open.add(box);
+    const id = here().partOf.get(box), inside = held(itemOf(id).part);
+    if (drawn + inside > DRAWABLE || !here().around.get(id).every((outer) => state.open.has(outer))) continue;
+    drawn += inside;
+    state.open.add(box);
   }
   redraw(true);
+  const left = boxes.length - state.open.size;
+  tell(close || !left ? "" : `${state.open.size} of ${boxes.length} boxes are open: all of them would be too much to draw. Open others by a click, or find them by search.`);
+}
+function tell(text) {
+  $("note").textContent = text;
+  $("note").hidden = !text;
 }
 
 // ---- looking: fit, pan, zoom
@@ -63,9 +71,8 @@ function all(least = 0.02) {
   const fw = w / scale, fh = h / scale, wide = picture.width + margin > fw;
   look({ x: wide ? -margin / 2 : (picture.width - fw) / 2, y: (picture.height - fh) / 2, w: fw, h: fh });
 }
-function follow() { // bring the current gate into view when a step has left it
-  const now = currentGate(), id = now === null ? null : visibleOf(now);
-  const item = id && [...canvas.querySelectorAll(".item")].find((i) => i.dataset.id === id);
+function follow() { // bring what is current into view when a step has left it
+  const item = canvas.querySelector(".item.now"), id = item?.dataset.id;
   if (!item) return;
   const at = item.getBoundingClientRect(), stage = $("stage").getBoundingClientRect();
   if (at.left < stage.left || at.right > stage.right || at.top < stage.top || at.bottom > stage.bottom) centre(id);
@@ -114,9 +121,6 @@ function choose(target) {
   state.chosen = gate;
   refresh();
 }
-const items = new Map();
-(function walk(part) { for (const [id, item] of Object.entries(part.items)) { items.set(id, item); if (item.part) walk(item.part); } })(data.root);
-const itemOf = (id) => items.get(id);
 canvas.addEventListener("click", (e) => { if (moved <= 4) choose(e.target); });
 function hover(e) {
   const on = e.target.closest?.("[data-wire]"), tip = $("tip");
@@ -138,17 +142,18 @@ function wireText(w) {
   return lines.join("\n");
 }
 
-// ---- search
+// ---- search: gates, and the labels, nodes and cards of wires
+const UNSOUGHT = new Set(["box", "port", "literal", "output"]);
 function search(next) {
   const text = $("search").value.trim().toLowerCase();
-  const wanted = text ? gates.flatMap((gate, g) => (gate.inside === undefined && [gate.name, ...gate.outputs.map((w) => wires[w].name), gate.box].some((n) => n.toLowerCase().includes(text)) ? ["g" + g] : [])) : [];
-  const labels = text ? [...items].filter(([id, i]) => i.kind === "argument" && i.title.toLowerCase().includes(text)).map(([id]) => id) : [];
-  state.hits = [...labels, ...wanted];
+  const names = (item) => [item.title, ...(item.gate < 0 ? [] : [gates[item.gate].name, gates[item.gate].box, ...gates[item.gate].outputs.map((w) => wires[w].name)])];
+  const found = ([, item]) => !UNSOUGHT.has(item.kind) && gates[item.gate]?.inside === undefined && names(item).some((n) => n.toLowerCase().includes(text));
+  state.hits = text ? [...here().items].filter(found).map(([id]) => id) : [];
   state.hit = next && state.hits.length ? (state.hit + 1) % state.hits.length : -1;
   $("found").textContent = text ? (next && state.hits.length ? `${state.hit + 1}/${state.hits.length}` : `${state.hits.length}`) : "";
   if (!next || !state.hits.length) return refresh();
   const id = state.hits[state.hit];
-  for (const box of around.get(id)) state.open.add(box);
+  for (const box of here().around.get(id)) state.open.add(box);
   state.chosen = gateAt(id);
   redraw(false);
   centre(id);
@@ -169,7 +174,7 @@ const SWITCHES = {
 for (const [id, act] of Object.entries(SWITCHES)) $(id).addEventListener("click", act);
 $("colour").addEventListener("change", (e) => { state.colour = e.target.value; paint(); });
 const nextColour = () => { const s = $("colour"); s.selectedIndex = (s.selectedIndex + 1) % s.length; state.colour = s.value; paint(); };
-const KEYS = { ArrowRight: STEPS.next, ArrowLeft: STEPS.back, Home: STEPS.first, End: STEPS.last, " ": play, "/": () => $("search").focus(), o: allBoxes, c: nextColour,
+const KEYS = { ArrowRight: STEPS.next, ArrowLeft: STEPS.back, Home: STEPS.first, End: STEPS.last, " ": play, "/": () => $("search").focus(), o: allBoxes, c: nextColour, v: () => nextView(),
   n: SWITCHES.exact, g: SWITCHES.guess, d: SWITCHES.dark, "?": SWITCHES.help, "+": () => zoom(0.8), "-": () => zoom(1.25), 0: () => all() };
 document.addEventListener("keydown", (e) => {
   if (e.ctrlKey || e.metaKey || e.altKey || e.target.matches("input, select, dialog *")) { if (e.key === "Escape") e.target.blur(); return; }
@@ -182,20 +187,23 @@ function focusOn(id) {
   (item?.querySelector(".bar") ?? item)?.focus();
 }
 
-// ---- views
-const views = [...document.querySelectorAll(".view")];
-for (const name of views.length ? ["circuit", ...views.map((v) => v.dataset.view)] : []) {
+// ---- views: four ways to draw one circuit, at the same step
+for (const name of Object.keys(data.views)) {
   const tab = line(document.querySelector(".tabs"), "button", name);
   tab.addEventListener("click", () => show(name));
   tab.dataset.view = name;
 }
 function show(name) {
   state.view = name;
-  $("views").hidden = name === "circuit";
-  for (const view of views) view.hidden = view.dataset.view !== name;
   for (const tab of document.querySelectorAll(".tabs button")) tab.setAttribute("aria-selected", tab.dataset.view === name);
+  tell("");
+  redraw(true);
+  search(false);
 }
-show("circuit");
+function nextView() {
+  const names = Object.keys(data.views);
+  show(names[(names.indexOf(state.view) + 1) % names.length]);
+}
 theme(matchMedia("(prefers-color-scheme: dark)").matches);
 addEventListener("resize", () => all(READABLE));
-redraw(true);
+show("circuit");

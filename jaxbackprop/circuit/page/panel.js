@@ -1,0 +1,66 @@
+// The panel beside the picture: the arithmetic of the current gate spelled out, guessing, heat maps.
+"use strict";
+function line(parent, tag, text, cls) {
+  const made = document.createElement(tag);
+  made.textContent = text;
+  if (cls) made.className = cls;
+  parent.append(made);
+  return made;
+}
+function panel() {
+  const side = $("panel"), g = currentGate();
+  side.replaceChildren();
+  if (data.wrong.length) line(side, "p", `The first wrong gate on the way back is ${gates[data.wrong[0]].name}.`, "bad");
+  if (g === null) {
+    line(side, "h2", "Step through it");
+    line(side, "p", "→ computes the next gate; once all values are known, → goes back gate by gate, and each gate multiplies what arrives by its local gradient. ? shows the keys.");
+    return;
+  }
+  const gate = gates[g], back = state.chosen !== null || state.step > last;
+  line(side, "h2", `${gate.name}${gate.kind === "rule" ? ", a rule derived by hand" : ""}`);
+  if (gate.box) line(side, "p", gate.box);
+  line(side, "h3", "forward");
+  const known = gate.outputs.every(knowsValue) || gate.inside !== undefined, hiddenV = gate.outputs.some((w) => asked("v" + w));
+  line(side, "div", gate.formula, "sum");
+  if (known && !hiddenV) line(side, "div", gate.numbers || gate.outputs.map((w) => `${wires[w].name} = ${shown(w, 0)}`).join("\n"), "sum v");
+  if (known && hiddenV) gate.outputs.forEach((w) => ask(side, w, 0));
+  if (back) {
+    line(side, "h3", "backward: local gradient × upstream");
+    gate.inputs.forEach((w, slot) => {
+      if (!gate.back[slot]) return;
+      if (asked("g" + w)) return ask(side, w, 1);
+      const text = (state.exact && gate.exact[slot]) || gate.back[slot];
+      line(side, "div", `${wires[w].name}: ${text}`, "sum g");
+      if (wires[w].sum && knowsGradient(w)) line(side, "div", `fork: ${wires[w].sum}`, "sum g");
+    });
+  }
+  if (gate.verdict && gate.verdict !== "agrees") line(side, "p", `${gate.verdict}: ${gate.detail}`, "bad");
+  if (gate.verdict === "agrees") line(side, "p", "By hand and by autodiff it is the same.");
+  if (gate.note) line(side, "p", gate.note);
+  for (const w of gate.outputs) maps(side, w, back);
+  if (gate.source) line(side, "p", gate.source).style.fontSize = "12px";
+  if (gate.defined) line(side, "p", `rule at ${gate.defined}`).style.fontSize = "12px";
+}
+function maps(side, w, back) {
+  const wire = wires[w];
+  if (wire.map?.[0] && knowsValue(w) && !asked("v" + w)) side.append(drawMap(wire.map[0], `value of ${wire.name} ${wire.shape}`));
+  if (wire.map?.[1] && back && !asked("g" + w)) side.append(drawMap(wire.map[1], `its gradient`));
+}
+function ask(side, w, which) {
+  const key = (which ? "g" : "v") + w, right = shown(w, which), row = line(side, "div", "", "asked");
+  line(row, "span", `${which ? "gradient of " : ""}${wires[w].name} =`);
+  const input = document.createElement("input"), button = document.createElement("button"), verdict = document.createElement("span");
+  input.setAttribute("aria-label", `guess ${key}`);
+  button.textContent = "show";
+  const target = Number(right.replace("−", "-"));
+  input.addEventListener("change", () => {
+    const mine = Number(input.value.replace("−", "-"));
+    const close = Math.abs(mine - target) <= 0.011 * Math.max(Math.abs(target), 0.5);
+    if (input.value.trim() !== "" && close) return reveal(key);
+    verdict.textContent = Math.abs(mine + target) <= 0.011 * Math.abs(target) ? "the sign is turned" : "not yet";
+  });
+  button.addEventListener("click", () => reveal(key));
+  if (Number.isNaN(target)) row.append(button);
+  else row.append(input, button, verdict);
+}
+const reveal = (key) => { state.guessed.add(key); refresh(); };

@@ -1,0 +1,219 @@
+"""The sparse step beside autodiff of the library's own rules on whole tables, and what the compiled programs do not do."""
+
+import os
+import re
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh
+
+from jaxbackprop.layers import embedding_bag
+from jaxbackprop.losses import hierarchical_softmax, negative_sampling, sigmoid_cross_entropy, softmax_cross_entropy
+from jaxbackprop.text.huffman import paths
+from jaxbackprop.text.settings import Settings
+from jaxbackprop.text.sparse_batches import AXIS, Batching, visit_batches
+from jaxbackprop.text.sparse_loop import visit
+from jaxbackprop.text.sparse_rows import Tables, remembering
+from jaxbackprop.text.sparse_step import Questions, sparse_step
+from jaxbackprop.text.train_draws import Draws
+from jaxbackprop.text.train_slabs import Slabs
+
+V, C, D, B, L = 101, 7, 6, 5, 9
+LR = 0.25
+LOSSES = ["softmax", "hs", "ns", "ova"]
+
+
+def drawn(seed=0):
+    rng = np.random.default_rng(seed)
+    table, output = rng.normal(size=(V, D)), rng.normal(size=(C, D))
+    ids = rng.integers(-1, V // 6, (B, L))  # some places empty, some rows named twice
+    labels = rng.integers(0, C, B)
+    return (jnp.asarray(x, jnp.float32) for x in (table, output)), jnp.asarray(ids), jnp.asarray(labels)
+
+
+def question(loss, labels):
+    """The targets `sparse_step` takes, and the same loss by the library's rule, each (h, output) -> (B,)."""
+    if loss == "softmax":
+        return labels, lambda h, W: softmax_cross_entropy(h @ W.T, labels)
+    if loss == "ova":
+        targets = jax.nn.one_hot(labels, C).at[:, 2].set(1)
+        return targets, lambda h, W: sigmoid_cross_entropy(h @ W.T, targets)
+    if loss == "ns":
+        samples = (labels[:, None] + jnp.array([1, 3, 3])) % C
+        rows = jnp.concatenate([labels[:, None], samples], 1)
+        asked = Questions(rows, jnp.eye(1, 4).repeat(B, 0))
+        return asked, lambda h, W: negative_sampling(h, W, labels, samples)
+    tree = paths(np.arange(C, 0, -1) ** 2)
+    ways = [slice(tree.offsets[c], tree.offsets[c + 1]) for c in labels]
+    rows = jnp.array([np.pad(tree.nodes[w], (0, tree.longest - (w.stop - w.start)), constant_values=-1) for w in ways])
+    turns = jnp.array([np.pad(tree.turns[w], (0, tree.longest - (w.stop - w.start))) for w in ways])
+    return Questions(rows, turns.astype(jnp.float32)), lambda h, W: hierarchical_softmax(h, W, rows, turns)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_step_is_the_gradient_of_the_librarys_rules_on_whole_tables(loss):
+    (table, output), ids, labels = drawn()
+    targets, by_rule = question(loss, labels)
+
+    def total(table, output):
+        return by_rule(embedding_bag(table, ids), output).sum()
+
+    dtable, doutput = jax.grad(total, (0, 1))(table, output)
+    losses = by_rule(embedding_bag(table, ids), output)
+    expected = np.asarray(table - LR * dtable), np.asarray(output - LR * doutput)
+    start = Tables(remembering(table, "sgd"), remembering(output, "sgd"))
+    tables, met = sparse_step(start, ids, targets, jnp.float32(LR))
+    np.testing.assert_allclose(tables.input.rows, expected[0], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(tables.output.rows, expected[1], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(met, losses, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_scaled_step_divides_an_input_row_by_the_root_of_how_often_it_is_named(loss):
+    (table, output), ids, labels = drawn(1)
+    targets, by_rule = question(loss, labels)
+    dtable, doutput = jax.grad(lambda a, b: by_rule(embedding_bag(a, ids), b).sum(), (0, 1))(table, output)
+    times = np.array([(np.asarray(ids) == row).sum() for row in range(V)])
+    assert times.max() > 2
+    expected = np.asarray(table) - LR * np.asarray(dtable) / np.sqrt(np.maximum(times, 1))[:, None]
+    expected_output = np.asarray(output - LR * doutput)
+    start = Tables(remembering(table, "sgd"), remembering(output, "sgd"))
+    tables, _ = sparse_step(start, ids, targets, jnp.float32(LR), scaled=True)
+    np.testing.assert_allclose(tables.input.rows, expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(tables.output.rows, expected_output, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adagrad", "adam"])
+def test_rows_that_no_text_names_stay_as_they_are_to_the_last_bit(optimizer):
+    (table, output), ids, labels = drawn()
+    untouched = np.setdiff1d(np.arange(V), np.asarray(ids))
+    before = np.asarray(table).copy()
+    tables, _ = sparse_step(
+        Tables(remembering(table, optimizer), remembering(output, optimizer)), ids, labels, jnp.float32(LR)
+    )
+    np.testing.assert_array_equal(np.asarray(tables.input.rows)[untouched], before[untouched])
+    assert (np.asarray(tables.input.rows) != before).any(1).sum() == V - len(untouched)
+
+
+def test_a_text_without_rows_changes_nothing():
+    (table, output), ids, labels = drawn()
+    before = np.asarray(table).copy(), np.asarray(output).copy()
+    start = Tables(remembering(table, "sgd"), remembering(output, "sgd"))
+    tables, losses = sparse_step(start, jnp.full_like(ids, -1), labels, jnp.float32(LR))
+    np.testing.assert_array_equal(tables.input.rows, before[0])
+    np.testing.assert_array_equal(tables.output.rows, before[1])
+    assert not losses.any()
+
+
+# --- what the compiled programs do not do ---
+
+
+def abstract(optimizer="sgd", rows=100_003, labels=37, dim=10):
+    return jax.eval_shape(lambda: Tables(*(remembering(jnp.zeros((n, dim)), optimizer) for n in (rows, labels))))
+
+
+def slabs_for(loss, batch=1, labels=37):
+    counts = np.arange(labels, 0, -1)
+    settings = Settings(loss=loss)
+    return Slabs(settings, Draws(counts, 5, 0), paths(counts) if loss == "hs" else None, batch=batch)
+
+
+def copies(compiled, rows=100_003) -> list[str]:
+    """The instructions of a compiled program that copy an array of as many rows as the table, or make one anew."""
+    lines = [line for line in compiled.as_text().splitlines() if re.search(rf"= \S*f32\[{rows}[,\]]", line)]
+    return [line for line in lines if re.search(r" (copy|copy-start|broadcast)\(", line)]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adagrad", "adam"])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_no_program_copies_the_table(loss, optimizer):
+    in_order = visit.lower(abstract(optimizer), *slabs_for(loss).shapes(), loss=loss, smoothing=0.0).compile()
+    assert copies(in_order) == []
+    cut = Batching(64, 2048, 128)
+    times = jax.ShapeDtypeStruct((100_003,), jnp.float32)
+    shapes = slabs_for(loss, 64).shapes()
+    batches = visit_batches.lower(abstract(optimizer), times, *shapes, loss=loss, smoothing=0.0, cut=cut).compile()
+    assert copies(batches) == []
+
+
+def test_no_step_in_order_copies_the_output_table():
+    shapes = slabs_for("softmax").shapes()
+    assert copies(visit.lower(abstract(), *shapes, loss="softmax", smoothing=0.0).compile(), rows=37) == []
+
+
+def test_a_copy_would_be_seen_where_tables_are_not_given_away():
+    kept = jax.jit(partial(visit.__wrapped__, loss="softmax", smoothing=0.0))
+    assert copies(kept.lower(abstract(), *slabs_for("softmax").shapes()).compile())
+
+
+def test_a_copy_would_be_seen_where_autodiff_makes_a_gradient_as_large_as_the_table():
+    def step(table, ids):
+        return table - 0.1 * jax.grad(lambda t: (t[ids].mean(0) ** 2).sum())(table)
+
+    shapes = jax.ShapeDtypeStruct((100_003, 10), jnp.float32), jax.ShapeDtypeStruct((9,), jnp.int32)
+    assert copies(jax.jit(step, donate_argnums=0).lower(*shapes).compile())
+
+
+@pytest.mark.parametrize("loss", ["softmax", "hs"])
+def test_a_loop_over_rows_is_compiled_to_one_function_at_any_length_of_a_row(loss):
+    """XLA marks a loop that it does not interpret operation by operation; see LIMITED in sparse_loop.py."""
+    for dim in (10, 16, 50, 100, 300):
+        program = visit.lower(abstract(dim=dim), *slabs_for(loss).shapes(), loss=loss, smoothing=0.0).compile()
+        assert program.as_text().count("xla_cpu_small_call") >= 4, dim
+
+
+# --- several devices, hot rows ---
+
+
+def trained(loss, mesh=None, hot=0):
+    (table, output), _, _ = drawn()
+    table = table[: V - V % 4]
+    rng = np.random.default_rng(3)
+    offsets = np.concatenate([[0], np.cumsum(rng.integers(1, 12, 50))])
+    from jaxbackprop.data import Bags
+
+    rows = Bags(rng.zipf(1.4, offsets[-1]) % len(table), offsets)
+    labels = Bags(rng.integers(0, C, 50), np.arange(51))
+    slabs = slabs_for(loss, 16, C)
+    cut = Batching(16, 16 * 12, 16, hot)
+    tables, times = Tables(remembering(table, "sgd"), remembering(output, "sgd")), jnp.zeros(len(table))
+    for slab in slabs.of(rows, labels, np.full(50, LR, np.float32)):
+        tables, times, total = visit_batches(tables, times, *slab, loss=loss, smoothing=0.0, cut=cut, mesh=mesh)
+    assert not np.asarray(times).any()
+    return np.asarray(tables.input.rows), np.asarray(tables.output.rows), float(total)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_devices_that_share_the_rows_come_to_the_tables_of_one_device(loss):
+    mesh = Mesh(np.array(jax.devices()), (AXIS,))
+    assert mesh.size > 1
+    for one, several in zip(trained(loss), trained(loss, mesh), strict=True):
+        np.testing.assert_allclose(several, one, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_rows_summed_by_a_matrix_product_come_to_the_same_tables(loss):
+    for plain, hot in zip(trained(loss), trained(loss, hot=8), strict=True):
+        np.testing.assert_allclose(hot, plain, rtol=0, atol=1e-5)
+
+
+def test_four_devices_come_to_the_tables_of_one():
+    script = """
+import jax, numpy as np
+from jax.sharding import Mesh
+from test_sparse_step import trained
+assert len(jax.devices()) == 4
+for one, four in zip(trained("softmax"), trained("softmax", Mesh(np.array(jax.devices()), ("rows",)))):
+    np.testing.assert_allclose(four, one, rtol=0, atol=1e-5)
+"""
+    here = Path(__file__).resolve().parent
+    path = os.pathsep.join([str(here), str(here.parents[1]), os.environ.get("PYTHONPATH", "")])
+    env = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=4", "PYTHONPATH": path}
+    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
