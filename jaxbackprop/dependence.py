@@ -50,6 +50,28 @@ def _holds_jaxpr(parameter: Any) -> bool:
     return any(isinstance(p, ClosedJaxpr | Jaxpr) for p in members)
 
 
+def alike(args: Any) -> Any:
+    """`args`, under `jax.shard_map` all varying over the same devices, as a `jax.custom_vjp` asks of them.
+
+    Weights that every device holds meet examples that differ: without this JAX refuses their gradient, which is then
+    another one on each device. Transposed, it is the sum over the devices.
+    """
+    leaves, tree = jax.tree.flatten(args)
+    over = [_varies_over(x) for x in leaves]
+    every = frozenset().union(*over)
+    if not every:
+        return args
+    return tree.unflatten(
+        jax.lax.pcast(x, tuple(sorted(every - mine, key=str)), to="varying") if every - mine else x
+        for x, mine in zip(leaves, over, strict=True)
+    )
+
+
+def _varies_over(x: Any) -> frozenset[Any]:
+    kind = getattr(jax.typeof(x), "manual_axis_type", None)
+    return frozenset(kind.varying) if kind is not None else frozenset()
+
+
 def untied(function: Callable, args: tuple) -> list[frozenset[int]]:
     """For each output leaf of `function(*args)` the positions of the input leaves that it does not depend on."""
     jaxpr = jax.make_jaxpr(function)(*args).jaxpr

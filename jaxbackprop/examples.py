@@ -30,11 +30,13 @@ class Domain:
         name: in words, for tables and errors.
         draw: (generator, shape, sizes of the named axes) -> float64, integer or boolean array.
         empty: whether an array without elements is allowed.
+        holds: whether an array lies in it; None where only `draw` knows.
     """
 
     name: str
     draw: Callable[[np.random.Generator, tuple[int, ...], Sizes], np.ndarray]
     empty: bool = True
+    holds: Callable[[np.ndarray], bool] | None = None
 
 
 def _nonzero(rng: np.random.Generator, shape: tuple[int, ...], _: Sizes) -> np.ndarray:
@@ -51,23 +53,31 @@ def _probabilities(rng: np.random.Generator, shape: tuple[int, ...], _: Sizes) -
     return weights / weights.sum(-1, keepdims=True)
 
 
+def _sum_to_one(x: np.ndarray) -> bool:
+    return bool(np.all(x >= 0) and np.allclose(x.sum(-1), 1, rtol=0, atol=1e-12))
+
+
 def _starts(rng: np.random.Generator, shape: tuple[int, ...], total: int) -> np.ndarray:
     starts = np.sort(rng.integers(0, total + 1, shape))
     starts[:1] = 0
     return starts
 
 
-real = Domain("any real number", lambda rng, shape, _: rng.normal(size=shape))
-nonzero = Domain("not zero", _nonzero)
-positive = Domain("above zero", lambda rng, shape, _: rng.uniform(0.3, 2.5, shape))
-distinct = Domain("no two alike, at least one", _distinct, empty=False)
-probabilities = Domain("non-negative, summing to 1 along the last axis", _probabilities)
+real = Domain("any real number", lambda rng, shape, _: rng.normal(size=shape), holds=lambda x: True)
+nonzero = Domain("not zero", _nonzero, holds=lambda x: bool(np.all(x != 0)))
+positive = Domain("above zero", lambda rng, shape, _: rng.uniform(0.3, 2.5, shape), holds=lambda x: bool(np.all(x > 0)))
+distinct = Domain("no two alike, at least one", _distinct, empty=False, holds=lambda x: np.unique(x).size == x.size)
+probabilities = Domain("non-negative, summing to 1 along the last axis", _probabilities, holds=_sum_to_one)
 boolean = Domain("true or false", lambda rng, shape, _: rng.random(shape) < 0.5)
 
 
 def within(low: float, high: float) -> Domain:
     """Real numbers between `low` and `high`."""
-    return Domain(f"between {low:g} and {high:g}", lambda rng, shape, _: rng.uniform(low, high, shape))
+    return Domain(
+        f"between {low:g} and {high:g}",
+        lambda rng, shape, _: rng.uniform(low, high, shape),
+        holds=lambda x: bool(np.all((low <= x) & (x <= high))),
+    )
 
 
 def below(axis: str, *, padding: bool = False) -> Domain:

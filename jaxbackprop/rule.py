@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jax.typing import DTypeLike
 
-from .dependence import tie, untied
+from .dependence import alike, tie, untied
 from .numerics import unbroadcast
 from .signature import Signature, as_array
 
@@ -110,7 +110,7 @@ class Rule(Generic[P, T]):
         """The value of the rule; differentiating it runs the hand-derived backward pass."""
         arrays, settings = self.signature.bind(args, kwargs)
         self.signature.check(arrays)
-        return self.bound(settings)(*arrays)
+        return self.bound(settings)(*(alike(arrays) if _traced(arrays) else arrays))
 
     def bound(self, settings: Mapping[str, Any]) -> Callable[..., T]:
         """The `jax.custom_vjp` function of this rule at `settings`."""
@@ -133,7 +133,7 @@ class Rule(Generic[P, T]):
 
         def tied(value: Any, args: tuple) -> Any:
             leaves, tree = jax.tree.flatten(args)
-            if not any(isinstance(x, Tracer) for x in leaves):
+            if not _traced(leaves):
                 return value  # no vmap without a tracer
             key = (tree, *(Form(x) for x in leaves))
             if key not in missing:
@@ -211,6 +211,10 @@ class Rule(Generic[P, T]):
         assert self._backward is not None
         code = inspect.unwrap(self._backward).__code__
         return f"{self._backward.__name__} ({code.co_filename}:{code.co_firstlineno})"
+
+
+def _traced(tree: Any) -> bool:
+    return any(isinstance(x, Tracer) for x in jax.tree.leaves(tree))
 
 
 def _value_of(forward: Callable[P, tuple[T, Any]]) -> Callable[P, T]:

@@ -125,9 +125,27 @@ class Signature:
             names = ", ".join(p.name for p in self.parameters)
             raise TypeError(f"{self.name}: {error}.\n  It is called {self.name}({names}{settings}).") from None
         bound.apply_defaults()
+        for p in self.parameters:
+            self._refuse_no_array(p, bound.arguments[p.name])
         arrays = [as_array(bound.arguments[p.name]) for p in self.parameters]
         arrays = [self._of_a_kind(p, a) for p, a in zip(self.parameters, arrays, strict=True)]
         return arrays, {name: bound.arguments[name] for name in self.settings}
+
+    def _refuse_no_array(self, parameter: Parameter, value: Any) -> None:
+        """Raise TypeError where one array is taken, and a list, a string, None or some other object came."""
+        if not parameter.specs or parameter.repeated or (value is None and parameter.optional):
+            return
+        if (
+            isinstance(value, bool | int | float | complex)
+            or hasattr(value, "dtype")
+            or hasattr(value, "__jax_array__")
+        ):
+            return
+        taken = " or ".join(sorted({_KIND_NAMES[spec.kind] for spec in parameter.specs}))
+        hint = f" Make one of it: jnp.asarray({parameter.name})." if isinstance(value, list | tuple) else ""
+        raise TypeError(
+            f"{self.name}: {parameter.name} is a {type(value).__name__}; it takes {taken} array.{hint}\n  {self}"
+        )
 
     def _of_a_kind(self, parameter: Parameter, value: Any) -> Any:
         """`value`, a Python integer made floating where a floating-point number is taken."""

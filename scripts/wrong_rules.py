@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Every planted fault and every odd right rule, judged by jaxbackprop and by `check_grads`.
+"""Every planted fault and every odd right rule, judged by jaxbackprop, `check_grads` and PyTorch's `gradcheck`.
 
     python scripts/wrong_rules.py [--seeds 20] [--no-rivals]
 
@@ -7,6 +7,7 @@ Writes experiments/results/wrong_rules.json: the table in the README.
 """
 
 import argparse
+import importlib.util
 import json
 import sys
 import time
@@ -21,17 +22,21 @@ import jax  # noqa: E402
 import numpy as np  # noqa: E402
 from jax.test_util import check_grads  # noqa: E402
 from planted import Planted, judge, mutations, odd, written  # noqa: E402  # pyright: ignore[reportMissingImports]
+from planted.cases import subject  # noqa: E402  # pyright: ignore[reportMissingImports]
+from planted.torch_gradcheck import by_gradcheck  # noqa: E402  # pyright: ignore[reportMissingImports]
 
 from jaxbackprop.verify.point import Point, inexact, replaced  # noqa: E402
 from jaxbackprop.verify.target import target  # noqa: E402
 
 
-def by_us(case: Planted, dtype: str, seed: int = 0) -> str:
-    """right, caught or named (the cause as well)."""
-    found = judge(case, dtype, seed)
-    if found.passed or found.verdict == "undecided":
-        return "right" if found.passed else "undecided"
-    return "named" if case.named(found.likely_cause) else "caught"
+def by_us(case: Planted, dtype: str, seeds: int) -> list[str]:
+    """For each seed right, undecided, caught or named (the cause as well)."""
+    shared, answers = subject(case, dtype), []
+    for seed in range(seeds):
+        found = judge(case, dtype, seed, shared)
+        named = "named" if case.named(found.likely_cause) else "caught"
+        answers.append("right" if found.passed else "undecided" if found.verdict == "undecided" else named)
+    return answers
 
 
 def by_check_grads(case: Planted, dtype: str) -> str:
@@ -54,24 +59,42 @@ def by_check_grads(case: Planted, dtype: str) -> str:
     return "right"
 
 
+def _by_gradcheck(wrong: list[Planted], right: list[Planted]) -> dict[str, Any]:
+    """PyTorch's answer, where a case translates; gradcheck is meant for double precision alone."""
+    found, other = ([(c.name, by_gradcheck(c)) for c in cases] for cases in (wrong, right))
+    return {
+        "missed": sum(a == "right" for _, a in found),
+        "rejected": sum(a == "caught" or a.startswith("raises") for _, a in other),
+        "asked": [sum(not a.startswith("not asked") for _, a in answers) for answers in (found, other)],
+        "raises": sum(a.startswith("raises") for _, a in [*found, *other]),
+        "missed ones": [name for name, a in found if a == "right"],
+        "rejected ones": [name for name, a in other if a == "caught" or a.startswith("raises")],
+        "not asked": {name: a.partition(": ")[2] for name, a in [*found, *other] if a.startswith("not asked")},
+    }
+
+
 def measure(seeds: int, rivals: bool) -> dict[str, Any]:
     """For each precision and judge: how many wrong rules were missed, and right ones rejected."""
     wrong, right = [*mutations(), *written()], odd()
     rows: dict[str, Any] = {"wrong rules": len(wrong), "right rules": len(right), "seeds": seeds}
     for dtype in ("float64", "float32"):
         start = time.process_time()
-        answers = [[by_us(case, dtype, seed) for case in wrong] for seed in range(seeds)]
-        alarms = [[by_us(case, dtype, seed) for case in right] for seed in range(seeds)]
+        answers = list(zip(*(by_us(case, dtype, seeds) for case in wrong), strict=True))
+        alarms = list(zip(*(by_us(case, dtype, seeds) for case in right), strict=True))
         rows[f"jaxbackprop, {dtype}"] = {
             "missed": max(sum(a in ("right", "undecided") for a in one) for one in answers),
             "rejected": max(sum(a != "right" for a in one) for one in alarms),
             "named": min(sum(a == "named" for a in one) for one in answers),
-            "missed ones": sorted({c.name for one in answers for c, a in zip(wrong, one, strict=True) if a == "right"}),
+            "missed ones": sorted(
+                {c.name for one in answers for c, a in zip(wrong, one, strict=True) if a in ("right", "undecided")}
+            ),
             "rejected ones": sorted(
                 {c.name for one in alarms for c, a in zip(right, one, strict=True) if a != "right"}
             ),
             "CPU seconds a seed": round((time.process_time() - start) / seeds, 1),
         }
+        if rivals and dtype == "float64" and importlib.util.find_spec("torch"):
+            rows["torch gradcheck, float64"] = _by_gradcheck(wrong, right)
         if rivals:
             found = [by_check_grads(case, dtype) for case in wrong]
             other = [by_check_grads(case, dtype) for case in right]

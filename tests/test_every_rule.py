@@ -1,4 +1,7 @@
-"""Every rule of the library obeys every law; the laws themselves are broken on purpose in test_wrong_rules."""
+"""Every rule of the library obeys every law; the laws themselves are broken on purpose in test_wrong_rules.
+
+For each rule that passes, a sign flip and an error of 1 % planted in each of its gradients must be found as well.
+"""
 
 import pytest
 
@@ -10,7 +13,7 @@ RULES = jbp.rules()
 
 @pytest.mark.parametrize("name", RULES)
 def test_every_rule_obeys_every_law(name):
-    jbp.verify(RULES[name]).raise_if_failed()
+    jbp.verify(RULES[name], prove=True).raise_if_failed()
 
 
 def test_nothing_of_the_lectures_is_missing():

@@ -98,3 +98,14 @@ def test_a_missing_argument_is_answered_with_the_call():
 def test_a_rule_of_uncounted_arguments_is_refused():
     with pytest.raises(TypeError, match=r"\*xs does not"):
         Signature(lambda *xs: xs)
+
+
+def test_what_is_no_array_is_refused_and_a_list_told_how_to_become_one():
+    arrays = jnp.ones((5, 4)), jnp.ones(4)
+    assert refusal(affine, [[1.0, 2.0]], *arrays) == (
+        "affine: x is a list; it takes a floating-point array. Make one of it: jnp.asarray(x).\n"
+        "  affine takes x (*B, D), W (D, H), b (H,)."
+    )
+    assert refusal(affine, None, *arrays).startswith("affine: x is a NoneType; it takes a floating-point array.")
+    assert refusal(affine, "x", *arrays).startswith("affine: x is a str; it takes a floating-point array.")
+    Signature(stack).bind(([jnp.ones((2, 4))], None), {})  # a sequence where one is taken, None where it is optional

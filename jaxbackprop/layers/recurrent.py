@@ -66,7 +66,7 @@ def rnn_backward(saved, upstream, *, unit):
         delta = (upstream + arriving) * _FROM_OUTPUT[unit](state)
         return _times(delta.astype(states.dtype), U.T), delta.astype(states.dtype)
 
-    dh, delta = lax.scan(step, jnp.zeros(h.shape, wide_dtype(states.dtype)), (upstream, states), reverse=True)
+    dh, delta = lax.scan(step, jnp.zeros_like(h, wide_dtype(states.dtype)), (upstream, states), reverse=True)
     before = _before(h, states)
     return _times(delta, W.T), dh, outer_sum(x, delta), outer_sum(before, delta), leading_sum(delta)
 
@@ -133,7 +133,7 @@ def lstm_backward(saved, upstream):
         delta = jnp.concatenate(parts, -1).astype(states.dtype)
         return (_times(delta, U.T), dc * f), delta
 
-    start = jnp.zeros(h.shape, wide_dtype(states.dtype)), wide(upstream_c)
+    start = jnp.zeros_like(h, wide_dtype(states.dtype)), wide(upstream_c)
     over_time = upstream_h, gates, cells, _before(c, cells)
     (dh, dc), delta = lax.scan(step, start, over_time, reverse=True)
     dU = outer_sum(_before(h, states), delta)
@@ -200,7 +200,7 @@ def gru_backward(saved, upstream):
         return d * z + _times(epsilon, U.T), (delta, epsilon)
 
     before = _before(h, states)
-    start = jnp.zeros(h.shape, wide_dtype(states.dtype))
+    start = jnp.zeros_like(h, wide_dtype(states.dtype))
     dh, (delta, epsilon) = lax.scan(step, start, (upstream, gates, before), reverse=True)
     return _times(delta, W.T), dh, outer_sum(x, delta), outer_sum(before, epsilon), leading_sum(delta)
 

@@ -3,6 +3,7 @@
 from .audit import Audit as Audit
 from .audit import Site as Site
 from .audit import audit as audit
+from .draws import arguments as arguments
 from .forward_mode import forward_mode as forward_mode
 from .report import Check as Check
 from .report import Verification as Verification

@@ -5,12 +5,15 @@ float64. `Digits` does so with mpmath: slow, and right where float64 overflows o
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import jax.numpy as jnp
 import mpmath
 import numpy as np
 import scipy.special
+
+from .point import about_one
 
 Functions = dict[str, Callable[..., Any]]
 
@@ -100,6 +103,14 @@ def _half(x: Any) -> bool:
     return hasattr(x, "dtype") and x.dtype.itemsize <= 2 and jnp.issubdtype(x.dtype, jnp.floating)
 
 
+@cache
+def _widest(dtype: Any) -> Any:
+    """float64 for a floating-point type, complex128 for a complex one, else the type itself."""
+    if jnp.issubdtype(dtype, jnp.floating):
+        return np.dtype(np.float64)
+    return np.dtype(np.complex128) if jnp.issubdtype(dtype, jnp.complexfloating) else dtype
+
+
 class Float64(Written):
     """Every floating-point number is a float64 (complex: complex128), whatever the program says."""
 
@@ -110,11 +121,7 @@ class Float64(Written):
 
     def result(self, x: Any, dtype: Any) -> Any:
         """The result of a primitive whose type is `dtype`."""
-        if jnp.issubdtype(dtype, jnp.floating):
-            return np.asarray(x).astype(np.float64, copy=False)
-        if jnp.issubdtype(dtype, jnp.complexfloating):
-            return np.asarray(x).astype(np.complex128, copy=False)
-        return np.asarray(x).astype(dtype, copy=False)
+        return np.asarray(x).astype(_widest(dtype), copy=False)
 
 
 _EXACT = frozenset({"neg", "max", "min", "abs", "sign", "floor", "ceil", "round", "is_finite", "real", "imag", "conj"})
@@ -137,7 +144,7 @@ class Noisy(Float64):
         if name not in _ROUNDING:
             return found
         return [
-            x * (1 + self.unit * self.rng.choice([-1.0, 1.0], np.shape(x))) if np.asarray(x).dtype.kind in "fc" else x
+            x * (1 + self.unit * about_one(self.rng, np.shape(x))) if np.asarray(x).dtype.kind in "fc" else x
             for x in found
         ]
 

@@ -12,17 +12,15 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr
 
 from .arithmetic import Noisy
-from .flat import as_real, dual, flatten
+from .flat import as_real, dual, flatten, unflatten
 from .interpreter import FLOAT64, WRITTEN, evaluate
-from .numerical import Slopes, scales, slopes
+from .numerical import Slopes, directions, scales, slopes
 from .point import Leaves, Point, generator, jittered, normal_like, replaced, unit_roundoff
 from .programs import coarser, holds, narrowest
 from .strip import holds_rule, replay
 from .target import Target
 
-SMALL = 40
-"""Up to so many numbers a derivative is taken along each of them; beyond, along random directions and some numbers."""
-
+Programs = dict[tuple[Any, ...], Any]  # what was traced and else holds at every point of the same shapes, by name
 JITTERS = 4
 
 
@@ -35,20 +33,38 @@ class Case:
         dtype: the precision the hand-derived function runs in.
     """
 
-    def __init__(self, target: Target, point: Point, dtype: Any, seed: int = 0, like: "Case | None" = None):
+    def __init__(
+        self,
+        target: Target,
+        point: Point,
+        dtype: Any,
+        seed: int = 0,
+        programs: Programs | None = None,
+    ):
         self.target, self.dtype, self.seed = target, np.dtype(dtype), seed
         self.point = point if target.typed else point.cast(dtype)
         self.given: Any = point.dtype
-        if like is not None:  # the same shapes: no need to trace only to learn them
-            self.outputs = [jax.ShapeDtypeStruct(o.shape, _precision_like(o.dtype, self.dtype)) for o in like.outputs]
+        self.programs: Programs = {} if programs is None else programs
+        self._drawn: dict[tuple[Any, ...], Any] = {}
+        self._cotangents: dict[int, Leaves] = {}
 
     def moved(self, point: Point) -> "Case":
         """This case at another point of the same shapes: its programs need not be traced again."""
-        other = Case(self.target, point, self.dtype, self.seed)
-        other.given = self.given
         _ = self.stops_gradient  # a property of the function, asked about where the first point is
-        other.__dict__.update({name: self.__dict__[name] for name in _PROGRAMS if name in self.__dict__})
+        other = Case(self.target, point, self.dtype, self.seed, self.programs)
+        other.given = self.given
         return other
+
+    def _once(self, name: str, make: Callable[[], Any]) -> Any:
+        """What `make` answers: known once for every point of these shapes, every seed."""
+        if (name,) not in self.programs:
+            self.programs[name,] = make()
+        return self.programs[name,]
+
+    def shaped_like(self, other: "Case") -> None:
+        """The outputs have the shapes of another precision's: no need to trace only to learn them."""
+        forms = [jax.ShapeDtypeStruct(o.shape, _precision_like(o.dtype, self.dtype)) for o in other.outputs]
+        self._once("outputs", lambda: forms)
 
     def names(self) -> list[str]:
         """The live arrays by name."""
@@ -58,22 +74,27 @@ class Case:
         """A generator for this case and these words."""
         return generator(self.target.name, self.seed, *words)
 
-    def trace(self, function: Callable, *args: Any) -> ClosedJaxpr:
-        """The jaxpr of `function` at `args`, in 64 bits where this case is."""
+    def trace(self, function: Callable, *args: Any, once: tuple[Any, ...] = ()) -> ClosedJaxpr:
+        """The jaxpr of `function` at `args`, in 64 bits where this case is; under a name `once`, traced only once."""
+        if once in self.programs:
+            return self.programs[once]
         with jax.enable_x64(self.dtype.itemsize == 8 or jax.config.read("jax_enable_x64")):
-            return jax.make_jaxpr(function)(*args)
+            made = jax.make_jaxpr(function)(*args)
+        return self.programs.setdefault(once, made) if once else made
 
     # What the hand-derived function answers.
 
-    @cached_property
+    @property
     def outputs(self) -> list[jax.ShapeDtypeStruct]:
         """Shapes and dtypes of the inexact outputs."""
-        return [jax.ShapeDtypeStruct(v.shape, v.dtype) for v in self.value_program.out_avals]
+        return self._once(
+            "outputs", lambda: [jax.ShapeDtypeStruct(v.shape, v.dtype) for v in self.value_program.out_avals]
+        )
 
-    @cached_property
+    @property
     def hand_program(self) -> ClosedJaxpr:
         """The VJP of the hand-derived function."""
-        return self.trace(self.point.pulling(self.target.hand), self.point.arrays, self.upstream(0))
+        return self.trace(self.point.pulling(self.target.hand), self.point.arrays, self.upstream(0), once=("by hand",))
 
     @property
     def answers(self) -> list[Any]:
@@ -85,14 +106,17 @@ class Case:
         found = evaluate(self.hand_program, [*arrays, *upstream])
         return found[: len(self.outputs)], found[len(self.outputs) :]
 
-    @cached_property
+    @property
     def auto_program(self) -> ClosedJaxpr:
         """The stripped primal's VJP."""
-        return self.trace(self.plain_pull(), self.point.arrays, self.upstream(0))
+        return self.trace(self.plain_pull(), self.point.arrays, self.upstream(0), once=("by autodiff",))
 
-    @cached_property
+    @property
     def differentiable(self) -> bool:
         """Whether autodiff can differentiate the plain function: not a while loop, nor a primitive without a rule."""
+        return self._once("differentiable", self._differentiable)
+
+    def _differentiable(self) -> bool:
         try:
             _ = self.auto_program
         except (NotImplementedError, ValueError, TypeError):
@@ -115,13 +139,14 @@ class Case:
 
         return pull
 
-    @cached_property
+    @property
     def auto_mapped(self) -> ClosedJaxpr:
         """The same, mapped over many points and cotangents: keys and integers stay."""
         axes = [0 if i in self.point.live else None for i in range(len(self.point.arrays))]
         mapped = jax.vmap(self.plain_pull(), (axes, 0))
         stacked = [_stacked(x, JITTERS + 1) if a == 0 else x for x, a in zip(self.point.arrays, axes, strict=True)]
-        return self.trace(mapped, stacked, [_stacked(u, JITTERS + 1) for u in self.upstream(0)])
+        cotangents = [_stacked(u, JITTERS + 1) for u in self.upstream(0)]
+        return self.trace(mapped, stacked, cotangents, once=("by autodiff, mapped",))
 
     def auto(self, arrays: Sequence[Any], upstream: Leaves) -> tuple[Leaves, Leaves]:
         """Outputs and gradients by autodiff of the plain function, computed in float64 whatever it is written in."""
@@ -133,12 +158,26 @@ class Case:
         found = evaluate(self.auto_program, [*arrays, *upstream], WRITTEN)
         return found[: len(self.outputs)], found[len(self.outputs) :]
 
+    def auto_near(self, upstream: Leaves, dtype: Any) -> list[tuple[Leaves, Leaves]]:
+        """`auto` at the point and at its `jitters`: what moving everything by one unit in the last place does."""
+        return self._remembered("near", upstream, dtype, lambda: self.auto_many(self.jitters(upstream, dtype)))
+
     def auto_noisy(self, upstream: Leaves, dtype: Any) -> list[tuple[Leaves, Leaves]]:
         """`auto` with every operation rounded at random as `dtype` rounds: JITTERS + 1 times, the first one exactly."""
-        noisy = Noisy(unit_roundoff(dtype), self.random("noise"))
-        n = len(self.outputs)
-        runs = [evaluate(self.auto_program, [*self.point.arrays, *upstream], noisy) for _ in range(JITTERS)]
-        return [self.auto(self.point.arrays, upstream), *[(r[:n], r[n:]) for r in runs]]
+
+        def runs() -> list[tuple[Leaves, Leaves]]:
+            noisy, n = Noisy(unit_roundoff(dtype), self.random("noise")), len(self.outputs)
+            found = [evaluate(self.auto_program, [*self.point.arrays, *upstream], noisy) for _ in range(JITTERS)]
+            return [self.auto(self.point.arrays, upstream), *[(r[:n], r[n:]) for r in found]]
+
+        return self._remembered("noisy", upstream, dtype, runs)
+
+    def _remembered(self, what: str, upstream: Leaves, dtype: Any, make: Callable[[], Any]) -> Any:
+        """What `make` answers; several laws ask for the same. The cotangents are the same objects or other ones."""
+        key = (what, np.dtype(dtype), *map(id, upstream))
+        if key not in self._drawn:
+            self._drawn[key] = upstream, make()  # held, so that no other array can take its id
+        return self._drawn[key][1]
 
     def auto_many(self, points: list[tuple[Sequence[Any], Leaves]]) -> list[tuple[Leaves, Leaves]]:
         """`auto` at many points: at once where they are small and as many as a cotangent's jitters."""
@@ -155,10 +194,10 @@ class Case:
 
     def upstream(self, k: int) -> Leaves:
         """The k-th random cotangent, in this precision: dense, its numbers around 1."""
-        return [
-            _cast_like(u, o)
-            for u, o in zip(normal_like(self.random("upstream", k), self.outputs), self.outputs, strict=True)
-        ]
+        if k not in self._cotangents:
+            dense = normal_like(self.random("upstream", k), self.outputs)
+            self._cotangents[k] = [np.asarray(u).astype(o.dtype) for u, o in zip(dense, self.outputs, strict=True)]
+        return self._cotangents[k]
 
     def jitters(self, upstream: Leaves, dtype: Any | None = None) -> list[tuple[Sequence[Any], Leaves]]:
         """The point and `upstream` themselves, and moved by one unit in the last place, JITTERS times."""
@@ -167,22 +206,19 @@ class Case:
         made: list[tuple[Sequence[Any], Leaves]] = [(self.point.arrays, upstream)]
         return made + [(jittered(rng, self.point.arrays, at), jittered(rng, upstream, at)) for _ in range(JITTERS)]
 
-    @cached_property
-    def _value_mapped(self) -> dict[int, ClosedJaxpr]:
-        return {}
-
     def value_mapped(self, count: int) -> ClosedJaxpr:
         """The stripped primal, mapped over `count` points."""
-        if count not in self._value_mapped:
-            axes = [0 if i in self.point.live else None for i in range(len(self.point.arrays))]
-            mapped = jax.vmap(lambda a: self._plain(*a), (axes,), axis_size=count)
-            arrays = [_stacked(x, count) if a == 0 else x for x, a in zip(self.point.arrays, axes, strict=True)]
-            self._value_mapped[count] = self.trace(mapped, arrays)
-        return self._value_mapped[count]
+        axes = [0 if i in self.point.live else None for i in range(len(self.point.arrays))]
+        mapped = jax.vmap(lambda a: self._plain(*a), (axes,), axis_size=count)
+        arrays = [_stacked(x, count) if a == 0 else x for x, a in zip(self.point.arrays, axes, strict=True)]
+        return self.trace(mapped, arrays, once=("value, mapped", count))
 
-    @cached_property
+    @property
     def value_program(self) -> ClosedJaxpr:
         """The plain function, without rules."""
+        return self._once("value", self._value_program)
+
+    def _value_program(self) -> ClosedJaxpr:
         function = self.point.call(self.target.primal)
         program = self.trace(function, *self.point.arrays)
         if not holds_rule(program.jaxpr):
@@ -211,32 +247,16 @@ class Case:
 
     def unflat(self, points: np.ndarray) -> Leaves:
         """Rows of live numbers as arrays with a leading axis; the fixed arrays as they are."""
-        out, at = list(self.point.arrays), 0
-        for i in self.point.live:
-            x = self.point.arrays[i]
-            size = flatten([x]).size
-            part = points[:, at : at + size]
-            at += size
-            if np.iscomplexobj(x):
-                part = part[:, : size // 2] + 1j * part[:, size // 2 :]
-            out[i] = part.reshape(len(points), *x.shape)
-        return out
+        return unflatten(points, self.point.arrays, self.point.live)
 
     @cached_property
     def directions(self) -> np.ndarray:
         """Each number alone where there are few; else 8 random directions and 8 numbers. Always all at once, too."""
-        n, rng = self.x.size, self.random("directions")
-        scale = scales(self.x, self.groups)
-        ones = np.ones((1, n)) * (np.abs(self.x).max(initial=0) or 1.0)
-        if n <= SMALL:
-            return np.concatenate([np.diag(scale), ones, rng.choice([-1.0, 1.0], (2, n)) * scale])
-        single = np.zeros((8, n))
-        single[np.arange(8), rng.choice(n, 8, replace=False)] = 1.0
-        return np.concatenate([single * scale, ones, rng.choice([-1.0, 1.0], (8, n)) * scale])
+        return directions(self.x, scales(self.x, self.groups), self.random("directions"))
 
     @cached_property
     def slopes(self) -> Slopes:
-        """The derivatives of the plain function along `directions`."""
+        """Of the plain function along `directions`."""
         return slopes(self.flat_outputs, self.x, self.directions)
 
     @cached_property
@@ -247,17 +267,19 @@ class Case:
         that rounds what the forward pass does not has lost something.
         """
         excused = narrowest(self.value_program.jaxpr, self.dtype)
-        given = self.given if self.given is not None else self.dtype
-        excused = given if coarser(given, excused) else excused
+        excused = self.given if coarser(self.given, excused) else excused
         by_hand = narrowest(self.hand_program.jaxpr, self.dtype)
         return excused if coarser(by_hand, excused) else by_hand
 
-    @cached_property
+    @property
     def stops_gradient(self) -> bool:
         """Whether a `stop_gradient` in the plain function changes its derivative: then only autodiff can say which.
 
         One that shields, say, the largest logit of a softmax changes nothing, and the numbers say so.
         """
+        return self._once("stops gradient", self._stops_gradient)
+
+    def _stops_gradient(self) -> bool:
         if not self.x.size or not self.differentiable or not holds(self.value_program.jaxpr, "stop_gradient"):
             return False
         upstream = self.upstream(0)
@@ -269,27 +291,10 @@ class Case:
         return bool(np.any(off & np.isfinite(value) & ~self.slopes.kinked.any(1)))
 
 
-_PROGRAMS = (
-    "outputs",
-    "hand_program",
-    "auto_program",
-    "auto_mapped",
-    "_value_mapped",
-    "value_program",
-    "stops_gradient",
-    "differentiable",
-)
-
-
 def _precision_like(dtype: Any, wanted: Any) -> Any:
-    if np.issubdtype(dtype, np.complexfloating):
-        return np.dtype(np.complex128 if wanted == np.float64 else np.complex64)
-    return wanted
+    wide = np.dtype(np.complex128 if wanted == np.float64 else np.complex64)
+    return wide if np.issubdtype(dtype, np.complexfloating) else wanted
 
 
 def _stacked(x: Any, count: int) -> Any:
     return np.broadcast_to(np.asarray(x)[None], (count, *x.shape))
-
-
-def _cast_like(x: Any, form: Any) -> Any:
-    return np.asarray(x).astype(form.dtype)

@@ -22,3 +22,17 @@ def as_real(x: np.ndarray) -> np.ndarray:
     if np.iscomplexobj(flat):
         return np.concatenate([np.real(flat), np.imag(flat)], 1)
     return flat.astype(np.float64)
+
+
+def unflatten(points: np.ndarray, arrays: list[Any], live: list[int]) -> list[Any]:
+    """Rows of numbers back as `arrays`, those at `live` with a leading axis; the others as they are."""
+    out, at = list(arrays), 0
+    for i in live:
+        x = arrays[i]
+        size = flatten([x]).size
+        part = points[:, at : at + size]
+        at += size
+        if np.iscomplexobj(x):
+            part = part[:, : size // 2] + 1j * part[:, size // 2 :]
+        out[i] = part.reshape(len(points), *x.shape)
+    return out

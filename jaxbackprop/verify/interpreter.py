@@ -6,6 +6,7 @@ rule met on the way is read as its plain function. A primitive that NumPy has no
 
 from collections.abc import Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import jax
 import jax.numpy as jnp
@@ -49,13 +50,27 @@ def _run(jaxpr: Jaxpr, consts: Sequence[Any], args: Sequence[Any], arithmetic: A
 
     known.update(zip(jaxpr.constvars, (_lift(c, arithmetic) for c in consts), strict=True))
     known.update(zip(jaxpr.invars, args, strict=True))
-    last = _last_uses(jaxpr)
+    last, types = _plan(jaxpr)
     for i, eqn in enumerate(jaxpr.eqns):
-        outputs = _equation(eqn, [at(v) for v in eqn.invars], arithmetic)
+        outputs = _equation(eqn, [at(v) for v in eqn.invars], arithmetic, types[i])
         known.update(zip(eqn.outvars, outputs, strict=True))
         for v in last.get(i, ()):
             known.pop(v, None)
     return [at(v) for v in jaxpr.outvars]
+
+
+_PLANS: WeakKeyDictionary[Jaxpr, tuple[dict[int, list[Any]], list[Any]]] = WeakKeyDictionary()
+
+
+def _plan(jaxpr: Jaxpr) -> tuple[dict[int, list[Any]], list[Any]]:
+    """The last uses of variables, and for each equation the types of its outputs; None where keys are among them."""
+    if jaxpr not in _PLANS:
+        types = [
+            None if any(_is_key_type(v) for v in (*eqn.invars, *eqn.outvars)) else [aval(v).dtype for v in eqn.outvars]
+            for eqn in jaxpr.eqns
+        ]
+        _PLANS[jaxpr] = _last_uses(jaxpr), types
+    return _PLANS[jaxpr]
 
 
 def _last_uses(jaxpr: Jaxpr) -> dict[int, list[Any]]:
@@ -70,16 +85,16 @@ def _last_uses(jaxpr: Jaxpr) -> dict[int, list[Any]]:
     return last
 
 
-def _equation(eqn: JaxprEqn, args: list[Any], arithmetic: Arithmetic) -> list[Any]:
+def _equation(eqn: JaxprEqn, args: list[Any], arithmetic: Arithmetic, types: list[Any] | None) -> list[Any]:
     name, params = eqn.primitive.name, eqn.params
     if name in _NESTED:
         return _NESTED[name](eqn, args, arithmetic)
-    if any(is_key(x) for x in args) or any(_is_key_type(v) for v in eqn.outvars):
+    if types is None:
         return _by_jax(eqn, args, arithmetic)
     if name in IDENTITIES:
         found: Any = args
     elif name == "convert_element_type":
-        found = [_convert(args[0], aval(eqn.outvars[0]).dtype)]
+        found = [_convert(args[0], types[0])]
     elif name in ELEMENTWISE:
         found = [ELEMENTWISE[name](*args)]
     elif name in arithmetic.functions:
@@ -91,7 +106,7 @@ def _equation(eqn: JaxprEqn, args: list[Any], arithmetic: Arithmetic) -> list[An
     else:
         return _by_jax(eqn, args, arithmetic)
     found = arithmetic.rounded(name, found)
-    return [arithmetic.result(x, aval(v).dtype) for x, v in zip(found, eqn.outvars, strict=True)]
+    return [arithmetic.result(x, dtype) for x, dtype in zip(found, types, strict=True)]
 
 
 def _is_key_type(v: Any) -> bool:

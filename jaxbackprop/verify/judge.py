@@ -29,6 +29,7 @@ class Judgement:
         units: the largest difference, in units of D.
         by: which oracle decided where autodiff did not.
         confirmed: elements whose true value by autodiff the numerical derivative supports, against what was found.
+        tight: the bars without what a jump of the truth close by would add; empty where nobody asked.
         outside: directions along which the gradient leaves the interval between the one-sided derivatives.
     """
 
@@ -42,6 +43,7 @@ class Judgement:
     by: set[str] = field(default_factory=set)
     outside: list[str] = field(default_factory=list)
     confirmed: set[int] = field(default_factory=set)
+    tight: Leaves = field(default_factory=list)
 
     @property
     def passed(self) -> bool | None:
@@ -72,6 +74,25 @@ def tolerance(truth: Leaves, spreads: Leaves, dtype: Any) -> Leaves:
             rms = np.sqrt(np.mean(size**2)) if size.size else 0.0
             made.append(u * size + np.where(np.isfinite(s), s, 0.0) + u * rms + tiny)
     return made
+
+
+def jumps(judged: Judgement, dtype: Any) -> list[np.ndarray]:
+    """Where moving by one unit in the last place changes the truth wholly (a kink), and another value was found.
+
+    Such a spread is no measure of accuracy: sets `judged.tight`, the bars without it.
+    """
+    u, found = unit_roundoff(dtype), []
+    judged.tight = list(judged.bar)
+    if u > 1e-5:
+        return [np.zeros(np.shape(t), bool) for t in judged.truth]
+    for j, (f, t, bar) in enumerate(zip(judged.found, judged.truth, judged.bar, strict=True)):
+        with np.errstate(all="ignore"):
+            size = np.where(np.isfinite(t), np.abs(t), 0.0)
+            size = size + (np.sqrt(np.mean(size**2)) if size.size else 0.0)
+            jump = bar > 1e-2 * size + float(jnp.finfo(dtype).tiny)
+            judged.tight[j] = np.where(jump, u * size + float(jnp.finfo(dtype).tiny), bar)
+            found.append(jump & (np.abs(as_wide(f) - t) > ALLOWED * judged.tight[j]))
+    return found
 
 
 def compare(found: Leaves, truth: Leaves, bar: Leaves, dtype: Any) -> Judgement:
@@ -122,3 +143,14 @@ def elements(judged: Judgement) -> Sequence[tuple[int, tuple[int, ...]]]:
         gap = np.abs(as_wide(judged.found[leaf]) - as_wide(judged.truth[leaf]))
         rows += [(float(gap[i]), leaf, tuple(map(int, i))) for i in map(tuple, np.argwhere(w))]
     return [(leaf, i) for _, leaf, i in sorted(rows, key=lambda r: -np.nan_to_num(r[0], nan=np.inf))]
+
+
+def worst_output(judged: Judgement) -> str:
+    """The first output that is wrong, with both values."""
+    for j, wrong in enumerate(judged.wrong):
+        if wrong.any():
+            at = tuple(np.argwhere(wrong)[0])
+            return (
+                f"output {j}{list(map(int, at))}: {judged.found[j][at]:.6g}, plain function {judged.truth[j][at]:.6g}"
+            )
+    return "not a number where the plain function has a value, or the reverse"

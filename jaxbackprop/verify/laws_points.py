@@ -4,6 +4,7 @@ A point counts where the plain function has a finite value there, and where its 
 """
 
 import inspect
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from ..examples import real
 from ..rule import Rule
 from .case import Case
+from .draws import domain_of, drawn
 from .evidence import Evidence
 from .interpreter import evaluate
 from .point import Leaves, Point, is_key, replaced, round_to
@@ -20,14 +22,13 @@ from .settle import confirm, judge_gradient
 from .subject import Subject
 from .verdict import Verdict, law
 
+DRAWN = 16
+"""So many further points are drawn by hypothesis."""
+
 
 def _free(subject: Subject) -> list[int]:
     """The live arrays whose values may be anything real: not those of a declared domain."""
-    made: Rule | None = subject.target.rule
-    if made is None:
-        return subject.case.point.live
-    names = [p.name for p in made.signature.parameters]
-    return [i for i in subject.case.point.live if made.where.get(names[subject.case.point.owners[i]], real) is real]
+    return [i for i in subject.case.point.live if domain_of(subject, i) is real]
 
 
 def _at(subject: Subject, label: str, change: Any) -> Point:
@@ -85,7 +86,7 @@ def other_points(subject: Subject) -> Verdict | None:
     if not case.differentiable or any(np.iscomplexobj(case.point.arrays[i]) for i in case.point.live):
         return None
     seen = 0
-    for point in _points(subject):
+    for point in itertools.chain(_points(subject), drawn(subject, DRAWN)):
         verdict, counted = _judge_at(subject, point)
         seen += counted
         if verdict is not None:
@@ -177,7 +178,8 @@ def _kink_points(subject: Subject, made: Rule) -> Iterator[Point]:
     def margin(arrays: Leaves) -> np.ndarray:
         with jax.enable_x64(True):
             values = made.kinks(*case.point.rebuild(arrays), **settings)  # type: ignore[misc]
-            return np.concatenate([np.asarray(v, np.float64).reshape(-1) for v in jax.tree.leaves(values)])
+            leaves = [np.asarray(v, np.float64).reshape(-1) for v in jax.tree.leaves(values)]
+            return np.concatenate([*leaves, np.zeros(0)])  # at some settings a rule has no kink at all
 
     found = 0
     free = [i for i in _free(subject) if case.point.arrays[i].size]
@@ -219,58 +221,38 @@ def _root(margin: Any, start: float, rng: np.random.Generator) -> float | None:
 
 
 @law()
-def exercised(subject: Subject) -> Iterator[Verdict]:
-    """Every argument's gradient is somewhere not zero: a gradient never exercised was not tested."""
-    case = subject.case
-    names = case.names()
-    seen = [False] * len(names)
-    for upstream in subject.upstreams:
-        for j, g in enumerate(case.hand(case.point.arrays, upstream)[1]):
-            seen[j] = seen[j] or bool(np.any(g != 0))
-    for name, ever in zip(names, seen, strict=True):
-        if not ever and case.x.size:
-            yield Verdict(True, f"the gradient of {name} is zero at {case.point.label}", "not exercised", note=True)
+def other_batches(subject: Subject) -> Verdict | None:
+    """With the leading axis cut to one, and to none, the gradient is still the plain function's.
 
-
-@law()
-def memory(subject: Subject) -> Verdict | None:
-    """What is kept for the backward pass, beside what autodiff keeps."""
-    case = subject.case
-
-    def kept(function: Any) -> int:
-        flat = case.point.call(function)
-        with jax.enable_x64(case.dtype.itemsize == 8 or jax.config.read("jax_enable_x64")):
-            back = jax.eval_shape(
-                lambda a: jax.vjp(lambda *x: flat(*replaced(a, case.point.live, x)), *(a[i] for i in case.point.live))[
-                    1
-                ],
-                case.point.arrays,
-            )
-        return sum(
-            int(np.prod(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(back) if hasattr(x.dtype, "itemsize")
-        )
-
-    try:
-        by_hand, by_auto = kept(subject.target.hand), kept(subject.target.primal)
-    except (TypeError, ValueError):
+    A rule's own examples hold such batches; of any other function, those are tried at which its plain function works.
+    """
+    case, target = subject.case, subject.target
+    if target.typed or target.kind == "rule" or not case.differentiable or not case.point.live:
         return None
-    more = " (more than autodiff)" if by_hand > 1.5 * by_auto and by_hand - by_auto > 64 else ""
-    return Verdict(True, f"keeps {by_hand} bytes, autodiff {by_auto}{more}", "residual memory")
+    first = case.point.arrays[case.point.live[0]]
+    if first.ndim == 0 or first.shape[0] < 2:
+        return None
+    same = [i for i, x in enumerate(case.point.arrays) if np.ndim(x) and x.shape[0] == first.shape[0]]
+    seen = []
+    for count, label in ((1, "a batch of one"), (0, "an empty batch")):
+        for which in dict.fromkeys((tuple(same), (case.point.live[0],))):
+            arrays = replaced(case.point.arrays, which, [case.point.arrays[i][:count] for i in which])
+            point = case.point.with_arrays(arrays, label)
+            if not _works(target.primal, point):
+                continue
+            smaller = Subject(target, point, seed=subject.seed)
+            verdict, counted = _judge_at(smaller, smaller.case.point)
+            if verdict is not None:
+                return verdict
+            seen += [label] * counted
+            break
+    return Verdict(True, f"at {' and '.join(seen)}") if seen else None
 
 
-@law()
-def nothing_leaks(subject: Subject) -> Verdict:
-    """No tracer survives a call, and no large array is closed over instead of passed."""
-    case = subject.case
+def _works(function: Any, point: Point) -> bool:
     try:
-        with jax.checking_leaks():
-            case.trace(case.point.pulling(subject.target.hand), case.point.arrays, case.upstream(0))
-    except Exception as error:
-        if "leak" in str(error).lower():
-            return Verdict(False, str(error).split("\n")[0][:160], suspect="a tracer is kept beyond its call")
-        return Verdict(True)
-    largest = max((int(np.size(c)) for c in case.hand_program.consts), default=0)
-    inputs = max((x.size for x in case.point.arrays), default=0)
-    if largest > max(1024, 4 * inputs):
-        return Verdict(False, f"an array of {largest} numbers is closed over", suspect="closed-over array")
-    return Verdict(True)
+        with jax.enable_x64(True):
+            jax.eval_shape(point.call(function), *point.arrays)
+    except Exception:
+        return False  # the plain function is not meant for such a batch
+    return True

@@ -37,9 +37,10 @@ def second_order(subject: Subject) -> Verdict | None:
 
     weights = round_to(_dense(case), case.dtype)
     weights = [w.astype(arrays[i].dtype) for w, i in zip(weights, live, strict=True)]
-    plain = case.trace(twice(case.plain_pull()), arrays, upstream, weights)
+    plain = case.trace(twice(case.plain_pull()), arrays, upstream, weights, once=("twice, plain",))
     try:
-        by_hand = case.trace(twice(case.point.pulling(subject.target.hand)), arrays, upstream, weights)
+        pull = case.point.pulling(subject.target.hand)
+        by_hand = case.trace(twice(pull), arrays, upstream, weights, once=("twice, by hand",))
     except Exception as error:
         return Verdict(False, first_line(error), suspect="cannot be differentiated a second time")
     found = evaluate(by_hand, [*arrays, *upstream, *weights])
@@ -132,7 +133,7 @@ def adjoint(subject: Subject) -> Verdict | None:
         return jax.jvp(lambda *x: flat(*replaced(arrays, live, x)), [arrays[i] for i in live], v)[1]
 
     try:
-        program = case.trace(push, case.point.arrays, direction)
+        program = case.trace(push, case.point.arrays, direction, once=("push",))
     except TypeError:
         return None
     tangents = evaluate(program, [*case.point.arrays, *direction])

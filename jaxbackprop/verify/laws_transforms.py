@@ -1,4 +1,6 @@
-"""What every backward pass obeys under JAX's transformations: jit, vmap, scan, checkpoint, shard_map, twice reversed.
+"""What every backward pass obeys under JAX's transformations: jit, vmap, scan, checkpoint.
+
+`shard_map` is in `laws_devices.py`, the second order in `laws_second.py`.
 
 All are traced by JAX; all but `jit` are then evaluated in NumPy, so that nothing needs compiling.
 """
@@ -62,13 +64,12 @@ def structure(subject: Subject) -> Verdict:
 def same_value_when_differentiated(subject: Subject) -> Verdict:
     """The value is the same, to the last bit, whether or not a derivative is asked for; and when asked twice."""
     case = subject.case
-    plain = case.trace(case.point.call(subject.target.hand), *case.point.arrays)
+    plain = case.trace(case.point.call(subject.target.hand), *case.point.arrays, once=("value by hand",))
     value = evaluate(plain, case.point.arrays)
     y, gradients = case.hand(case.point.arrays, case.upstream(0))
-    again = evaluate(
-        case.trace(case.point.pulling(subject.target.hand), case.point.arrays, case.upstream(0)),
-        [*case.point.arrays, *case.upstream(0)],
-    )
+    pull = case.point.pulling(subject.target.hand)
+    traced_again = case.trace(pull, case.point.arrays, case.upstream(0), once=("asked again",))
+    again = evaluate(traced_again, [*case.point.arrays, *case.upstream(0)])
     for what, one, two in (("differentiated", value, y), ("asked again", [*y, *gradients], again)):
         if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(one, two, strict=True)):
             if what == "differentiated" and _agree(y, value, case.working_dtype).passed is not False:
@@ -90,7 +91,7 @@ def jit(subject: Subject) -> Verdict | None:
     y, gradients = (list(map(np.asarray, part)) for part in found)
     truth = subject.rounded(dtype)
     exact = [np.asarray(u).astype(np.float64 if not np.iscomplexobj(u) else np.complex128) for u in upstream]
-    samples = truth.auto_many(truth.jitters(exact, dtype))
+    samples = truth.auto_near(exact, dtype)
     by_hand = case.hand(case.point.arrays, upstream)
     for k, part in enumerate((y, gradients)):
         bar = tolerance(samples[0][k], spread([s[k] for s in samples]), dtype)
@@ -105,7 +106,7 @@ def jit(subject: Subject) -> Verdict | None:
     return Verdict(True)
 
 
-def _batch(case: Case) -> list[Leaves]:
+def batch(case: Case) -> list[Leaves]:
     """The case's arrays, EXAMPLES times: each time its numbers a little different; integers and keys the same."""
     rng = case.random("batch")
     made = []
@@ -137,7 +138,8 @@ def _subsets(case: Case) -> Iterator[tuple[int, ...]]:
         yield everything
 
 
-def _stack(rows: Sequence[Any], axis: int = 0) -> Any:
+def stack(rows: Sequence[Any], axis: int = 0) -> Any:
+    """Arrays, keys among them, along a new axis."""
     return jnp.stack(list(rows)) if is_key(rows[0]) else np.stack(rows, axis)
 
 
@@ -145,7 +147,7 @@ def _stack(rows: Sequence[Any], axis: int = 0) -> Any:
 def vmap(subject: Subject) -> Verdict:
     """Mapped over any of its arguments, and then differentiated, it answers what it answers one by one."""
     case = subject.case
-    rows, upstream = _batch(case), [case.upstream(b) for b in range(EXAMPLES)]
+    rows, upstream = batch(case), [case.upstream(b) for b in range(EXAMPLES)]
     for subset in _subsets(case):
         for axis in (0, -1) if len(subset) == len(case.point.arrays) else (0,):
             if axis == -1 and any(is_key(case.point.arrays[i]) for i in subset):
@@ -160,23 +162,33 @@ def _mapped(
     subject: Subject, case: Case, rows: list[Leaves], upstream: list[Leaves], subset: tuple[int, ...], axis: int
 ) -> Verdict | None:
     arrays, live = case.point.arrays, case.point.live
-    stacked = [_stack([row[i] for row in rows], axis) if i in subset else x for i, x in enumerate(arrays)]
+    stacked = [stack([row[i] for row in rows], axis) if i in subset else x for i, x in enumerate(arrays)]
     axes = [axis if i in subset else None for i in range(len(arrays))]
     names = [case.point.label_of(i, subject.target.names) for i in subset]
     where = f"over {', '.join(names)}" + (" along the last axis" if axis else "")
     flat = case.point.call(subject.target.hand)
-
-    def pull(stacked: Leaves, upstream: Leaves) -> tuple[Leaves, Leaves]:
-        mapped = jax.vmap(lambda *a: flat(*a), tuple(axes))
-        y, back = jax.vjp(lambda *floats: mapped(*replaced(stacked, live, floats)), *(stacked[i] for i in live))
-        return y, list(back([u.astype(v.dtype) for u, v in zip(upstream, y, strict=True)]))
-
+    pull = pulling(jax.vmap(lambda *a: flat(*a), tuple(axes)), live)
     together = [np.stack([u[j] for u in upstream]) for j in range(len(case.outputs))]
     try:
-        program = case.trace(pull, stacked, together)
+        program = case.trace(pull, stacked, together, once=("vmap", subset, axis))
     except Exception as error:
         return Verdict(False, f"{where}: {first_line(error)}", suspect="fails under vmap")
     found = evaluate(program, [*stacked, *together])
+    return one_by_one(subject, rows, upstream, subset, axis, found, where, "vmap")
+
+
+def one_by_one(
+    subject: Subject,
+    rows: list[Leaves],
+    upstream: list[Leaves],
+    subset: tuple[int, ...],
+    axis: int,
+    found: Leaves,
+    where: str,
+    what: str,
+) -> Verdict | None:
+    """What was found for all examples at once, held against each of them alone; None where they agree."""
+    case, arrays, live = subject.case, subject.case.point.arrays, subject.case.point.live
     alone = [
         case.hand([row[i] if i in subset else arrays[i] for i in range(len(arrays))], u)
         for row, u in zip(rows, upstream, strict=True)
@@ -190,15 +202,14 @@ def _mapped(
     if judged.passed is not False:
         return None
     j = next(j for j, w in enumerate(judged.wrong) if w.any()) - len(values)
-    what = f"the gradient of {case.names()[j]}" if j >= 0 else "the value"
+    name = f"the gradient of {case.names()[j]}" if j >= 0 else "the value"
     at = tuple(np.argwhere(judged.wrong[j + len(values)])[0])
     got, want = judged.found[j + len(values)][at], judged.truth[j + len(values)][at]
+    untied = what == "vmap" and _some_output_is_untied(case, subset)
     return Verdict(
         False,
-        f"{where}: {what} is {got:.6g}, one by one {want:.6g}",
-        suspect="wrong under vmap: an output that does not depend on the mapped argument"
-        if _some_output_is_untied(case, subset)
-        else "wrong under vmap",
+        f"{where}: {name} is {got:.6g}, one by one {want:.6g}",
+        suspect=f"wrong under {what}" + ": an output that does not depend on the mapped argument" * untied,
     )
 
 
@@ -211,31 +222,27 @@ def _some_output_is_untied(case: Case, subset: tuple[int, ...]) -> bool:
 def scan(subject: Subject) -> Verdict:
     """Inside `lax.scan`, differentiated through, it answers what it answers outside."""
     case = subject.case
-    rows, upstream = _batch(case), [case.upstream(b) for b in range(EXAMPLES)]
+    rows, upstream = batch(case), [case.upstream(b) for b in range(EXAMPLES)]
     flat, live = case.point.call(subject.target.hand), case.point.live
-    stacked = [_stack([row[i] for row in rows]) for i in range(len(case.point.arrays))]
+    stacked = [stack([row[i] for row in rows]) for i in range(len(case.point.arrays))]
     together = [np.stack([u[j] for u in upstream]) for j in range(len(case.outputs))]
-
-    def pull(stacked: Leaves, upstream: Leaves) -> tuple[Leaves, Leaves]:
-        def loop(*floats: Any) -> Leaves:
-            return lax.scan(lambda carry, a: (carry, flat(*a)), None, replaced(stacked, live, floats))[1]
-
-        y, back = jax.vjp(loop, *(stacked[i] for i in live))
-        return y, list(back([u.astype(v.dtype) for u, v in zip(upstream, y, strict=True)]))
+    pull = pulling(lambda *a: lax.scan(lambda carry, x: (carry, flat(*x)), None, list(a))[1], live)
 
     alone = [case.hand(row, u) for row, u in zip(rows, upstream, strict=True)]
     expected = [np.stack([y[j] for y, _ in alone]) for j in range(len(case.outputs))]
     expected += [np.stack([g[j] for _, g in alone]) for j in range(len(live))]
-    return _transformed(case, pull, stacked, together, expected, "scan")
+    return transformed(case, pull, stacked, together, expected, "scan")
 
 
 @law()
 def checkpoint(subject: Subject) -> Verdict:
     """Recomputed in the backward pass by `jax.checkpoint`, it answers the same."""
     case = subject.case
-    pull = case.point.pulling(jax.checkpoint(subject.target.hand, static_argnums=_static(subject)))
+    # A function of its own each time: `jax.checkpoint` remembers what it traced, also of a rule since redefined.
+    hand = jax.checkpoint(lambda *args: subject.target.hand(*args), static_argnums=_static(subject))
+    pull = case.point.pulling(hand)
     y, gradients = case.hand(case.point.arrays, case.upstream(0))
-    return _transformed(case, pull, case.point.arrays, case.upstream(0), [*y, *gradients], "jax.checkpoint")
+    return transformed(case, pull, case.point.arrays, case.upstream(0), [*y, *gradients], "jax.checkpoint")
 
 
 def _static(subject: Subject) -> tuple[int, ...]:
@@ -244,29 +251,20 @@ def _static(subject: Subject) -> tuple[int, ...]:
     return tuple(i for i, x in enumerate(subject.point.args) if i not in owners and jax.tree.leaves(x))
 
 
-@law()
-def shard_map(subject: Subject) -> Verdict | None:
-    """Inside `jax.shard_map`, its arguments on every device, it answers what it answers outside."""
-    case = subject.case
-    mesh = jax.make_mesh((1,), ("device",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:1])
-    flat = case.point.call(subject.target.hand)
-    everywhere = jax.sharding.PartitionSpec()
-
-    def hand(*arrays: Any) -> Leaves:
-        return jax.shard_map(lambda *a: flat(*a), mesh=mesh, in_specs=everywhere, out_specs=everywhere)(*arrays)
+def pulling(hand: Callable[..., Leaves], live: Sequence[int]) -> Callable[..., tuple[Leaves, Leaves]]:
+    """`(arrays, cotangents) -> (outputs, gradients)` of a function of flat arrays."""
 
     def pull(arrays: Leaves, upstream: Leaves) -> tuple[Leaves, Leaves]:
-        live = case.point.live
         y, back = jax.vjp(lambda *floats: hand(*replaced(arrays, live, floats)), *(arrays[i] for i in live))
         return y, list(back([u.astype(v.dtype) for u, v in zip(upstream, y, strict=True)]))
 
-    y, gradients = case.hand(case.point.arrays, case.upstream(0))
-    return _transformed(case, pull, case.point.arrays, case.upstream(0), [*y, *gradients], "jax.shard_map")
+    return pull
 
 
-def _transformed(case: Case, pull: Callable, arrays: Leaves, upstream: Leaves, expected: Leaves, what: str) -> Verdict:
+def transformed(case: Case, pull: Callable, arrays: Leaves, upstream: Leaves, expected: Leaves, what: str) -> Verdict:
+    """Whether a transformed function answers what is expected of it."""
     try:
-        program = case.trace(pull, arrays, upstream)
+        program = case.trace(pull, arrays, upstream, once=(what,))
     except Exception as error:
         return Verdict(False, first_line(error), suspect=f"fails under {what}")
     judged = _agree(evaluate(program, [*arrays, *upstream]), expected, case.working_dtype)

@@ -19,7 +19,10 @@ _UNIT = 2.0**-53
 
 @dataclass(frozen=True)
 class Slopes:
-    """Directional derivatives of every output: arrays (directions, outputs), each with its error bar."""
+    """Directional derivatives of every output: arrays (directions, outputs), each with its error bar.
+
+    Beside them what they were made of: `rise` (directions, steps, outputs) over the `steps`, and the outputs' `size`.
+    """
 
     value: np.ndarray
     bar: np.ndarray
@@ -27,6 +30,9 @@ class Slopes:
     right_bar: np.ndarray
     left: np.ndarray
     left_bar: np.ndarray
+    steps: np.ndarray
+    rise: np.ndarray
+    size: np.ndarray
 
     @property
     def kinked(self) -> np.ndarray:
@@ -57,6 +63,9 @@ def slopes(outputs: Callable[[np.ndarray], np.ndarray], x: np.ndarray, direction
             *extrapolate(central, noise, power=2),
             *extrapolate(right, noise, power=1),
             *extrapolate(left, noise, power=1),
+            steps=steps,
+            rise=around[:, :, 0] - here,
+            size=size.max(1, initial=0),
         )
 
 
@@ -90,6 +99,20 @@ def scales(x: np.ndarray, groups: np.ndarray) -> np.ndarray:
         rms = rms if np.isfinite(rms) else 1.0
         out[mine] = np.maximum(size[mine], 1e-3 * rms)
     return np.where(np.isfinite(out), out, 1.0)
+
+
+SMALL = 40
+"""Up to so many numbers a derivative is taken along each of them; beyond, along random directions and some numbers."""
+
+
+def directions(x: np.ndarray, scale: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Each number of `x` alone where there are few; else 8 random directions and 8 numbers. Always all at once, too."""
+    ones = np.ones((1, x.size)) * (np.abs(x).max(initial=0) or 1.0)
+    if x.size <= SMALL:
+        return np.concatenate([np.diag(scale), ones, rng.choice([-1.0, 1.0], (2, x.size)) * scale])
+    single = np.zeros((8, x.size))
+    single[np.arange(8), rng.choice(x.size, 8, replace=False)] = 1.0
+    return np.concatenate([single * scale, ones, rng.choice([-1.0, 1.0], (8, x.size)) * scale])
 
 
 def in_many_digits(quotient: Callable[[Any], Any], steps: tuple[Any, ...]) -> Any:

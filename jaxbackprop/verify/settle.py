@@ -8,18 +8,18 @@ from .case import Case
 from .digits import exactly, in_digits
 from .flat import dual, flatten
 from .interpreter import FLOAT64, evaluate
-from .judge import ALLOWED, Judgement, allow_for_rounding, as_wide, compare, spread, tolerance
+from .judge import ALLOWED, Judgement, allow_for_rounding, as_wide, compare, jumps, spread, tolerance
 from .numerical import Slopes, scales, slopes
 from .point import Leaves
 
 
 def judge_values(case: Case, found: Leaves, dtype: Any) -> Judgement:
     """Whether `found` are the outputs of the plain function."""
-    jitters = case.jitters(case.upstream(0), dtype)
+    upstream = case.upstream(0)
     if case.differentiable:
-        samples = [y for y, _ in case.auto_many(jitters)]
+        samples = [y for y, _ in case.auto_near(upstream, dtype)]
     else:
-        samples = [evaluate(case.value_program, arrays, FLOAT64) for arrays, _ in jitters]
+        samples = [evaluate(case.value_program, arrays, FLOAT64) for arrays, _ in case.jitters(upstream, dtype)]
     judged = compare(found, samples[0], tolerance(samples[0], spread(samples), dtype), dtype)
     # What overflows or is not a number in the plain function as well is what the function says.
     judged.undecided = [
@@ -31,11 +31,11 @@ def judge_values(case: Case, found: Leaves, dtype: Any) -> Judgement:
 
 def judge_gradient(case: Case, found: Leaves, upstream: Leaves, dtype: Any) -> Judgement:
     """Whether `found` is the gradient at `case` (which is in float64) for `upstream`, to the accuracy of `dtype`."""
-    samples = [g for _, g in case.auto_many(case.jitters(upstream, dtype))]
+    samples = [g for _, g in case.auto_near(upstream, dtype)]
     judged = compare(found, samples[0], tolerance(samples[0], spread(samples), dtype), dtype)
     if any(w.any() for w in judged.wrong):
         allow_for_rounding(judged, [g for _, g in case.auto_noisy(upstream, dtype)], dtype)
-    disputed = [w | u for w, u in zip(judged.wrong, judged.undecided, strict=True)]
+    disputed = [w | u | j for w, u, j in zip(judged.wrong, judged.undecided, jumps(judged, dtype), strict=True)]
     if any(x.any() for x in disputed):
         _settle_one_by_one(case, judged, disputed, upstream)
         _settle_in_digits(case, judged, upstream, dtype)
@@ -69,11 +69,13 @@ def confirm(case: Case, judged: Judgement, upstream: Leaves) -> None:
     if not case.x.size or case.stops_gradient:
         return
     s, weights = case.slopes, flatten(dual(upstream))
-    found, bars = flatten(dual(judged.found)), flatten(_doubled(judged))
+    found, bars = flatten(dual(judged.found)), flatten(_doubled(judged, judged.bar))
+    tight = flatten(_doubled(judged, judged.tight or judged.bar))
     with np.errstate(all="ignore"):
         for k, direction in enumerate(case.directions):
             mine, slack = direction @ found, ALLOWED * (np.abs(direction) @ bars)
             if s.kinked[k].any():
+                slack = ALLOWED * (np.abs(direction) @ tight)
                 low, high = admitted(case, s, k, direction, weights)
                 if not low - slack <= mine <= high + slack:
                     judged.outside.append(f"{_direction_name(case, k)}: {mine:.6g} is not in [{low:.6g}, {high:.6g}]")
@@ -109,9 +111,9 @@ def nearby_slopes(case: Case, direction: np.ndarray, count: int = 16) -> np.ndar
     return np.where(np.isfinite(found), found, 0.0)
 
 
-def _doubled(judged: Judgement) -> Leaves:
+def _doubled(judged: Judgement, bars: Leaves) -> Leaves:
     """The error bars, once for the real and once for the imaginary part where the gradient is complex."""
-    return [b + 1j * b if np.iscomplexobj(f) else b for b, f in zip(judged.bar, judged.found, strict=True)]
+    return [b + 1j * b if np.iscomplexobj(f) else b for b, f in zip(bars, judged.found, strict=True)]
 
 
 def _direction_name(case: Case, k: int) -> str:
@@ -143,13 +145,13 @@ def _settle_one_by_one(case: Case, judged: Judgement, disputed: list[np.ndarray]
     size = scales(case.x, case.groups)
     directions[np.arange(len(at)), at] = size[at]
     s, weights = slopes(case.flat_outputs, case.x, directions), flatten(upstream)
-    found, bars = flatten(judged.found), flatten(judged.bar)
+    found, bars, tight = flatten(judged.found), flatten(judged.bar), flatten(judged.tight or judged.bar)
     with np.errstate(all="ignore"):
         for row, i in enumerate(at):
             leaf, place = _place(judged.found, int(i))
             if s.kinked[row].any():
                 low, high = (v / size[i] for v in admitted(case, s, row, directions[row], weights))
-                right = low - ALLOWED * bars[i] <= found[i] <= high + ALLOWED * bars[i]
+                right = low - ALLOWED * tight[i] <= found[i] <= high + ALLOWED * tight[i]
                 value = min(max(found[i], low), high)
             else:
                 value, bar = s.value[row] @ weights / size[i], s.bar[row] @ np.abs(weights) / size[i]

@@ -26,13 +26,14 @@ class Subject:
     def __init__(self, target: Target, point: Point, *, main: bool = True, seed: int = 0, number: int = 0):
         self.target, self.point, self.main, self.seed, self.number = target, point, main, seed, number
         self._cases: dict[Any, Case] = {}
+        self._programs: dict[Any, dict[tuple[Any, ...], Any]] = {}
 
     @cached_property
     def exact_dtype(self) -> Any:
         """float64, or the arguments' own type where the function does not take float64."""
         if self.target.typed:
             return self.point.narrowest
-        exact = Case(self.target, self.point, np.float64, self.seed)
+        exact = self._made(np.float64)
         try:
             _ = exact.hand_program
         except (TypeError, ValueError, NotImplementedError):
@@ -45,12 +46,23 @@ class Subject:
         """The case all laws start from: in float64 where that is possible."""
         return self.at(self.exact_dtype)
 
+    def again(self, seed: int) -> "Subject":
+        """This subject with other random numbers; what was traced is kept."""
+        other = Subject(self.target, self.point, main=self.main, seed=seed, number=self.number)
+        other._programs = self._programs
+        return other
+
+    def _made(self, dtype: Any) -> Case:
+        programs = self._programs.setdefault(np.dtype(dtype), {})
+        return Case(self.target, self.point, dtype, self.seed, programs)
+
     def at(self, dtype: Any) -> Case:
         """The case in another precision."""
         key = np.dtype(dtype)
         if key not in self._cases:
-            like = None if key == self.exact_dtype else self.case
-            self._cases[key] = Case(self.target, self.point, dtype, self.seed, like)
+            self._cases[key] = self._made(key)
+            if key != self.exact_dtype:
+                self._cases[key].shaped_like(self.case)
         return self._cases[key]
 
     def rounded(self, dtype: Any) -> Case:

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..examples import examples
 from ..rule import Rule, rules
-from . import laws, laws_points, laws_second, laws_transforms
+from . import laws, laws_devices, laws_keeping, laws_points, laws_precision, laws_second, laws_transforms
 from .by_design import by_design, knows_more
 from .diagnosis import likely_cause
 from .point import Point
@@ -27,7 +27,15 @@ from .subject import Subject
 from .target import Target, target
 from .verdict import LAWS, Law, Verdict
 
-_ = laws, laws_points, laws_second, laws_transforms  # laws register themselves on import
+_ = (
+    laws,
+    laws_precision,
+    laws_points,
+    laws_keeping,
+    laws_transforms,
+    laws_devices,
+    laws_second,
+)  # laws register themselves on import
 
 
 def verify(
@@ -154,6 +162,8 @@ class Collected:
         for _, verdict, _ in self.failed:
             if verdict.suspect:
                 return verdict.suspect
+            if verdict.evidence is not None and any(" is not in [" in o for o in verdict.evidence.judged.outside):
+                return "at a kink: another value than those between the derivatives from its sides"
             if verdict.evidence is not None:
                 return "none of the known ones: the numbers are those of another formula"
         return ""

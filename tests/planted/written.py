@@ -99,7 +99,7 @@ _IDS = np.array([1, 3, 1, 0], np.int32)
 
 def written() -> list[Planted]:
     """The wrong rules."""
-    x, y, square = n(4, 3), n(4, 3), n(3, 3)
+    x, y, square, x_tied = n(4, 3), n(4, 3), n(3, 3), np.array([1.5, -1.5, 1.5])
     plain: list[tuple[str, Any, tuple, tuple[str, ...]]] = [
         (
             "sin answers sin for cos",
@@ -295,6 +295,21 @@ def written() -> list[Planted]:
             by_hand(jnp.abs, lambda s, u: (u * jnp.where(s[0] == 0, 2.0, jnp.sign(s[0])),)),
             (np.zeros(3),),
             ("kink", "factor", "local", "left out", "too many", "residual"),
+        ),
+    ]
+    # Away from zero moving by one unit in the last place crosses the kink: its jump must not pass for a tolerance.
+    words = ("kink", "tie", "factor", "too many", "local", "residual", "branch", "left out", "sign")
+    ties += [
+        Planted("tied at 1.5, twice", by_hand(jnp.maximum, _max_both), (x_tied, x_tied), words, everywhere=False),
+        Planted(
+            "twice at the bounds of clip",
+            by_hand(
+                lambda x: jnp.minimum(jnp.maximum(x, -1.0), 1.0),
+                lambda s, u: (u * jnp.where(abs(s[0]) == 1, 2, abs(s[0]) < 1).astype(u.dtype),),
+            ),
+            (np.array([-1.0, 1.0, 0.3]),),
+            words,
+            everywhere=False,
         ),
     ]
     return [

@@ -1,0 +1,78 @@
+"""What a rule keeps: residuals, tracers, arrays closed over; and whether anything was exercised at all."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from .point import is_key, replaced
+from .subject import Subject
+from .verdict import Verdict, law
+
+
+@law()
+def exercised(subject: Subject) -> Iterator[Verdict]:
+    """Every argument's gradient is somewhere not zero: a gradient never exercised was not tested."""
+    case = subject.case
+    names = case.names()
+    seen = [False] * len(names)
+    for upstream in subject.upstreams:
+        for j, g in enumerate(case.hand(case.point.arrays, upstream)[1]):
+            seen[j] = seen[j] or bool(np.any(g != 0))
+    for name, ever in zip(names, seen, strict=True):
+        if not ever and case.x.size:
+            yield Verdict(True, f"the gradient of {name} is zero at {case.point.label}", "not exercised", note=True)
+
+
+@law()
+def memory(subject: Subject) -> Verdict | None:
+    """What is kept for the backward pass is of the size of what autodiff keeps, or of arguments and outputs."""
+    case = subject.case
+
+    def kept(function: Any) -> int:
+        flat = case.point.call(function)
+        with jax.enable_x64(case.dtype.itemsize == 8 or jax.config.read("jax_enable_x64")):
+            back = jax.eval_shape(
+                lambda a: jax.vjp(lambda *x: flat(*replaced(a, case.point.live, x)), *(a[i] for i in case.point.live))[
+                    1
+                ],
+                case.point.arrays,
+            )
+        return sum(
+            int(np.prod(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(back) if hasattr(x.dtype, "itemsize")
+        )
+
+    try:
+        by_hand, by_auto = kept(subject.target.hand), kept(subject.target.primal)
+    except (TypeError, ValueError):
+        return None
+    given = sum(x.nbytes for x in case.point.arrays if not is_key(x))
+    answered = sum(int(np.prod(o.shape)) * o.dtype.itemsize for o in case.outputs)
+    detail = f"keeps {by_hand} bytes, autodiff {by_auto}"
+    if by_hand > 2 * (by_auto + given + answered) + 256:
+        return Verdict(
+            False,
+            f"{detail}; arguments and outputs are {given + answered}",
+            "residual memory",
+            suspect="more is kept for the backward pass than autodiff keeps, arguments and outputs together, twice",
+        )
+    return Verdict(True, detail, "residual memory")
+
+
+@law()
+def nothing_leaks(subject: Subject) -> Verdict:
+    """No tracer survives a call, and no large array is closed over instead of passed."""
+    case = subject.case
+    try:
+        with jax.checking_leaks():
+            case.trace(case.point.pulling(subject.target.hand), case.point.arrays, case.upstream(0))
+    except Exception as error:
+        if "leak" in str(error).lower():
+            return Verdict(False, str(error).split("\n")[0][:160], suspect="a tracer is kept beyond its call")
+        return Verdict(True)
+    largest = max((int(np.size(c)) for c in case.hand_program.consts), default=0)
+    inputs = max((x.size for x in case.point.arrays), default=0)
+    if largest > max(1024, 4 * inputs):
+        return Verdict(False, f"an array of {largest} numbers is closed over", suspect="closed-over array")
+    return Verdict(True)
