@@ -9,10 +9,9 @@ from functools import cache
 from typing import Any
 
 import jax.numpy as jnp
-import mpmath
 import numpy as np
-import scipy.special
 
+from .later import mpmath, special
 from .point import about_one
 
 Functions = dict[str, Callable[..., Any]]
@@ -54,12 +53,12 @@ _NUMPY: Functions = {
     "sqrt": np.sqrt,
     "rsqrt": lambda x: 1 / np.sqrt(x),
     "cbrt": np.cbrt,
-    "logistic": lambda x: scipy.special.expit(x) if np.asarray(x).dtype.kind == "f" else 1 / (1 + np.exp(-x)),
-    "erf": scipy.special.erf,
-    "erfc": scipy.special.erfc,
-    "erf_inv": scipy.special.erfinv,
-    "lgamma": scipy.special.gammaln,
-    "digamma": scipy.special.digamma,
+    "logistic": lambda x: special.expit(x) if np.asarray(x).dtype.kind == "f" else 1 / (1 + np.exp(-x)),
+    "erf": lambda x: special.erf(x),
+    "erfc": lambda x: special.erfc(x),
+    "erf_inv": lambda x: special.erfinv(x),
+    "lgamma": lambda x: special.gammaln(x),
+    "digamma": lambda x: special.digamma(x),
     "pow": np.power,
     "sign": np.sign,
     "floor": np.floor,
@@ -178,35 +177,36 @@ def _power(x: Any, y: Any) -> Any:
     return mpmath.power(x, y)
 
 
-def _one(function: Callable) -> Callable:
-    return _safely(lambda x: function(x))
+def _one(function: Callable | str) -> Callable:
+    """A function of one number, or the one that mpmath calls so."""
+    return _safely(lambda x: (getattr(mpmath, function) if isinstance(function, str) else function)(x))
 
 
 _MPMATH: Functions = {
     "div": _safely(_divide),
     "rem": _safely(lambda x, y: x - y * mpmath.floor(x / y) if x / y >= 0 else x - y * mpmath.ceil(x / y)),
-    "exp": _one(mpmath.exp),
+    "exp": _one("exp"),
     "exp2": _one(lambda x: mpmath.power(2, x)),
     "log": _safely(_log),
     "expm1": _one(lambda x: mpmath.exp(x) - 1),
     "log1p": _safely(lambda x: _log(1 + x)),
-    **{name: _one(getattr(mpmath, name)) for name in ("sin", "cos", "tan", "asin", "acos", "atan")},
-    **{name: _one(getattr(mpmath, name)) for name in ("sinh", "cosh", "tanh", "asinh", "acosh", "atanh")},
+    **{name: _one(name) for name in ("sin", "cos", "tan", "asin", "acos", "atan")},
+    **{name: _one(name) for name in ("sinh", "cosh", "tanh", "asinh", "acosh", "atanh")},
     "atan2": _safely(lambda y, x: mpmath.atan2(y, x)),
     "sqrt": _one(lambda x: mpmath.nan if x < 0 else mpmath.sqrt(x)),
     "rsqrt": _safely(lambda x: mpmath.nan if x < 0 else _divide(mpmath.mpf(1), mpmath.sqrt(x))),
     "cbrt": _one(lambda x: mpmath.sign(x) * mpmath.cbrt(abs(x))),
     "logistic": _one(lambda x: 1 / (1 + mpmath.exp(-x))),
-    "erf": _one(mpmath.erf),
-    "erfc": _one(mpmath.erfc),
-    "erf_inv": _one(mpmath.erfinv),
+    "erf": _one("erf"),
+    "erfc": _one("erfc"),
+    "erf_inv": _one("erfinv"),
     "lgamma": _one(lambda x: mpmath.log(abs(mpmath.gamma(x)))),
-    "digamma": _one(mpmath.digamma),
+    "digamma": _one("digamma"),
     "pow": _safely(_power),
-    "sign": _one(mpmath.sign),
-    "floor": _one(mpmath.floor),
-    "ceil": _one(mpmath.ceil),
-    "round": lambda x, rounding_method: _one(mpmath.nint)(x),
+    "sign": _one("sign"),
+    "floor": _one("floor"),
+    "ceil": _one("ceil"),
+    "round": lambda x, rounding_method: _one("nint")(x),
     "integer_pow": lambda x, y: _safely(_power)(x, y),
 }
 

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-import mpmath
 import numpy as np
 
 from .arithmetic import Digits
 from .case import Case
 from .interpreter import evaluate
+from .later import mpmath
 from .numerical import in_many_digits
 from .point import Leaves
 

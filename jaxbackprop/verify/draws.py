@@ -53,7 +53,7 @@ def drawn(subject: Subject, count: int) -> list[Point]:
         database=None,
         deadline=None,
         phases=[hypothesis.Phase.generate],
-        suppress_health_check=tuple(hypothesis.HealthCheck),
+        suppress_health_check=tuple(hypothesis.HealthCheck),  # pyright: ignore[reportArgumentType]
     )
     @hypothesis.given(_points(subject))
     def collect(arrays: Leaves) -> None:

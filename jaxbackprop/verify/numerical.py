@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import mpmath
 import numpy as np
+
+from .later import mpmath
 
 STEPS = 7
 RATIO = 4.0
