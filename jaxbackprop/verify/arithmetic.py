@@ -78,6 +78,10 @@ class Written:
     def saw(self, eqn: Any, args: list[Any]) -> None:
         """Told of each call of a hand-derived rule, with its inputs. Nobody listens by default."""
 
+    def leap(self, eqn: Any, args: list[Any], done: int) -> list[Any] | None:
+        """The outputs of a loop, `done` iterations of which are over, without its other steps; None: do them all."""
+        return None
+
     def lift(self, x: Any) -> Any:
         """An input or a constant in this arithmetic."""
         return np.asarray(x)

@@ -2,20 +2,21 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr, JaxprEqn, jaxpr_as_fun
 
 from ..rule import Rule, registered
+from . import loops
 from .arithmetic import Written
 from .interpreter import evaluate
 from .point import Point, is_key
 from .report import Verification
-from .strip import RULES, bodies
+from .strip import body_of
 from .subject import Subject
 from .target import Target, source_of
 from .verdict import LAWS
@@ -135,7 +136,7 @@ def audit(fun: Callable, *args: Any, **settings: Any) -> Audit:
     program = jax.make_jaxpr(point.call_all(lambda *a: fun(*a, **settings)))(*point.arrays)
     watching = _Watching()
     evaluate(program, point.arrays, watching)
-    for eqn in _rules_in(program.jaxpr):
+    for eqn in loops.rules_in(program.jaxpr):
         watching.found.setdefault(_key(eqn), Seen(eqn))
     sites = tuple(_site(seen) for seen in watching.found.values())
     return Audit(sites, time.perf_counter() - start)
@@ -147,6 +148,7 @@ class Seen:
 
     eqn: JaxprEqn
     calls: int = 0
+    met: int = 0
     samples: list[tuple[JaxprEqn, list[Any]]] = field(default_factory=list)
 
 
@@ -155,33 +157,45 @@ class _Watching(Written):
 
     def __init__(self) -> None:
         self.found: dict[tuple[str, str], Seen] = {}
+        self.loops: dict[int, loops.Loop] = {}
+        self.counting = True
 
     def saw(self, eqn: JaxprEqn, args: list[Any]) -> None:
         """Count the call, and keep its inputs where they are news."""
         seen = self.found.setdefault(_key(eqn), Seen(eqn))
-        seen.calls += 1
-        shapes = [[np.shape(x) for x in old] for _, old in seen.samples]
-        new = [np.shape(x) for x in args] not in shapes
-        # A call of other shapes is worth more than another one of the same; of those, the first and one later.
-        if len(seen.samples) < SAMPLES and (new or seen.calls in (2, 5)):
-            seen.samples.append((eqn, [x if is_key(x) else np.array(x) for x in args]))
+        seen.calls += self.counting
+        seen.met += 1
+        shapes = [np.shape(x) for x in args]
+        alike = [k for k, (_, old) in enumerate(seen.samples) if [np.shape(x) for x in old] == shapes]
+        kept = eqn, [x if is_key(x) else np.array(x) for x in args]
+        # A call of other shapes is worth more than another one of the same; of those, the first ones and the last.
+        if len(seen.samples) < SAMPLES and (not alike or seen.met <= SAMPLES):
+            seen.samples.append(kept)
+        elif alike:
+            seen.samples[alike[-1]] = kept
 
-
-def _rules_in(jaxpr: Jaxpr) -> Iterator[JaxprEqn]:
-    for eqn in jaxpr.eqns:
-        if eqn.primitive.name in RULES:
-            yield eqn
-        for body in bodies(eqn):
-            yield from _rules_in(body)
-
-
-def _body(eqn: JaxprEqn) -> ClosedJaxpr | Jaxpr:
-    return next(eqn.params[k] for k in ("call_jaxpr", "fun_jaxpr", "jaxpr") if k in eqn.params)
+    def leap(self, eqn: JaxprEqn, args: list[Any], done: int) -> list[Any] | None:
+        """Long loops run compiled; a few of their iterations are evaluated once more, step by step."""
+        if max(eqn.params.get("length", 0), done) <= loops.LONG:
+            return None
+        try:
+            loop = self.loops.setdefault(id(eqn), loops.Loop(eqn))
+            survey = loop.survey(args)
+        except NotImplementedError:
+            return None
+        if self.counting:
+            for rule, calls in zip(loop.rules, survey.calls, strict=True):
+                self.found.setdefault(_key(rule), Seen(rule)).calls += calls
+        counting, self.counting = self.counting, False
+        for iteration in survey.iterations if loop.rules else ():
+            evaluate(loop.body, loop.inputs_of(args, iteration), self)
+        self.counting = counting
+        return survey.outputs
 
 
 def _key(eqn: JaxprEqn) -> tuple[str, str]:
     """Name and source of the rule that an equation calls."""
-    body = _body(eqn)
+    body = body_of(eqn)
     info = getattr(body.jaxpr if isinstance(body, ClosedJaxpr) else body, "debug_info", None)
     text = str(getattr(info, "func_src_info", "") or "")
     matched = re.match(r"(?P<name>\S+)(?: at (?P<where>.+))?$", text)
@@ -213,13 +227,21 @@ def _site(seen: Seen) -> Site:
 
 def _target(eqn: JaxprEqn, name: str, source: str) -> Target:
     """The equation, bound again, beside the plain function that it holds."""
-    body = _body(eqn)
+    body = body_of(eqn)
+    # No gradient arrives at an output the program throws away: the running maximum a softmax hands out beside.
+    kept = [i for i, v in enumerate(eqn.outvars) if str(v) != "_"] or range(len(eqn.outvars))
+
+    def used(outputs: Any) -> list[Any]:
+        return [outputs[i] for i in kept]
 
     def hand(*args: Any) -> Any:
         with eqn.ctx.manager:
-            return eqn.primitive.bind(*args, **eqn.primitive.get_bind_params(eqn.params))
+            return used(eqn.primitive.bind(*args, **eqn.primitive.get_bind_params(eqn.params)))
 
-    primal = jaxpr_as_fun(body if isinstance(body, ClosedJaxpr) else ClosedJaxpr(body, ()))
+    whole = jaxpr_as_fun(body if isinstance(body, ClosedJaxpr) else ClosedJaxpr(body, ()))
+
+    def primal(*args: Any) -> Any:
+        return used(whole(*args))
 
     kind = "custom_vjp" if "vjp" in eqn.primitive.name else "custom_jvp"
     own = _registered(name)

@@ -4,12 +4,14 @@ Nobody can know a purpose; the evidence for one is what stands here, and it neve
 """
 
 import numpy as np
+from jax.extend.core import Jaxpr
 
 from .case import Case
 from .evidence import Evidence
 from .hypotheses import fits
 from .interpreter import FLOAT64, evaluate
 from .programs import holds
+from .strip import bodies
 
 
 def by_design(evidence: Evidence) -> str:
@@ -42,9 +44,45 @@ def _is_identity(case: Case, leaf: int) -> bool:
 
 def knows_more(case: Case) -> str:
     """The plain function is a constant, and its derivative rule says more than that."""
-    if not case.x.size or np.any(case.slopes.value):
+    if not case.x.size:
+        return ""
+    handed = _hands_out_values(case)
+    if handed:
+        return f"the same comes as the gradient of {handed}, whatever arrives: a new value handed out in its place"
+    if _draws_until_accepted(case.value_program.jaxpr):
+        return "the plain function draws at random until it accepts: the derivative of the distribution is meant"
+    if np.any(case.slopes.value):
         return ""
     return "the plain function is constant here: only its derivative rule can be meant"
+
+
+def _hands_out_values(case: Case) -> str:
+    """The arguments whose gradient is not zero, the same for every upstream gradient, and not that of the sum."""
+    if not case.differentiable:
+        return ""
+    arrays, u = case.point.arrays, case.upstream(0)
+    zero, one = ([np.zeros_like(x) for x in u], [np.ones_like(x) for x in u])
+    nothing, something = (case.hand(arrays, upstream)[1] for upstream in (zero, u))
+    of_the_sum = case.auto(arrays, one)[1]
+    same = [
+        np.any(a) and np.array_equal(a, b) and not fits(np.asarray(a), np.asarray(t))
+        for a, b, t in zip(nothing, something, of_the_sum, strict=True)
+    ]
+    # Where all gradients do so, the upstream gradient was forgotten.
+    return ", ".join(n for n, s in zip(case.names(), same, strict=True) if s) if not all(same) else ""
+
+
+def _draws_until_accepted(jaxpr: Jaxpr) -> bool:
+    for eqn in jaxpr.eqns:
+        inside = bodies(eqn)
+        if eqn.primitive.name == "while" and any(holds(b, name) for b in inside for name in _DRAWS):
+            return True
+        if any(_draws_until_accepted(b) for b in inside):
+            return True
+    return False
+
+
+_DRAWS = ("random_bits", "threefry2x32", "rng_bit_generator")
 
 
 _STEPS = ("round", "floor", "ceil", "sign", "gt", "ge", "lt", "le", "argmax", "convert_element_type")

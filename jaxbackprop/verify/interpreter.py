@@ -4,6 +4,7 @@ Verification runs hundreds of small programs once each; compiling them would tak
 rule met on the way is read as its plain function. A primitive that NumPy has no word for is handed to JAX.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -16,7 +17,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 from .arithmetic import Digits, Float64, Written
 from .point import is_key
 from .primitives import ELEMENTWISE, IDENTITIES, TABLE
-from .strip import aval
+from .strip import CALLS, RULES, aval, bodies, body_of
 
 Arithmetic = Written | Float64 | Digits
 
@@ -130,7 +131,8 @@ def _by_jax(eqn: JaxprEqn, args: list[Any], arithmetic: Arithmetic) -> list[Any]
         params = eqn.primitive.get_bind_params(eqn.params)
         as_written = [x if is_key(x) else jnp.asarray(x, aval(v).dtype) for x, v in zip(args, eqn.invars, strict=True)]
         found = None
-        if isinstance(arithmetic, Float64) and eqn.primitive.name not in _BITS:
+        # A primitive that holds a program takes the types of that program alone.
+        if isinstance(arithmetic, Float64) and eqn.primitive.name not in _BITS and not bodies(eqn):
             try:
                 found = eqn.primitive.bind(*[x if is_key(x) else jnp.asarray(x) for x in args], **params)
             except (TypeError, ValueError, NotImplementedError):
@@ -150,9 +152,7 @@ def _closed(body: Any) -> tuple[Jaxpr, Sequence[Any]]:
 
 
 def _call(eqn: JaxprEqn, args: list[Any], arithmetic: Arithmetic) -> list[Any]:
-    params = eqn.params
-    body = next(params[k] for k in ("call_jaxpr", "jaxpr", "fun_jaxpr") if k in params)
-    return _run(*_closed(body), args, arithmetic)
+    return _run(*_closed(body_of(eqn)), args, arithmetic)
 
 
 def _rule(eqn: JaxprEqn, args: list[Any], arithmetic: Arithmetic) -> list[Any]:
@@ -161,6 +161,9 @@ def _rule(eqn: JaxprEqn, args: list[Any], arithmetic: Arithmetic) -> list[Any]:
 
 
 def _scan(eqn: JaxprEqn, args: list[Any], arithmetic: Arithmetic) -> list[Any]:
+    leapt = arithmetic.leap(eqn, args, 0)
+    if leapt is not None:
+        return leapt
     p, (body, consts) = eqn.params, _closed(eqn.params["jaxpr"])
     fixed, carried = scan_counts(eqn)
     constants, carry, xs = args[:fixed], args[fixed : fixed + carried], args[fixed + carried :]
@@ -202,13 +205,17 @@ def _while(eqn: JaxprEqn, args: list[Any], arithmetic: Arithmetic) -> list[Any]:
     n, m = p["cond_nconsts"], p["body_nconsts"]
     for_cond, for_body, carry = args[:n], args[n : n + m], args[n + m :]
     cond, body = _closed(p["cond_jaxpr"]), _closed(p["body_jaxpr"])
-    while True:
+    for done in itertools.count():
+        leapt = arithmetic.leap(eqn, [*args[: n + m], *carry], done)
+        if leapt is not None:
+            return leapt
         going = np.asarray(_run(*cond, [*for_cond, *carry], arithmetic)[0]).astype(bool)
         if not going.any():
-            return carry
+            break
         new = _run(*body, [*for_body, *carry], arithmetic)
         # Under vmap the condition has the mapped axes, in front: what has ended there stays as it is.
         carry = [n if going.all() else _chosen(going, n, old) for n, old in zip(new, carry, strict=True)]
+    return carry
 
 
 def _chosen(going: Any, new: Any, old: Any) -> Any:
@@ -223,8 +230,8 @@ def _cond(eqn: JaxprEqn, args: list[Any], arithmetic: Arithmetic) -> list[Any]:
 
 
 _NESTED = {
-    **dict.fromkeys(("jit", "pjit", "closed_call", "core_closed_call", "remat", "remat2", "checkpoint"), _call),
-    **dict.fromkeys(("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"), _rule),
+    **dict.fromkeys(CALLS, _call),
+    **dict.fromkeys(RULES, _rule),
     "shard_map": _call,
     "scan": _scan,
     "while": _while,

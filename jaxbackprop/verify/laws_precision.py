@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .case import JITTERS, Case
+from .draws import domain_of
 from .evidence import Evidence
 from .judge import Judgement, allow_for_rounding, compare, in_ulps, spread, tolerance, worst_output
 from .point import Leaves, jittered, round_to, unit_roundoff
@@ -154,8 +155,7 @@ def bias(subject: Subject) -> Verdict | None:
         return None  # judged by the law on precision
     rng, means = low.random("bias"), ([], [])
     for k in range(DRAWS):
-        moved = [x * (1 + 4e-3 * rng.uniform(-1, 1, np.shape(x))) if i in low.point.live else x
-                 for i, x in enumerate(subject.case.point.arrays)]  # fmt: skip
+        moved = [_elsewhere(subject, i, x, rng) for i, x in enumerate(subject.case.point.arrays)]
         arrays = round_to(moved, jnp.bfloat16)
         upstream = [u.astype(t) for u, t in zip(low.upstream(k), answers, strict=True)]
         exact = [np.asarray(u).astype(np.float64) for u in upstream]
@@ -176,6 +176,15 @@ def bias(subject: Subject) -> Verdict | None:
             suspect="accuracy: biased in bfloat16 (truncated instead of rounded, summed in too narrow a type)",
         )
     return Verdict(True, f"mean error {mine.mean():+.2f} units of round-off", "bfloat16 bias")
+
+
+def _elsewhere(subject: Subject, i: int, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Other numbers of about that size: so many units away that their errors say nothing of one another's."""
+    if i not in subject.point.live:
+        return x
+    far, near = (x * (1 + share * rng.uniform(-1, 1, np.shape(x))) for share in (0.25, 4e-3))
+    inside = domain_of(subject, i).holds
+    return far if inside is not None and inside(far) else near
 
 
 def _mean_error(found: Leaves, truth: Leaves) -> float:

@@ -10,7 +10,9 @@ import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 RULES = ("custom_vjp_call", "custom_jvp_call", "custom_vjp_call_jaxpr")
-_INLINED = ("jit", "pjit", "closed_call", "core_closed_call")
+_INLINED = ("jit", "pjit", "closed_call", "core_closed_call", "custom_vmap_call")
+CALLS = (*_INLINED, "remat", "remat2", "checkpoint")
+"""Primitives that only call the program they hold."""
 
 
 def stripped(function: Callable) -> Callable:
@@ -40,6 +42,11 @@ def bodies(eqn: JaxprEqn) -> list[Jaxpr]:
     return found
 
 
+def body_of(eqn: JaxprEqn) -> ClosedJaxpr | Jaxpr:
+    """The program that a call, or a rule, stands for."""
+    return next(eqn.params[k] for k in ("call_jaxpr", "jaxpr", "fun_jaxpr", "call") if k in eqn.params)
+
+
 def replay(jaxpr: Jaxpr, consts: Sequence[Any], args: Sequence[Any]) -> list[Any]:
     """The outputs of `jaxpr` with its rules replaced, as JAX operations that can be differentiated and mapped."""
     known: dict[Any, Any] = {}
@@ -57,7 +64,7 @@ def replay(jaxpr: Jaxpr, consts: Sequence[Any], args: Sequence[Any]) -> list[Any
 
 def _step(eqn: JaxprEqn, inputs: list[Any]) -> list[Any]:
     if eqn.primitive.name in RULES + _INLINED:
-        body = next(eqn.params[k] for k in ("call_jaxpr", "jaxpr", "fun_jaxpr") if k in eqn.params)
+        body = body_of(eqn)
         return replay(body.jaxpr, body.consts, inputs) if isinstance(body, ClosedJaxpr) else replay(body, (), inputs)
     params = eqn.params
     if any(holds_rule(body) for body in bodies(eqn)):
