@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float, UInt32
 
-from .sparse_rows import Rows, at, change_one_by_one, remembered, row, step
+from .sparse_rows import Held, Rows, at, change_one_by_one, fitting, over_columns, remembered, step
 
 Loss = Literal["softmax", "hs", "ns", "ova"]
 
@@ -27,11 +27,11 @@ class Answers(NamedTuple):
     most     ns and hs: how many questions a text is asked at most, as the shape of an empty array (0, most)
     """
 
-    labels: UInt32[Array, " M"]
-    offsets: UInt32[Array, " P1"]
-    nodes: UInt32[Array, " P"]
-    turns: Float[Array, " P"]
-    most: Float[Array, "0 most"]
+    labels: UInt32[Held, " M"]
+    offsets: UInt32[Held, " P1"]
+    nodes: UInt32[Held, " P"]
+    turns: Float[Held, " P"]
+    most: Float[Held, "0 most"]
 
 
 def answer(
@@ -96,23 +96,34 @@ def _questions(output: Rows, h: Array, lr: Array, first: Array, last: Array, mos
 
     All are asked before any row is changed: a row asked twice answers the same twice, and is changed twice.
     """
+    columns = h.shape[1]
+    _, width = fitting(columns, lambda at_once, width: 4 * width)
 
-    def ask(k: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        deltas, dh, total = carry
+    def piece(i: Array, column: Array) -> tuple[Array, Array]:
+        w = lax.dynamic_slice(output.rows, (i, column), (1, width))
+        return w, lax.dynamic_slice(h, (jnp.uint32(0), column), (1, width))
+
+    def ask(k: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        deltas, total = carry
         i, yes = question(k)
-        w = row(output.rows, i)
-        z = (w * h).sum()
+        z = over_columns(lambda column, z: z + jnp.multiply(*piece(i, column)).sum(), jnp.float32(0), columns, width)
         delta = jax.nn.sigmoid(z) - yes
-        deltas = lax.dynamic_update_slice(deltas, delta[None], (k - first,))
-        return deltas, dh + delta * w, total + jax.nn.softplus(z) - yes * z
+        return lax.dynamic_update_slice(deltas, delta[None], (k - first,)), total + jax.nn.softplus(z) - yes * z
 
-    nothing = jnp.zeros(most, h.dtype), jnp.zeros_like(h), jnp.zeros((), h.dtype)
-    deltas, dh, total = lax.fori_loop(first, last, ask, nothing)
-    output, dh, deltas = lax.optimization_barrier((output, dh, deltas))
-    square = (h**2).mean()
+    def back(k: Array, dh: Array) -> Array:
+        i, delta = question(k)[0], at(deltas, k - first)
 
-    def met(k: Array) -> tuple[Array, Array, Array]:
-        delta = at(deltas, k - first)
-        return question(k)[0], delta * h, (delta**2 * square).reshape(1, 1)
+        def add(column: Array, dh: Array) -> Array:
+            new = lax.dynamic_slice(dh, (jnp.uint32(0), column), (1, width)) + delta * piece(i, column)[0]
+            return lax.dynamic_update_slice(dh, new, (jnp.uint32(0), column))
 
-    return change_one_by_one(output, first, last, met, lr), dh, total
+        return over_columns(add, dh, columns, width)
+
+    deltas, total = lax.fori_loop(first, last, ask, (jnp.zeros(most, h.dtype), jnp.float32(0)))
+    dh = lax.fori_loop(first, last, back, jnp.zeros_like(h))
+    lr = lr + 0 * dh[0, 0]  # dh first, as in _through_all
+
+    def met(k: Array) -> tuple[Array, Array]:
+        return question(k)[0], at(deltas, k - first)
+
+    return change_one_by_one(output, first, last, h, met, lr), dh, total

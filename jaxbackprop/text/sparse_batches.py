@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from .sparse_answers import Answers, Loss
 from .sparse_loop import Texts
-from .sparse_rows import Rows, Tables, change_rows
+from .sparse_rows import Held, Rows, Tables, change_rows
 from .sparse_step import EXACTLY, Questions, taking, through_output
 
 AXIS = "rows"
@@ -79,7 +79,7 @@ def _every_batch(tables: Tables, times: Array, texts: Texts, answers: Answers, *
         cold, named = _without_hot(ids, text, cut)
         h = jnp.zeros((cut.batch, tables.input.rows.shape[1]), jnp.float32)
         h = h.at[text].add(taking(tables.input.rows, cold), mode="drop", indices_are_sorted=True)
-        if cut.hot:
+        if named is not None:
             h = h + jnp.matmul(named, tables.input.rows[: cut.hot], precision=EXACTLY)
         h = lax.psum(h, AXIS) if sharded else h
         shares = 1 / jnp.maximum(lengths, 1)[:, None]
@@ -87,11 +87,11 @@ def _every_batch(tables: Tables, times: Array, texts: Texts, answers: Answers, *
         rows, times = _change(tables.input, times, cold, text, dh * shares, named, lr, cut)
         return Tables(rows, output), times, total + losses.sum()
 
-    batches = (texts.count + jnp.uint32(cut.batch - 1)) // jnp.uint32(cut.batch)
+    batches = (texts.total + jnp.uint32(cut.batch - 1)) // jnp.uint32(cut.batch)
     return lax.fori_loop(jnp.uint32(0), batches, batch, (tables, times, jnp.float32(0)))
 
 
-def _batch(ids: Array, offsets: Array, first: Array, batch: int, room: int) -> tuple[Array, Array, Array]:
+def _batch(ids: Held, offsets: Held, first: Array, batch: int, room: int) -> tuple[Array, Array, Array]:
     """The ids of texts first, ..., first + batch - 1 (room,), which text each belongs to, and their lengths (batch,).
 
     Places that no text fills have the id -1 and belong to text `batch`.
@@ -123,7 +123,7 @@ def _change(table: Rows, times: Array, cold: Array, text: Array, each: Array, na
     share = lax.rsqrt(jnp.maximum(taking(times, cold), 1))
     times = times.at[cold].set(0 * share, mode="drop")  # after they were read: else a copy is kept for that
     table = change_rows(table, cold, gradients, lr, share=share)
-    if not cut.hot:
+    if named is None:
         return table, times
     share = lax.rsqrt(jnp.maximum(named.sum(0), 1))[:, None]
     step = -lr * share * jnp.matmul(named.T, each, precision=EXACTLY)

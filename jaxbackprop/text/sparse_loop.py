@@ -13,12 +13,7 @@ from jax import Array, lax
 from jaxtyping import Float, UInt32
 
 from .sparse_answers import Answers, Loss, answer
-from .sparse_rows import Rows, Tables, at, change_one_by_one
-
-# XLA compiles a loop to one function where its body moves few bytes: fewer than 1,024 in JAX 0.10, any number in 0.12.
-# A loop beyond that is interpreted operation by operation, five times slower. Measured by bisection over row lengths.
-LIMITED = jax.__version_info__ < (0, 12)
-BUDGET = 228  # numbers a body may move: four bytes each, less what its counters take
+from .sparse_rows import Held, Rows, Tables, at, change_one_by_one, fitting, over_columns
 
 
 class Texts(NamedTuple):
@@ -27,13 +22,13 @@ class Texts(NamedTuple):
     ids      (T,) uint32: text n has the rows ids[offsets[n] : offsets[n + 1]], at least one
     offsets  (N + 1,) uint32
     rates    (N,) float32: the learning rate at each text
-    count    how many texts there are
+    total    how many texts there are
     """
 
-    ids: UInt32[Array, " T"]
-    offsets: UInt32[Array, " N1"]
-    rates: Float[Array, " N"]
-    count: UInt32[Array, ""]
+    ids: UInt32[Held, " T"]
+    offsets: UInt32[Held, " N1"]
+    rates: Float[Held, " N"]
+    total: UInt32[Held, ""]
 
 
 @partial(jax.jit, static_argnames=("loss", "smoothing"), donate_argnums=0)
@@ -57,10 +52,10 @@ def visit(
         output, dh, surprise = answer(tables.output, h, answers, n, lr, loss=loss, smoothing=smoothing)
         return Tables(_change(tables.input, texts.ids, start, stop, dh / length, lr), output), total + surprise
 
-    return lax.fori_loop(jnp.uint32(0), texts.count, text, (tables, jnp.float32(0)))
+    return lax.fori_loop(jnp.uint32(0), texts.total, text, (tables, jnp.float32(0)))
 
 
-def _sum_of_rows(table: Array, ids: Array, start: Array, stop: Array) -> Array:
+def _sum_of_rows(table: Array, ids: Held, start: Array, stop: Array) -> Array:
     """The sum of the rows ids[start:stop], (1, D)."""
     at_once, width = _reading(table.shape[1])
 
@@ -71,21 +66,20 @@ def _sum_of_rows(table: Array, ids: Array, start: Array, stop: Array) -> Array:
                 piece = piece + lax.dynamic_slice(table, (i, column), (1, width))
             return lax.dynamic_update_slice(h, piece, (jnp.uint32(0), column))
 
-        return _over_columns(part, h, table.shape[1], width)
+        return over_columns(part, h, table.shape[1], width)
 
     return _over_rows(add, jnp.zeros((1, table.shape[1]), table.dtype), ids, start, stop, at_once)
 
 
-def _change(table: Rows, ids: Array, start: Array, stop: Array, gradient: Array, lr: Array) -> Rows:
+def _change(table: Rows, ids: Held, start: Array, stop: Array, gradient: Array, lr: Array) -> Rows:
     """The table after each of the rows ids[start:stop] met `gradient`."""
     if table.seen is None:
         return Rows(_add_to_rows(table.rows, ids, start, stop, -lr * gradient))
-    square = (gradient**2).mean(-1, keepdims=True)
 
-    return change_one_by_one(table, start, stop, lambda k: (at(ids, k), gradient, square), lr)
+    return change_one_by_one(table, start, stop, gradient, lambda k: (at(ids, k), jnp.float32(1)), lr)
 
 
-def _add_to_rows(table: Array, ids: Array, start: Array, stop: Array, step: Array) -> Array:
+def _add_to_rows(table: Array, ids: Held, start: Array, stop: Array, step: Array) -> Array:
     at_once, width = _writing(table.shape[1])
 
     def add(which: list[Array], table: Array) -> Array:
@@ -96,12 +90,12 @@ def _add_to_rows(table: Array, ids: Array, start: Array, stop: Array, step: Arra
                 table = lax.dynamic_update_slice(table, new, (i, column))
             return table
 
-        return _over_columns(part, table, table.shape[1], width)
+        return over_columns(part, table, table.shape[1], width)
 
     return _over_rows(add, table, ids, start, stop, at_once)
 
 
-def _over_rows(body, carry, ids: Array, start: Array, stop: Array, at_once: int):
+def _over_rows(body, carry, ids: Held, start: Array, stop: Array, at_once: int):
     """`body(rows, carry)` for the rows ids[start:stop], `at_once` of them at a time and the last few one by one."""
     together = (stop - start) // np.uint32(at_once)
     rest = start + together * np.uint32(at_once)
@@ -116,31 +110,11 @@ def _over_rows(body, carry, ids: Array, start: Array, stop: Array, at_once: int)
     return lax.fori_loop(rest, stop, lambda k, carry: body([at(ids, k)], carry), carry)
 
 
-def _over_columns(body, carry, columns: int, width: int):
-    """`body(column, carry)` for every `width`-th column."""
-    if width == columns:
-        return body(jnp.uint32(0), carry)
-    return lax.fori_loop(
-        jnp.uint32(0), jnp.uint32(columns // width), lambda k, carry: body(k * np.uint32(width), carry), carry
-    )
-
-
 def _reading(columns: int) -> tuple[int, int]:
     """How many rows are added up in one turn of the loop, and how many columns of them."""
-    return _fitting(columns, lambda at_once, width: (at_once + 2) * width)
+    return fitting(columns, lambda at_once, width: (at_once + 2) * width)
 
 
 def _writing(columns: int) -> tuple[int, int]:
     """How many rows are changed in one turn of the loop, and how many columns of them."""
-    return _fitting(columns, lambda at_once, width: 3 * at_once * width)
-
-
-def _fitting(columns: int, moved) -> tuple[int, int]:
-    if not LIMITED:
-        return 8, columns
-    widths = [columns // parts for parts in range(1, columns + 1) if columns % parts == 0 and columns // parts >= 8]
-    for width in widths:
-        for at_once in (8, 4, 2):
-            if moved(at_once, width) <= BUDGET:
-                return at_once, width
-    return 1, columns
+    return fitting(columns, lambda at_once, width: 3 * at_once * width)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
-from .sparse_rows import Rows, Tables, change_rows
+from .sparse_rows import Held, Rows, Tables, change_rows
 
 EXACTLY = jax.lax.Precision.HIGHEST
 
@@ -57,7 +57,7 @@ def sparse_step(
 
     The sum of many texts' gradients on a row that most of them name is a step too long. `scaled` divides the change of
     an input row by the square root of how often the texts name it: at learning rates meant for one text at a time,
-    accuracy then holds up to batches of some hundred. The output rows take the whole sum: divided likewise they learn
+    accuracy then holds at 256 texts a step, over few passes not on all data. The output rows take the whole sum: divided likewise they learn
     too little (IMDB, 256 texts a step, 5 passes: 78 % right instead of 89 %). sgd only; adagrad and adam divide by
     what they saw.
 
@@ -90,8 +90,9 @@ def sparse_step(
     gradients = (dh / jnp.maximum(lengths, 1)[:, None])[text]
     share = None
     if scaled:
-        times = jnp.zeros(tables.input.rows.shape[0], jnp.float32).at[flat].add(1, mode="drop")
-        share = jax.lax.rsqrt(jnp.maximum(taking(times, flat), 1))
+        ordered = jnp.sort(flat)
+        times = jnp.searchsorted(ordered, flat, side="right") - jnp.searchsorted(ordered, flat, side="left")
+        share = jax.lax.rsqrt(times.astype(jnp.float32))
     return Tables(change_rows(tables.input, flat, gradients, lr, share=share), output), loss
 
 
@@ -132,6 +133,6 @@ def _through_questions(output: Rows, h: Array, asked: Questions, counts: Array, 
     return change_rows(output, which.ravel(), gradients, lr), dh, loss
 
 
-def taking(table: Array, ids: Array) -> Array:
+def taking(table: Held, ids: Array) -> Array:
     """The rows `ids` name, zeros for one outside the table."""
-    return table.at[ids].get(mode="fill", fill_value=0, wrap_negative_indices=False)
+    return jnp.asarray(table).at[ids].get(mode="fill", fill_value=0, wrap_negative_indices=False)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import jax
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..data import Bags
 from .huffman import Paths
@@ -57,7 +58,7 @@ class Slabs:
             _filled(ROWS, rows.ids, np.uint32),
             self._offsets(rows),
             _filled(self.texts, rates, np.float32),
-            np.uint32(len(rows)),
+            np.array(len(rows), np.uint32),
         )
         none, nothing = np.zeros(1, np.uint32), np.zeros(1, np.float32)
         answers = Answers(none, none, none, nothing, np.zeros((0, self.most), np.float32))
@@ -83,9 +84,9 @@ class Slabs:
         return offsets
 
 
-def most_in_a_batch(offsets: np.ndarray, count: int, batch: int) -> int:
+def most_in_a_batch(offsets: ArrayLike, count: int, batch: int) -> int:
     """How many ids the fullest batch has, rounded up: so that not every slab needs a program of its own."""
-    ends = offsets[: -(-count // batch) * batch + 1 : batch].astype(np.int64)
+    ends = np.asarray(offsets)[: -(-count // batch) * batch + 1 : batch].astype(np.int64)
     most = int(np.diff(ends).max(initial=1))
     step = 1 << max(most.bit_length() - 3, 0)
     return -(-most // step) * step

@@ -51,6 +51,13 @@ def corpus(texts=30, *, several=False, seed=0, ngrams=2, bucket=40, pieces=1) ->
     return InMemory(vocabulary, without(rows, 5), without(numbers, 3), pieces)
 
 
+def tables(model) -> tuple[np.ndarray, np.ndarray]:
+    """The input and the output table of a model just trained."""
+    assert isinstance(model.input, np.ndarray)
+    assert isinstance(model.output, np.ndarray)
+    return model.input, model.output
+
+
 def without(bags: Bags, k: int) -> Bags:
     """The bags, number k empty."""
     lengths = bags.lengths.copy()
@@ -166,8 +173,9 @@ def in_batches(corpus: InMemory, settings: Settings, first: np.ndarray):
     counts = corpus.vocabulary.counts[corpus.vocabulary.word_count :]
     table, output = first.astype(np.float64), np.zeros((len(counts), settings.dim))
     for chunk in visited(corpus, settings):
-        for begin in range(0, len(chunk), settings.batch):
-            batch = chunk[begin : begin + settings.batch]
+        size = settings.batch or 1
+        for begin in range(0, len(chunk), size):
+            batch = chunk[begin : begin + size]
             lr, inner, outer = batch[0][2], {}, {}
             for rows, asked, _ in batch:
                 h = table[rows].mean(0)

@@ -6,7 +6,7 @@ import gzip
 import jax
 import numpy as np
 import pytest
-from bags_of_rows import InMemory, corpus, in_batches, in_order
+from bags_of_rows import InMemory, corpus, in_batches, in_order, tables
 
 from jaxbackprop.data import Bags, Vocabulary, read_tokens
 from jaxbackprop.text import train_slabs
@@ -37,8 +37,8 @@ def test_training_in_order_is_a_plain_loop_over_texts(loss, optimizer):
     model = train(texts, settings, progress=reports.append)
     table, output, loss_met = in_order(texts, settings, first_table(texts, settings))
     tolerance = rounding(30 * settings.epoch * 24)
-    np.testing.assert_allclose(model.input, table, rtol=0, atol=tolerance)
-    np.testing.assert_allclose(model.output, output, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(tables(model)[0], table, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(tables(model)[1], output, rtol=0, atol=tolerance)
     assert abs(reports[-1].loss - loss_met) < tolerance * 10
     assert reports[-1].progress <= 1
 
@@ -55,8 +55,8 @@ def test_training_in_batches_is_a_plain_loop_that_divides_by_the_root_of_how_oft
     first = np.asarray(starting_tables(rows, 1, settings.dim, settings.seed, None)[0])[: texts.vocabulary.rows]
     table, output = in_batches(texts, settings, first)
     tolerance = rounding(30 * settings.epoch * 24)
-    np.testing.assert_allclose(model.input, table, rtol=0, atol=tolerance)
-    np.testing.assert_allclose(model.output, output, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(tables(model)[0], table, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(tables(model)[1], output, rtol=0, atol=tolerance)
 
 
 def test_smoothing_spreads_a_share_of_the_target():
@@ -64,8 +64,8 @@ def test_smoothing_spreads_a_share_of_the_target():
     settings = dataclasses.replace(SMALL, smoothing=0.2)
     table, output, _ = in_order(texts, settings, first_table(texts, settings))
     model = train(texts, settings)
-    np.testing.assert_allclose(model.input, table, rtol=0, atol=rounding(30 * 72))
-    np.testing.assert_allclose(model.output, output, rtol=0, atol=rounding(30 * 72))
+    np.testing.assert_allclose(tables(model)[0], table, rtol=0, atol=rounding(30 * 72))
+    np.testing.assert_allclose(tables(model)[1], output, rtol=0, atol=rounding(30 * 72))
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -75,29 +75,29 @@ def test_slabs_of_any_size_train_alike(loss, monkeypatch):
     whole = train(texts, settings)
     monkeypatch.setattr(train_slabs, "ROWS", 20)
     pieces = train(texts, settings)
-    np.testing.assert_array_equal(whole.input, pieces.input)
-    np.testing.assert_array_equal(whole.output, pieces.output)
+    np.testing.assert_array_equal(tables(whole)[0], tables(pieces)[0])
+    np.testing.assert_array_equal(tables(whole)[1], tables(pieces)[1])
 
 
 def test_the_same_seed_gives_the_same_model_and_another_seed_another():
     texts, settings = corpus(several=True), dataclasses.replace(SMALL, loss="ns")
     one, same, other = (train(texts, dataclasses.replace(settings, seed=seed)) for seed in (3, 3, 4))
-    np.testing.assert_array_equal(one.input, same.input)
-    np.testing.assert_array_equal(one.output, same.output)
-    assert (np.asarray(one.input) != np.asarray(other.input)).mean() > 0.9
+    np.testing.assert_array_equal(tables(one)[0], tables(same)[0])
+    np.testing.assert_array_equal(tables(one)[1], tables(same)[1])
+    assert (np.asarray(tables(one)[0]) != np.asarray(tables(other)[0])).mean() > 0.9
 
 
 def test_training_goes_on_from_a_model_or_from_word_vectors():
     texts = corpus()
     once = train(texts, SMALL)
-    vectors = np.array(once.input)
+    vectors = np.array(tables(once)[0])
     from_vectors = train(texts, SMALL, start=vectors)
     table, output, _ = in_order(texts, SMALL, vectors)
-    np.testing.assert_allclose(from_vectors.input, table, rtol=0, atol=rounding(30 * 72))
-    np.testing.assert_allclose(from_vectors.output, output, rtol=0, atol=rounding(30 * 72))
-    assert np.array_equal(vectors, once.input)  # what is given is not written to
+    np.testing.assert_allclose(tables(from_vectors)[0], table, rtol=0, atol=rounding(30 * 72))
+    np.testing.assert_allclose(tables(from_vectors)[1], output, rtol=0, atol=rounding(30 * 72))
+    assert np.array_equal(vectors, tables(once)[0])  # what is given is not written to
     from_model = train(texts, dataclasses.replace(SMALL, lr=1e-30), start=once)
-    np.testing.assert_array_equal(from_model.output, once.output)
+    np.testing.assert_array_equal(tables(from_model)[1], tables(once)[1])
     with pytest.raises(ValueError, match="the input table to start from is"):
         train(texts, SMALL, start=vectors[:5])
 
@@ -161,9 +161,9 @@ def test_fasttext_itself_comes_to_the_same_tables(loss, tmp_path):
     vocabulary = Vocabulary.build(tokens)
     texts = InMemory(vocabulary, vocabulary.encode(tokens), vocabulary.encode_labels(tokens))
     model = train(texts, Settings(lr=0.2, dim=5, epoch=4, loss=loss), start=begun.get_input_matrix())
-    off = 1e-5 if loss == "softmax" else 240 * 0.2 / 128 * abs(np.asarray(model.input)).max()
-    np.testing.assert_allclose(model.input, ended.get_input_matrix(), rtol=0, atol=off)
-    np.testing.assert_allclose(model.output, ended.get_output_matrix(), rtol=0, atol=off)
+    off = 1e-5 if loss == "softmax" else 240 * 0.2 / 128 * abs(np.asarray(tables(model)[0])).max()
+    np.testing.assert_allclose(tables(model)[0], ended.get_input_matrix(), rtol=0, atol=off)
+    np.testing.assert_allclose(tables(model)[1], ended.get_output_matrix(), rtol=0, atol=off)
 
 
 def test_trec_is_learned_as_well_as_fasttext_learns_it(shared_data, tmp_path):
@@ -178,6 +178,6 @@ def test_trec_is_learned_as_well_as_fasttext_learns_it(shared_data, tmp_path):
     model = train(texts, Settings(lr=0.5, dim=10, epoch=25, word_ngrams=2, bucket=100_000))
     asked = read_tokens(parts["test"])
     rows: Bags = vocabulary.encode(asked)
-    hidden = np.stack([model.input[bag].mean(0) for bag in rows])
-    right = (hidden @ model.output.T).argmax(1) == vocabulary.encode_labels(asked).ids
+    hidden = np.stack([tables(model)[0][bag].mean(0) for bag in rows])
+    right = (hidden @ tables(model)[1].T).argmax(1) == vocabulary.encode_labels(asked).ids
     assert right.mean() > 0.904
