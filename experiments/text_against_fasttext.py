@@ -51,7 +51,7 @@ print(json.dumps([right, [list(f) for f in found], [[float(c) for c in p] for p 
 def run(program: str, python: str, source: str, *arguments: str) -> tuple[float, float, int, str]:
     """Seconds, CPU seconds, peak bytes and output of a process."""
     before, cache = time.perf_counter(), str(Path(tempfile.gettempdir()) / "jaxbackprop-compiled")
-    settings = {"JAX_COMPILATION_CACHE_DIR": cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2"}
+    settings = {"JAX_COMPILATION_CACHE_DIR": cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.05"}
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(
             [python, "-c", source.format(module=program), *arguments], stdout=said, env=os.environ | settings

@@ -21,7 +21,7 @@ app = typer.Typer(
 )
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
-WORTH_KEEPING = 0.2  # seconds a program took to compile; a small one is compiled faster than it is found
+WORTH_KEEPING = 0.05  # seconds a program took to compile; a small one is compiled faster than it is found
 TRACEBACK_VARIABLE = "JAXBACKPROP_TRACEBACK"
 
 

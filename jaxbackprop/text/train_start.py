@@ -14,7 +14,9 @@ Start = Model | np.ndarray | None
 
 
 @partial(jax.jit, static_argnames=("rows", "dim", "padded"))
-def uniform(seed: UInt32[Array, "2"], *, rows: int, dim: int, padded: int) -> Float[Array, "rows padded"]:
+def uniform(
+    seed: UInt32[Array, "2"] | UInt32[np.ndarray, "2"], *, rows: int, dim: int, padded: int
+) -> Float[Array, "rows padded"]:
     """Numbers between -1/dim and 1/dim by a hash of each one's place, made in one pass; nothing else is stored.
 
     The hash is that of `layers.hashed_dropout`. Columns from `dim` on are 0.
@@ -45,12 +47,12 @@ def starting_tables(
     padded = padded or dim
     if start is None:
         words = np.random.SeedSequence(seed).generate_state(2, np.uint32)
-        first = uniform(jnp.asarray(words), rows=rows, dim=dim, padded=padded)
+        first = uniform(words, rows=rows, dim=dim, padded=padded)
     else:
         first = _given(start.input if isinstance(start, Model) else start, (rows, dim), padded, "input")
     if isinstance(start, Model):
         return first, _given(start.output, (labels, dim), padded, "output")
-    return first, jnp.zeros((labels, padded), jnp.float32)
+    return first, jax.device_put(np.zeros((labels, padded), np.float32))  # nothing to compile
 
 
 def _given(table, shape: tuple[int, int], padded: int, name: str) -> Array:
