@@ -4,6 +4,7 @@ Which command comes here, and which options it has, is said in train.py and runs
 """
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -41,7 +42,10 @@ def train_classifier(
     from ..text import TextClassifier, autotune
     from ..text.folder import save
     from ..text.options import settings_of
+    from ..text.sparse_rows import FLAG, limited
 
+    if limited():  # JAX has not started yet: here alone it can be told
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAG}".strip()
     settings_of(settings, called="train text")  # before anything is begun
     if folder.exists() and any(folder.iterdir()):
         advice = "Give another folder, or remove it."

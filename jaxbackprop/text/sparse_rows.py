@@ -21,11 +21,15 @@ Held = Array | np.ndarray  # on the device, or about to be
 # dim 10, 50, 100: 34, 30, 14 in 0.12; 30, 13, 4 in 0.10; 38, 27, 14 there with the flag; a fastText thread: 6, 4, 3.
 LIMIT = "xla_cpu_small_while_loop_byte_threshold"
 FLAG = f"--xla_backend_extra_options={LIMIT}=1048576"
-LIMITED = jax.__version_info__ < (0, 12) and LIMIT not in os.environ.get("XLA_FLAGS", "")
 BUDGET = 228  # numbers a body may move: four bytes each, less what its counters take
 TOGETHER = 8  # rows a turn: 36 million rows/s at 10 numbers a row, beside 31 by 4 and 21 by 1
 
 BETA1, BETA2, TINY = 0.9, 0.999, 1e-8
+
+
+def limited() -> bool:
+    """Whether XLA interprets a loop whose body moves many bytes."""
+    return jax.__version_info__ < (0, 12) and LIMIT not in os.environ.get("XLA_FLAGS", "")
 
 
 class Rows(NamedTuple):
@@ -155,7 +159,7 @@ def fitting(columns: int, moved: Callable[[int, int], int]) -> tuple[int, int]:
 
     moved(rows, width) -> how many numbers a turn then moves.
     """
-    if not LIMITED:
+    if not limited():
         return TOGETHER, columns
     least = 1 if moved(1, 1) == moved(2, 1) else 2  # one row a turn only where more of them move no more
     fits = [

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.extend.core import ClosedJaxpr, JaxprEqn, jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, jaxpr_as_fun
 
 from ..rule import Rule, registered
 from . import loops
@@ -16,7 +16,7 @@ from .arithmetic import Written
 from .interpreter import evaluate
 from .point import Point, is_key
 from .report import Verification
-from .strip import body_of
+from .strip import RULES, bodies, body_of
 from .subject import Subject
 from .target import Target, source_of
 from .verdict import LAWS
@@ -138,7 +138,8 @@ def audit(fun: Callable, *args: Any, **settings: Any) -> Audit:
     evaluate(program, point.arrays, watching)
     for eqn in loops.rules_in(program.jaxpr):
         watching.found.setdefault(_key(eqn), Seen(eqn))
-    sites = tuple(_site(seen) for seen in watching.found.values())
+    used = _used(program.jaxpr)
+    sites = tuple(_site(seen, used) for seen in watching.found.values())
     return Audit(sites, time.perf_counter() - start)
 
 
@@ -209,13 +210,13 @@ def _registered(name: str) -> Rule | None:
     return next((made for made in registered() if made.name == name), None)
 
 
-def _site(seen: Seen) -> Site:
+def _site(seen: Seen, used: dict[int, list[int]]) -> Site:
     name, source = _key(seen.eqn)
     if not seen.samples:
         return Site(name, source, seen.calls, None)
     start, collected, subjects = time.perf_counter(), Collected(), []
     for k, (eqn, args) in enumerate(seen.samples):
-        subject = Subject(_target(eqn, name, source), Point(tuple(args), f"its call {k + 1}"))
+        subject = Subject(_target(eqn, name, source, used.get(id(eqn), [])), Point(tuple(args), f"its call {k + 1}"))
         if not subject.point.live:
             continue
         subjects.append(subject)
@@ -225,11 +226,24 @@ def _site(seen: Seen) -> Site:
     return Site(name, source, seen.calls, collected.verification(subjects, time.perf_counter() - start))
 
 
-def _target(eqn: JaxprEqn, name: str, source: str) -> Target:
-    """The equation, bound again, beside the plain function that it holds."""
+def _used(jaxpr: Jaxpr) -> dict[int, list[int]]:
+    """For each rule's equation the outputs that something reads."""
+    read = {v for e in jaxpr.eqns for v in e.invars if not isinstance(v, Literal)}
+    read |= {v for v in jaxpr.outvars if not isinstance(v, Literal)}
+    found: dict[int, list[int]] = {}
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name in RULES:
+            found[id(eqn)] = [i for i, v in enumerate(eqn.outvars) if v in read]
+        for body in bodies(eqn):
+            found |= _used(body)
+    return found
+
+
+def _target(eqn: JaxprEqn, name: str, source: str, kept: list[int]) -> Target:
+    """The equation, bound again, beside the plain function that it holds: their outputs that are `kept`."""
     body = body_of(eqn)
     # No gradient arrives at an output the program throws away: the running maximum a softmax hands out beside.
-    kept = [i for i, v in enumerate(eqn.outvars) if str(v) != "_"] or range(len(eqn.outvars))
+    kept = kept or list(range(len(eqn.outvars)))
 
     def used(outputs: Any) -> list[Any]:
         return [outputs[i] for i in kept]

@@ -3,6 +3,8 @@
 Nobody can know a purpose; the evidence for one is what stands here, and it never makes a failure a pass.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from jax.extend.core import Jaxpr
 
@@ -10,7 +12,9 @@ from .case import Case
 from .evidence import Evidence
 from .hypotheses import fits
 from .interpreter import FLOAT64, evaluate
+from .point import Leaves
 from .programs import holds
+from .settle import judge_gradient
 from .strip import bodies
 
 
@@ -24,7 +28,31 @@ def by_design(evidence: Evidence) -> str:
         return "straight-through estimator: the plain function is a step, whose derivative is zero; a gradient passes"
     if holds(case.value_program.jaxpr, "stop_gradient") and not np.any(truth) and np.any(found):
         return "the plain function stops this gradient, the backward pass lets one through"
+    silent = _silent_outputs(evidence)
+    if silent:
+        return f"no gradient passes output {', '.join(map(str, silent))}: handed out beside the value; else it is right"
     return ""
+
+
+def _silent_outputs(evidence: Evidence) -> list[int]:
+    """The outputs whose upstream gradients are ignored, where that is all that is wrong: a softmax's largest score."""
+    case, upstream = evidence.case, evidence.upstream
+    if len(upstream) < 2 or not case.differentiable:
+        return []
+
+    def only(kept: Callable[[int], bool]) -> Leaves:
+        return [u if kept(j) else np.zeros_like(u) for j, u in enumerate(upstream)]
+
+    silent = []
+    for j in range(len(upstream)):
+        alone = only(lambda k, j=j: k == j)
+        if not any(map(np.any, case.hand(case.point.arrays, alone)[1])):
+            silent.append(j)
+    if not silent or len(silent) == len(upstream):
+        return []
+    others = only(lambda k: k not in silent)
+    found = case.hand(case.point.arrays, others)[1]
+    return silent if judge_gradient(case, found, others, case.working_dtype).passed else []
 
 
 def _is_identity(case: Case, leaf: int) -> bool:

@@ -16,7 +16,7 @@ from .flat import as_real, dual, flatten, unflatten
 from .interpreter import FLOAT64, WRITTEN, evaluate
 from .numerical import Slopes, directions, scales, slopes
 from .point import Leaves, Point, generator, jittered, normal_like, replaced, unit_roundoff
-from .programs import coarser, holds, narrowest
+from .programs import coarser, holds, narrowest, over_rows
 from .strip import holds_rule, replay
 from .target import Target
 
@@ -143,7 +143,7 @@ class Case:
     def auto_mapped(self) -> ClosedJaxpr:
         """The same, mapped over many points and cotangents: keys and integers stay."""
         axes = [0 if i in self.point.live else None for i in range(len(self.point.arrays))]
-        mapped = jax.vmap(self.plain_pull(), (axes, 0))
+        mapped = over_rows(self.plain_pull(), axes, JITTERS + 1)
         stacked = [_stacked(x, JITTERS + 1) if a == 0 else x for x, a in zip(self.point.arrays, axes, strict=True)]
         cotangents = [_stacked(u, JITTERS + 1) for u in self.upstream(0)]
         return self.trace(mapped, stacked, cotangents, once=("by autodiff, mapped",))
@@ -209,7 +209,7 @@ class Case:
     def value_mapped(self, count: int) -> ClosedJaxpr:
         """The stripped primal, mapped over `count` points."""
         axes = [0 if i in self.point.live else None for i in range(len(self.point.arrays))]
-        mapped = jax.vmap(lambda a: self._plain(*a), (axes,), axis_size=count)
+        mapped = over_rows(lambda a: self._plain(*a), axes, count)
         arrays = [_stacked(x, count) if a == 0 else x for x, a in zip(self.point.arrays, axes, strict=True)]
         return self.trace(mapped, arrays, once=("value, mapped", count))
 

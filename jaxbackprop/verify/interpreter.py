@@ -134,13 +134,22 @@ def _by_jax(eqn: JaxprEqn, args: list[Any], arithmetic: Arithmetic) -> list[Any]
         # A primitive that holds a program takes the types of that program alone.
         if isinstance(arithmetic, Float64) and eqn.primitive.name not in _BITS and not bodies(eqn):
             try:
-                found = eqn.primitive.bind(*[x if is_key(x) else jnp.asarray(x) for x in args], **params)
+                given = [x if is_key(x) else jnp.asarray(x) for x in args]
+                found = eqn.primitive.bind(*given, **_unrounded(params))
             except (TypeError, ValueError, NotImplementedError):
                 found = None
         if found is None:
             found = eqn.primitive.bind(*as_written, **params)
     found = found if eqn.primitive.multiple_results else [found]
     return [x if is_key(x) else arithmetic.result(x, aval(v).dtype) for x, v in zip(found, eqn.outvars, strict=True)]
+
+
+def _unrounded(params: dict[str, Any]) -> dict[str, Any]:
+    """A product that is asked to round its result is asked not to."""
+    asked = params.get("preferred_element_type")
+    if asked is None or not jnp.issubdtype(asked, jnp.floating):
+        return params
+    return {**params, "preferred_element_type": np.dtype(np.float64)}
 
 
 _BITS = frozenset({"bitcast_convert_type", "nextafter"})

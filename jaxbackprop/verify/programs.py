@@ -1,13 +1,39 @@
 """What a traced program is made of: questions about a jaxpr."""
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.extend.core import Jaxpr, Literal
 
 from .point import unit_roundoff
 from .strip import aval, bodies
+
+
+def over_rows(function: Callable, axes: Sequence[int | None], count: int) -> Callable:
+    """`function(arrays, *more)` mapped over the arrays whose axis is 0 and over all `more`.
+
+    One row after the other where a primitive cannot be mapped.
+    """
+
+    def mapped(arrays: Sequence[Any], *more: Any) -> Any:
+        try:
+            return jax.vmap(function, (list(axes), *(0 for _ in more)), axis_size=count)(arrays, *more)
+        except NotImplementedError:
+            pass
+
+        def row(i: Any) -> Any:
+            at = partial(lax.dynamic_index_in_dim, index=i, keepdims=False)
+            given = [at(x) if a == 0 else x for x, a in zip(arrays, axes, strict=True)]
+            return function(given, *jax.tree.map(at, more))
+
+        return lax.map(row, jnp.arange(count))
+
+    return mapped
 
 
 def narrowest(jaxpr: Jaxpr, dtype: Any) -> np.dtype:

@@ -165,7 +165,7 @@ def test_a_copy_would_be_seen_where_autodiff_makes_a_gradient_as_large_as_the_ta
 
 @pytest.mark.parametrize("loss", ["softmax", "hs"])
 def test_a_loop_over_rows_is_compiled_to_one_function_at_any_length_of_a_row(loss):
-    """XLA marks a loop that it does not interpret operation by operation; see LIMITED in sparse_loop.py."""
+    """XLA marks a loop that it does not interpret operation by operation; see LIMIT in sparse_rows.py."""
     for dim in (10, 16, 50, 100, 300):
         program = visit.lower(abstract(dim=dim), *slabs_for(loss).shapes(), loss=loss, smoothing=0.0).compile()
         assert str(program.as_text()).count("xla_cpu_small_call") >= 4, dim

@@ -60,6 +60,75 @@ def test_what_is_meant_is_told_from_what_is_wrong_but_does_not_pass():
         assert not found.passed
 
 
+def test_outputs_thrown_away_are_not_judged_and_silent_ones_are_told_from_wrong():
+    """A softmax whose largest score is handed out beside: no gradient is meant to pass it."""
+
+    @jax.custom_vjp
+    def softmax(x):
+        return jax.nn.softmax(x), x.max()
+
+    softmax.defvjp(
+        lambda x: (softmax(x), jax.nn.softmax(x)), lambda p, u: (p * (u[0] - (p * u[0]).sum(-1, keepdims=True)),)
+    )
+    thrown_away = audit(lambda x: softmax(x)[0].sum(), x)
+    assert [s.verdict for s in thrown_away.sites] == ["right"]
+    handed_out = audit(lambda x: (lambda shares, largest: shares.sum() + largest)(*softmax(x)), x)
+    assert not handed_out.passed
+    assert [s.verdict for s in handed_out.sites] == ["by design?"]
+    assert "no gradient passes output 1" in str(handed_out)
+
+
+def test_a_value_handed_out_in_a_gradients_place_is_not_called_a_wrong_formula():
+    """As 8-bit training does: the new scale comes back as the old one's gradient."""
+    scaled = by_hand(lambda x, s: x * 2 + 0 * s, lambda saved, u: (u * 2, saved[1] + 1))
+    found = audit(scaled, x, np.float32(3))
+    assert [s.verdict for s in found.sites] == ["by design?"]
+    assert "whatever arrives" in str(found)
+    forgot_the_upstream = by_hand(lambda x, w: x * w, lambda saved, u: (saved[1], saved[0]))
+    assert [s.verdict for s in audit(forgot_the_upstream, x, x + 1).sites] == ["WRONG"]
+
+
+def test_a_smooth_function_at_the_seam_of_its_program_is_right_twice():
+    """logaddexp(0, 0): its program has a maximum and an absolute value there, the function itself no kink."""
+    zeros = np.zeros(3, np.float32)
+    (site,) = audit(lambda a, b: jnp.logaddexp(a, b).sum(), zeros, zeros).sites
+    assert site.verdict == "right", str(site.verification)
+
+
+def test_a_sample_drawn_until_accepted_is_not_called_wrong():
+    def plain(k, key):
+        def again(state):
+            key = jax.random.split(state[1])[0]
+            return jax.random.uniform(key, minval=-1.0), key
+
+        drawn = lax.while_loop(lambda s: s[0] < 0, again, (-1.0, key))[0]
+        return drawn * k
+
+    sampled = jax.custom_jvp(lambda k: plain(k, jax.random.key(0)))
+    sampled.defjvp(lambda primals, tangents: (sampled(primals[0]), 7 * tangents[0]))
+    (site,) = audit(sampled, np.float32(1.5)).sites
+    assert site.verdict == "by design?"
+
+
+def test_what_cannot_be_mapped_is_judged_one_by_one():
+    sizes = np.array([1, 2], np.int32)
+
+    def plain(a, b):
+        return lax.ragged_dot(a, b, jnp.asarray(sizes))
+
+    def backward(saved, u):
+        return jax.vjp(plain, *saved)[1](u)
+
+    product = by_hand(plain, backward)
+    a, b = np.arange(12, dtype=np.float32).reshape(3, 4) / 7, np.linspace(1, 2, 40, dtype=np.float32).reshape(2, 4, 5)
+    (site,) = audit(product, a, b).sites
+    assert site.verification is not None
+    checks = {check.name: check.passed for check in site.verification.checks}
+    assert checks["forward pass"]
+    assert checks["gradient of input 1"]
+    assert checks["gradient of input 2"]
+
+
 def test_a_training_loss_is_audited():
     class Block(nnx.Module):
         def __init__(self, rngs):
