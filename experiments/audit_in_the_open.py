@@ -120,6 +120,7 @@ def measure() -> dict[str, Any]:
         "not called": sum(isinstance(row, str) for row in rows.values()),
         "distinct rules": len({rule for rule, _ in verdicts}),
         "verdicts": dict(collections.Counter(verdict for _, verdict in verdicts)),
+        "confirmed": NOT_RIGHT,
         "rows": {name: row for name, row in rows.items() if row},
     }
 

@@ -111,6 +111,27 @@ def text_table() -> list[str]:
     return lines[:-1]
 
 
+def audit_table() -> list[str]:
+    """The rules that `audit` met in other people's code, each with its verdict, from the JSON of the experiment."""
+    measured = json.loads((RESULTS / "audit_in_the_open.json").read_text())["measured"]
+    met: dict[str, dict[str, list[str]]] = {}
+    for function, row in measured["rows"].items():
+        for rule, found in row.items():
+            met.setdefault(rule, {}).setdefault(found["verdict"], []).append(function)
+    lines = ["| rule | verdict | met in |", "|---|---|---|"]
+    for rule, verdicts in met.items():
+        name, _, place = rule.partition(" at ")
+        said = "; ".join(f"**{v}**" if v == "WRONG" else v for v in verdicts)
+        said += f": {measured['confirmed'][place]}" if place in measured["confirmed"] else ""
+        functions = [f for of in verdicts.values() for f in of]
+        some = ", ".join(f"`{f}`" for f in functions[:3]) + (f" and {len(functions) - 3} more" * (len(functions) > 3))
+        lines.append(f"| `{name}` ({place}) | {said} | {some} |")
+    about = (
+        f"{measured['functions']} functions of {', '.join(measured['libraries'])} call {len(met)} hand-written rules."
+    )
+    return [about, "", *lines]
+
+
 def _percent(share: float | None) -> str:
     return "" if share is None else f"{share:.1%}"
 
@@ -122,6 +143,7 @@ def readme() -> str:
         "rules": rules_table(),
         "real data": real_data_table(),
         "wrong rules": wrong_rules_table(),
+        "audit": audit_table(),
         "fastText": text_table(),
         "benchmarks": bench_tables.section().split("\n"),
     }
