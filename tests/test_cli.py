@@ -16,20 +16,6 @@ Run = Callable[..., tuple[int, str, str]]
 LINES = {"warm": "sun heat fire summer sand", "cold": "snow ice frost winter wind"}
 
 
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    """Run a command line in an empty folder: (exit status, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main(list(arguments))
-        said = capsys.readouterr()
-        return int(ended.value.code or 0), said.out, said.err
-
-    return run
-
-
 def write_texts(path: Path, examples: int, seed: int) -> None:
     """Lines of two classes that have no word in common."""
     rng = np.random.default_rng(seed)

@@ -8,26 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from jaxbackprop.cli import main
 from jaxbackprop.text import TextClassifier
 
 Run = Callable[..., tuple[int, str, str]]
 WORDS = {"warm": "sun heat fire summer sand", "cold": "snow ice frost winter wind"}
 SMALL = ("--dim", "6", "--bucket", "50", "--lr", "0.5", "--epochs", "10")
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    """Run a command line in an empty folder: (exit status, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main(list(arguments))
-        said = capsys.readouterr()
-        return int(ended.value.code or 0), said.out, said.err
-
-    return run
 
 
 @pytest.fixture
