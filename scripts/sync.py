@@ -19,7 +19,7 @@ FOLDERS = {
 }
 RESULTS = ROOT / "experiments" / "results"
 sys.path.insert(0, str(ROOT / "experiments"))
-import bench_tables  # noqa: E402  its folder is no package
+import bench_tables  # noqa: E402  # pyright: ignore[reportMissingImports]
 
 
 def is_rule(function: ast.FunctionDef) -> bool:

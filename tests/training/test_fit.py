@@ -73,14 +73,16 @@ def test_a_run_on_two_devices_is_the_run_on_one(made: Callable[[], nnx.Module], 
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
         assert ours.devices() == {jax.devices()[0]}
     more = made()
-    fit(more, data, **(settings | {"epochs": 4}), devices=jax.devices()[:2], out=tmp_path / "run", resume=True)
+    settings["epochs"] = 4
+    fit(more, data, **settings, devices=jax.devices()[:2], out=tmp_path / "run", resume=True)
 
 
 def test_each_device_gets_its_share_of_a_minibatch():
     program, state = prepare(MLP(4, [8], 3, rngs=nnx.Rngs(0)), None, optax.sgd(0.1))
     batches = on_device((X, Y), 16).split_over(jax.devices()[:2])
+    assert batches.share is not None
     state = jax.device_put(state, jax.sharding.NamedSharding(batches.share.mesh, jax.sharding.PartitionSpec()))
-    compiled = program.epoch.lower(state, batches, jax.random.key(0)).compile().as_text()
+    compiled = program.epoch.lower(state, batches, jax.random.key(0)).compile().as_text() or ""
     assert "f32[8,8]" in compiled, "eight of the sixteen examples are eight rows of the hidden layer"
     assert "all-reduce" in compiled
     with pytest.raises(ValueError, match="minibatch of 15 examples cannot be split over 2 devices"):
