@@ -150,7 +150,7 @@ def _refuse_unlabelled(group: Tokens, label_prefix: str, path: Path | None) -> N
     raise DataError(
         f"a line without label ({shown(said.decode('utf-8', 'backslashreplace'))})",
         expected=f"at least one word beginning with {label_prefix}",
-        advice='Give the line its label, or read with unlabelled="skip".',
+        advice='Give the line its label, or pass over such lines: unlabelled="skip", --skip-unlabelled.',
         file=group.source,
         line=line,
         byte=None if path is None or suffix(path) == ".csv" else byte_of_line(path, line),

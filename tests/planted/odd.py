@@ -8,7 +8,7 @@ import numpy as np
 from jax import lax
 
 from .cases import Planted
-from .written import by_hand, n
+from .formulas import by_hand, n
 
 ZERO, SMALL, LARGE = np.zeros(3), np.array([1e-30, -1e-30, 1e-20]), np.array([-80.0, 60.0, 85.0])
 

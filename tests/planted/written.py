@@ -1,6 +1,5 @@
 """Wrong rules written by hand: one or more of every cause, as people really get them wrong."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,90 +8,24 @@ import numpy as np
 from jax import lax
 
 from .cases import Planted
-
-_rng = np.random.default_rng(11)
-
-
-def n(*shape: int) -> np.ndarray:
-    """Random numbers, none near zero."""
-    return _rng.uniform(0.4, 1.6, shape) * _rng.choice([-1.0, 1.0], shape)
-
-
-def by_hand(primal: Callable, backward: Callable, forward: Callable | None = None) -> Any:
-    """A custom_vjp of `primal` whose backward pass gets all arguments and the upstream gradient."""
-    fun = jax.custom_vjp(lambda *args: primal(*args))
-    fun.defvjp(forward or (lambda *args: (primal(*args), args)), backward)
-    return fun
-
-
-def _layer_norm(x):
-    c = x - x.mean(-1, keepdims=True)
-    return c * lax.rsqrt((c * c).mean(-1, keepdims=True) + 1e-5)
-
-
-def _layer_norm_parts(x, u):
-    c = x - x.mean(-1, keepdims=True)
-    r = lax.rsqrt((c * c).mean(-1, keepdims=True) + 1e-5)
-    return c * r, r, u - u.mean(-1, keepdims=True)
-
-
-def _norm_without_spread(s, u):
-    _, r, centred = _layer_norm_parts(s[0], u)
-    return (r * centred,)
-
-
-def _norm_without_mean(s, u):
-    k, r, _ = _layer_norm_parts(s[0], u)
-    return (r * (u - k * (u * k).mean(-1, keepdims=True)),)
-
-
-def _naive_sigmoid(s, u):
-    e = jnp.exp(s[0])
-    return (u * e / (1 + e) ** 2,)
-
-
-def _softmax_diagonal(s, u):
-    p = jax.nn.softmax(s[0])
-    return (u * p * (1 - p),)
-
-
-def _ce(z, y):
-    return jax.nn.logsumexp(z, -1) - jnp.take_along_axis(z, y[:, None], -1)[:, 0]
-
-
-def _ce_delta(z, y):
-    return jax.nn.softmax(z) - jax.nn.one_hot(y, z.shape[-1], dtype=z.dtype)
-
-
-def _smooth(x):
-    return 0.25 * x[:-2] + 0.5 * x[1:-1] + 0.25 * x[2:]
-
-
-def _smooth_inside(s, u):
-    full = jnp.zeros_like(s[0]).at[:-2].add(0.25 * u).at[1:-1].add(0.5 * u).at[2:].add(0.25 * u)
-    return (full.at[0].set(0).at[-1].set(0),)
-
-
-def _max_both(s, u):
-    x, y = s
-    return u * (x >= y), u * (y >= x)
-
-
-def _reversed_mean(s, u):
-    return (jnp.broadcast_to(u[:, None], s[0].shape),)
-
-
-def _silu_one_branch(s, u):
-    return (u * jax.nn.sigmoid(s[0]),)
-
-
-def _rows(table, ids):
-    return table[ids]
-
-
-def _twice(x, w):
-    return x * w, w * w
-
+from .formulas import (
+    by_hand,
+    ce,
+    ce_delta,
+    layer_norm,
+    max_both,
+    n,
+    naive_sigmoid,
+    norm_without_mean,
+    norm_without_spread,
+    reversed_mean,
+    rows,
+    silu_one_branch,
+    smooth,
+    smooth_inside,
+    softmax_diagonal,
+    twice,
+)
 
 _IDS = np.array([1, 3, 1, 0], np.int32)
 
@@ -112,7 +45,7 @@ def written() -> list[Planted]:
         ("cube is doubled", by_hand(lambda x: x**3, lambda s, u: (6 * u * s[0] ** 2,)), (x,), ("factor 2",)),
         (
             "mean answers as a sum",
-            by_hand(lambda x: x.mean(-1), _reversed_mean),
+            by_hand(lambda x: x.mean(-1), reversed_mean),
             (x,),
             ("sum where a mean", "factor 3"),
         ),
@@ -177,7 +110,7 @@ def written() -> list[Planted]:
             (x,),
             ("left out",),
         ),
-        ("silu: one branch", by_hand(jax.nn.silu, _silu_one_branch), (x,), ("branch", "left out")),
+        ("silu: one branch", by_hand(jax.nn.silu, silu_one_branch), (x,), ("branch", "left out")),
         (
             "residual block: the skip is lost",
             by_hand(lambda x: x + jnp.tanh(x), lambda s, u: (u * (1 - jnp.tanh(s[0]) ** 2),)),
@@ -190,17 +123,17 @@ def written() -> list[Planted]:
             (x,),
             ("branch",),
         ),
-        ("layer norm: spread held", by_hand(_layer_norm, _norm_without_spread), (n(4, 5),), ("branch", "left out")),
-        ("layer norm: mean held", by_hand(_layer_norm, _norm_without_mean), (n(4, 5),), ("branch", "left out")),
-        ("softmax: diagonal only", by_hand(jax.nn.softmax, _softmax_diagonal), (n(4, 5),), ("branch", "left out")),
+        ("layer norm: spread held", by_hand(layer_norm, norm_without_spread), (n(4, 5),), ("branch", "left out")),
+        ("layer norm: mean held", by_hand(layer_norm, norm_without_mean), (n(4, 5),), ("branch", "left out")),
+        ("softmax: diagonal only", by_hand(jax.nn.softmax, softmax_diagonal), (n(4, 5),), ("branch", "left out")),
         (
             "rows overwritten",
-            by_hand(_rows, lambda s, u: (jnp.zeros_like(s[0]).at[s[1]].set(u), None)),
+            by_hand(rows, lambda s, u: (jnp.zeros_like(s[0]).at[s[1]].set(u), None)),
             (n(5, 2), _IDS),
             ("duplicates",),
         ),
-        ("naive sigmoid overflows", by_hand(jax.nn.sigmoid, _naive_sigmoid), (x,), ("overflow", "small values")),
-        ("smoothing forgets the ends", by_hand(_smooth, _smooth_inside), (n(9),), ("boundary",)),
+        ("naive sigmoid overflows", by_hand(jax.nn.sigmoid, naive_sigmoid), (x,), ("overflow", "small values")),
+        ("smoothing forgets the ends", by_hand(smooth, smooth_inside), (n(9),), ("boundary",)),
         ("upstream ignored", by_hand(jnp.square, lambda s, u: (2 * s[0],)), (x,), ("upstream gradient ignored",)),
         (
             "upstream ignored, two outputs",
@@ -222,13 +155,13 @@ def written() -> list[Planted]:
         ),
         (
             "cross-entropy's mean twice",
-            by_hand(_ce, lambda s, u: (u[:, None] * _ce_delta(*s) / 4, None)),
+            by_hand(ce, lambda s, u: (u[:, None] * ce_delta(*s) / 4, None)),
             (n(4, 6), _IDS),
             ("mean where", "1/4"),
         ),
         (
             "cross-entropy without the label",
-            by_hand(_ce, lambda s, u: (u[:, None] * jax.nn.softmax(s[0]), None)),
+            by_hand(ce, lambda s, u: (u[:, None] * jax.nn.softmax(s[0]), None)),
             (n(4, 6), _IDS),
             ("branch",),
         ),
@@ -261,7 +194,7 @@ def written() -> list[Planted]:
         ),
         (
             "mapped outputs untied",
-            by_hand(_twice, lambda s, u: (u[0] * s[1], u[0] * s[0] + 2 * s[1] * u[1])),
+            by_hand(twice, lambda s, u: (u[0] * s[1], u[0] * s[0] + 2 * s[1] * u[1])),
             (n(2), n(2)),
             ("vmap",),
         ),
@@ -280,7 +213,7 @@ def written() -> list[Planted]:
     ties = [
         Planted(
             "a tie of max counts twice",
-            by_hand(jnp.maximum, _max_both),
+            by_hand(jnp.maximum, max_both),
             (np.ones(3), np.ones(3)),
             ("kink", "tie", "branch", "local", "sign", "factor 2", "residual", "too many"),
         ),
@@ -300,7 +233,7 @@ def written() -> list[Planted]:
     # Away from zero moving by one unit in the last place crosses the kink: its jump must not pass for a tolerance.
     words = ("kink", "tie", "factor", "too many", "local", "residual", "branch", "left out", "sign")
     ties += [
-        Planted("tied at 1.5, twice", by_hand(jnp.maximum, _max_both), (x_tied, x_tied), words, everywhere=False),
+        Planted("tied at 1.5, twice", by_hand(jnp.maximum, max_both), (x_tied, x_tied), words, everywhere=False),
         Planted(
             "twice at the bounds of clip",
             by_hand(

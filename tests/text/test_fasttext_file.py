@@ -1,29 +1,21 @@
 """fastText's files: what it wrote is read, what is written is the same to the byte, what is damaged is named."""
 
-import json
-import struct
 import tracemalloc
 from dataclasses import replace
-from pathlib import Path
 from typing import get_args
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from damaged_files import GOLDEN, HEADER, MODELS, SAID, VERSION, damaged, patched
 
 from jaxbackprop.data import DataError, Vocabulary
 from jaxbackprop.text.fasttext_file import read_model, read_word_model, write_model
 from jaxbackprop.text.model import Model
 from jaxbackprop.text.settings import Loss, Settings
 
-GOLDEN = Path(__file__).parent / "golden"
-SAID = json.loads((GOLDEN / "predictions.json").read_text(encoding="utf-8"))
-MODELS = [name for name in SAID["models"] if name != "skipgram.bin"]
 SOFTMAX = ["softmax.bin", "prefix.bin", "before_cutoff.bin", "plain.ftz", "cutoff.ftz", "words.ftz"]
 LOSSES = get_args(Loss)
-VERSION, HEADER, SIZES, ENTRIES = 4, 8, 64, 92  # where the parts of a file begin
 BAD_FIELDS = {
     "dim": (0, 0),
     "epoch": (2, -1),
@@ -43,24 +35,6 @@ def made(loss: Loss = "softmax", *, dim=5, labels=4, words=30, bucket=50, seed=0
     given = Settings(dim=dim, loss=loss, bucket=vocabulary.bucket or Settings.bucket, **ngrams)
     input, output = rng.normal(size=(vocabulary.rows, dim)), rng.normal(size=(labels, dim))
     return Model(vocabulary, given, input.astype(np.float32), output.astype(np.float32))
-
-
-def damaged(tmp_path: Path, data: bytes, name: str = "damaged.bin") -> DataError:
-    """The error for a file with these bytes."""
-    (tmp_path / name).write_bytes(data)
-    with pytest.raises(DataError) as caught:
-        read_model(tmp_path / name)
-    assert caught.value.file == str(tmp_path / name)
-    assert caught.value.byte is not None
-    assert caught.value.found
-    return caught.value
-
-
-def patched(name: str, at: int, kind: str, *values: float) -> bytes:
-    """A golden file with other numbers at byte `at`."""
-    data = bytearray((GOLDEN / name).read_bytes())
-    struct.pack_into("<" + kind, data, at, *values)
-    return bytes(data)
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:
@@ -220,146 +194,10 @@ def test_a_setting_out_of_range_is_named_with_its_byte(name, tmp_path):
     assert error.found == f"{name} {value:,}"
 
 
-@pytest.mark.parametrize(
-    ("at", "kind", "values", "found"),
-    [
-        (56, "d", [float("nan")], "t nan"),
-        (SIZES, "3i", [26, 19, 6], "26 entries, 19 words"),
-        (SIZES, "3i", [5, 11, -6], "5 entries, 11 words, -6 labels"),
-        (SIZES, "3i", [2**31 - 1, 2**31 - 7, 6], "bytes before the end"),
-        (SIZES, "3i", [25, 18, 7], "6 labels among the entries"),
-        (SIZES, "3i", [25, 25, 0], "no label"),
-        (SIZES + 12, "q", [-1], "-1 tokens"),
-        (SIZES + 20, "q", [-2], "-2 n-grams left"),
-        (SIZES + 20, "q", [0], "a pruned table that is not quantised"),
-        (SIZES + 20, "q", [2**62], "bytes before the end"),
-        (ENTRIES, "b", [0], "an empty word"),
-        (ENTRIES + 5, "q", [-3], "a count of -3 in entry 1 ('</s>')"),
-        (ENTRIES + 5, "q", [10**16], "a count of 10000000000000000"),
-        (ENTRIES + 13, "b", [2], "type 2 in entry 1 ('</s>')"),
-        (ENTRIES + 13, "b", [1], "a word after a label in entry 2 ('the')"),
-    ],
-)
-def test_a_dictionary_that_cannot_be_is_named(at, kind, values, found, tmp_path):
-    assert found in damaged(tmp_path, patched("softmax.bin", at, kind, *values)).found
-
-
-def test_a_word_that_comes_twice_is_named(tmp_path):
-    data = (
-        (GOLDEN / "softmax.bin")
-        .read_bytes()
-        .replace(b"\x01w4\x00", b"\x01w5\x00")
-        .replace(b"\x00w4\x00", b"\x00w5\x00")
-    )
-    assert "('w5') twice" in damaged(tmp_path, data).found
-
-
-@pytest.mark.parametrize("sizes", [(-1, 4), (2**62, 4), (2**33, 2**33), (19, 0), (25, 4), (19, -4)])
-def test_a_table_whose_size_is_not_the_models_is_named(sizes, tmp_path):
-    data = (GOLDEN / "softmax.bin").read_bytes()
-    at = data.index(struct.pack("<qq", 19, 4))
-    error = damaged(tmp_path, patched("softmax.bin", at, "qq", *sizes))
-    assert (error.byte, error.expected) == (at, "19 rows of 4")
-
-
-def test_a_flag_that_is_neither_0_nor_1_is_named(tmp_path):
-    at = (GOLDEN / "softmax.bin").read_bytes().index(struct.pack("<qq", 19, 4)) - 1
-    error = damaged(tmp_path, patched("softmax.bin", at, "B", 7))
-    assert (error.byte, error.found) == (at, "7 where it is said whether the input table is quantised")
-
-
-@pytest.mark.parametrize(
-    ("pair", "found"), [((500, 0), "out of range"), ((-1, 0), "out of range"), ((None, 999), "share a row")]
-)
-def test_pruned_ngrams_out_of_range_are_named(pair, found, tmp_path):
-    model = read_model(GOLDEN / "cutoff.ftz")
-    assert model.kept is not None
-    data = (GOLDEN / "cutoff.ftz").read_bytes()
-    at = data.index(model.kept.astype("<i4").tobytes())
-    old, new = (int(model.kept[0, 0]) if pair[0] is None else pair[0]), pair[1]
-    assert found in damaged(tmp_path, patched("cutoff.ftz", at, "2i", old, new)).found
-    twice = patched("cutoff.ftz", at, "i", int(model.kept[1, 0]))
-    assert "twice" in damaged(tmp_path, twice).found
-
-
-@pytest.mark.parametrize("sizes", [(3, 2, 0, 1), (3, 2, 2, 2), (4, 2, 2, 2), (3, 2, -1, 4), (3, 2**30, 2, 1)])
-def test_centroids_that_do_not_fit_the_table_are_named(sizes, tmp_path):
-    at = (GOLDEN / "cutoff.ftz").read_bytes().index(struct.pack("<4i", 3, 2, 2, 1))
-    assert damaged(tmp_path, patched("cutoff.ftz", at, "4i", *sizes)).byte == at
-
-
 def test_bytes_after_the_model_are_refused(tmp_path):
     data = (GOLDEN / "softmax.bin").read_bytes()
     error = damaged(tmp_path, data + b"more")
     assert (error.found, error.byte) == ("4 more bytes", len(data))
-
-
-@pytest.mark.parametrize("name", ["softmax.bin", "ova.bin", "cutoff.ftz", "qnorm.ftz"])
-def test_a_file_cut_off_anywhere_is_refused(name, tmp_path):
-    """After each byte of its first parts, and after many of its dictionary and tables."""
-    data = (GOLDEN / name).read_bytes()
-    for end in [*range(160), *range(160, min(len(data), 1500), 13), *range(1500, len(data), 97), len(data) - 1]:
-        byte = damaged(tmp_path, data[:end]).byte
-        assert byte is not None
-        assert byte <= end
-
-
-def survives(folder: Path, data: bytes) -> None:
-    """A DataError or a usable model comes of these bytes, and memory for a small multiple of them is asked for."""
-    path = folder / "fuzzed.bin"
-    path.write_bytes(data)
-    tracemalloc.start()
-    try:
-        model = read_model(path)
-    except DataError:
-        model = None
-    finally:
-        _, peak = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-    assert peak < 8 * len(data) + (1 << 17)
-    if model is not None:
-        bags = model.encode(["the crème brûlée w1 w2", ""])
-        assert (bags.ids < model.input.shape[0]).all()
-        assert np.asarray(model.input[bags.ids]).shape == (len(bags.ids), model.settings.dim)
-        assert np.asarray(model.output[np.arange(len(model.vocabulary.labels))]).shape == model.output.shape
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("fuzz")
-
-
-NUMBERS = st.sampled_from([0, 1, -1, 2, 7, 127, 255, 2**15, 2**31 - 1, -(2**31), 2**30])
-
-
-@settings(max_examples=300)
-@given(name=st.sampled_from(MODELS), data=st.data())
-def test_no_changed_number_does_harm(folder, name, data):
-    """A number of 32 bits anywhere in the part before the tables; nonsense is likelier to hurt than noise."""
-    whole = bytearray((GOLDEN / name).read_bytes())
-    for _ in range(data.draw(st.integers(1, 3))):
-        place = data.draw(st.integers(0, min(len(whole) - 4, 1500)) | st.sampled_from(range(0, 92, 4)))
-        struct.pack_into("<i", whole, place, data.draw(NUMBERS))
-    survives(folder, bytes(whole))
-
-
-@settings(max_examples=300)
-@given(name=st.sampled_from(MODELS), data=st.data())
-def test_no_flipped_byte_does_harm(folder, name, data):
-    whole = bytearray((GOLDEN / name).read_bytes())
-    for _ in range(data.draw(st.integers(1, 4))):
-        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
-    survives(folder, bytes(whole))
-
-
-@settings(max_examples=200)
-@given(
-    name=st.sampled_from(MODELS),
-    keep=st.sampled_from([0, 4, 8, HEADER + 56, ENTRIES, ENTRIES + 14, 300]),
-    rest=st.binary(max_size=2000),
-)
-def test_random_bytes_do_no_harm(folder, name, keep, rest):
-    survives(folder, (GOLDEN / name).read_bytes()[:keep] + rest)
 
 
 def test_a_table_is_read_and_written_without_a_second_copy(tmp_path):

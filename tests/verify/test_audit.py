@@ -6,7 +6,7 @@ import numpy as np
 import optax
 from flax import nnx
 from jax import lax
-from planted.written import by_hand
+from planted.formulas import by_hand
 
 from jaxbackprop.gates.saturating import tanh
 from jaxbackprop.verify import audit

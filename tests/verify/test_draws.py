@@ -2,7 +2,7 @@
 
 import numpy as np
 from hypothesis import given, settings
-from planted.written import by_hand
+from planted.formulas import by_hand
 
 from jaxbackprop.examples import below, positive, within
 from jaxbackprop.gates import log

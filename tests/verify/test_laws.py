@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from jax import lax
 from jax.experimental import io_callback
-from planted.written import by_hand
+from planted.formulas import by_hand
 
 from jaxbackprop.rule import Rule
 from jaxbackprop.verify import verify

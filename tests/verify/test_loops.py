@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
-from planted.written import by_hand
+from planted.formulas import by_hand
 
 from jaxbackprop.gates.saturating import tanh
 from jaxbackprop.verify import audit, loops

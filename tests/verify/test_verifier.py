@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from planted.written import by_hand
+from planted.formulas import by_hand
 
 from jaxbackprop.gates.saturating import tanh
 from jaxbackprop.verify import VerificationError, assert_verified, table, verify, verify_rules
