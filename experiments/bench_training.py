@@ -25,8 +25,8 @@ from flax import nnx
 from jaxbackprop.bench.timing import interleaved, interval_of_median
 from jaxbackprop.models.mlp import MLP
 from jaxbackprop.training.batches import on_device
-from jaxbackprop.training.fit import prepare
 from jaxbackprop.training.optimizer import make_optimizer
+from jaxbackprop.training.step import prepare
 
 SIZES, RATE = (784, 512, 512, 10), 0.01
 FEWEST = 5  # rounds

@@ -3,6 +3,7 @@
 Nothing here knows what a rule is.
 """
 
+import functools
 import math
 
 import jax
@@ -10,6 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import DTypeLike
+
+FEW = 8
+"""How many examples' outer products are added up one by one."""
 
 
 def wide_dtype(dtype: DTypeLike) -> np.dtype:
@@ -47,9 +51,16 @@ def outer_sum(x: Array, delta: Array) -> Array:
     """The weight gradient: outer products x_i delta_j, summed over every leading axis.
 
     x (*B, D), delta (*B, H) -> (D, H)
+
+    Of a few examples the sum is written out on CPU: XLA then computes it inside the optimizer's update, and the
+    gradient itself is never in memory. Of more than `FEW` the matrix product is faster nevertheless; of two as well.
     """
     examples = math.prod(x.shape[:-1])  # not -1: that cannot be told where another axis is empty
-    return dot(x.reshape(examples, x.shape[-1]).T, delta.reshape(examples, delta.shape[-1]))
+    x, delta = x.reshape(examples, x.shape[-1]), delta.reshape(examples, delta.shape[-1])
+    if not (2 < examples <= FEW and jax.default_backend() == "cpu"):
+        return dot(x.T, delta)
+    each = (jnp.outer(wide(x[i]), wide(delta[i])) for i in range(examples))
+    return functools.reduce(jnp.add, each).astype(jnp.promote_types(x.dtype, delta.dtype))
 
 
 def leading_sum(delta: Array) -> Array:

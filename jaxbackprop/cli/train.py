@@ -60,6 +60,9 @@ def mlp_command(
     l2: L2 = 0.0,
     clip: Clip = None,
     patience: Patience = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="bfloat16: what the passes compute in, on accelerators; updates stay float32.")
+    ] = None,
     seed: Seed = 0,
     out: Out = None,
     as_json: Json = False,
@@ -78,7 +81,7 @@ def mlp_command(
     }  # fmt: skip
     settings = _settings(
         valid=valid, optimizer=optimizer, lr=lr, schedule=schedule, warmup=warmup, batch=batch, epochs=epochs,
-        weight_decay=weight_decay, l2=l2, clip=clip, patience=patience, seed=seed,
+        weight_decay=weight_decay, l2=l2, clip=clip, patience=patience, dtype=dtype, seed=seed,
     )  # fmt: skip
     train(found, task, model, settings, asked, out or free_folder("mlp", data), as_json=as_json)
 
@@ -129,6 +132,9 @@ def text_command(
     ] = None,
     tune_seconds: Annotated[float, typer.Option(help="--tune-on: so long.")] = 300,
     tune_metric: Annotated[str, typer.Option(help="--tune-on: f1, f1:LABEL, precisionAtRecall:30, ...")] = "f1",
+    checkpoint_seconds: Annotated[
+        float, typer.Option(help="--loss: keep the training every so many seconds, for `resume`; 0 for never.")
+    ] = 60,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
@@ -167,7 +173,7 @@ def text_command(
     train_classifier(
         train, test, {name: value for name, value in settings.items() if value is not None},
         out or free_folder("text", data), asked=asked, unlabelled="skip" if skip_unlabelled else "refuse",
-        cache=cache, tuning=tuning, as_json=as_json,
+        cache=cache, tuning=tuning, every=checkpoint_seconds, as_json=as_json,
     )  # fmt: skip
 
 

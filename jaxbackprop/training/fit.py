@@ -22,7 +22,7 @@ from .history import Epoch, History, best_of
 from .optimizer import Schedule, learning_rate, make_optimizer
 from .pictures import draw_confusion, draw_curves
 from .run_folder import RunFolder
-from .step import Assess, Program, State, Tally
+from .step import Assess, Program, State, Tally, prepare
 
 EVALUATION_BATCH = 1024
 
@@ -46,6 +46,7 @@ def fit(
     seed: int = 0,
     assess: Assess | None = None,
     devices: Sequence[Any] | None = None,
+    dtype: str | None = None,
     out: str | Path | None = None,
     resume: bool = False,
     config: Mapping[str, Any] | None = None,
@@ -76,6 +77,7 @@ def fit(
         seed: of the shuffling, and of what `valid` holds out.
         assess: used instead of the model's own; takes the model first.
         devices: split every minibatch over these; the gradient is the same up to rounding.
+        dtype: what the passes compute in, "bfloat16" on accelerators; parameters, updates and losses stay float32.
         out: a folder for the run: config, metrics, checkpoints, pictures.
         resume: go on from the last checkpoint in `out`, to the very bits of a run that was never interrupted.
         config: more to write into the run's config.
@@ -91,13 +93,14 @@ def fit(
     steps = epochs * (batches.steps + bool(batches.rest))
     rate = learning_rate(schedule, lr, steps, warmup)
     update = make_optimizer(optimizer, rate, settings=optimizer_settings, weight_decay=weight_decay, clip=clip)
-    program, state = prepare(model, assess, update, l2)
+    program, state = prepare(model, assess, update, l2, dtype)
     if batches.share is not None:
         state = jax.device_put(state, NamedSharding(batches.share.mesh, PartitionSpec()))
     asked = {
         "epochs": epochs, "batch": batch, "optimizer": _said(optimizer), "lr": lr, "schedule": _said(schedule),
         "optimizer_settings": dict(optimizer_settings or {}), "warmup": warmup, "weight_decay": weight_decay, "l2": l2,
-        "clip": clip, "patience": patience, "seed": seed, "valid": valid if isinstance(valid, float) else None,
+        "clip": clip, "patience": patience, "seed": seed, "dtype": dtype,
+        "valid": valid if isinstance(valid, float) else None,
     }  # fmt: skip
     run = _run_folder(out, resume, {**(config or {}), "model": describe(model), "fit": asked})
     loop = _Loop(program, batches, _on_device(held_out), jax.random.key(seed), run, patience, progress, state, state)
@@ -108,27 +111,6 @@ def fit(
     if run is not None:
         _draw(run.path, history, model, held_out)
     return history
-
-
-def prepare(
-    model: nnx.Module, assess: Assess | None, update: optax.GradientTransformation, l2: float = 0.0
-) -> tuple[Program, State]:
-    """The computations of a run and the state it starts from; the model is left in training mode.
-
-    Raises:
-        TypeError: a model without `assess`, and none given.
-    """
-    if assess is None and not hasattr(model, "assess"):
-        raise TypeError(
-            f"fit: {type(model).__name__} has no method assess(*minibatch) -> (losses, right).\n"
-            "  Define it, or pass assess=, a function that takes the model first."
-        )
-    model.eval()
-    test, _, _ = nnx.split(model, nnx.Param, ...)
-    model.train()
-    train, params, others = nnx.split(model, nnx.Param, ...)
-    program = Program(train, test, assess or (lambda model, *minibatch: model.assess(*minibatch)), update, l2)
-    return program, program.start(params, others)
 
 
 @dataclass

@@ -13,9 +13,11 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 from jax import Array, lax
+from jax.typing import DTypeLike
 
 from ..gates import add, reduce_mean
 from ..losses import l2_penalty
+from ..numerics import wide
 from .batches import Batches
 
 Assess = Callable[..., tuple[Array, Array]]
@@ -61,6 +63,7 @@ class Program:
     assess       the loss of each example
     optimizer    the update
     l2           strength of the penalty on all weights (arrays of two or more axes)
+    dtype        what the forward and backward pass compute in; None: what parameters and data are
     """
 
     train: Any
@@ -68,6 +71,7 @@ class Program:
     assess: Assess
     optimizer: optax.GradientTransformation = field(repr=False)
     l2: float = 0.0
+    dtype: DTypeLike | None = None
 
     def start(self, params: Any, others: Any) -> State:
         """The state before the first step; its arrays are its own."""
@@ -76,9 +80,10 @@ class Program:
 
     def objective(self, params: Any, others: Any, batch: tuple) -> tuple[Array, tuple[Any, Array, Array]]:
         """What a step minimises, and beside it the model's new other numbers, the mean loss, how many were right."""
-        model = nnx.merge(self.train, params, others, copy=True)  # its other numbers change under the gradient
+        computed, batch = (params, batch) if self.dtype is None else cast((params, batch), self.dtype)
+        model = nnx.merge(self.train, computed, others, copy=True)  # its other numbers change under the gradient
         losses, right = self.assess(model, *batch)
-        loss = total = reduce_mean(losses)
+        loss = total = reduce_mean(wide(losses))
         if self.l2:
             weights = [p for p in jax.tree.leaves(params) if p.ndim >= 2]
             total = add(loss, l2_penalty(weights, self.l2))
@@ -130,6 +135,38 @@ class Program:
         return jax.jit(evaluate)
 
 
+def prepare(
+    model: nnx.Module,
+    assess: Assess | None,
+    update: optax.GradientTransformation,
+    l2: float = 0.0,
+    dtype: str | None = None,
+) -> tuple[Program, State]:
+    """The computations of a run and the state it starts from; the model is left in training mode.
+
+    Raises:
+        TypeError: a model without `assess`, and none given.
+        ValueError: another `dtype` than bfloat16.
+    """
+    if dtype not in (None, "bfloat16"):
+        raise ValueError(
+            f"fit: dtype is {dtype!r}; it is 'bfloat16', or None: as the parameters are.\n"
+            "  float16 has too small a range for gradients; its losses would have to be scaled."
+        )
+    if assess is None and not hasattr(model, "assess"):
+        raise TypeError(
+            f"fit: {type(model).__name__} has no method assess(*minibatch) -> (losses, right).\n"
+            "  Define it, or pass assess=, a function that takes the model first."
+        )
+    model.eval()
+    test, _, _ = nnx.split(model, nnx.Param, ...)
+    model.train()
+    train, params, others = nnx.split(model, nnx.Param, ...)
+    assess = assess or (lambda model, *minibatch: model.assess(*minibatch))
+    program = Program(train, test, assess, update, l2, dtype)
+    return program, program.start(params, others)
+
+
 def in_minibatches(function: Callable[[Array], Any], batches: Batches, order: Array) -> Any:
     """`function` of every minibatch of an order, the answers joined along their first axis: (size, ...)."""
     _, whole = lax.scan(lambda _, which: (None, function(which)), None, batches.whole(order))
@@ -138,6 +175,11 @@ def in_minibatches(function: Callable[[Array], Any], batches: Batches, order: Ar
         rest = function(batches.remainder(order))
         joined = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), joined, rest)
     return joined
+
+
+def cast(tree: Any, dtype: DTypeLike) -> Any:
+    """The floating-point arrays of a pytree in another type; what arrives at them is cast back on its way up."""
+    return jax.tree.map(lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree)
 
 
 def all_finite(tree: Any) -> Array:

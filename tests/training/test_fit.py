@@ -16,8 +16,8 @@ from jaxbackprop.data import Bags, DataError, Examples
 from jaxbackprop.models import MLP, BagOfWords
 from jaxbackprop.training import NotFinite, fit
 from jaxbackprop.training.batches import on_device
-from jaxbackprop.training.fit import prepare
 from jaxbackprop.training.run_folder import RunFolder
+from jaxbackprop.training.step import prepare
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(90, 4)).astype(np.float32)
@@ -209,6 +209,17 @@ def test_a_loss_of_ones_own_is_used():
     assert np.asarray(model.b[0][...])[0] == pytest.approx(0.25, rel=1e-3)
 
 
+def test_bfloat16_passes_learn_what_float32_passes_learn():
+    """Batch norm, dropout, momentum and all; the parameters and running statistics stay float32."""
+    right = {}
+    for dtype in (None, "bfloat16"):
+        model = noisy()
+        right[dtype] = fit(model, (X, Y), valid=(X, Y), epochs=30, batch=9, lr=0.01, dtype=dtype).best.valid_accuracy
+        numbers = [x.dtype for x in jax.tree.leaves(nnx.state(model)) if jnp.issubdtype(x.dtype, jnp.floating)]
+        assert set(numbers) == {jnp.dtype("float32")}
+    assert min(right.values()) > 0.9
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -218,6 +229,7 @@ def test_a_loss_of_ones_own_is_used():
         ({"patience": 0, "valid": 0.1}, "patience is 0"),
         ({"valid": 0.001}, "holds out 0 of 90"),
         ({"optimizer": "adamm"}, "optimizer is 'adamm'"),
+        ({"dtype": "float16"}, "dtype is 'float16'"),
     ],
 )
 def test_a_bad_setting_is_named(settings: dict[str, Any], message: str):

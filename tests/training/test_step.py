@@ -11,17 +11,16 @@ from flax import nnx
 from jaxbackprop.circuit.jaxprs import defined
 from jaxbackprop.models import MLP
 from jaxbackprop.training.batches import on_device
-from jaxbackprop.training.fit import prepare
 from jaxbackprop.training.optimizer import make_optimizer
-from jaxbackprop.training.step import Program, State, all_finite
+from jaxbackprop.training.step import Program, State, all_finite, prepare
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(10, 3)).astype(np.float32), RNG.integers(0, 2, 10)
 LR, LAMBDA = 0.5, 0.1
 
 
-def linear(l2: float = 0.0) -> tuple[Program, State]:
-    return prepare(MLP(3, [], 2, rngs=nnx.Rngs(0)), None, make_optimizer("sgd", lambda _: LR), l2)
+def linear(l2: float = 0.0, dtype: str | None = None) -> tuple[Program, State]:
+    return prepare(MLP(3, [], 2, rngs=nnx.Rngs(0)), None, make_optimizer("sgd", lambda _: LR), l2, dtype)
 
 
 def by_hand(W: np.ndarray, b: np.ndarray, which: np.ndarray, l2: float) -> tuple[np.ndarray, np.ndarray, float]:
@@ -51,6 +50,38 @@ def test_an_epoch_is_one_update_a_minibatch_and_one_for_the_remainder(l2: float)
     assert np.asarray(tally.loss) == pytest.approx(losses, rel=1e-5)
     assert (np.asarray(tally.objective) > np.asarray(tally.loss)).all() == bool(l2)
     assert bool(tally.finite)
+
+
+def test_passes_in_bfloat16_update_parameters_in_float32():
+    """The products take bfloat16; an update far below a bfloat16 weight's last digit is kept nevertheless."""
+    program, state = linear(dtype="bfloat16")
+    batch = jnp.asarray(X), jnp.asarray(Y)
+    jaxpr = str(
+        jax.make_jaxpr(lambda p: jax.grad(program.objective, has_aux=True)(p, state.others, batch))(state.params)
+    )
+    assert "bf16[10,3]" in jaxpr  # the minibatch, as a factor
+    W, b = (np.asarray(state.params[name][0][...], np.float64) for name in ("W", "b"))
+    expected_W, expected_b, expected_loss = by_hand(W, b, np.arange(10), 0.0)
+    state, loss, _, _, gradient = program.step(state, batch)
+    assert {x.dtype for x in jax.tree.leaves((state.params, gradient, loss))} == {jnp.dtype("float32")}
+    moved = np.asarray(state.params["W"][0][...], np.float64) - W
+    assert moved == pytest.approx(expected_W - W, rel=0.03, abs=0.03 * np.abs(expected_W - W).max())
+    assert moved != pytest.approx(expected_W - W, rel=1e-5)  # or nothing was rounded at all
+    assert np.asarray(state.params["b"][0][...]) == pytest.approx(expected_b, rel=0.03, abs=0.01)
+    assert float(loss) == pytest.approx(expected_loss, rel=0.02)
+
+
+def test_a_small_batchs_gradient_is_never_in_memory():
+    """Of eight examples the weight gradient is added up inside the update; of nine it is an array first."""
+
+    def temporary(batch: int) -> int:
+        model = MLP(512, [512], 2, rngs=nnx.Rngs(0))
+        program, state = prepare(model, None, make_optimizer("sgd", lambda _: LR))
+        examples = on_device((np.zeros((72, 512), np.float32), np.zeros(72, int)), batch)
+        memory = program.epoch.lower(state, examples, jax.random.key(0)).compile().memory_analysis()
+        return memory.temp_size_in_bytes
+
+    assert temporary(8) < 4 * 512 * 512 < temporary(9)
 
 
 def test_what_is_minimised_is_put_together_by_rules_too():
