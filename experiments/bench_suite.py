@@ -1,26 +1,34 @@
 """The fused rules save what they promise, no rule costs more than autodiff, and an epoch is faster than its peers'.
 
-    python experiments/bench_suite.py [--quick] [--only rules|fused|epochs|costs]
+    python experiments/bench_suite.py [--quick] [--only rules|fused|epochs|text|costs]
 
 Writes results/bench_<device>[_quick].json, section by section, and then the tables and plots (bench_tables.py).
 """
 
 import argparse
+import gzip
 import json
 import re
 import sys
+import tempfile
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import bench_tables
 import bench_training
 import jax
+import text_against_fasttext
 from bench_cases import Case, fused
 from harness import RESULTS, setting
+from text_cases import Case as TextCase
 
 from jaxbackprop.bench import Comparison, bench_rules
+from jaxbackprop.data import Texts, load
 
-PEERS = ("torch", "flax", "optax")
+PEERS = ("torch", "flax", "optax", "fasttext", "fasttext-wheel")
+TEXT = TextCase("docstrings", {"lr": 0.5, "dim": 10, "epoch": 25, "wordNgrams": 2})
 
 
 def installed() -> dict[str, str]:
@@ -64,10 +72,27 @@ def rule_rows(found: Comparison) -> list[dict[str, Any]]:
     return made
 
 
+def beside_fasttext(pairs: int) -> dict[str, Any]:
+    """Whole processes, reading and saving included, on the built-in texts; {} where fastText is not installed."""
+    if not find_spec("fasttext"):
+        return {}
+    found = load(TEXT.data)
+    assert isinstance(found.train, Texts)
+    assert isinstance(found.test, Texts)
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / TEXT.data).mkdir()
+        for name, side in (("train", found.train), ("test", found.test)):
+            with gzip.open(Path(folder) / TEXT.data / f"{name}.txt.gz", "wt", encoding="utf-8") as file:
+                pairs_of = zip(side.labels, side.texts, strict=True)
+                file.writelines(f"__label__{label} {text}\n" for (label,), text in pairs_of)
+        pythons = dict.fromkeys((text_against_fasttext.OURS, text_against_fasttext.THEIRS), sys.executable)
+        return text_against_fasttext.compare(TEXT, Path(folder), pythons, pairs)
+
+
 def main() -> int:
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--quick", action="store_true", help="small sizes and few rounds, a few minutes on two cores")
-    asked.add_argument("--only", choices=("rules", "fused", "epochs", "costs"), help="one section alone")
+    asked.add_argument("--only", choices=("rules", "fused", "epochs", "text", "costs"), help="one section alone")
     options = asked.parse_args()
     quick = options.quick
     device = re.sub(r"\W+", "_", jax.devices()[0].device_kind).strip("_").lower()
@@ -81,12 +106,14 @@ def main() -> int:
         path.write_text(json.dumps(result, indent=1, default=str) + "\n")
         print(f"{section}: done", flush=True)
 
-    wanted = [options.only] if options.only else ["fused", "epochs", "costs", "rules"]
+    wanted = [options.only] if options.only else ["fused", "epochs", "text", "costs", "rules"]
     if "fused" in wanted:
         keep("fused", [fused_row(case, 1.0 if quick else 10.0) for case in fused(quick)])
     if "epochs" in wanted:
         batches, examples = ((8, 128), 2048) if quick else ((8, 32, 128, 512, 2048, 4096), 16384)
         keep("epochs", {str(b): bench_training.epochs(b, examples, 3.0 if quick else 30.0) for b in batches})
+    if "text" in wanted:
+        keep("text", beside_fasttext(3 if quick else 9))
     if "costs" in wanted:
         keep("costs", bench_training.costs(2048, 1.0 if quick else 10.0))
     if "rules" in wanted:

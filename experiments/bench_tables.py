@@ -6,6 +6,7 @@ python experiments/bench_tables.py     prints the README's section, and draws ev
 import json
 from typing import Any
 
+import text_against_fasttext
 from harness import RESULTS
 
 
@@ -26,6 +27,9 @@ def markdown(result: dict[str, Any]) -> str:
         head = f"| MLP 784-512-512-10, an epoch at batch | {' | '.join(names)} |"
         rows = [f"| {b} | {' | '.join(_epoch(of[n]) for n in names)} |" for b, of in result["epochs"].items()]
         blocks.append("\n".join([head, "|---" * (len(names) + 1) + "|", *rows]))
+    if result.get("text"):
+        said = text_against_fasttext.said(result["text"])
+        blocks.append(f"The built-in texts, the whole process beside fastText's, reading and saving included: {said}.")
     if "rules" in result:
         slower = [r for r in result["rules"] if r["time"] > 1.05 and not r["within noise"]]
         hungry = [r for r in result["rules"] if float(r["memory"]) > 1]

@@ -6,7 +6,7 @@ gradient is as large as its table all the same; a train step that never forms it
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jaxtyping import Float, Int
 
 from ..examples import Domain, below
@@ -25,7 +25,7 @@ def hierarchical_softmax(
     Forward   z_l = h . nodes[path_l],  loss = sum_l -log sigmoid(z_l) where the turn is 1, -log sigmoid(-z_l) where 0
     Backward  delta_l = upstream (sigmoid(z_l) - turn_l) arrives at z_l, a logistic regression at each node
               dh = sum_l delta_l nodes[path_l],  dnodes[path_l] += delta_l h
-    Saved     h, nodes, path, turns, z: no other row is read, none else is written
+    Saved     h, nodes, path, sigmoid(z) - turn: no other row is read, none else is written
     Source    Morin, Bengio 2005; fastText's loss hs, whose turn 1 is the second child
 
     The classes' probabilities sum to 1 without ever being computed: log C rows an example instead of C.
@@ -36,14 +36,14 @@ def hierarchical_softmax(
         path: the inner nodes from the root to the class, padded with ids outside 0..N-1, which count for nothing.
         turns: 0 or 1 at each of them.
     """
-    z = _products(h, nodes, path)
-    return _yes_or_no(z, path, turns, nodes).astype(_dtype(h, nodes)), (h, nodes, path, turns, z)
+    loss, wrong = _yes_or_no(_products(h, nodes, path), path, turns, nodes)
+    return loss.astype(_dtype(h, nodes)), (h, nodes, path, wrong)
 
 
 @hierarchical_softmax.backward
 def hierarchical_softmax_backward(saved, upstream):
-    h, nodes, path, turns, z = saved
-    return _through_rows(h, nodes, path, _deltas(z, path, turns, nodes, upstream))
+    h, nodes, path, wrong = saved
+    return _through_rows(h, nodes, path, wide(upstream)[..., None] * wrong)
 
 
 @rule(where={"label": below("V", padding=True), "samples": below("V", padding=True)})
@@ -55,7 +55,7 @@ def negative_sampling(
     Forward   z = h . W[id] for the label and each sample,  loss = -log sigmoid(z_label) - sum_k log sigmoid(-z_k)
     Backward  delta = upstream (sigmoid(z) - 1) at the label, upstream sigmoid(z) at a sample
               dh = sum delta W[id],  dW[id] += delta h
-    Saved     h, W, label, samples, z: no other row is read, none else is written
+    Saved     h, W, label, samples, sigmoid(z) - yes: no other row is read, none else is written
     Source    Mikolov, Sutskever, Chen, Corrado, Dean 2013, arXiv:1310.4546
 
     A class drawn twice counts twice, and the label among the samples counts as a sample: whoever draws decides.
@@ -67,15 +67,15 @@ def negative_sampling(
         samples: the others (*B, K); an id outside 0..V-1, by custom -1, counts for nothing, the label's too.
     """
     ids, yes = _label_first(label, samples)
-    z = _products(h, W, ids)
-    return _yes_or_no(z, ids, yes, W).astype(_dtype(h, W)), (h, W, label, samples, z)
+    loss, wrong = _yes_or_no(_products(h, W, ids), ids, yes, W)
+    return loss.astype(_dtype(h, W)), (h, W, label, samples, wrong)
 
 
 @negative_sampling.backward
 def negative_sampling_backward(saved, upstream):
-    h, W, label, samples, z = saved
-    ids, yes = _label_first(label, samples)
-    return _through_rows(h, W, ids, _deltas(z, ids, yes, W, upstream))
+    h, W, label, samples, wrong = saved
+    ids, _ = _label_first(label, samples)
+    return _through_rows(h, W, ids, wide(upstream)[..., None] * wrong)
 
 
 def _label_first(label: Array, samples: Array) -> tuple[Array, Array]:
@@ -86,7 +86,7 @@ def _label_first(label: Array, samples: Array) -> tuple[Array, Array]:
 
 def _products(h: Array, table: Array, ids: Array) -> Array:
     """The product of each example with each of its rows, (*B, L), in the wide type."""
-    return (wide(h)[..., None, :] * _rows(table, ids)).sum(-1)
+    return jnp.einsum("...d,...ld->...l", wide(h), _rows(table, ids), precision=lax.Precision.HIGHEST)
 
 
 def _rows(table: Array, ids: Array) -> Array:
@@ -94,21 +94,19 @@ def _rows(table: Array, ids: Array) -> Array:
     return wide(table.at[index(ids)].get(mode="fill", fill_value=0, wrap_negative_indices=False))
 
 
-def _yes_or_no(z: Array, ids: Array, yes: Array, table: Array) -> Array:
-    """The surprise at the answers, summed over an example's rows."""
-    surprise = jax.nn.softplus(jnp.where(yes == 1, -z, z))
-    return jnp.where(inside(ids, table.shape[0]), surprise, 0).sum(-1)
+def _yes_or_no(z: Array, ids: Array, yes: Array, table: Array) -> tuple[Array, Array]:
+    """The surprise at the answers, summed over an example's rows, and sigmoid(z) - yes of each row.
 
-
-def _deltas(z: Array, ids: Array, yes: Array, table: Array, upstream: Array) -> Array:
-    """What arrives at each product: sigmoid(z) - yes, without cancellation where the answer is nearly certain."""
-    wrong = jnp.where(yes == 1, -jax.nn.sigmoid(-z), jax.nn.sigmoid(z))
-    return jnp.where(inside(ids, table.shape[0]), wide(upstream)[..., None] * wrong, 0)
+    The latter is taken on the side of the answer, where nearly certain ones do not cancel; padding has 0.
+    """
+    doubt, counts = jnp.where(yes == 1, -z, z), inside(ids, table.shape[0])
+    wrong = jnp.where(yes == 1, -1, 1) * jax.nn.sigmoid(doubt)
+    return jnp.where(counts, jax.nn.softplus(doubt), 0).sum(-1), jnp.where(counts, wrong, 0)
 
 
 def _through_rows(h: Array, table: Array, ids: Array, delta: Array):
     """Dh, dtable and nothing for the integers."""
-    dh = (delta[..., None] * _rows(table, ids)).sum(-2)
+    dh = jnp.einsum("...l,...ld->...d", delta, _rows(table, ids), precision=lax.Precision.HIGHEST)
     zeros = jnp.zeros(table.shape, wide_dtype(table.dtype))
     each = delta[..., None] * wide(h)[..., None, :]
     return dh, zeros.at[index(ids)].add(each, mode="drop", wrap_negative_indices=False)
