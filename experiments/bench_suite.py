@@ -85,7 +85,9 @@ def beside_fasttext(pairs: int) -> dict[str, Any]:
             with gzip.open(Path(folder) / TEXT.data / f"{name}.txt.gz", "wt", encoding="utf-8") as file:
                 pairs_of = zip(side.labels, side.texts, strict=True)
                 file.writelines(f"__label__{label} {text}\n" for (label,), text in pairs_of)
-        pythons = dict.fromkeys((text_against_fasttext.OURS, text_against_fasttext.THEIRS), sys.executable)
+        pythons: dict[str, str] = {}
+        for program in (text_against_fasttext.OURS, text_against_fasttext.THEIRS):
+            pythons[program] = sys.executable
         return text_against_fasttext.compare(TEXT, Path(folder), pythons, pairs)
 
 
