@@ -154,6 +154,13 @@ def _beyond(limit: float, z: Array) -> tuple[Array, Array]:
     return far, jnp.where(far, 0, wide(z))
 
 
+def _shares(z: Array) -> tuple[Array, Array]:
+    """Sigmoid z and sigmoid -z by one exponential: the smaller share keeps its digits, the larger is 1 without it."""
+    right = z >= 0
+    small = jax.nn.sigmoid(jnp.where(right, -z, z))
+    return jnp.where(right, 1 - small, small), jnp.where(right, small, 1 - small)
+
+
 @rule
 def silu(z: Float[Array, "..."]) -> Saving[Float[Array, "..."]]:
     """The sigmoid-weighted unit, also called swish: z times the share s that the sigmoid gives it.
@@ -166,14 +173,14 @@ def silu(z: Float[Array, "..."]) -> Saving[Float[Array, "..."]]:
     Finite for all finite z; at plus and minus infinity a is infinity and 0, dz is upstream and 0.
     """
     far, near = _beyond(1000, z)
-    return jnp.where(far, jnp.maximum(z, 0), (near * jax.nn.sigmoid(near)).astype(z.dtype)), z
+    return jnp.where(far, jnp.maximum(z, 0), (near * _shares(near)[0]).astype(z.dtype)), z
 
 
 @silu.backward
 def silu_backward(z, upstream):
     far, near = _beyond(1000, z)
-    slope = jax.nn.sigmoid(near) * (1 + near * jax.nn.sigmoid(-near))
-    return jnp.where(far, z > 0, slope) * upstream
+    share, rest = _shares(near)
+    return jnp.where(far, z > 0, share * (1 + near * rest)) * upstream
 
 
 @rule(variants=({"approximate": False},))
@@ -191,7 +198,7 @@ def gelu(z: Float[Array, "..."], *, approximate: bool = True) -> Saving[Float[Ar
     infinity a is infinity and 0, dz is upstream and 0.
     """
     far, near = _beyond(40, z)
-    share = jax.nn.sigmoid(2 * _tanh_argument(near)) if approximate else jax.lax.erfc(-near / math.sqrt(2)) / 2
+    share = _shares(2 * _tanh_argument(near))[0] if approximate else jax.lax.erfc(-near / math.sqrt(2)) / 2
     return jnp.where(far, jnp.maximum(z, 0), (near * share).astype(z.dtype)), z
 
 
@@ -203,8 +210,7 @@ def _tanh_argument(z: Array) -> Array:
 def gelu_backward(z, upstream, *, approximate):
     far, near = _beyond(40, z)
     if approximate:
-        v = _tanh_argument(near)
-        share, rest = jax.nn.sigmoid(2 * v), jax.nn.sigmoid(-2 * v)
+        share, rest = _shares(2 * _tanh_argument(near))
         grows = 2 * math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * near**2) * share * rest
     else:
         share = jax.lax.erfc(-near / math.sqrt(2)) / 2
