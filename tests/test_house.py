@@ -114,6 +114,7 @@ def test_every_test_file_is_named_after_the_file_it_tests():
         "test_readme",
         "test_experiments",
         "test_courses",
+        "test_gpu",
         "test_published",
     }
     for path in sorted((ROOT / "tests").rglob("test_*.py")):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from ..numerics import wide
+from ..numerics import wide, wide_dtype
 from ..rule import Saving, rule
 from .shaping import lead
 
@@ -28,7 +28,7 @@ def maxout(pieces: Float[Array, "*B K"]) -> Saving[Float[Array, "*B"]]:
 
 @maxout.backward
 def maxout_backward(winners, upstream):
-    share = wide(upstream) / winners.sum(-1)
+    share = wide(upstream) / winners.sum(-1, dtype=wide_dtype(upstream.dtype))
     return jnp.where(winners, share[..., None], 0)
 
 
@@ -79,11 +79,11 @@ def log_softmax(z: Float[Array, "*B C"], *, axis: int = -1) -> Saving[Float[Arra
     dead = total == 0  # then -inf - log 0 would be NaN
     scores = jnp.where(dead, 0, low) - jnp.log(jnp.where(dead, 1, total))
     logs = jnp.where(dead, -jnp.inf, scores).astype(z.dtype)
-    return logs, logs
+    return logs, (logs, dead)
 
 
 @log_softmax.backward
-def log_softmax_backward(logs, upstream, *, axis):
-    p, upstream = jnp.exp(wide(logs)), wide(upstream)
-    dz = upstream - p * upstream.sum(axis, keepdims=True)
-    return jnp.where((p == 0).all(axis, keepdims=True), 0, dz)
+def log_softmax_backward(saved, upstream, *, axis):
+    (logs, dead), upstream = saved, wide(upstream)
+    dz = upstream - jnp.exp(wide(logs)) * upstream.sum(axis, keepdims=True)
+    return jnp.where(dead, 0, dz)

@@ -61,6 +61,8 @@ def prelu(z: Float[Array, "*B C"], slope: Float[Array, ""] | Float[Array, "C"]) 
               dslope = sum over all that share the slope of z upstream where z < 0
     Kink      z = 0: dz is upstream, as with leaky_relu; dslope is 0 from either side
     Source    He, Zhang, Ren, Sun 2015, arXiv:1502.01852
+
+    What dslope sums is masked first, one array in memory more than autodiff has, for which z = infinity makes it NaN.
     """
     return jnp.where(z >= 0, z, slope * z), (z, slope)
 

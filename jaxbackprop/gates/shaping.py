@@ -96,7 +96,7 @@ def reduce_max(x: Float[Array, "..."], *, axis: Axis = None, keepdims: bool = Fa
 
 @reduce_max.backward
 def reduce_max_backward(winners, upstream, *, axis, keepdims):
-    ties = winners.sum(_axes(axis, winners.ndim), keepdims=True)
+    ties = winners.sum(_axes(axis, winners.ndim), keepdims=True, dtype=wide_dtype(upstream.dtype))
     return jnp.where(winners, wide(_restored(upstream, winners.ndim, axis, keepdims)) / ties, 0)
 
 

@@ -40,9 +40,9 @@ def batch_norm_unit(
     Forward   m = mean_B x,  v = mean_B (x - m)^2,  r = (v + eps)^(-1/2),  z = (x - m) r scale + shift
               y = z where z >= 0, else negative_slope z
     Backward  z = y where y >= 0, else y / negative_slope,  n = (z - shift) / scale: x is not needed
-              dz = upstream_y where y >= 0, else negative_slope upstream_y,  delta = dz scale arrives at n; N examples:
-              dx = r (delta - mean_B delta - n mean_B(delta n)) + (upstream_m + 2 n / r upstream_v) / N
-              dscale = sum_B dz n,  dshift = sum_B dz
+              dz = upstream_y where y >= 0, else negative_slope upstream_y
+              dscale = sum_B dz n,  dshift = sum_B dz;  as in batch_norm, for N examples:
+              dx = r scale (dz - dshift / N - n dscale / N) + (upstream_m + 2 n / r upstream_v) / N
     Saved     y, which the next layer keeps anyway, scale, shift, and r of each feature; not x
     Source    Rota Bulò, Porzi, Kontschieder 2018, arXiv:1712.02616 (in-place activated batch norm)
     Kink      z = 0: we answer the slope 1, as leaky_relu does
@@ -76,12 +76,10 @@ def batch_norm_unit(
 def batch_norm_unit_backward(saved, upstream, *, negative_slope):
     y, scale, shift, r = saved  # (*B, D) (D,) (D,) (1s, D)
     upstream_y, upstream_m, upstream_v = map(wide, upstream)
-    axes, count = tuple(range(y.ndim - 1)), max(y.size // max(y.shape[-1], 1), 1)
+    count = max(y.size // max(y.shape[-1], 1), 1)
     z = jnp.where(y >= 0, wide(y), wide(y) / negative_slope)
     n = (z - shift) / scale
     dz = jnp.where(y >= 0, upstream_y, negative_slope * upstream_y)
-    delta = dz * scale
-    through_m = delta.sum(axes, keepdims=True) / count
-    through_r = n * ((delta * n).sum(axes, keepdims=True) / count)
-    statistics = (upstream_m + 2 * n / r * upstream_v) / count
-    return r * (delta - through_m - through_r) + statistics, leading_sum(dz * n), leading_sum(dz)
+    dscale, dshift = leading_sum(dz * n), leading_sum(dz)
+    through_y = r * scale * (dz - dshift / count - n * (dscale / count))
+    return through_y + (upstream_m + 2 * n / r * upstream_v) / count, dscale, dshift

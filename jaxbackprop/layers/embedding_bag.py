@@ -18,7 +18,7 @@ from ..rule import Form, Saving, rule
 def _plain(table, ids, weights=None, *, pool="mean", at_once=0):
     """All rows side by side, and then their sum: what autodiff differentiates."""
     share, _ = _padded_shares(ids, weights, table, pool)
-    h = (wide(_take(table, ids)) * share[..., None]).sum(-2)
+    h = _weighted_sum(_take(table, ids), share)
     return h.astype(table.dtype if weights is None else jnp.result_type(table, weights))
 
 
@@ -60,7 +60,7 @@ def embedding_bag(
     share, _ = _padded_shares(ids, weights, table, pool)
 
     def add(h, ids, share):
-        return h + (wide(_take(table, ids)) * share[..., None]).sum(-2), None
+        return h + _weighted_sum(_take(table, ids), share), None
 
     zero = jnp.zeros((*ids.shape[:-1], table.shape[1]), share.dtype)
     h, _ = _along_places(add, zero, ids, share, table, at_once)
@@ -206,6 +206,11 @@ def _take(table: Array, ids: Array) -> Array:
     if table.shape[0] == 0:  # a gather wants at least one row to read
         return jnp.zeros((*ids.shape, *table.shape[1:]), table.dtype)
     return table.at[index(ids)].get(mode="fill", fill_value=0, wrap_negative_indices=False)
+
+
+def _weighted_sum(rows: Array, share: Array) -> Array:
+    """The sum of an example's rows (*B, L, D), each times its share (*B, L)."""
+    return jnp.einsum("...l,...ld->...d", share, wide(rows), precision=lax.Precision.HIGHEST)
 
 
 def _added(sums: Array, ids: Array, deltas: Array) -> Array:

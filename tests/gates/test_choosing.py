@@ -112,9 +112,11 @@ def test_the_largest_piece_receives_the_gradient_and_ties_share_it():
     assert pull(jnp.array([7.0, 8.0, 9.0]))[0].tolist() == [[0, 7, 0], [4, 4, 0], [3, 3, 3]]
 
 
-def test_maxout_remembers_a_boolean_for_each_piece_and_softmax_its_output():
+def test_maxout_remembers_a_boolean_for_each_piece_and_the_softmaxes_their_output():
     z = jnp.ones((5, 3))
     assert maxout.forward(z)[1].nbytes == 15
-    for rule in (softmax, log_softmax):
-        value, saved = rule.forward(z, axis=-1)
-        assert saved is value
+    value, saved = softmax.forward(z, axis=-1)
+    assert saved is value
+    value, (saved, dead) = log_softmax.forward(z, axis=-1)
+    assert saved is value
+    assert dead.nbytes == 5  # whether all scores of a row are masked

@@ -77,7 +77,7 @@ def test_a_mean_whose_weights_sum_to_0_answers_0_without_nan():
     ids, weights = jnp.array([[1, 2], [3, 4]]), jnp.array([[0.0, 0.0], [1.0, 3.0]])
     h, pull = jax.vjp(lambda t, w: embedding_bag(t, ids, w), TABLE, weights)
     np.testing.assert_array_equal(h[0], np.zeros(D))
-    np.testing.assert_allclose(h[1], 0.25 * TABLE[3] + 0.75 * TABLE[4], rtol=1e-6)
+    np.testing.assert_allclose(h[1], 0.25 * TABLE[3] + 0.75 * TABLE[4], rtol=1e-6, atol=1e-7)  # one element cancels
     dtable, dw = pull(jnp.ones((2, D)))
     assert not np.any(dtable[1:3])
     assert not np.any(dw[0])
