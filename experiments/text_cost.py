@@ -87,7 +87,10 @@ def measure() -> dict[str, Any]:
 
 
 def claim(measured: dict[str, Any]) -> None:
-    """The curves are those of the theory, but for what memory adds once a table is larger than the caches."""
+    """The curves are those of the theory, but for what memory adds once a table is larger than the caches.
+
+    The limits were set when first figures were there: they tell when something changes, and foretold nothing.
+    """
     curves, small = measured["microseconds a text against labels"], measured["rows in a core's cache"]
     counts, cost = _points(curves["hs"])
     near = counts <= small

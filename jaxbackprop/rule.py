@@ -6,6 +6,7 @@ Whatever can be derived from the definition (shape errors, example inputs, expor
 import inspect
 from collections.abc import Callable, Mapping
 from functools import update_wrapper, wraps
+from importlib import import_module
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 import jax
@@ -23,6 +24,8 @@ T = TypeVar("T")
 Saving = tuple[T, Any]
 """What a forward pass returns: its value, and what the backward pass needs of it."""
 
+ROOMS = ("gates", "layers", "losses")
+"""Where the library's own rules live."""
 _REGISTER: dict[tuple[str, str], "Rule"] = {}
 
 
@@ -266,7 +269,11 @@ def rule(forward: Callable | None = None, /, **definition: Any) -> Any:
 
 
 def rules(package: str = "jaxbackprop") -> dict[str, Rule]:
-    """The registered rules of an imported package, by name; the library's own where none is named."""
+    """The registered rules of an imported package, by name; the library's own, imported here, where none is named."""
+    own = __name__.partition(".")[0]
+    if package == own:
+        for room in ROOMS:
+            import_module(f"{own}.{room}")
     return {name: made for (owner, name), made in sorted(_REGISTER.items()) if owner == package}
 
 

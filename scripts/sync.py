@@ -20,6 +20,7 @@ FOLDERS = {
 RESULTS = ROOT / "experiments" / "results"
 sys.path.insert(0, str(ROOT / "experiments"))
 import bench_tables  # noqa: E402  # pyright: ignore[reportMissingImports]
+import text_tables  # noqa: E402  # pyright: ignore[reportMissingImports]
 
 
 def is_rule(function: ast.FunctionDef) -> bool:
@@ -145,6 +146,8 @@ def readme() -> str:
         "wrong rules": wrong_rules_table(),
         "audit": audit_table(),
         "fastText": text_table(),
+        "text quality": text_tables.quality(),
+        "text cost": text_tables.cost(),
         "benchmarks": bench_tables.section().split("\n"),
     }
     for name, lines in sections.items():

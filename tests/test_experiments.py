@@ -1,10 +1,17 @@
 """Every experiment runs small, and what it claims holds."""
 
+import dataclasses
+import gzip
 import importlib
 import json
+import math
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from jaxbackprop.text import Corpus, Settings
+from jaxbackprop.text.train import train
 
 EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
 
@@ -21,6 +28,45 @@ def test_ten_thousand_steps_on_the_spiral_give_the_published_losses():
     spiral.claim(measured)
     assert measured["linear"]["first"] == pytest.approx(1.0969, abs=1e-3)
     assert measured["hidden"]["first"] == pytest.approx(1.0986, abs=2e-3)
+
+
+def test_what_a_text_costs_is_judged_by_the_theory():
+    """Curves as the theory has them hold; hs that grows in proportion to the labels does not, nor ns that grows."""
+    cost = importlib.import_module("text_cost")
+    curves = {
+        "hs": {str(c): 0.1 + 0.05 * math.log2(c) for c in cost.LABELS},
+        "ns": {str(c): 0.6 for c in cost.LABELS},
+        "softmax": {str(c): 0.01 * c for c in cost.LABELS},
+    }
+    words = {str(c): 30.0 for c in cost.VOCABULARIES}
+    names = ("microseconds a text against labels", "nanoseconds a word against vocabulary", "rows in a core's cache")
+    cost.claim(dict(zip(names, (curves, words, 8192), strict=True)))
+    for loss, wrong in (("hs", curves["softmax"]), ("ns", curves["hs"]), ("softmax", curves["ns"])):
+        with pytest.raises(AssertionError):
+            cost.claim(dict(zip(names, (curves | {loss: wrong}, words, 8192), strict=True)))
+    with pytest.raises(AssertionError):
+        cost.claim(dict(zip(names, (curves, {str(c): c / 100 for c in cost.VOCABULARIES}, 8192), strict=True)))
+    assert cost.microseconds("hs", 20, 50, 200) > 0
+
+
+def test_the_ways_to_train_that_are_compared_begin_with_the_packages_own(tmp_path, monkeypatch):
+    """The same tables to the bit, with idf and without; another way gives others."""
+    text = importlib.import_module("text_variants")
+    lines = [f"__label__{'ab'[k % 2]} {'xy'[k % 2]} w{k % 7} w{k % 3}{' z' * (k % 5)}" for k in range(50)]
+    path = tmp_path / "lines.gz"
+    path.write_bytes(gzip.compress("\n".join(lines).encode()))
+    settings = Settings(lr=1.0, dim=16, epoch=20, word_ngrams=2, bucket=50, batch=1)
+    split = text.Split.of(path, settings)
+    assert (len(split.train[0]), len(split.held_out[0])) == (40, 10)
+    texts = Corpus(split.vocabulary, 40, [split.train])
+    for name, idf in (("as fastText", 0.0), ("idf 2", 2.0)):
+        own = train(texts, dataclasses.replace(settings, idf=idf))
+        model, _ = text.trained(split, text.VARIANTS[name], 1.0, 0)
+        np.testing.assert_array_equal(model.input, own.input)
+        np.testing.assert_array_equal(model.output, own.output)
+    assert text.right(text.scores(model, split.held_out[0]), split.held_out[1]) == 1
+    tables = {text.trained(split, variant, 1.0, 0)[0].input.tobytes() for variant in text.VARIANTS.values()}
+    assert len(tables) > len(text.VARIANTS) - 2
 
 
 def test_a_saturating_unit_starves_the_first_layer():

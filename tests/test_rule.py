@@ -1,5 +1,9 @@
 """What `Rule` derives from a definition, and what it refuses."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +11,8 @@ import pytest
 from jaxtyping import Array, Float, Int, Key
 
 from jaxbackprop.rule import Form, Rule, Saving, rule, rules
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def scale(x: Float[Array, "*x"], y: Float[Array, "*y"], *, power: float = 1.0) -> Saving[Float[Array, "*xy"]]:
@@ -149,3 +155,23 @@ def test_a_rule_shows_by_its_name_in_a_jaxpr():
     eqn = jax.make_jaxpr(scaled)(1.0, 2.0).eqns[0]
     assert eqn.primitive.name == "custom_vjp_call"
     assert "name=scale" in str(eqn)
+
+
+def test_the_librarys_rules_are_there_without_being_imported_first():
+    """In a process of its own: here they all are imported."""
+    source = "from jaxbackprop.rule import rules; print(*rules())"
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.split() == list(rules())
+    assert {"mul", "layer_norm", "softmax_cross_entropy"} <= set(rules())
+
+
+def test_a_name_that_is_a_function_and_a_file_stays_the_function():
+    """Importing `jaxbackprop.rule` would put the module in the place of the decorator, were the package a plain one."""
+    source = """
+import jaxbackprop as jbp
+import jaxbackprop.rule
+import jaxbackprop.verify.case
+print(jbp.rule.__name__, jbp.verify.__name__, type(jbp.rule).__name__, type(jbp.verify).__name__)
+"""
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.split() == ["rule", "verify", "function", "function"]

@@ -5,7 +5,6 @@ import os
 import sys
 from typing import Any, NoReturn
 
-import jax
 import typer
 from platformdirs import user_cache_path
 from rich.console import Console
@@ -53,9 +52,19 @@ def fail(message: str, status: int) -> NoReturn:
 
 def keep_compiled_programs() -> None:
     """What one command compiles the next one finds, in the user's cache or where JAX_COMPILATION_CACHE_DIR says."""
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update("jax_compilation_cache_dir", str(user_cache_path("jaxbackprop") / "compiled"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", WORTH_KEEPING)
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    settings = {
+        "jax_compilation_cache_dir": str(user_cache_path("jaxbackprop") / "compiled"),
+        "jax_persistent_cache_min_compile_time_secs": WORTH_KEEPING,
+    }
+    if "jax" not in sys.modules:  # JAX reads them when it is imported, which a command without it never does
+        os.environ.update({name.upper(): str(value) for name, value in settings.items()})
+        return
+    import jax
+
+    for name, value in settings.items():
+        jax.config.update(name, value)
 
 
 def run(arguments: list[str] | None = None) -> NoReturn:

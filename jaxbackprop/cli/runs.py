@@ -89,10 +89,15 @@ def resume_command(
     from ..data import DataError, load
     from ..training import RunFolder
     from ..training.task import Task
+    from .text import is_unfinished, resume_classifier
     from .training import train
 
+    if is_unfinished(run):
+        if epochs is not None:
+            raise ValueError("--epochs: the learning rate of this run falls to 0 over the epochs it was begun with.")
+        return resume_classifier(run, as_json=as_json)
     if is_classifier(run):
-        advice = "A text classifier trained with --loss is kept once it is finished; train anew, with more --epochs."
+        advice = "Train anew, with more --epochs."
         raise DataError("a finished model", expected="a run that was interrupted", file=run, advice=advice)
     folder = RunFolder.open(run)
     config, task = folder.config, Task.load(folder)

@@ -3,6 +3,7 @@
 Which command comes here, and which options it has, is said in train.py and runs.py.
 """
 
+import dataclasses
 import json
 import os
 import sys
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from ..text.train import Report
 
 
+TRAINING = "training"  # where a run keeps its checkpoints
+
+
 def train_classifier(
     train: "Source",
     test: "Source | None",
@@ -35,47 +39,87 @@ def train_classifier(
     unlabelled: Any,
     cache: Path | None,
     tuning: Mapping[str, Any] | None,
+    every: float,
+    calibrate_on: str | None,
     as_json: bool,
+    resume: bool = False,
 ) -> None:
-    """Train by the sparse trainer, keep the model, test it, and say how it went."""
+    """Train by the sparse trainer, keep the model, test it, and say how it went.
+
+    every  so many seconds of training lie between two checkpoints; 0 keeps none
+    """
     from ..data import DataError
     from ..text import TextClassifier, autotune
     from ..text.folder import save
     from ..text.options import settings_of
     from ..text.sparse_rows import FLAG, limited
+    from ..text.train_checkpoints import Checkpoints
 
     if limited():  # JAX has not started yet: here alone it can be told
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAG}".strip()
     settings_of(settings, called="train text")  # before anything is begun
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and any(folder.iterdir()) and not resume:
         advice = "Give another folder, or remove it."
         raise DataError("a folder that is not empty", expected="a new folder", file=folder, advice=advice)
     if not as_json:
         err().print(f"[bold]run  [/] {escape(str(folder))}", soft_wrap=True)
     began = time.perf_counter()
+    reading = {"unlabelled": unlabelled, "cache": None if cache is None else str(cache)}
+    how = {"asked": dict(asked), "settings": dict(settings), "every": every, "on": calibrate_on, **reading}
+    kept = Checkpoints(folder / TRAINING, every, how) if every and tuning is None and asked["name"] != "-" else None
     try:
         if tuning is None:
             with _training(as_json) as show:
-                made = TextClassifier.train(train, unlabelled=unlabelled, cache=cache, progress=show, **settings)
+                made = TextClassifier.train(train, progress=show, checkpoints=kept, **reading, **settings)
         else:
             with _tuning(tuning["seconds"]) as show:
                 made = autotune(train, unlabelled=unlabelled, progress=show, **tuning, **settings).classifier
     except KeyboardInterrupt:
-        fail("interrupted; nothing is kept", INTERRUPTED)
+        go_on = f"go on with: jaxbackprop resume {folder}"
+        fail(f"interrupted; {go_on if is_unfinished(folder) else 'nothing is kept'}", INTERRUPTED)
     seconds = time.perf_counter() - began
+    calibrated = None if calibrate_on is None else made.calibrate(_all_of(calibrate_on))
     save(made.model, folder, {"data": dict(asked)})
     result = None if test is None else _reported(_scored(made, test, 1, 0.0), 1)
     if result is not None:
         (folder / "test.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     if as_json:
-        return print_json({"run": str(folder), "seconds": seconds, "test": result})
+        found = {} if calibrated is None else {"calibration": dataclasses.asdict(calibrated)}
+        return print_json({"run": str(folder), "seconds": seconds, "test": result, **found})
     chosen = made.model.settings
     if tuning is not None:
         names = ("lr", "epoch", "dim", "word_ngrams", "minn", "maxn", "bucket", "loss")
         out().print(f"[bold]best [/] {', '.join(f'{name} {_short(getattr(chosen, name))}' for name in names)}")
+    if calibrated is not None:
+        (loss, new), (error, new_error) = calibrated.log_loss, calibrated.error
+        said = f"log loss {loss:.4f} -> {new:.4f}, calibration error {error:.2%} -> {new_error:.2%}"
+        out().print(f"[bold]sure [/] temperature {calibrated.temperature:.3f}: {said}")
     if result is not None:
         out().print(_said(result))
     out().print(f"[bold]files[/] {', '.join(sorted(p.name for p in folder.iterdir() if p.is_file()))}")
+
+
+def is_unfinished(run: Path) -> bool:
+    """Whether a text classifier's training was cut off there, and can go on."""
+    from ..text.train_checkpoints import asked_in
+
+    return asked_in(run / TRAINING) is not None
+
+
+def resume_classifier(run: Path, *, as_json: bool) -> None:
+    """Go on with a training that was cut off."""
+    from ..text.reading import sides
+    from ..text.train_checkpoints import asked_in
+
+    how = asked_in(run / TRAINING)
+    assert how is not None
+    asked, cache = how["asked"], how["cache"]
+    train, test = sides(asked["name"], asked["test"], asked["label_column"])
+    train_classifier(
+        train, test, how["settings"], run, asked=asked, unlabelled=how["unlabelled"],
+        cache=None if cache is None else Path(cache), tuning=None, every=how["every"], calibrate_on=how["on"],
+        as_json=as_json, resume=True,
+    )  # fmt: skip
 
 
 def assess_classifier(run: Path, data: str | None, k: int, threshold: float, *, labels: bool, as_json: bool) -> None:
@@ -146,14 +190,13 @@ def quantize_classifier(run: Path, target: Path | None, *, test: str | None, as_
     """Write a small copy of a model, and say how small, and how good."""
     from ..data import DataError
     from ..text import TextClassifier, folder
-    from ..text.reading import sides
 
     source = run / folder.PLAIN if run.is_dir() else run
     target = target or (run / folder.SMALL if run.is_dir() else run.with_suffix(".ftz"))
     if target.exists():
         raise DataError("a file that is there already", file=target, advice="Give another name: --out.")
     classifier = TextClassifier.load(run)
-    side = None if test is None else next(side for side in sides(test)[::-1] if side is not None)
+    side = None if test is None else _all_of(test)
     before = None if side is None else _reported(_scored(classifier, side, 1, 0.0), 1)
     classifier.quantize(**options)
     classifier.save_fasttext(target)
@@ -200,6 +243,13 @@ def _tuning(seconds: float) -> Iterator[Any]:
 
         yield after
         bar.update(task, completed=seconds, description=f"{trials} trials")
+
+
+def _all_of(data: str) -> "Source":
+    """Labelled texts that are only asked about: a file, or the test side of a set that has two."""
+    from ..text.reading import sides
+
+    return next(side for side in sides(data)[::-1] if side is not None)
 
 
 def _scored(classifier: "TextClassifier", side: "Source", k: int, threshold: float) -> "Scoring":

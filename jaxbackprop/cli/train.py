@@ -125,6 +125,13 @@ def text_command(
         int | None, typer.Option(help="--loss: labels that occur less often are left out.")
     ] = None,
     label_prefix: Annotated[str | None, typer.Option(help="--loss: what labels begin with. [__label__]")] = None,
+    smoothing: Annotated[float | None, typer.Option(help="--loss softmax: label smoothing. [0]")] = None,
+    idf: Annotated[
+        float | None, typer.Option(help="--loss: rows learn at their idf to this power; 2 often helps. [0]")
+    ] = None,
+    calibrate_on: Annotated[
+        str | None, typer.Option(help="--loss: labelled texts not trained on, to set the probabilities right by.")
+    ] = None,
     skip_unlabelled: Annotated[bool, typer.Option(help="--loss: pass over lines without label.")] = False,
     cache: Annotated[Path | None, typer.Option(help="--loss: a folder to keep the encoded text in.")] = None,
     tune_on: Annotated[
@@ -147,14 +154,18 @@ def text_command(
         "lr": lr, "dim": dim, "epoch": epochs, "word_ngrams": ngrams, "bucket": bucket, "optimizer": optimizer,
         "batch": batch,
     }  # fmt: skip
-    of_rows = {"neg": neg, "min_count_label": min_count_label, "label_prefix": label_prefix}
+    of_rows = {
+        "neg": neg, "min_count_label": min_count_label, "label_prefix": label_prefix, "smoothing": smoothing,
+        "idf": idf,
+    }  # fmt: skip
     of_module = {
         "valid": valid, "schedule": schedule != "linear", "warmup": warmup, "weight-decay": weight_decay, "l2": l2,
         "clip": clip, "patience": patience,
     }  # fmt: skip
     asked = {"name": data, "test": test_data, "label_column": label_column}
     if loss is None and tune_on is None:
-        _refuse({**of_rows, "skip-unlabelled": skip_unlabelled, "cache": cache}, "belongs to training with --loss")
+        others = {"skip-unlabelled": skip_unlabelled, "cache": cache, "calibrate-on": calibrate_on}
+        _refuse({**of_rows, **others}, "belongs to training with --loss")
         _train_module(
             asked, {"word_ngrams": 2, "bucket": 200_000, "min_count": min_count, "minn": minn, "maxn": maxn}, chosen,
             {"valid": valid, "schedule": schedule, "warmup": warmup, "weight_decay": weight_decay, "l2": l2,
@@ -173,7 +184,7 @@ def text_command(
     train_classifier(
         train, test, {name: value for name, value in settings.items() if value is not None},
         out or free_folder("text", data), asked=asked, unlabelled="skip" if skip_unlabelled else "refuse",
-        cache=cache, tuning=tuning, every=checkpoint_seconds, as_json=as_json,
+        cache=cache, tuning=tuning, every=checkpoint_seconds, calibrate_on=calibrate_on, as_json=as_json,
     )  # fmt: skip
 
 

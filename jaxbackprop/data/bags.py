@@ -2,7 +2,7 @@
 known here.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -30,6 +30,15 @@ class Bags:
         object.__setattr__(self, "ids", ids)
         object.__setattr__(self, "offsets", np.ascontiguousarray(offsets, np.int32 if fits else np.int64))
 
+    @classmethod
+    def joined(cls, parts: "Sequence[Bags]") -> "Bags":
+        """The bags of several lists of bags, one list after another."""
+        if len(parts) == 1:
+            return parts[0]
+        ids = [np.zeros(0, np.int32), *(part.ids for part in parts)]
+        lengths = [np.zeros(0, np.int64), *(part.lengths for part in parts)]
+        return cls(np.concatenate(ids), starts(np.concatenate(lengths)))
+
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
@@ -50,6 +59,11 @@ class Bags:
     def longest(self) -> int:
         """The length of the longest bag, 0 where there is none."""
         return int(self.lengths.max(initial=0))
+
+    def part(self, start: int, stop: int) -> "Bags":
+        """Bags start to stop - 1; their ids are not copied."""
+        offsets = self.offsets[start : stop + 1]
+        return Bags(self.ids[offsets[0] : offsets[-1]], offsets - offsets[0])
 
     def take(self, which: np.ndarray) -> "Bags":
         """The bags numbered by `which` (integers, or one bool a bag), in that order."""

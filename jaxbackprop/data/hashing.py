@@ -8,10 +8,12 @@ Source  FNV-1a, 32 bit (Fowler, Noll, Vo), each byte XORed as a sign-extended in
 import numpy as np
 import pyarrow as pa
 
+from .parallel import in_parallel
+
 OFFSET_BASIS, PRIME = np.uint32(2166136261), np.uint32(16777619)
 NGRAM_FACTOR = np.uint64(116049371)
 SIGNED = np.arange(256, dtype=np.uint8).astype(np.int8).astype(np.uint32)  # each byte, sign-extended to 32 bits
-CELLS = 1 << 22  # so many (character, n-gram length) pairs are worked on at a time
+CELLS = 1 << 20  # so many (character, n-gram length) pairs are worked on at a time: they stay in the cache
 
 
 def buffers(words: pa.BinaryArray) -> tuple[np.ndarray, np.ndarray]:
@@ -83,22 +85,38 @@ def modulo(h: np.ndarray, bucket: int) -> np.ndarray:
     return (h - h // divisor * divisor).astype(np.int32)
 
 
-def character_ngrams(words: pa.BinaryArray, minn: int, maxn: int, bucket: int) -> tuple[np.ndarray, np.ndarray]:
+def character_ngrams(
+    words: pa.BinaryArray,
+    minn: int,
+    maxn: int,
+    bucket: int,
+    *,
+    own: np.ndarray | None = None,
+    cut: np.ndarray | None = None,
+    base: int = 0,
+) -> tuple[np.ndarray, np.ndarray]:
     """The buckets of the character n-grams of `<word>`, and how many each word has.
 
     For each character in turn its n-grams by length, minn to maxn; a single boundary character is left out.
     A character is a byte with the continuation bytes (10xxxxxx) after it, whether or not that is valid UTF-8.
 
-        ->  (G,) int32 and (N,) int32
+        own   (N,) a number that stands before a word's n-grams and is counted with them; none where it is negative
+        cut   (N,) bool, which words have n-grams; all if not given
+        base  what is added to each bucket
+        ->    (G,) int32 and (N,) int32
     """
     data, offsets = buffers(words)
+    own = np.full(len(words), -1, np.int32) if own is None else own
+    cut = np.ones(len(words), bool) if cut is None else cut
     cells = (offsets.astype(np.int64) + 2 * np.arange(len(offsets))) * max(maxn - minn + 1, 1)
     cuts = np.searchsorted(cells, np.arange(cells[0], cells[-1] + CELLS, CELLS))
-    parts = [
-        _character_ngrams(data, offsets[a : b + 1], minn, maxn, bucket)
-        for a, b in zip(cuts[:-1], np.minimum(cuts[1:], len(words)), strict=True)
-        if a < b
-    ]
+    spans = [(a, b) for a, b in zip(cuts[:-1], np.minimum(cuts[1:], len(words)), strict=True) if a < b]
+
+    def of(span: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        a, b = span
+        return _character_ngrams(data, offsets[a : b + 1], minn, maxn, bucket, own[a:b], cut[a:b], base)
+
+    parts = list(in_parallel(of, spans) if len(spans) > 1 else map(of, spans))
     if not parts:
         return np.zeros(0, np.int32), np.zeros(len(words), np.int32)
     rows, counts = zip(*parts, strict=True)
@@ -106,7 +124,14 @@ def character_ngrams(words: pa.BinaryArray, minn: int, maxn: int, bucket: int) -
 
 
 def _character_ngrams(
-    data: np.ndarray, offsets: np.ndarray, minn: int, maxn: int, bucket: int
+    data: np.ndarray,
+    offsets: np.ndarray,
+    minn: int,
+    maxn: int,
+    bucket: int,
+    own: np.ndarray,
+    cut: np.ndarray,
+    base: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     text, ends = _bracketed(data, offsets)
     starts = np.flatnonzero((text & 0xC0) != 0x80)  # where a character starts
@@ -114,10 +139,14 @@ def _character_ngrams(
     word_first = np.searchsorted(starts, ends[:-1])  # the character at which each word starts
     characters = np.diff(word_first, append=len(starts))
     left = np.repeat(word_first + characters, characters) - np.arange(len(starts))  # from here to the word's end
+    if not cut.all():
+        left[np.repeat(~cut, characters)] = 0
 
     orders = range(max(minn, 1), maxn + 1)
-    valid = np.zeros((len(starts), len(orders)), bool)
-    table = np.zeros((len(starts), len(orders)), np.int32)
+    valid = np.zeros((len(starts), 1 + len(orders)), bool)  # in front the word's own
+    table = np.zeros((len(starts), 1 + len(orders)), np.int32)
+    valid[word_first, 0], table[word_first, 0] = own >= 0, own
+    counts = np.maximum(np.minimum(left, maxn) - (orders.start - 1), 0) + valid[:, 0]
     h = np.full(len(starts), OFFSET_BASIS)
     alive = np.arange(len(starts))
     for n in range(1, maxn + 1):
@@ -126,13 +155,13 @@ def _character_ngrams(
             break
         h[alive] = extend(h[alive], text, starts[alive + n - 1], lengths[alive + n - 1])
         if n in orders:
-            valid[alive, n - orders.start] = True
-            table[alive, n - orders.start] = modulo(h[alive], bucket)
+            valid[alive, 1 + n - orders.start] = True
+            table[alive, 1 + n - orders.start] = modulo(h[alive], bucket) + np.int32(base)
     if 1 in orders:
         boundary = np.concatenate([word_first, word_first + characters - 1])
-        valid[boundary, 0] = False
-    per_word = np.add.reduceat(valid.sum(1, dtype=np.int32), word_first) if len(word_first) else np.zeros(0, np.int32)
-    return table[valid], per_word.astype(np.int32)
+        counts[boundary] -= valid[boundary, 1]
+        valid[boundary, 1] = False
+    return table[valid], np.add.reduceat(counts, word_first).astype(np.int32)
 
 
 def _bracketed(data: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

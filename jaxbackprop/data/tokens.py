@@ -79,12 +79,15 @@ def token_groups(blocks: Iterable[bytes], *, source: str | None = None) -> Itera
         first += len(newlines)
 
 
-def counted(groups: Sequence[Tokens]) -> tuple[pa.BinaryArray, np.ndarray]:
-    """All words of some groups, in the order in which they first occur, and how often each does."""
+def counted(groups: Sequence[Tokens]) -> tuple[pa.BinaryArray, np.ndarray, list[np.ndarray]]:
+    """All words of some groups in the order in which they first occur, how often each does, and their numbers in the
+    order in which each group has them.
+    """
     together = _dictionary([group.words for group in groups])
     counts = np.concatenate([np.zeros(0), *(group.counts() for group in groups)])
     found = together.indices.to_numpy(zero_copy_only=False)
-    return together.dictionary, np.bincount(found, counts, len(together.dictionary)).astype(np.int64)
+    total = np.bincount(found, counts, len(together.dictionary)).astype(np.int64)
+    return together.dictionary, total, np.split(found, np.cumsum([len(group.words) for group in groups])[:-1])
 
 
 def tokenise_texts(texts: Sequence[str], *, source: str | None = None, lines: np.ndarray | None = None) -> Tokens:

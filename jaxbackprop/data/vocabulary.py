@@ -7,8 +7,9 @@ often it occurs, and no line of text is looked at by Python.
 Source  Bojanowski et al. 2017, arXiv:1607.04606; Joulin et al. 2017, arXiv:1607.01759; fastText 0.9.2, dictionary.cc
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, TypeGuard, cast
 
@@ -83,7 +84,7 @@ class Vocabulary:
         `token_groups`. One without any word left is a DataError.
         """
         groups = texts if _is_groups(texts) else [as_tokens(cast("Readable", texts), label_prefix)]
-        words, counts = counted(groups)
+        words, counts, found = counted(groups)
         total = sum(len(group.codes) for group in groups)
         is_label = starts_with(words, label_prefix)
         order = sort_order(_falling(counts, is_label))
@@ -99,7 +100,29 @@ class Vocabulary:
                 file=groups[0].source if groups else None,
             )
         entries = words.take(pa.array(kept))
-        return cls(entries, counts[kept], total, word_ngrams, bucket, minn, maxn, label_prefix)
+        made = cls(entries, counts[kept], total, word_ngrams, bucket, minn, maxn, label_prefix)
+        numbers = np.full(len(words), -1, np.int32)
+        numbers[kept] = np.arange(len(kept), dtype=np.int32)
+        for group, its_words in zip(groups, found, strict=True):
+            made._remember(group.words, numbers[its_words])
+        return made
+
+    def with_words(self, words: Sequence[str]) -> "Vocabulary":
+        """The vocabulary in which each of `words` was met once more, new ones taken in, in fastText's order again.
+
+        As fastText takes in the words of pretrained vectors; one that begins as labels do becomes a label.
+        """
+        coded = pa.array([w.encode("utf-8", "surrogateescape") for w in words], pa.binary()).dictionary_encode()
+        found, times = coded.dictionary, np.bincount(coded.indices.to_numpy(), minlength=len(coded.dictionary))
+        at = self._ids(found)
+        counts = self.counts.copy()
+        counts[at[at >= 0]] += times[at >= 0]
+        entries = pa.concat_arrays([self.entries, found.filter(pa.array(at < 0))])
+        counts = np.concatenate([counts, times[at < 0]])
+        order = sort_order(_falling(counts, starts_with(entries, self.label_prefix)))
+        return replace(
+            self, entries=entries.take(pa.array(order)), counts=counts[order], tokens=self.tokens + len(words)
+        )
 
     @cached_property
     def word_count(self) -> int:
@@ -128,11 +151,13 @@ class Vocabulary:
         In fastText's order. A word that is not in the vocabulary has the rows of its character n-grams only, and still
         takes part in the word n-grams. Labels have none.
         """
-        tokens = as_tokens(texts, self.label_prefix)
+        return Bags.joined(list(self.encoded(as_tokens(texts, self.label_prefix))))
+
+    def encoded(self, tokens: Tokens) -> Iterator[Bags]:
+        """What `encode` answers, some lines at a time."""
         is_word = ~starts_with(tokens.words, self.label_prefix)
         rows = WordRows(*self._rows_of(tokens.words), is_word)
         hashes = fnv1a(tokens.words) if self.word_ngrams > 1 else None
-        ids, lengths = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)]
         for a, b in blocks(tokens.offsets):
             offsets = tokens.offsets[a : b + 1]
             codes = tokens.codes[offsets[0] : offsets[-1]]
@@ -140,9 +165,7 @@ class Vocabulary:
             block, ends = rows.of(codes, offsets)
             if hashes is not None:
                 block, ends = self._with_word_ngrams(block, ends, hashes[codes], offsets)
-            ids.append(block)
-            lengths.append(np.diff(ends))
-        return Bags(np.concatenate(ids), starts(np.concatenate(lengths)))
+            yield Bags(block, ends)
 
     def encode_labels(self, texts: Readable, *, unknown: Literal["refuse", "drop"] = "refuse") -> Bags:
         """The numbers of each text's labels; a label that is not in the vocabulary is a DataError, or is dropped."""
@@ -189,9 +212,13 @@ class Vocabulary:
         return cls(pa.array(entries, pa.binary()), np.array(state["counts"], np.int64), state["tokens"], **settings)
 
     @cached_property
-    def _found(self) -> list[Any]:
-        """The words last looked up, and what was found."""
-        return [None, None]
+    def _found(self) -> dict[int, np.ndarray]:
+        """What was found for some arrays of words, by their identity, as long as they exist."""
+        return {}
+
+    def _remember(self, words: pa.BinaryArray, numbers: np.ndarray) -> None:
+        self._found[id(words)] = numbers
+        weakref.finalize(words, self._found.pop, id(words), None).atexit = False
 
     @cached_property
     def _index(self) -> dict[bytes, int]:
@@ -199,12 +226,14 @@ class Vocabulary:
 
     def _ids(self, words: pa.BinaryArray) -> np.ndarray:
         """The place of each word among the entries, -1 where it is not there: (W,) int32."""
-        if len(words) <= FEW:
-            return np.array([self._index.get(word, -1) for word in words.to_pylist()], np.int32)
-        if words is not self._found[0]:  # a text is asked for its words' rows, then for its labels
-            found = pc.call_function("index_in", [words], pc.SetLookupOptions(self.entries)).fill_null(-1)
-            self._found[:] = words, found.to_numpy(zero_copy_only=False)
-        return self._found[1]
+        if id(words) not in self._found:  # a text is asked for its words' rows, then for its labels
+            if len(words) <= FEW:
+                found = np.array([self._index.get(word, -1) for word in words.to_pylist()], np.int32)
+            else:
+                found = pc.call_function("index_in", [words], pc.SetLookupOptions(self.entries)).fill_null(-1)
+                found = found.to_numpy(zero_copy_only=False)
+            self._remember(words, found)
+        return self._found[id(words)]
 
     def _rows_of(self, words: pa.BinaryArray) -> tuple[np.ndarray, np.ndarray]:
         """The rows of each word, one word after another, and how many each has."""
@@ -212,14 +241,9 @@ class Vocabulary:
         has_row = (ids >= 0) & (ids < self.word_count)
         if self.maxn <= 0:
             return ids[has_row], has_row.astype(np.int32)
-        grams, counts = character_ngrams(words, self.minn, self.maxn, self.bucket)
-        has_grams = ~(starts_with(words, self.label_prefix) | equal(words, END))
-        grams, counts = grams[np.repeat(has_grams, counts)], np.where(has_grams, counts, 0)
-        rows = np.empty(has_row.sum() + len(grams), np.int32)
-        is_gram = np.ones(len(rows), bool)
-        is_gram[starts(counts + has_row)[:-1][has_row]] = False
-        rows[is_gram], rows[~is_gram] = grams + self.word_count, ids[has_row]
-        return rows, counts + has_row
+        cut = ~(starts_with(words, self.label_prefix) | equal(words, END))
+        own = np.where(has_row, ids, -1)
+        return character_ngrams(words, self.minn, self.maxn, self.bucket, own=own, cut=cut, base=self.word_count)
 
     def _with_word_ngrams(
         self, ids: np.ndarray, ends: np.ndarray, hashes: np.ndarray, offsets: np.ndarray

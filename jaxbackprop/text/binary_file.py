@@ -3,7 +3,6 @@ known here.
 """
 
 import os
-import secrets
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -85,7 +84,7 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
     path = path.resolve()
     if not path.parent.is_dir():
         raise missing(path.parent)
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    unfinished = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     try:
         with open(unfinished, "xb") as file:
             yield file

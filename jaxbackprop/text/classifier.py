@@ -14,7 +14,8 @@ import numpy as np
 
 from ..data import Tokens
 from . import folder
-from .corpus import Corpus, Unlabelled
+from .corpus import Unlabelled
+from .from_file import model_from_file
 from .model import Model, Table
 from .options import settings_of
 from .predicting import Answers, Predictions, Predictor, lists
@@ -22,10 +23,12 @@ from .quantised import Quantised
 from .quantization import quantize
 from .reading import Source
 from .scoring import Passed, Scoring, score
+from .train_checkpoints import Checkpoints
 from .vectors import sentence_vectors, word_vectors
 from .words import one_line_each, subword_row, subwords, words_and_labels
 
 if TYPE_CHECKING:
+    from .calibration import Calibration
     from .train import Report
 
 PIECE = 1 << 16  # so many texts are asked about at a time
@@ -50,6 +53,7 @@ class TextClassifier:
         unlabelled: Unlabelled = "refuse",
         cache: str | PathLike[str] | None = None,
         pretrained: str | PathLike[str] | None = None,
+        checkpoints: str | PathLike[str] | Checkpoints | None = None,
         progress: "Callable[[Report], None] | None" = None,
         **settings: Any,
     ) -> "TextClassifier":
@@ -57,7 +61,9 @@ class TextClassifier:
 
             unlabelled  a line without label is an error, or is passed over: "refuse" or "skip"
             cache       a folder in which the encoded text is kept for the next time
-            pretrained  a .vec file of word vectors, `dim` numbers each, for the words of the text to start from
+            pretrained  a .vec file of word vectors, `dim` numbers each, to start from; all its words have a row then
+            checkpoints a folder in which training is kept every minute, at most a twentieth of its time; where it was
+                        kept there before, it goes on from there, to the bits it would have had; removed at the end
             progress    called with a `train.Report` now and then
             settings    by the names of `Settings`: lr, dim, epoch, word_ngrams, loss, ...
 
@@ -66,16 +72,8 @@ class TextClassifier:
             DataError: no such file; a line without label, with its place; no line that can be used.
             FloatingPointError: training diverged.
         """
-        from .further import pretrained_table
-        from .train import train  # what asks a model does without JAX
-
         chosen = settings_of(settings, called="TextClassifier.train")
-        corpus = Corpus.read(data, chosen, unlabelled=unlabelled, cache=None if cache is None else Path(cache))
-        start = None if pretrained is None else pretrained_table(pretrained, corpus.vocabulary, chosen)
-        model = train(corpus, chosen, start=start, progress=progress)
-        if not np.isfinite(np.asarray(model.output)).all():
-            raise FloatingPointError(f"training met a number that is not finite; lr {chosen.lr} is too large.")
-        return cls(model)
+        return cls(model_from_file(data, chosen, unlabelled, cache, pretrained, checkpoints, progress))
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> "TextClassifier":
@@ -166,6 +164,17 @@ class TextClassifier:
         if passed.unknown:
             warnings.warn(f"{path if isinstance(path, str | PathLike) else 'texts'}: {passed}.", stacklevel=3)
         return scoring
+
+    def calibrate(self, data: Source) -> "Calibration":
+        """Make the probabilities such that they can be believed, in place, by texts that were not trained on.
+
+        Labels and their order stay. See `calibration.calibrate`; its answer says what has changed.
+        """
+        from .calibration import calibrate
+
+        self.model, found = calibrate(self.model, data)
+        self.__dict__.pop("_predictor", None)
+        return found
 
     def quantize(
         self,

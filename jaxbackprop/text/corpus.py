@@ -3,8 +3,9 @@
 How words are cut and numbered is the business of data/; what is done with the numbers, of the trainer.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Literal
 
@@ -50,6 +51,7 @@ class Corpus:
         unlabelled: Unlabelled = "refuse",
         vocabulary: Vocabulary | None = None,
         cache: Path | None = None,
+        also: Sequence[str] | None = None,
     ) -> "Corpus":
         """The corpus in a file of labelled lines (plain, .gz, .zst), a .csv, or "-" (standard input); or Texts.
 
@@ -57,13 +59,15 @@ class Corpus:
         vocabulary  the one to number by, instead of the text's own: of a model that is trained further, or compared
         cache       a folder in which the encoded file is kept, found again by its content and by the settings that
                     matter: another corpus of the same file is there at once
+        also        words that have a row whether the text holds them or not: those that vectors were given for; such a
+                    corpus is not kept in the cache
 
         Raises:
             DataError: no such file; a line without label; no line that a label is left of.
         """
         path = None if isinstance(source, Texts) or str(source) == STDIN else Path(source)
         files = None
-        if cache is not None and path is not None and vocabulary is None:
+        if cache is not None and path is not None and vocabulary is None and also is None:
             files = EncodedFiles(cache / content_key(path, settings))
             if files.exist():
                 known, chunks = files.read()
@@ -75,6 +79,7 @@ class Corpus:
                 _refuse_unlabelled(group, settings.label_prefix, path)
             groups.append(replace(group, codes=spill.keep(group.codes)))
         known = vocabulary or Vocabulary.build(groups, **{name: getattr(settings, name) for name in MATTERS})
+        known = known if also is None else known.with_words(also)
         labels = [known.encode_labels(group, unknown="drop" if vocabulary is None else "refuse") for group in groups]
         texts = sum(int((part.lengths > 0).sum()) for part in labels)
         if not texts:
@@ -101,17 +106,10 @@ def _encoded(
     vocabulary: Vocabulary, groups: list[Tokens], labels: list[Bags], keeper: "EncodedFiles | Spill"
 ) -> Iterator[Chunk]:
     """The chunks, one ahead of what is asked for; each group is let go of once it is encoded."""
-
-    def encode(number: int) -> Chunk:
-        group, its_labels = groups[number], labels[number]
-        has_label = its_labels.lengths > 0
-        groups[number] = None  # type: ignore[call-overload]
-        rows = vocabulary.encode(group)
-        if not has_label.all():
-            rows, its_labels = rows.take(has_label), its_labels.take(has_label)
-        return rows, its_labels
-
-    for chunk in in_parallel(encode, range(len(groups)), threads=1):
+    coming = _in_order(vocabulary, groups, labels)
+    for chunk in in_parallel(lambda _: next(coming, None), count(), threads=1):
+        if chunk is None:
+            break
         if isinstance(keeper, EncodedFiles):
             yield keeper.keep(chunk)
         else:
@@ -119,6 +117,17 @@ def _encoded(
             yield Bags(keeper.keep(rows.ids), rows.offsets), its_labels
     if isinstance(keeper, EncodedFiles):
         keeper.finish(vocabulary)
+
+
+def _in_order(vocabulary: Vocabulary, groups: list[Tokens], labels: list[Bags]) -> Iterator[Chunk]:
+    """The chunks; those of the first group are small, so that training begins before it is encoded whole."""
+    for number, its_labels in enumerate(labels):
+        group, groups[number] = groups[number], None  # type: ignore[call-overload]
+        parts, first = vocabulary.encoded(group) if number == 0 else [vocabulary.encode(group)], 0
+        for rows in parts:
+            own = its_labels.part(first, first + len(rows))
+            first, has_label = first + len(rows), own.lengths > 0
+            yield (rows, own) if has_label.all() else (rows.take(has_label), own.take(has_label))
 
 
 def _no_label(groups: list[Tokens], settings: Settings) -> DataError:

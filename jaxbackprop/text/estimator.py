@@ -41,12 +41,13 @@ class TextEstimator(ClassifierMixin, BaseEstimator):
         batch: int | None = None,
         max_words: int | None = None,
         smoothing: float = 0.0,
+        idf: float = 0.0,
         seed: int = 0,
     ):
         self.lr, self.dim, self.epoch, self.min_count = lr, dim, epoch, min_count
         self.word_ngrams, self.bucket, self.minn, self.maxn = word_ngrams, bucket, minn, maxn
         self.loss, self.neg, self.optimizer, self.batch = loss, neg, optimizer, batch
-        self.max_words, self.smoothing, self.seed = max_words, smoothing, seed
+        self.max_words, self.smoothing, self.idf, self.seed = max_words, smoothing, idf, seed
 
     def fit(self, X: Sequence[str], y: Any) -> "TextEstimator":
         """Train on texts and their classes.

@@ -11,8 +11,6 @@ from .classifier import TextClassifier
 from .corpus import Unlabelled
 from .options import FASTTEXT_NAMES, refuse_unknown
 from .reading import Source
-from .sized import fit_into
-from .tuning import autotune
 
 OURS = {ours: theirs for theirs, ours in FASTTEXT_NAMES.items()}
 
@@ -59,7 +57,8 @@ def train_supervised(
     wordNgrams 1, loss "softmax" (or "hs", "ns", "ova"), bucket 2000000, label "__label__", seed 0. With an
     autotuneValidationFile, what is given is fixed and the others are searched for. `min_count` and the like are
     understood too. `thread` and `verbose` are taken and change nothing: JAX decides on the threads, and nothing is
-    printed here; for progress give a function. With an autotuneModelSize ("2M") the best is quantised to fit into it.
+    printed here; for progress give a function. With an autotuneModelSize ("2M") all are quantised to fit into it
+    before they are scored.
 
         unlabelled  a line without label is an error ("refuse"), or is passed over as fastText does ("skip")
 
@@ -82,11 +81,13 @@ def train_supervised(
         )
     if pretrainedVectors:
         raise ValueError("train_supervised: autotune draws its tables; give no pretrainedVectors.")
-    found = autotune(
+    from .tuning import autotune
+
+    return autotune(
         input, autotuneValidationFile, seconds=autotuneDuration, metric=autotuneMetric,
-        predictions=autotunePredictions, unlabelled=unlabelled, progress=progress, **settings,
+        predictions=autotunePredictions, unlabelled=unlabelled, progress=progress,
+        model_size=autotuneModelSize or None, **settings,
     ).classifier  # fmt: skip
-    return fit_into(found, autotuneModelSize, input) if autotuneModelSize else found
 
 
 def load_model(path: str | PathLike[str]) -> TextClassifier:

@@ -8,9 +8,7 @@ How a model is written stands in fasttext_file.py.
 
 import dataclasses
 import json
-import platform
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +74,9 @@ def config(path: Path) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """What a model depends on beside its settings."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
     found = {"python": platform.python_version()}
     for package in ("jaxbackprop", "jax", "jaxlib", "numpy"):
         try:

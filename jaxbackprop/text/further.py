@@ -1,8 +1,7 @@
 """Training that does not begin from nothing: from a model, or from word vectors. The training itself is train.py's."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -42,13 +41,11 @@ def train_further(data: Source, changes: Mapping[str, Any], model: Model) -> Mod
     return replace(model, settings=settings, input=trained.input, output=trained.output)
 
 
-def pretrained_table(path: str | PathLike[str], vocabulary: Vocabulary, settings: Settings) -> np.ndarray:
-    """The input table to start from: the vectors of a .vec file where there is one for a word, numbers drawn elsewhere.
-
-    Raises:
-        DataError: no such file, a damaged one, or vectors of another length than `settings.dim`.
-    """
-    rows, vectors = pretrained_rows(path, vocabulary, settings.dim)
+def pretrained_table(
+    words: Sequence[str], vectors: np.ndarray, vocabulary: Vocabulary, settings: Settings
+) -> np.ndarray:
+    """The input table to start from: the vectors (words, dim) in the rows of their words, numbers drawn elsewhere."""
+    rows, places = pretrained_rows(words, vocabulary)
     table = np.array(starting_tables(vocabulary.rows, 1, settings.dim, settings.seed, None)[0])
-    table[rows] = vectors
+    table[rows] = vectors[places]
     return table

@@ -18,7 +18,7 @@ FASTTEXT_NAMES = {
 """fastText's names of settings where they are others than ours."""
 KINDS = {field.name: field.type for field in fields(Settings)}
 WHOLE = {name for name, default in vars(Settings()).items() if isinstance(default, int)} | {"batch", "max_words"}
-NUMBERS = {"lr", "t", "smoothing"}
+NUMBERS = {"lr", "t", "smoothing", "idf"}
 
 
 def settings_of(options: Mapping[str, Any], *, called: str) -> Settings:

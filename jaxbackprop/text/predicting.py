@@ -149,7 +149,7 @@ def _in_order(x: np.ndarray, output: np.ndarray, text: np.ndarray, label: np.nda
 
 def lists(predictions: Predictions, names: list[str]) -> Answers:
     """Predictions as fastText's Python module answers them for a list of texts: label names, and probabilities."""
-    named = [names[k] for k in predictions.labels.tolist()]
+    named = np.array(names, object)[predictions.labels].tolist()
     ends = predictions.offsets.tolist()
     spans = list(pairwise(ends))
     return [named[a:b] for a, b in spans], [predictions.probabilities[a:b] for a, b in spans]

@@ -29,14 +29,16 @@ def choose(
     enough = p >= threshold
     counts = np.minimum(enough.sum(1), k)
     m = min(int(counts.max(initial=0)) + 1, p.shape[1])
-    each = np.arange(len(p))[:, None]
     if m == p.shape[1]:
-        columns = np.broadcast_to(np.arange(m), p.shape)
+        logs = np.where(enough, log(p), -np.float32(np.inf))
+        columns = np.argsort(-logs, axis=1, kind="stable")
+        logs = np.take_along_axis(logs, columns, 1)
     else:
         columns = np.argpartition(p, p.shape[1] - m, axis=1)[:, -m:]
-    logs = np.where(enough[each, columns], log(p[each, columns]), -np.inf).astype(np.float32)
-    order = np.argsort(-logs, axis=1, kind="stable")
-    columns, logs = columns[each, order], logs[each, order]
+        near = np.take_along_axis(p, columns, 1)
+        logs = np.where(near >= threshold, log(near), -np.float32(np.inf))
+        order = np.argsort(-logs, axis=1, kind="stable")
+        columns, logs = np.take_along_axis(columns, order, 1), np.take_along_axis(logs, order, 1)
     tied = (logs[:, :-1] == logs[:, 1:]) & (np.arange(m - 1) < counts[:, None]) & (logs[:, 1:] > -np.inf)
     for row in np.flatnonzero(tied.any(1)):
         reaching = np.flatnonzero(enough[row])
@@ -58,26 +60,19 @@ def _choose_one(
     return enough.astype(np.int64), columns[enough], logs[enough]
 
 
-class _Scored(float):
-    """A number that knows whose it is; equal ones are equal."""
-
-    __slots__ = ("of",)
-    of: int
-
-
 def heap_order(numbers: np.ndarray, logs: np.ndarray, k: int) -> tuple[list[int], list[float]]:
     """The k numbers of the largest `logs` in the order in which fastText's binary heap leaves them.
 
-    Python's heap moves equal entries as that of the C++ library does; it sifts down to a leaf, then up.
+    Python's heap moves equal entries as that of the C++ library does; it sifts down to a leaf, then up. Each logarithm
+    is an object of its own, and that tells equal ones apart.
     """
-    heap: list[_Scored] = []
-    for number, value in zip(numbers.tolist(), logs.tolist(), strict=True):
-        if len(heap) == k and value < heap[0]:
-            continue
-        scored = _Scored(value)
-        scored.of = number
-        heappush(heap, scored)
-        if len(heap) > k:
+    values, heap = logs.tolist(), []
+    for value in values[:k]:
+        heappush(heap, value)
+    for value in values[k:]:
+        if value >= heap[0]:
+            heappush(heap, value)
             heappop(heap)
     best = [heappop(heap) for _ in range(len(heap))][::-1]
-    return [scored.of for scored in best], [float(scored) for scored in best]
+    number_of = dict(zip(map(id, values), numbers.tolist(), strict=True))
+    return [number_of[id(value)] for value in best], best

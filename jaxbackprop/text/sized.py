@@ -15,6 +15,10 @@ MANY_LABELS = 256  # from here on the output table is quantised too
 SMALLER = 0.9
 
 
+class TooSmall(ValueError):
+    """No model of that size can be made of the one there is."""
+
+
 def bytes_of(size: int | str) -> int:
     """A size such as 2000000, "500k", "2M" in bytes, as fastText reads it."""
     text = str(size).strip().lower()
@@ -29,7 +33,7 @@ def fit_into(classifier: TextClassifier, size: int | str, data: Source, *, dsub:
     """The classifier quantised to at most `size` bytes on disk, its rows that are left trained further on `data`.
 
     Raises:
-        ValueError: so small it cannot be.
+        TooSmall: so small it cannot be.
     """
     wanted, model = bytes_of(size), classifier.model
     cutoff = _first_guess(model, wanted, dsub)
@@ -40,7 +44,7 @@ def fit_into(classifier: TextClassifier, size: int | str, data: Source, *, dsub:
         if _size(small.model) <= wanted:
             return small
         cutoff = int(min(cutoff, model.input.shape[0]) * SMALLER)
-    raise ValueError(
+    raise TooSmall(
         f"a model of {wanted:,} bytes would have fewer than {LEAST} rows left; allow more, or a smaller dim."
     )
 

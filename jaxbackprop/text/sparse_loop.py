@@ -13,7 +13,7 @@ from jax import Array, lax
 from jaxtyping import Float, UInt32
 
 from .sparse_answers import Answers, Loss, answer
-from .sparse_rows import Held, Rows, Tables, at, change_one_by_one, fitting, over_columns
+from .sparse_rows import Held, Rows, Tables, at, change_one_by_one, fitting, over_columns, row
 
 
 class Texts(NamedTuple):
@@ -74,19 +74,20 @@ def _sum_of_rows(table: Array, ids: Held, start: Array, stop: Array) -> Array:
 def _change(table: Rows, ids: Held, start: Array, stop: Array, gradient: Array, lr: Array) -> Rows:
     """The table after each of the rows ids[start:stop] met `gradient`."""
     if table.seen is None:
-        return Rows(_add_to_rows(table.rows, ids, start, stop, -lr * gradient))
+        return table._replace(rows=_add_to_rows(table.rows, table.share, ids, start, stop, -lr * gradient))
 
     return change_one_by_one(table, start, stop, gradient, lambda k: (at(ids, k), jnp.float32(1)), lr)
 
 
-def _add_to_rows(table: Array, ids: Held, start: Array, stop: Array, step: Array) -> Array:
-    at_once, width = _writing(table.shape[1])
+def _add_to_rows(table: Array, share: Array | None, ids: Held, start: Array, stop: Array, step: Array) -> Array:
+    at_once, width = _writing(table.shape[1], shared=share is not None)
 
     def add(which: list[Array], table: Array) -> Array:
         def part(column: Array, table: Array) -> Array:
             piece = lax.dynamic_slice(step, (jnp.uint32(0), column), (1, width))
             for i in which:
-                new = lax.dynamic_slice(table, (i, column), (1, width)) + piece
+                own = piece if share is None else row(share, i) * piece
+                new = lax.dynamic_slice(table, (i, column), (1, width)) + own
                 table = lax.dynamic_update_slice(table, new, (i, column))
             return table
 
@@ -115,6 +116,6 @@ def _reading(columns: int) -> tuple[int, int]:
     return fitting(columns, lambda at_once, width: (at_once + 2) * width)
 
 
-def _writing(columns: int) -> tuple[int, int]:
+def _writing(columns: int, *, shared: bool) -> tuple[int, int]:
     """How many rows are changed in one turn of the loop, and how many columns of them."""
-    return fitting(columns, lambda at_once, width: 3 * at_once * width)
+    return fitting(columns, lambda at_once, width: (3 * width + shared) * at_once)

@@ -39,11 +39,13 @@ class Rows(NamedTuple):
     seen   adagrad: (V, 1) the sum of the squares of a row's gradients; adam: (V, 2) their running mean, and how often
            the row was met; sgd: None. The square of a gradient is the mean of the squares of its D numbers.
     drift  adam: (V, D) the running mean of a row's gradients; else None
+    share  sgd: (V, 1) by how much each row's learning rate is multiplied; None: by nothing
     """
 
     rows: Float[Array, "V D"]
     seen: Float[Array, "V N"] | None = None
     drift: Float[Array, "V D"] | None = None
+    share: Float[Array, "V 1"] | None = None
 
 
 class Tables(NamedTuple):
@@ -181,14 +183,15 @@ def change_rows(
     have seen, the squares of this very step included, and take it whole.
     """
     kept = {"mode": "drop", "wrap_negative_indices": False}
-    if table.seen is None:
-        scaled = gradients if share is None else share[:, None] * gradients
-        return Rows(table.rows.at[ids].add(step(scaled, lr, None, None), **kept))
-    squares = (gradients**2).mean(-1, keepdims=True)
 
     def taken(part: Array) -> Array:
         return part.at[ids].get(mode="fill", fill_value=0, wrap_negative_indices=False)
 
+    if table.seen is None:
+        scaled = gradients if share is None else share[:, None] * gradients
+        scaled = scaled if table.share is None else taken(table.share) * scaled
+        return table._replace(rows=table.rows.at[ids].add(step(scaled, lr, None, None), **kept))
+    squares = (gradients**2).mean(-1, keepdims=True)
     if table.drift is None:
         seen = table.seen.at[ids].add(squares, **kept)
         return Rows(table.rows.at[ids].add(step(gradients, lr, taken(seen), None), **kept), seen)

@@ -1,5 +1,7 @@
 """What is drawn for each visit of a text: which of its labels is learned, and which others are held against it."""
 
+from typing import Any
+
 import numpy as np
 
 from ..data import Bags
@@ -15,6 +17,15 @@ class Draws:
     def __init__(self, counts: np.ndarray, neg: int, seed: int):
         self.counts, self.neg = counts, neg
         self._for_labels, self._for_samples = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(2))
+
+    @property
+    def state(self) -> list[Any]:
+        """Where the draws stand, as JSON can hold it; to be set again where they are to go on from there."""
+        return [draws.bit_generator.state for draws in (self._for_labels, self._for_samples)]
+
+    @state.setter
+    def state(self, state: list[Any]) -> None:
+        self._for_labels.bit_generator.state, self._for_samples.bit_generator.state = state
 
     def labels(self, labels: Bags) -> np.ndarray:
         """One label a text, each of a text's labels equally often; every text must have one. (N,) uint32."""

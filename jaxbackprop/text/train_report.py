@@ -54,10 +54,14 @@ class Telling:
             self.told = now
             self._tell()
 
-    def end(self) -> None:
-        """Waits for all that was begun, and reports it."""
+    def settle(self) -> None:
+        """Waits for all that was begun."""
         while self.pending:
             self._settle()
+
+    def end(self) -> None:
+        """Waits for all that was begun, and reports it."""
+        self.settle()
         if self.progress is not None:
             self._tell()
 

@@ -28,6 +28,7 @@ class Slabs:
         self.texts = -(-TEXTS // batch) * batch
         self.labels = {"ova": 2 * TEXTS, "ns": self.texts * (1 + self.neg)}.get(settings.loss, self.texts)
         self.paths = paths
+        self.passed_over = 0  # so many slabs still to come were trained on before an interruption
 
     def of(self, rows: Bags, labels: Bags, rates: np.ndarray) -> Iterator[tuple[Texts, Answers]]:
         """The slabs of a chunk; texts without a row or without a label are left out."""
@@ -37,7 +38,10 @@ class Slabs:
         start = 0
         while start < len(rows):
             stop = self._reach(rows, labels, start)
-            yield self._slab(_part(rows, start, stop), _part(labels, start, stop), rates[start:stop])
+            if self.passed_over:
+                self.passed_over -= 1
+            else:
+                yield self._slab(rows.part(start, stop), labels.part(start, stop), rates[start:stop])
             start = stop
 
     def shapes(self) -> tuple[Texts, Answers]:
@@ -90,12 +94,6 @@ def most_in_a_batch(offsets: ArrayLike, count: int, batch: int) -> int:
     most = int(np.diff(ends).max(initial=1))
     step = 1 << max(most.bit_length() - 3, 0)
     return -(-most // step) * step
-
-
-def _part(bags: Bags, start: int, stop: int) -> Bags:
-    """Bags start..stop - 1; their ids are not copied."""
-    offsets = bags.offsets[start : stop + 1]
-    return Bags(bags.ids[offsets[0] : offsets[-1]], offsets - offsets[0])
 
 
 def _filled(room: int, numbers: np.ndarray, dtype) -> np.ndarray:

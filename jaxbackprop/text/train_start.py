@@ -8,6 +8,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, UInt32
 
+from .kept_programs import compiled
 from .model import Model
 
 Start = Model | np.ndarray | None
@@ -47,7 +48,7 @@ def starting_tables(
     padded = padded or dim
     if start is None:
         words = np.random.SeedSequence(seed).generate_state(2, np.uint32)
-        first = uniform(words, rows=rows, dim=dim, padded=padded)
+        first = compiled(uniform, words, rows=rows, dim=dim, padded=padded)(words)
     else:
         first = _given(start.input if isinstance(start, Model) else start, (rows, dim), padded, "input")
     if isinstance(start, Model):

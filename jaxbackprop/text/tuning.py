@@ -29,6 +29,7 @@ from .predicting import Predictor
 from .reading import Source, text_groups
 from .scoring import Passed, Scoring, labelled, nothing_to_score
 from .settings import Settings
+from .sized import TooSmall, bytes_of, fit_into
 from .train import train
 
 WIDTH, KEEP = 9, 3  # so many candidates a round; one in so many goes on, with so many times the epochs
@@ -72,6 +73,7 @@ def autotune(
     predictions: int = 1,
     unlabelled: Unlabelled = "refuse",
     progress: Callable[[Trial, float, float], None] | None = None,
+    model_size: int | str | None = None,
     **settings: Any,
 ) -> Tuned:
     """Train with the settings that have the best metric on `valid`, among those there is time for.
@@ -82,20 +84,25 @@ def autotune(
         metric       "f1", "precisionAtRecall:PERCENT" or "recallAtPrecision:PERCENT", each also with ":LABEL" behind it
         predictions  so many labels of each text are counted; -1 for all
         progress     called after each trial: with it, the best score so far, and the seconds left
+        model_size   bytes, or such as "2M": each candidate is quantised to fit into a file of that size before it is
+                     scored, as fastText does, and so is the best; one that cannot counts as one that diverged
+                     (fastText also searches for how many numbers a byte stands for; here it is two)
         settings     those that are fixed, by their names; the others among lr, epoch, dim, word_ngrams, minn and maxn,
                      bucket and loss are searched for
 
     The candidates are the same for the same seed; how many of them there is time for depends on the machine.
 
     Raises:
-        ValueError: no such metric or label; every candidate diverged.
+        ValueError: no such metric or label; every candidate diverged; none fits into `model_size`.
     """
     start = settings_of(settings, called="autotune")
     search = _Search(data, valid, Metric.parse(metric), predictions, unlabelled, start, frozenset(settings))
     search.until, search.progress = time.monotonic() + seconds, progress
+    search.size = None if model_size is None else bytes_of(model_size)
     search.run()
     if search.best is None:
-        raise ValueError("autotune: every candidate diverged; give a smaller lr.")
+        fits = "" if search.size is None else f", or would not fit into {search.size:,} bytes"
+        raise ValueError(f"autotune: every candidate diverged{fits}; give a smaller lr{fits and ', or more bytes'}.")
     return Tuned(TextClassifier(search.best), search.best_score, tuple(search.trials))
 
 
@@ -103,6 +110,7 @@ class _Search:
     """The course of one search."""
 
     until: float
+    size: int | None = None
     progress: Callable[[Trial, float, float], None] | None
 
     def __init__(
@@ -153,9 +161,9 @@ class _Search:
         except FloatingPointError:
             pass
         if model is not None and np.isfinite(np.asarray(model.output)).all():
-            predictor = Predictor(model)
-            parts = [Scoring.of(gold, predictor.best(bags, self.predictions), len(labels)) for gold, bags in valid]
-            score = self.goal.of(Scoring.joined(parts), labels)
+            model = model if self.size is None else self._small(model, self.size)
+            if model is not None:
+                score = self.goal.of(self._scoring(model, valid, len(labels)), labels)
         trial = Trial(settings, score, time.monotonic() - started)
         self.trials.append(trial)
         if score > self.best_score:
@@ -163,6 +171,20 @@ class _Search:
         if self.progress is not None:
             self.progress(trial, self.best_score, max(self.until - time.monotonic(), 0))
         return score
+
+    def _small(self, model: Model, size: int) -> Model | None:
+        """The model quantised to that size, what is left of its rows trained further; None where it cannot be."""
+        try:
+            return fit_into(TextClassifier(model), size, self.data).model
+        except TooSmall:
+            return None
+
+    def _scoring(self, model: Model, valid: list[tuple[Bags, Bags]], labels: int) -> Scoring:
+        """The predictions for the texts to score on; a model that was made small has rows of its own for them."""
+        if self.size is not None:
+            return TextClassifier(model).score(self.valid, self.predictions)[0]
+        best = Predictor(model).best
+        return Scoring.joined([Scoring.of(gold, best(bags, self.predictions), labels) for gold, bags in valid])
 
     def _read(self, settings: Settings) -> tuple[Corpus, list[tuple[Bags, Bags]]]:
         """The texts to train on and to score on, encoded once for all settings that cut them alike."""

@@ -6,7 +6,7 @@ Source  fastText 0.9.2: FastText::saveVectors, FastText::getInputMatrixFromFile
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 
@@ -40,39 +40,31 @@ def write_vectors(model: Model, path: str | PathLike[str]) -> None:
             file.write(text.encode("utf-8", "surrogateescape"))
 
 
-def read_vectors(path: str | PathLike[str]) -> tuple[tuple[str, ...], np.ndarray]:
+def read_vectors(path: str | PathLike[str], dim: int | None = None) -> tuple[tuple[str, ...], np.ndarray]:
     """The words of a .vec file (plain, .gz, .zst) and their vectors, (words, dim) float32.
 
     Raises:
-        DataError: no such file; a line that is none, with its number and byte; more or fewer lines than are announced.
+        DataError: no such file; a line that is none, with its number and byte; more or fewer lines than are announced;
+            vectors of another length than `dim`, where that is given.
     """
     words, parts = [], []
-    for block, vectors in _blocks(Path(path)):
+    for block, vectors in _blocks(Path(path), dim):
         words += [word.decode("utf-8", "surrogateescape") for word in block.to_pylist()]
         parts.append(vectors)
     return tuple(words), np.concatenate(parts)
 
 
-def pretrained_rows(path: str | PathLike[str], vocabulary: Vocabulary, dim: int) -> tuple[np.ndarray, np.ndarray]:
-    """Those vectors of a .vec file whose words are in the vocabulary: their rows (K,), the vectors (K, dim) float32.
+def pretrained_rows(words: Sequence[str], vocabulary: Vocabulary) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of those of `words` that are words of the vocabulary, and at which place each stands: (K,) and (K,).
 
-    For an input table to start from; only what is kept is held in memory. Where a word comes twice the later one
-    counts, as in fastText. fastText also takes words into the vocabulary that occur in the .vec file only; here the
-    vocabulary is the training text's.
-
-    Raises:
-        DataError: as read_vectors; vectors that are not `dim` long.
+    Where a word comes twice the later one counts, as in fastText; one that is a label has no row.
     """
     known = vocabulary.entries[: vocabulary.word_count]
-    rows, parts = [], []
-    for words, vectors in _blocks(Path(path), dim):
-        found = pc.call_function("index_in", [words], pc.SetLookupOptions(known)).fill_null(-1).to_numpy()
-        rows.append(found[found >= 0])
-        parts.append(vectors[found >= 0])
-    together = np.concatenate(rows)
-    _, last = np.unique(together[::-1], return_index=True)
-    last = np.sort(len(together) - 1 - last)
-    return together[last], np.concatenate(parts)[last]
+    coded = pa.array([word.encode("utf-8", "surrogateescape") for word in words], pa.binary())
+    rows = pc.call_function("index_in", [coded], pc.SetLookupOptions(known)).fill_null(-1).to_numpy()
+    places = np.flatnonzero(rows >= 0)[::-1]
+    found, last = np.unique(rows[places], return_index=True)
+    return found, places[last]
 
 
 def _blocks(path: Path, needed: int | None = None) -> Iterator[tuple[pa.BinaryArray, np.ndarray]]:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from jaxbackprop.text import TextClassifier
+from jaxbackprop.text import TextClassifier, train_slabs
+from jaxbackprop.text.train_checkpoints import Checkpoints
 
 Run = Callable[..., tuple[int, str, str]]
 WORDS = {"warm": "sun heat fire summer sand", "cold": "snow ice frost winter wind"}
@@ -91,6 +92,26 @@ def test_a_model_becomes_small(run: Run, trained: str):
     assert json.loads(out)["bytes"] == Path("c.ftz").stat().st_size
 
 
+def test_probabilities_are_set_right_by_texts_not_trained_on(run: Run, trained: str):
+    """Three labels in ten of them are wrong: a model that is sure of all is too sure."""
+    lines = Path("test.txt").read_text().splitlines()
+    wrong = {"__label__warm": "__label__cold", "__label__cold": "__label__warm"}
+    pairs = [line.split(" ", 1) for line in lines]
+    said = [f"{wrong[label] if k % 10 < 3 else label} {words}" for k, (label, words) in enumerate(pairs)]
+    Path("noisy.txt").write_text("\n".join(said) + "\n")
+    how = ("train", "text", "--data", "train.txt", "--loss", "softmax", *SMALL, "--idf", "1", "--smoothing", "0.01")
+    status, out, _ = run(*how, "--calibrate-on", "noisy.txt", "--out", "sure")
+    assert status == 0
+    assert "log loss" in out
+    status, out, _ = run(*how, "--calibrate-on", "noisy.txt", "--out", "json", "--json")
+    found = json.loads(out)["calibration"]
+    assert found["temperature"] > 1
+    assert found["log_loss"][1] < found["log_loss"][0]
+    settings = json.loads(Path("sure/config.json").read_text())["settings"]
+    assert (settings["idf"], settings["smoothing"]) == (1.0, 0.01)
+    assert TextClassifier.load("sure").predict("snow ice")[1][0] < 0.8
+
+
 def test_the_settings_that_do_best_are_searched_for(run: Run, trained: str):
     status, out, _ = run(
         *("train", "text", "--data", "train.txt", "--tune-on", "test.txt", "--tune-seconds", "2", "--dim", "5"),
@@ -99,6 +120,44 @@ def test_the_settings_that_do_best_are_searched_for(run: Run, trained: str):
     assert status == 0
     assert "dim 5" in out
     assert TextClassifier.load("tuned").get_dimension() == 5
+
+
+def test_a_training_that_was_interrupted_ends_as_one_that_was_not(
+    run: Run, trained: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(train_slabs, "TEXTS", 16)
+    keep, kept = Checkpoints.keep, []
+
+    def keep_and_interrupt(self, *what):
+        keep(self, *what)
+        kept.append(self)
+        if len(kept) == 12:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoints, "keep", keep_and_interrupt)
+    monkeypatch.setattr(Checkpoints, "due", lambda self: True)
+    how = ("--data", "train.txt", "--test-data", "test.txt", "--loss", "softmax", *SMALL)
+    status, _, err = run("train", "text", *how, "--out", "broken", "--checkpoint-seconds", "1e-9")
+    assert status == 130
+    assert "jaxbackprop resume broken" in err
+    assert run("resume", "broken", "--epochs", "20")[0] == 2
+    status, out, err = run("resume", "broken")
+    assert status == 0, err
+    assert "P@1 100.00%" in out
+    assert Path("broken/model.bin").read_bytes() == Path(trained, "model.bin").read_bytes()
+    assert {p.name for p in Path("broken").iterdir()} == {"config.json", "model.bin", "test.json"}
+    assert run("resume", "broken")[0] == 2
+
+
+def test_where_nothing_is_kept_it_is_said(run: Run, trained: str, monkeypatch: pytest.MonkeyPatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TextClassifier, "train", interrupt)
+    how = ("--data", "train.txt", "--loss", "softmax", *SMALL)
+    status, _, err = run("train", "text", *how, "--out", "broken", "--checkpoint-seconds", "0")
+    assert status == 130
+    assert "nothing is kept" in err
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Flat bags and their padding, against lists of lists."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -69,3 +71,16 @@ def test_room_for_no_id_is_refused():
 
 def test_ranges_count_up_from_each_first():
     assert ranges(np.array([5, 0, 9]), np.array([2, 0, 3])).tolist() == [5, 6, 9, 10, 11]
+
+
+@given(LISTS, st.lists(st.integers(0, 6), max_size=4))
+def test_parts_joined_are_the_whole(lists, cuts):
+    made = bags(lists)
+    ends = [0, *sorted(min(cut, len(made)) for cut in cuts), len(made)]
+    parts = [made.part(a, b) for a, b in pairwise(ends)]
+    assert [[list(bag) for bag in part] for part in parts] == [lists[a:b] for a, b in pairwise(ends)]
+    assert [list(bag) for bag in Bags.joined(parts)] == lists
+
+
+def test_no_bags_joined_are_no_bags():
+    assert len(Bags.joined([])) == 0

@@ -95,6 +95,22 @@ def test_character_ngrams_follow_bytes_that_are_no_utf8_too(cells, items, minn, 
     assert counts.tolist() == [len(item) for item in expected]
 
 
+@pytest.mark.parametrize("cells", [hashing.CELLS, 16])
+@given(st.lists(st.tuples(ODD.map(b"".join), st.integers(-1, 3), st.booleans()), max_size=6), st.integers(0, 3))
+def test_a_words_own_number_stands_before_its_ngrams_and_some_words_are_not_cut(cells, items, minn):
+    of = [item for item, _, _ in items]
+    own, cut = np.array([k for _, k, _ in items], np.int32), np.array([is_cut for _, _, is_cut in items], bool)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hashing, "CELLS", cells)
+        rows, counts = character_ngrams(words(*of), minn, 4, 1009, own=own, cut=cut, base=50)
+    expected = [
+        [k] * (k >= 0) + [50 + row for row in slow_character_ngrams(item, minn, 4, 1009)] * is_cut
+        for item, k, is_cut in items
+    ]
+    assert rows.tolist() == [row for item in expected for row in item]
+    assert counts.tolist() == [len(item) for item in expected]
+
+
 @given(st.lists(st.integers(0, 2**64 - 1), min_size=1), st.integers(1, 2**31 - 1))
 def test_modulo_is_the_remainder(numbers, bucket):
     assert modulo(np.array(numbers, np.uint64), bucket).tolist() == [number % bucket for number in numbers]

@@ -1,5 +1,6 @@
 """Words to rows, against numbers that fastText 0.9.2 gave, and against the program itself where it is installed."""
 
+import gc
 import gzip
 import json
 from pathlib import Path
@@ -187,3 +188,18 @@ def test_the_program_itself_gives_the_same_words_labels_and_rows(
         mean = table[bag].sum(0) / max(len(bag), 1)
         # a float32 sum of n numbers is off by at most n roundings of its largest partial sum, which n/16 bounds
         assert np.abs(theirs.get_sentence_vector(line) - mean).max() <= resolution * max(len(bag), 1) / 16
+
+
+def test_words_that_were_counted_are_not_looked_up_again_and_are_forgotten_with_their_text(monkeypatch):
+    monkeypatch.setattr(vocabulary, "FEW", 0)
+    asked, call = [], vocabulary.pc.call_function
+    monkeypatch.setattr(vocabulary.pc, "call_function", lambda name, *rest: asked.append(name) or call(name, *rest))
+    groups = [tokenise([TRAIN]), tokenise([OTHER])]
+    known = Vocabulary.build(groups, min_count=2)
+    counted = [written(group, known) for group in groups]
+    assert "index_in" not in asked
+    assert [written(tokenise([text]), known) for text in (TRAIN, OTHER)] == counted
+    assert "index_in" in asked
+    del groups
+    gc.collect()
+    assert not known._found

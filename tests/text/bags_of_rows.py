@@ -1,5 +1,6 @@
 """A small corpus in memory, and training on it by plain loops over NumPy arrays: what the fast forms must equal."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,8 +69,9 @@ def without(bags: Bags, k: int) -> Bags:
 class Memory:
     """What an optimizer remembers of a table's rows, in the longest way to write it."""
 
-    def __init__(self, table, optimizer):
+    def __init__(self, table, optimizer, share=None):
         self.table, self.optimizer = table, optimizer
+        self.share = np.ones(len(table)) if share is None else share
         self.seen, self.drift = {}, {}
 
     def meet(self, row, gradient, lr):
@@ -87,7 +89,7 @@ class Memory:
 
     def move(self, row, gradient, lr):
         if self.optimizer == "sgd":
-            self.table[row] -= lr * gradient
+            self.table[row] -= lr * self.share[row] * gradient
         elif self.optimizer == "adagrad":
             self.table[row] -= lr * gradient / np.sqrt(self.seen[row] + 1e-16)
         else:
@@ -145,11 +147,20 @@ def visited(corpus: InMemory, settings: Settings):
             yield list(zip(rows, asked, lr, strict=True))
 
 
+def idf_shares(corpus: InMemory, exponent: float) -> list[float]:
+    """By how much each row's rate is multiplied: a power of its idf, divided by that power's mean over all visits."""
+    rows = [int(row) for bags, _ in corpus.chunks() for bag in bags for row in bag]
+    powers = [math.log(1 + corpus.texts / max(rows.count(row), 1)) ** exponent for row in range(corpus.vocabulary.rows)]
+    mean = sum(powers[row] for row in rows) / len(rows)
+    return [power / mean for power in powers]
+
+
 def in_order(corpus: InMemory, settings: Settings, first: np.ndarray):
     """The tables after one text at a time, and the mean loss met on the way."""
     counts = corpus.vocabulary.counts[corpus.vocabulary.word_count :]
     table, output = first.astype(np.float64), np.zeros((len(counts), settings.dim))
-    inner, outer, losses = Memory(table, settings.optimizer), Memory(output, settings.optimizer), []
+    inner = Memory(table, settings.optimizer, idf_shares(corpus, settings.idf))
+    outer, losses = Memory(output, settings.optimizer), []
     for chunk in visited(corpus, settings):
         for rows, asked, lr in chunk:
             h = table[rows].mean(0)
@@ -172,6 +183,7 @@ def in_batches(corpus: InMemory, settings: Settings, first: np.ndarray):
     """The tables after batches of texts, by sgd: a row's sum over the root of how often it was named."""
     counts = corpus.vocabulary.counts[corpus.vocabulary.word_count :]
     table, output = first.astype(np.float64), np.zeros((len(counts), settings.dim))
+    share = idf_shares(corpus, settings.idf)
     for chunk in visited(corpus, settings):
         size = settings.batch or 1
         for begin in range(0, len(chunk), size):
@@ -185,7 +197,7 @@ def in_batches(corpus: InMemory, settings: Settings, first: np.ndarray):
                 for row in rows:
                     inner.setdefault(row, []).append((np.array(delta) @ output[list(which)]) / len(rows))
             for row, met in inner.items():
-                table[row] -= lr * sum(met) / np.sqrt(len(met))
+                table[row] -= lr * share[row] * sum(met) / np.sqrt(len(met))
             for row, met in outer.items():
                 output[row] -= lr * sum(met)
     return table, output

@@ -157,13 +157,49 @@ def test_a_small_copy_answers_alike(tmp_path: Path):
 
 
 def test_word_vectors_are_started_from(tmp_path: Path):
-    """With a learning rate near 0 a word keeps the vector it was given; others are drawn."""
+    """With a learning rate near 0 a word keeps the vector it was given; others are drawn. All given words have one."""
     path = write_lines(tmp_path / "train.txt")
     (tmp_path / "some.vec").write_text("2 6\nsoup 1 2 3 4 5 6\nstranger 1 1 1 1 1 1\n")
     classifier = TextClassifier.train(path, pretrained=tmp_path / "some.vec", **{**SMALL, "lr": 1e-9})
     np.testing.assert_allclose(classifier["soup"], [1, 2, 3, 4, 5, 6], atol=1e-4)
-    assert "stranger" not in classifier
+    np.testing.assert_array_equal(classifier["stranger"], 1)
     assert np.abs(classifier["bread"]).max() <= 1 / 6
+
+
+PRETRAINED = "6 3\nbread 1 2 3\nnew 4 5 6\n</s> 7 8 9\n__label__c 1 1 1\nrare 2 2 2\nnew 3 3 3\n"
+GIVEN = {"</s>": [7, 8, 9], "bread": [1, 2, 3], "rare": [2, 2, 2], "new": [3, 3, 3]}
+
+
+@pytest.mark.parametrize(
+    ("min_count", "words", "counts"),
+    [
+        (1, ["</s>", "the", "oven", "salt", "bread", "rare", "new"], [4, 3, 2, 2, 2, 2, 2]),
+        (2, ["</s>", "the", "oven", "salt", "new", "bread", "rare"], [4, 3, 2, 2, 2, 1, 1]),
+    ],
+)
+@pytest.mark.parametrize("asked", ["by its numbers", "itself"])
+def test_all_words_of_pretrained_vectors_have_a_row_as_in_fasttext(min_count, words, counts, asked, tmp_path: Path):
+    """Words and labels are counted once more for each line of the .vec file. The numbers are fastText 0.9.2's, by
+    train_supervised(text, dim=3, lr=1e-30, epoch=1, thread=1, minCount=..., pretrainedVectors=...)."""
+    (tmp_path / "some.vec").write_text(PRETRAINED)
+    path = tmp_path / "train.txt"
+    path.write_text("__label__a the oven salt the\n__label__b salt bread the\n__label__a rare oven\n")
+    if asked == "itself":
+        fasttext = pytest.importorskip("fasttext")
+        model = fasttext.train_supervised(
+            str(path), dim=3, lr=1e-30, epoch=1, thread=1, verbose=0, minCount=min_count,
+            pretrainedVectors=str(tmp_path / "some.vec"),
+        )  # fmt: skip
+    else:
+        model = TextClassifier.train(path, pretrained=tmp_path / "some.vec", dim=3, lr=1e-30, min_count=min_count)
+        assert model.model.vocabulary.tokens == 21  # 15 of the text, 6 of the vectors
+    found, times = model.get_words(include_freq=True)
+    assert (list(found), times.tolist()) == (words, counts)
+    found, times = model.get_labels(include_freq=True)
+    assert (list(found), times.tolist()) == (["__label__a", "__label__b", "__label__c"], [2, 1, 1])
+    for word, vector in GIVEN.items():
+        assert model.get_word_vector(word).tolist() == vector
+    assert model.get_output_matrix().shape == (3, 3)
 
 
 @pytest.mark.parametrize("name", ["softmax", "ns"])

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxbackprop.data import DataError, Texts, Vocabulary, read_tokens, tokens
+from jaxbackprop.data import DataError, Texts, Vocabulary, read_tokens, rows, tokens
 from jaxbackprop.text import cache, corpus, reading
 from jaxbackprop.text.corpus import Corpus
 from jaxbackprop.text.settings import Settings
@@ -148,3 +148,11 @@ def test_a_file_without_a_label_or_without_a_frequent_one_is_an_error(tmp_path):
     file.write_text("")
     with pytest.raises(DataError, match="no word"):
         Corpus.read(file, SETTINGS)
+
+
+def test_the_first_group_comes_in_pieces_that_make_up_the_whole(path, monkeypatch):
+    expected = at_once(path, SETTINGS)
+    monkeypatch.setattr(rows, "BLOCK", 100)
+    read = Corpus.read(path, SETTINGS)
+    assert len(list(read.chunks())) > 5
+    assert joined(read.chunks()) == expected

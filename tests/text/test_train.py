@@ -2,7 +2,10 @@
 
 import dataclasses
 import gzip
+import json
+from pathlib import Path
 
+import bags_of_rows
 import jax
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ from bags_of_rows import InMemory, corpus, in_batches, in_order, tables
 
 from jaxbackprop.data import Bags, Vocabulary, read_tokens
 from jaxbackprop.text import train_slabs
+from jaxbackprop.text.predicting import SIGMOID
 from jaxbackprop.text.settings import Settings
 from jaxbackprop.text.train import train
 from jaxbackprop.text.train_start import starting_tables
@@ -44,12 +48,12 @@ def test_training_in_order_is_a_plain_loop_over_texts(loss, optimizer):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("batch", [4, 64])
-def test_training_in_batches_is_a_plain_loop_that_divides_by_the_root_of_how_often_a_row_was_named(loss, batch):
+@pytest.mark.parametrize(("batch", "idf"), [(4, 0.0), (64, 0.0), (8, 2.0)])
+def test_training_in_batches_is_a_plain_loop_that_divides_by_the_root_of_how_often_a_row_was_named(loss, batch, idf):
     """On two devices that share the rows, as the tests have them; the last batch of a pass is not full."""
     assert len(jax.devices()) > 1
     texts = corpus(several=True, pieces=2)
-    settings = dataclasses.replace(SMALL, loss=loss, batch=batch)
+    settings = dataclasses.replace(SMALL, loss=loss, batch=batch, idf=idf)
     model = train(texts, settings)
     rows = -(-texts.vocabulary.rows // len(jax.devices())) * len(jax.devices())
     first = np.asarray(starting_tables(rows, 1, settings.dim, settings.seed, None)[0])[: texts.vocabulary.rows]
@@ -57,6 +61,26 @@ def test_training_in_batches_is_a_plain_loop_that_divides_by_the_root_of_how_oft
     tolerance = rounding(30 * settings.epoch * 24)
     np.testing.assert_allclose(tables(model)[0], table, rtol=0, atol=tolerance)
     np.testing.assert_allclose(tables(model)[1], output, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("exponent", [1.0, 2.5])
+def test_a_rare_row_learns_faster_by_a_power_of_its_idf(loss, exponent):
+    texts = corpus(several=True, pieces=2)
+    settings = dataclasses.replace(SMALL, loss=loss, idf=exponent)
+    table, output, _ = in_order(texts, settings, first_table(texts, settings))
+    model = train(texts, settings)
+    tolerance = rounding(30 * settings.epoch * 24)
+    np.testing.assert_allclose(tables(model)[0], table, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(tables(model)[1], output, rtol=0, atol=tolerance)
+    without = train(texts, dataclasses.replace(settings, idf=0.0))
+    assert abs(tables(without)[0] - tables(model)[0]).max() > 5 * tolerance
+
+
+def test_idf_needs_plain_steps():
+    """adagrad and adam divide by what a row has seen: a factor would change nothing."""
+    with pytest.raises(ValueError, match="idf is 2"):
+        Settings(idf=2, optimizer="adagrad")
 
 
 def test_smoothing_spreads_a_share_of_the_target():
@@ -135,6 +159,30 @@ def test_a_corpus_without_labels_is_refused():
     texts.vocabulary = dataclasses.replace(texts.vocabulary, entries=entries, counts=counts)
     with pytest.raises(ValueError, match="no label"):
         train(texts, SMALL)
+
+
+@pytest.mark.parametrize("loss", ["softmax", "hs", "ova"])
+def test_the_tables_are_those_fasttext_came_to_but_for_its_sigmoid(loss, tmp_path, monkeypatch):
+    """fastText 0.9.2's own numbers, by golden/make_training.py: the tables of a training on one thread, from its own
+    first table. The plain loop comes to them with fastText's sigmoid, a table, and to ours with the true one; softmax
+    has none, and ours are fastText's."""
+    golden = json.loads((Path(__file__).parent / "golden" / "training.json").read_text())
+    first, *theirs = (np.array(golden["losses"][loss][name], np.float32) for name in ("first", "input", "output"))
+    (tmp_path / "lines.txt").write_text("\n".join(golden["lines"]) + "\n")
+    given = golden["settings"]
+    settings = Settings(word_ngrams=given.pop("wordNgrams"), loss=loss, batch=1, **given)
+    tokens = read_tokens(tmp_path / "lines.txt")
+    vocabulary = Vocabulary.build(tokens, word_ngrams=settings.word_ngrams, bucket=settings.bucket)
+    texts = InMemory(vocabulary, vocabulary.encode(tokens), vocabulary.encode_labels(tokens))
+    ours = tables(train(texts, settings, start=first))
+    by_true_sigmoid = in_order(texts, settings, first)[:2]
+    monkeypatch.setattr(bags_of_rows, "sigmoid", lambda z: SIGMOID[((z + 8) * 32).astype(int)].astype(float))
+    by_tabled_sigmoid = in_order(texts, settings, first)[:2]
+    for mine, plain, tabled, golden_table in zip(ours, by_true_sigmoid, by_tabled_sigmoid, theirs, strict=True):
+        np.testing.assert_allclose(mine, plain, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(golden_table, tabled, rtol=0, atol=1e-6)
+    assert abs(theirs[0] - first).max() > 1e-3
+    assert abs(ours[1] - theirs[1]).max() < (1e-6 if loss == "softmax" else 0.05 * abs(theirs[1]).max())
 
 
 @pytest.mark.parametrize("loss", ["softmax", "hs", "ova"])

@@ -69,6 +69,19 @@ def test_texts_are_read_once_for_all_that_cut_them_alike(sides: tuple[Path, Path
     assert len(reads) == 1
 
 
+def test_each_candidate_is_scored_as_small_as_it_is_to_be(tmp_path: Path):
+    """The larger of two dims would be better, but has too few rows left: that it diverged is what is said of it."""
+    train, valid = write_lines(tmp_path / "train.txt", 600), write_lines(tmp_path / "valid.txt", 60, seed=1)
+    how: dict[str, Any] = {"word_ngrams": 2, "bucket": 5_000, "lr": 0.5, "epoch": 5, "minn": 0, "maxn": 0}
+    found = autotune(train, valid, seconds=0, model_size="20k", dim=8, **how)
+    assert found.classifier.is_quantized()
+    found.classifier.save(tmp_path / "small.ftz")
+    assert (tmp_path / "small.ftz").stat().st_size <= 20_000
+    assert found.score == pytest.approx(found.classifier.test(valid)[1])
+    with pytest.raises(ValueError, match="would not fit into 20,000 bytes"):
+        autotune(train, valid, seconds=0, model_size="20k", dim=50, **how)
+
+
 @pytest.mark.parametrize(
     ("metric", "predictions"),
     [("f1:__label__food", 1), ("precisionAtRecall:50", -1), ("recallAtPrecision:90:__label__music", -1)],

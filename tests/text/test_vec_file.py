@@ -140,22 +140,21 @@ def test_a_line_is_written_as_fasttext_writes_it(tmp_path):
 
 def test_words_of_the_vocabulary_get_their_vectors(tmp_path):
     (tmp_path / "v.vec").write_bytes(b"5 2\nb 1 2\nx 3 4\na 5 6\n__label__a 7 7\nb 8 9\n")
-    rows, vectors = pretrained_rows(tmp_path / "v.vec", vocabulary("a", "c", "b"), 2)
-    found = dict(zip(rows.tolist(), vectors.tolist(), strict=True))
+    words, vectors = read_vectors(tmp_path / "v.vec", 2)
+    rows, places = pretrained_rows(words, vocabulary("a", "c", "b"))
+    found = dict(zip(rows.tolist(), vectors[places].tolist(), strict=True))
     assert found == {0: [5, 6], 2: [8, 9]}  # the later b counts, a label gets none
 
 
-def test_no_word_in_common_gives_no_rows(tmp_path):
-    (tmp_path / "v.vec").write_bytes(GOOD)
-    rows, vectors = pretrained_rows(tmp_path / "v.vec", vocabulary("other"), 2)
-    assert rows.shape == (0,)
-    assert vectors.shape == (0, 2)
+def test_no_word_in_common_gives_no_rows():
+    rows, places = pretrained_rows(["the", "salt"], vocabulary("other"))
+    assert rows.shape == places.shape == (0,)
 
 
 def test_vectors_of_another_length_are_refused(tmp_path):
     (tmp_path / "v.vec").write_bytes(GOOD)
     with pytest.raises(DataError, match="vectors of 2 numbers, expected 100"):
-        pretrained_rows(tmp_path / "v.vec", vocabulary("the"), 100)
+        read_vectors(tmp_path / "v.vec", 100)
 
 
 def test_fasttext_trains_from_what_is_written_here(tmp_path):
@@ -168,6 +167,7 @@ def test_fasttext_trains_from_what_is_written_here(tmp_path):
     theirs = fasttext.train_supervised(
         str(tmp_path / "train.txt"), dim=4, lr=0.0, thread=1, verbose=0, pretrainedVectors=str(tmp_path / "m.vec")
     )
-    rows, vectors = pretrained_rows(tmp_path / "m.vec", vocabulary(*theirs.words), 4)
+    words, vectors = read_vectors(tmp_path / "m.vec")
+    rows, places = pretrained_rows(words, vocabulary(*theirs.words))
     assert len(rows) == 19
-    assert np.array_equal(theirs.get_input_matrix()[rows], vectors)
+    assert np.array_equal(theirs.get_input_matrix()[rows], vectors[places])
