@@ -37,10 +37,12 @@ def pictures(examples: int, sizes: tuple[int, ...] = SIZES) -> tuple[np.ndarray,
     return rng.random((examples, sizes[0]), np.float32), rng.integers(0, sizes[-1], examples).astype(np.int32)
 
 
-def ours(x: np.ndarray, y: np.ndarray, batch: int, sizes: tuple[int, ...] = SIZES) -> Callable[[], Any]:
+def ours(
+    x: np.ndarray, y: np.ndarray, batch: int, sizes: tuple[int, ...] = SIZES, *, dtype: str | None = None
+) -> Callable[[], Any]:
     """One epoch of `fit`: one compiled scan, the state donated from epoch to epoch."""
     model = MLP(sizes[0], sizes[1:-1], sizes[-1], rngs=nnx.Rngs(0))
-    program, state = prepare(model, None, make_optimizer("sgd", optax.constant_schedule(RATE)))
+    program, state = prepare(model, None, make_optimizer("sgd", optax.constant_schedule(RATE)), dtype=dtype)
     batches, key = on_device((x, y), batch), jax.random.key(0)
     compiled = program.epoch.lower(state, batches, key).compile()
     held = [state]
@@ -97,6 +99,7 @@ def torch_eager(
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(0)
+    torch.set_float32_matmul_precision("high")  # on a GPU TF32, as JAX takes by default there
     parts: list = []
     for a, b in pairwise(sizes):
         parts += [torch.nn.Linear(a, b), torch.nn.ReLU()]
@@ -129,6 +132,8 @@ CONTENDERS: dict[str, tuple[str, Callable[..., Callable[[], Any]]]] = {
     "torch eager": ("torch", torch_eager),
     "torch.compile": ("torch", partial(torch_eager, compiled=True)),
 }
+if jax.default_backend() == "gpu":  # a CPU without such units only emulates it
+    CONTENDERS["jaxbackprop, bfloat16"] = ("jax", partial(ours, dtype="bfloat16"))
 
 
 def serve(name: str, batch: int, examples: int) -> None:
