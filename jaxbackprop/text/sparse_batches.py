@@ -75,7 +75,7 @@ def _every_batch(tables: Tables, times: Array, texts: Texts, answers: Answers, *
         first = b * jnp.uint32(cut.batch)
         ids, text, lengths = _batch(texts.ids, texts.offsets, first, cut.batch, cut.ids)
         counts = (lengths > 0).astype(jnp.float32)
-        targets = _targets(answers, first, tables.output.rows.shape[0], loss, cut)
+        targets = _targets(answers, first, lengths > 0, tables.output.rows.shape[0], loss, cut)
         lr = lax.dynamic_slice(texts.rates, (first,), (1,))[0]
         here = tables.input.rows.shape[0]
         begin = lax.axis_index(AXIS) * here if sharded else 0
@@ -135,19 +135,23 @@ def _change(table: Rows, times: Array, cold: Array, text: Array, each: Array, na
     return table._replace(rows=table.rows.at[: cut.hot].add(step)), times
 
 
-def _targets(answers: Answers, first: Array, labels: int, loss: Loss, cut: Batching):
-    """What `sparse_step` takes as targets, for the texts from `first` on."""
+def _targets(answers: Answers, first: Array, there: Array, labels: int, loss: Loss, cut: Batching):
+    """What `sparse_step` takes as targets, for the texts from `first` on.
+
+    Beyond the slab's last text anything may stand in its arrays: a row that is named there would be met, by Adam too.
+    """
     if loss == "ova":
         which, text, _ = _batch(answers.labels, answers.offsets, first, cut.batch, cut.labels)
         return jnp.zeros((cut.batch, labels), jnp.float32).at[text, which].set(1, mode="drop")
     if loss == "ns":
         most = answers.most.shape[1]
         rows = lax.dynamic_slice(answers.labels, (first * jnp.uint32(most),), (cut.batch * most,))
-        return Questions(rows.reshape(cut.batch, most).astype(jnp.int32), jnp.eye(1, most).repeat(cut.batch, 0))
+        rows = jnp.where(there[:, None], rows.reshape(cut.batch, most).astype(jnp.int32), -1)
+        return Questions(rows, jnp.eye(1, most).repeat(cut.batch, 0))
     label = lax.dynamic_slice(answers.labels, (first,), (cut.batch,)).astype(jnp.int32)
     if loss == "softmax":
         return label
     begin, end = (taking(answers.offsets, label + k).astype(jnp.int32)[:, None] for k in (0, 1))
     place = begin + jnp.arange(answers.most.shape[1])
-    rows = jnp.where(place < end, taking(answers.nodes, place).astype(jnp.int32), -1)
+    rows = jnp.where(there[:, None] & (place < end), taking(answers.nodes, place).astype(jnp.int32), -1)
     return Questions(rows, taking(answers.turns, place))

@@ -229,3 +229,27 @@ def test_trec_is_learned_as_well_as_fasttext_learns_it(shared_data, tmp_path):
     hidden = np.stack([tables(model)[0][bag].mean(0) for bag in rows])
     right = (hidden @ tables(model)[1].T).argmax(1) == vocabulary.encode_labels(asked).ids
     assert right.mean() > 0.904
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("optimizer", ["sgd", "adagrad", "adam"])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_what_stands_in_a_slab_beyond_its_texts_changes_nothing(loss, optimizer, batch, monkeypatch):
+    """Its arrays are not cleared; numbers that happen to name rows must not be met, by Adam least of all."""
+    texts, found, filled = corpus(61), [], train_slabs._filled
+
+    def poisoned(number):
+        def fill(room, numbers, dtype):
+            array = filled(room, numbers, dtype)
+            array[len(numbers) :] = number
+            return array
+
+        return fill
+
+    monkeypatch.setattr(train_slabs, "TEXTS", 6)  # so that batches of four end in two that are not there
+    for number in (0, 1):
+        monkeypatch.setattr(train_slabs, "_filled", poisoned(number))
+        settings = Settings(lr=0.3, dim=6, epoch=2, neg=3, loss=loss, optimizer=optimizer, batch=batch, bucket=40)
+        found.append(tables(train(texts, settings)))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
