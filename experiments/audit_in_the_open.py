@@ -1,4 +1,4 @@
-"""Every hand-written derivative that nine open libraries call is right or differs on purpose, but for those named here.
+"""Every hand-written derivative that seven open libraries call is right or differs on purpose, but those named here.
 
 JAX's own functions and optax's losses stand in this file, the other libraries' in `audit_cases.py`. Each rule named in
 `NOT_RIGHT` was confirmed without this project: against closed forms in mpmath, or by calling the library itself.
@@ -6,6 +6,7 @@ JAX's own functions and optax's losses stand in this file, the other libraries' 
 
 import collections
 import inspect
+import itertools
 from typing import Any
 
 import jax
@@ -16,6 +17,7 @@ from audit_cases import LIBRARIES, Call
 from harness import report
 
 from jaxbackprop.verify import audit
+from jaxbackprop.verify.audit import Site
 
 _rng = np.random.default_rng(0)
 X = _rng.normal(size=(4, 6)).astype(np.float32)
@@ -102,16 +104,14 @@ def measure() -> dict[str, Any]:
         except Exception as error:
             rows[name] = f"could not be called: {type(error).__name__}: {error}".split("\n")[0][:120]
             continue
-        rows[name] = {
-            f"{site.name} at {place(site.source)}": {
+        row = rows[name] = {}
+        for site in found.sites:
+            said = site.verification
+            row[_named(site, row)] = {
                 "verdict": site.verdict,
                 "calls": site.calls,
-                "why": ""
-                if site.verification is None
-                else site.verification.by_design or site.verification.likely_cause,
+                "why": "" if said is None else said.by_design or said.likely_cause,
             }
-            for site in found.sites
-        }
     verdicts = [(rule, s["verdict"]) for row in rows.values() if isinstance(row, dict) for rule, s in row.items()]
     return {
         "libraries": ["jax", "optax", *(name for name in LIBRARIES if name not in absent)],
@@ -123,6 +123,12 @@ def measure() -> dict[str, Any]:
         "confirmed": NOT_RIGHT,
         "rows": {name: row for name, row in rows.items() if row},
     }
+
+
+def _named(site: Site, taken: dict[str, Any]) -> str:
+    """Name and place; several rules that one line makes are numbered from the second on."""
+    names = (f"{site.name}{f' ({k})' * (k > 1)} at {place(site.source)}" for k in itertools.count(1))
+    return next(name for name in names if name not in taken)
 
 
 def place(source: str) -> str:

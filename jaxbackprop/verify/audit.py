@@ -1,6 +1,5 @@
 """`audit`: every hand-derived rule inside a JAX program, checked at the values it really sees there."""
 
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,19 +7,19 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr, JaxprEqn, jaxpr_as_fun
 
-from ..rule import Rule, registered
 from . import loops
 from .arithmetic import Written
 from .interpreter import evaluate
 from .point import Point, is_key
-from .report import Verification
-from .strip import RULES, bodies, body_of
+from .report import Check, Verification
+from .strip import body_of
 from .subject import Subject
-from .target import Target, source_of
-from .verdict import LAWS
+from .target import Target
+from .verdict import LAWS, Law, Verdict, what_happened
 from .verifier import Collected
+from .whose import key, outputs_read, place, registered_as
 
 SAMPLES = 3
 """At so many of its calls a rule is verified: the first ones of different shapes or values."""
@@ -29,6 +28,14 @@ _ASKED = (
     "forward_pass", "gradient", "linear_in_the_upstream", "structure", "same_value_when_differentiated", "vmap",
     "second_order",
 )  # fmt: skip
+
+
+UNJUDGED = Law(
+    "could be judged",
+    "The rule can be called and differentiated at the values it saw.",
+    lambda _: None,
+    everywhere=True,
+)
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,10 @@ class Site:
     @property
     def verdict(self) -> str:
         """In a word or two."""
-        return "not reached" if self.verification is None else self.verification.verdict
+        if self.verification is None:
+            return "not reached"
+        unjudged = all(check.name == UNJUDGED.name for check in self.verification.checks)
+        return "not judged" if unjudged else self.verification.verdict
 
 
 @dataclass(frozen=True)
@@ -134,12 +144,15 @@ def audit(fun: Callable, *args: Any, **settings: Any) -> Audit:
     start = time.perf_counter()
     point = Point(args)
     program = jax.make_jaxpr(point.call_all(lambda *a: fun(*a, **settings)))(*point.arrays)
-    watching = _Watching()
-    evaluate(program, point.arrays, watching)
+    watching, broken = _Watching(), ""
+    try:
+        evaluate(program, point.arrays, watching)
+    except Exception as error:
+        broken = f"the program could not be run as far as this rule: {what_happened(error)}"
     for eqn in loops.rules_in(program.jaxpr):
-        watching.found.setdefault(_key(eqn), Seen(eqn))
-    used = _used(program.jaxpr)
-    sites = tuple(_site(seen, used) for seen in watching.found.values())
+        watching.found.setdefault(key(eqn), Seen(eqn))
+    used = outputs_read(program.jaxpr)
+    sites = tuple(_site(seen, used, broken) for seen in watching.found.values())
     return Audit(sites, time.perf_counter() - start)
 
 
@@ -157,13 +170,13 @@ class _Watching(Written):
     """Evaluates as written, and remembers what each rule was given."""
 
     def __init__(self) -> None:
-        self.found: dict[tuple[str, str], Seen] = {}
+        self.found: dict[tuple[Any, ...], Seen] = {}
         self.loops: dict[int, loops.Loop] = {}
         self.counting = True
 
     def saw(self, eqn: JaxprEqn, args: list[Any]) -> None:
         """Count the call, and keep its inputs where they are news."""
-        seen = self.found.setdefault(_key(eqn), Seen(eqn))
+        seen = self.found.setdefault(key(eqn), Seen(eqn))
         seen.calls += self.counting
         seen.met += 1
         shapes = [np.shape(x) for x in args]
@@ -186,7 +199,7 @@ class _Watching(Written):
             return None
         if self.counting:
             for rule, calls in zip(loop.rules, survey.calls, strict=True):
-                self.found.setdefault(_key(rule), Seen(rule)).calls += calls
+                self.found.setdefault(key(rule), Seen(rule)).calls += calls
         counting, self.counting = self.counting, False
         for iteration in survey.iterations if loop.rules else ():
             evaluate(loop.body, loop.inputs_of(args, iteration), self)
@@ -194,49 +207,32 @@ class _Watching(Written):
         return survey.outputs
 
 
-def _key(eqn: JaxprEqn) -> tuple[str, str]:
-    """Name and source of the rule that an equation calls."""
-    body = body_of(eqn)
-    info = getattr(body.jaxpr if isinstance(body, ClosedJaxpr) else body, "debug_info", None)
-    text = str(getattr(info, "func_src_info", "") or "")
-    matched = re.match(r"(?P<name>\S+)(?: at (?P<where>.+))?$", text)
-    name = matched["name"] if matched else eqn.primitive.name
-    where = (matched["where"] or "") if matched else ""
-    own = _registered(name)
-    return (name, source_of(own)) if own is not None and where.rpartition(":")[0].endswith("rule.py") else (name, where)
+def _site(seen: Seen, used: dict[int, list[int]], broken: str) -> Site:
+    """What is found about one rule; an exception on the way is what was found, and the other rules are still judged."""
+    name, source = place(seen.eqn)
+    try:
+        verification = _judged(seen, used, name, source)
+    except Exception as error:
+        verification = Verification(name, (Check(UNJUDGED.name, None, what_happened(error)),), source)
+    if verification is None and broken and not seen.calls:
+        verification = Verification(name, (Check(UNJUDGED.name, None, broken),), source)
+    return Site(name, source, seen.calls, verification)
 
 
-def _registered(name: str) -> Rule | None:
-    return next((made for made in registered() if made.name == name), None)
-
-
-def _site(seen: Seen, used: dict[int, list[int]]) -> Site:
-    name, source = _key(seen.eqn)
-    if not seen.samples:
-        return Site(name, source, seen.calls, None)
+def _judged(seen: Seen, used: dict[int, list[int]], name: str, source: str) -> Verification | None:
     start, collected, subjects = time.perf_counter(), Collected(), []
     for k, (eqn, args) in enumerate(seen.samples):
         subject = Subject(_target(eqn, name, source, used.get(id(eqn), [])), Point(tuple(args), f"its call {k + 1}"))
         if not subject.point.live:
             continue
         subjects.append(subject)
+        try:
+            _ = subject.case.hand_program
+        except Exception as error:
+            collected.enter(UNJUDGED, Verdict(None, what_happened(error)), subject)
+            continue
         collected.ask(subject, (LAWS[law] for law in _ASKED if k == 0 or LAWS[law].everywhere))
-    if not subjects:
-        return Site(name, source, seen.calls, None)
-    return Site(name, source, seen.calls, collected.verification(subjects, time.perf_counter() - start))
-
-
-def _used(jaxpr: Jaxpr) -> dict[int, list[int]]:
-    """For each rule's equation the outputs that something reads."""
-    read = {v for e in jaxpr.eqns for v in e.invars if not isinstance(v, Literal)}
-    read |= {v for v in jaxpr.outvars if not isinstance(v, Literal)}
-    found: dict[int, list[int]] = {}
-    for eqn in jaxpr.eqns:
-        if eqn.primitive.name in RULES:
-            found[id(eqn)] = [i for i, v in enumerate(eqn.outvars) if v in read]
-        for body in bodies(eqn):
-            found |= _used(body)
-    return found
+    return collected.verification(subjects, time.perf_counter() - start) if subjects else None
 
 
 def _target(eqn: JaxprEqn, name: str, source: str, kept: list[int]) -> Target:
@@ -258,7 +254,7 @@ def _target(eqn: JaxprEqn, name: str, source: str, kept: list[int]) -> Target:
         return used(whole(*args))
 
     kind = "custom_vjp" if "vjp" in eqn.primitive.name else "custom_jvp"
-    own = _registered(name)
+    own = registered_as(name)
     names = (
         tuple(p.name for p in own.signature.parameters)
         if own and len(own.signature.parameters) == len(eqn.invars)

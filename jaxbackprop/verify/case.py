@@ -14,9 +14,9 @@ from jax.extend.core import ClosedJaxpr
 from .arithmetic import Noisy
 from .flat import as_real, dual, flatten, unflatten
 from .interpreter import FLOAT64, WRITTEN, evaluate
-from .numerical import Slopes, directions, scales, slopes
-from .point import Leaves, Point, generator, jittered, normal_like, replaced, unit_roundoff
-from .programs import coarser, holds, narrowest, over_rows
+from .numerical import FIRST, Slopes, directions, scales, slopes
+from .point import Leaves, Point, generator, jittered, normal_like, precision_like, repeated, replaced, unit_roundoff
+from .programs import coarser, holds, narrowest, over_rows, shaken
 from .strip import holds_rule, replay
 from .target import Target
 
@@ -31,25 +31,20 @@ class Case:
         target: what is verified.
         point: where, its floating-point numbers in `dtype`.
         dtype: the precision the hand-derived function runs in.
+        nearby: what `settle.py` found out about points close by, direction by direction.
     """
 
-    def __init__(
-        self,
-        target: Target,
-        point: Point,
-        dtype: Any,
-        seed: int = 0,
-        programs: Programs | None = None,
-    ):
+    def __init__(self, target: Target, point: Point, dtype: Any, seed: int = 0, programs: Programs | None = None):
         self.target, self.dtype, self.seed = target, np.dtype(dtype), seed
         self.point = point if target.typed else point.cast(dtype)
         self.given: Any = point.dtype
         self.programs: Programs = {} if programs is None else programs
         self._drawn: dict[tuple[Any, ...], Any] = {}
         self._cotangents: dict[int, Leaves] = {}
+        self.nearby: dict[bytes, np.ndarray] = {}
 
     def moved(self, point: Point) -> "Case":
-        """This case at another point of the same shapes: its programs need not be traced again."""
+        """This case at another point of the same shapes: nothing is traced again."""
         _ = self.stops_gradient  # a property of the function, asked about where the first point is
         other = Case(self.target, point, self.dtype, self.seed, self.programs)
         other.given = self.given
@@ -63,7 +58,7 @@ class Case:
 
     def shaped_like(self, other: "Case") -> None:
         """The outputs have the shapes of another precision's: no need to trace only to learn them."""
-        forms = [jax.ShapeDtypeStruct(o.shape, _precision_like(o.dtype, self.dtype)) for o in other.outputs]
+        forms = [jax.ShapeDtypeStruct(o.shape, precision_like(o.dtype, self.dtype)) for o in other.outputs]
         self._once("outputs", lambda: forms)
 
     def names(self) -> list[str]:
@@ -144,8 +139,8 @@ class Case:
         """The same, mapped over many points and cotangents: keys and integers stay."""
         axes = [0 if i in self.point.live else None for i in range(len(self.point.arrays))]
         mapped = over_rows(self.plain_pull(), axes, JITTERS + 1)
-        stacked = [_stacked(x, JITTERS + 1) if a == 0 else x for x, a in zip(self.point.arrays, axes, strict=True)]
-        cotangents = [_stacked(u, JITTERS + 1) for u in self.upstream(0)]
+        stacked = [repeated(x, JITTERS + 1) if a == 0 else x for x, a in zip(self.point.arrays, axes, strict=True)]
+        cotangents = [repeated(u, JITTERS + 1) for u in self.upstream(0)]
         return self.trace(mapped, stacked, cotangents, once=("by autodiff, mapped",))
 
     def auto(self, arrays: Sequence[Any], upstream: Leaves) -> tuple[Leaves, Leaves]:
@@ -201,8 +196,7 @@ class Case:
 
     def jitters(self, upstream: Leaves, dtype: Any | None = None) -> list[tuple[Sequence[Any], Leaves]]:
         """The point and `upstream` themselves, and moved by one unit in the last place, JITTERS times."""
-        rng = self.random("jitter")
-        at = dtype or self.dtype
+        rng, at = self.random("jitter"), dtype or self.dtype
         made: list[tuple[Sequence[Any], Leaves]] = [(self.point.arrays, upstream)]
         return made + [(jittered(rng, self.point.arrays, at), jittered(rng, upstream, at)) for _ in range(JITTERS)]
 
@@ -210,7 +204,7 @@ class Case:
         """The stripped primal, mapped over `count` points."""
         axes = [0 if i in self.point.live else None for i in range(len(self.point.arrays))]
         mapped = over_rows(lambda a: self._plain(*a), axes, count)
-        arrays = [_stacked(x, count) if a == 0 else x for x, a in zip(self.point.arrays, axes, strict=True)]
+        arrays = [repeated(x, count) if a == 0 else x for x, a in zip(self.point.arrays, axes, strict=True)]
         return self.trace(mapped, arrays, once=("value, mapped", count))
 
     @property
@@ -219,8 +213,7 @@ class Case:
         return self._once("value", self._value_program)
 
     def _value_program(self) -> ClosedJaxpr:
-        function = self.point.call(self.target.primal)
-        program = self.trace(function, *self.point.arrays)
+        program = self.trace(self.point.call(self.target.primal), *self.point.arrays)
         if not holds_rule(program.jaxpr):
             return program
         return self.trace(lambda *a: replay(program.jaxpr, program.consts, a), *self.point.arrays)
@@ -256,8 +249,13 @@ class Case:
 
     @cached_property
     def slopes(self) -> Slopes:
-        """Of the plain function along `directions`."""
-        return slopes(self.flat_outputs, self.x, self.directions)
+        """Along `directions`."""
+        return slopes(self.flat_outputs, self.x, self.directions, self.shaken)
+
+    @cached_property
+    def shaken(self) -> np.ndarray:
+        """How far each output moves when its arguments and every step towards it are rounded at random in float64."""
+        return shaken(self.value_program, self.point.arrays, self.random("shaken"), JITTERS)
 
     @cached_property
     def working_dtype(self) -> np.dtype:
@@ -282,19 +280,21 @@ class Case:
     def _stops_gradient(self) -> bool:
         if not self.x.size or not self.differentiable or not holds(self.value_program.jaxpr, "stop_gradient"):
             return False
-        upstream = self.upstream(0)
-        along = self.directions @ flatten(dual(self.auto(self.point.arrays, upstream)[1]))
-        weights = flatten(dual(upstream))
+        if not self._disputed(self.x):
+            return False
+        # At a seam, where(w == 0, 0, w log p) at w = 0, autodiff misses one branch: not so beyond the longest step.
+        n, rng = self.x.size, self.random("aside")
+        away = 2 * FIRST * scales(self.x, self.groups) * rng.uniform(0.6, 1, n) * rng.choice([-1, 1], n)
+        return any(self._disputed(x) is not False for x in (self.x + away, self.x - away))
+
+    def _disputed(self, x: np.ndarray) -> bool | None:
+        """Whether autodiff's derivative at the flat `x` is not the numerical one; None where that is not known."""
+        arrays = [a[0] if i in self.point.live else a for i, a in enumerate(self.unflat(x[None]))]
+        weights = flatten(dual(self.upstream(0)))
+        along = self.directions @ flatten(dual(self.auto(arrays, self.upstream(0))[1]))
+        s = self.slopes if x is self.x else slopes(self.flat_outputs, x, self.directions, self.shaken)
         with np.errstate(all="ignore"):
-            value, bar = self.slopes.value @ weights, self.slopes.bar @ np.abs(weights)
+            value, bar = s.value @ weights, s.bar @ np.abs(weights)
             off = np.abs(along - value) > 8 * bar + 1e-6 * np.abs(value)
-        return bool(np.any(off & np.isfinite(value) & ~self.slopes.kinked.any(1)))
-
-
-def _precision_like(dtype: Any, wanted: Any) -> Any:
-    wide = np.dtype(np.complex128 if wanted == np.float64 else np.complex64)
-    return wide if np.issubdtype(dtype, np.complexfloating) else wanted
-
-
-def _stacked(x: Any, count: int) -> Any:
-    return np.broadcast_to(np.asarray(x)[None], (count, *x.shape))
+            known = np.isfinite(value) & np.isfinite(bar) & ~s.kinked.any(1)
+        return bool(np.any(off & known)) if known.any() else None

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from .evidence import Evidence
 from .hypotheses import (
     Hypothesis,
@@ -38,6 +40,7 @@ HYPOTHESES: tuple[Hypothesis, ...] = (
 )
 
 
+@np.errstate(all="ignore")
 def likely_cause(evidence: Evidence) -> str:
     """The first hypothesis that explains the wrong gradient, for two upstream gradients; empty where none does."""
     other = evidence.with_another_upstream()

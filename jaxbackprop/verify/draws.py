@@ -3,6 +3,9 @@
 A declared domain says itself what lies in it. Elsewhere the example given is where drawing starts: numbers are scaled,
 shifted, negated, tied, zeroed, shuffled; indices are drawn from the indices given. Whether the plain function has a
 value at such a point is for the law to see.
+
+Every choice is made of booleans: into integers and floats hypothesis mixes the constants it finds in the modules that
+are loaded, and a verdict must not depend on those.
 """
 
 from collections.abc import Callable, Mapping
@@ -42,14 +45,15 @@ def arguments(fun: Callable, *args: Any, **settings: Any) -> "SearchStrategy[tup
 
 
 def drawn(subject: Subject, count: int) -> list[Point]:
-    """So many points, the same for the same function and seed."""
+    """So many points, the same for the same function and seed; fewer where there are not so many different ones."""
     import hypothesis
 
-    found: list[Point] = []
+    found: dict[bytes, Point] = {}
+    given = _fingerprint(subject.case.point.arrays)
 
     @hypothesis.seed(int(generator("drawn", subject.target.name, subject.seed).integers(1 << 32)))
     @hypothesis.settings(
-        max_examples=count,
+        max_examples=2 * count,  # some are alike
         database=None,
         deadline=None,
         phases=[hypothesis.Phase.generate],
@@ -57,10 +61,16 @@ def drawn(subject: Subject, count: int) -> list[Point]:
     )
     @hypothesis.given(_points(subject))
     def collect(arrays: Leaves) -> None:
-        found.append(subject.case.point.with_arrays(arrays, "a drawn point"))
+        key = _fingerprint(arrays)
+        if key != given and len(found) < count:
+            found.setdefault(key, subject.case.point.with_arrays(arrays, "a drawn point"))
 
     collect()
-    return found
+    return list(found.values())
+
+
+def _fingerprint(arrays: Leaves) -> bytes:
+    return b"".join(x.tobytes() for x in arrays if not is_key(x))
 
 
 def _points(subject: Subject) -> "SearchStrategy[Leaves]":
@@ -80,7 +90,7 @@ def _moved(draw: Any, st: Any, x: Any, domain: Domain) -> Any:
     """`x` after one or two moves; as it is where that leaves its domain."""
     if is_key(x) or not np.size(x) or domain.holds is None:
         return x
-    rng = np.random.default_rng(draw(st.integers(0, 2**16)))
+    rng = np.random.default_rng(_choice(draw, st, 2**8))
     if x.dtype.kind in "iub":
         moves = _OF_INTEGERS
     elif jnp.issubdtype(x.dtype, jnp.inexact):
@@ -88,17 +98,28 @@ def _moved(draw: Any, st: Any, x: Any, domain: Domain) -> Any:
     else:
         return x
     made = np.array(x)
-    for name in draw(st.lists(st.sampled_from(sorted(moves)), min_size=1, max_size=2)):
+    for _ in range(1 + draw(st.booleans())):
+        name = sorted(moves)[_choice(draw, st, len(moves))]
         made = moves[name](made, rng, draw, st).astype(x.dtype)
     return made if domain.holds(made) else x
 
 
+def _choice(draw: Any, st: Any, count: int) -> int:
+    """A number below `count`, made of booleans: each number about as likely as every other one."""
+    bits = draw(st.tuples(*[st.booleans()] * (1 + (count - 1).bit_length())))
+    return sum(bit << k for k, bit in enumerate(bits)) % count
+
+
 def _scaled(x: np.ndarray, rng: Any, draw: Any, st: Any) -> np.ndarray:
-    return x * 10.0 ** draw(st.integers(-6, 3))
+    return x * 10.0 ** (_choice(draw, st, 10) - 6)
 
 
 def _shifted(x: np.ndarray, rng: Any, draw: Any, st: Any) -> np.ndarray:
-    return x + draw(st.sampled_from([-30.0, -3.0, -0.5, 0.5, 3.0, 30.0]))
+    return x + (-3.0, -0.5, 0.5, 3.0)[_choice(draw, st, 4)]
+
+
+def _far(x: np.ndarray, rng: Any, draw: Any, st: Any) -> np.ndarray:
+    return x + (30.0 if draw(st.booleans()) else -30.0)
 
 
 def _some(x: np.ndarray, rng: Any, value: Any) -> np.ndarray:
@@ -118,6 +139,7 @@ def _resampled(x: np.ndarray, rng: Any, draw: Any, st: Any) -> np.ndarray:
 _OF_NUMBERS: dict[str, Callable[..., np.ndarray]] = {
     "scaled": _scaled,
     "shifted": _shifted,
+    "shifted far": _far,
     "negated": lambda x, rng, draw, st: -x,
     "positive": lambda x, rng, draw, st: np.abs(x),
     "some zero": lambda x, rng, draw, st: _some(x, rng, 0),

@@ -117,8 +117,13 @@ def _factor_in_words(e: Evidence, k: float) -> str:
 def signs(e: Evidence) -> Iterator[tuple[str, Any]]:
     """The right sizes, some wrong signs."""
     if fits(np.abs(e.found), np.abs(e.truth)) and np.any(e.found != 0):
-        share = np.mean(np.sign(e.found) != np.sign(e.truth))
-        yield f"sign: the size is right, the sign wrong in {share:.0%} of the elements", True
+        if np.iscomplexobj(e.found):
+            yield "the complex conjugate of the truth", np.conj(e.truth)
+        turned = int(np.sum(np.abs(np.sign(e.found) - np.sign(e.truth)) > 1e-3))
+        if turned:
+            yield f"sign: the size is right, the sign wrong in {turned} of {e.found.size} elements", True
+        elif np.any(e.wrong):
+            yield "accuracy: right but for its last digits (a constant or a step too coarse)", True
 
 
 def another_argument(e: Evidence) -> Iterator[tuple[str, Any]]:

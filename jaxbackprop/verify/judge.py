@@ -4,7 +4,7 @@ The tolerance of an element is D = u |truth| + the truth's spread when inputs an
 the last place + u rms(truth), u the unit round-off of the precision at hand. A right rule stays within about 10 D.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,7 +29,8 @@ class Judgement:
         units: the largest difference, in units of D.
         by: which oracle decided where autodiff did not.
         confirmed: elements whose true value by autodiff the numerical derivative supports, against what was found.
-        tight: the bars without what a jump of the truth close by would add; empty where nobody asked.
+        jumps: the elements at which the truth jumps; empty where nobody asked.
+        tight: the bars without what such a jump adds; empty where nobody asked.
         outside: directions along which the gradient leaves the interval between the one-sided derivatives.
     """
 
@@ -43,6 +44,7 @@ class Judgement:
     by: set[str] = field(default_factory=set)
     outside: list[str] = field(default_factory=list)
     confirmed: set[int] = field(default_factory=set)
+    jumps: list[np.ndarray] = field(default_factory=list)
     tight: Leaves = field(default_factory=list)
 
     @property
@@ -76,23 +78,36 @@ def tolerance(truth: Leaves, spreads: Leaves, dtype: Any) -> Leaves:
     return made
 
 
-def jumps(judged: Judgement, dtype: Any) -> list[np.ndarray]:
-    """Where moving by one unit in the last place changes the truth wholly (a kink), and another value was found.
+def jumps(judged: Judgement, finest: Callable[[], list[Leaves]], dtype: Any) -> list[np.ndarray]:
+    """Where another value was found than the truth, and the truth jumps: at a kink.
 
-    Such a spread is no measure of accuracy: sets `judged.tight`, the bars without it.
+    Moving by one unit in the last place of `dtype` changes it wholly, and so do the `finest` moves: what is only badly
+    conditioned they leave alone. Such a spread is no measure of accuracy: sets `judged.jumps`, and `judged.tight`, the
+    bars without it.
     """
-    u, found = unit_roundoff(dtype), []
+    u, tiny = unit_roundoff(dtype), float(jnp.finfo(dtype).tiny)
     judged.tight = list(judged.bar)
-    if u > 1e-5:
-        return [np.zeros(np.shape(t), bool) for t in judged.truth]
-    for j, (f, t, bar) in enumerate(zip(judged.found, judged.truth, judged.bar, strict=True)):
-        with np.errstate(all="ignore"):
-            size = np.where(np.isfinite(t), np.abs(t), 0.0)
-            size = size + (np.sqrt(np.mean(size**2)) if size.size else 0.0)
-            jump = bar > 1e-2 * size + float(jnp.finfo(dtype).tiny)
-            judged.tight[j] = np.where(jump, u * size + float(jnp.finfo(dtype).tiny), bar)
-            found.append(jump & (np.abs(as_wide(f) - t) > ALLOWED * judged.tight[j]))
-    return found
+    judged.jumps = [np.zeros(np.shape(t), bool) for t in judged.truth]
+    with np.errstate(all="ignore"):
+        sizes = [np.where(np.isfinite(t), np.abs(t), 0.0) for t in judged.truth]
+        sizes = [size + (np.sqrt(np.mean(size**2)) if size.size else 0.0) for size in sizes]
+        wide = [bar > 1e-2 * size + tiny for bar, size in zip(judged.bar, sizes, strict=True)]
+        if any(w.any() for w in wide):
+            moved = spread(finest())
+            judged.jumps = [w & (m > 1e-2 * size + tiny) for w, m, size in zip(wide, moved, sizes, strict=True)]
+            judged.tight = [
+                np.where(jump, u * size + tiny, bar)
+                for jump, size, bar in zip(judged.jumps, sizes, judged.bar, strict=True)
+            ]
+        return [
+            jump & (np.abs(as_wide(f) - t) > ALLOWED * tight)
+            for jump, f, t, tight in zip(judged.jumps, judged.found, judged.truth, judged.tight, strict=True)
+        ]
+
+
+def doubled(bars: Leaves, like: Leaves) -> Leaves:
+    """The error bars, once for the real and once for the imaginary part where the gradient is complex."""
+    return [b + 1j * b if np.iscomplexobj(f) else b for b, f in zip(bars, like, strict=True)]
 
 
 def compare(found: Leaves, truth: Leaves, bar: Leaves, dtype: Any) -> Judgement:

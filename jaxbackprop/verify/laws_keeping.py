@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from .interpreter import evaluate
 from .point import is_key, replaced
 from .subject import Subject
 from .verdict import Verdict, law
@@ -76,3 +78,33 @@ def nothing_leaks(subject: Subject) -> Verdict:
     if largest > max(1024, 4 * inputs):
         return Verdict(False, f"an array of {largest} numbers is closed over", suspect="closed-over array")
     return Verdict(True)
+
+
+@law()
+def no_gradient_of_integers(subject: Subject) -> Verdict | None:
+    """An integer argument gets no gradient: a number given in its place is lost without a word."""
+    case, hand = subject.case, subject.target.hand
+    forward, backward = getattr(hand, "fwd", None), getattr(hand, "bwd", None)
+    others = [i for i, x in enumerate(case.point.arrays) if i not in case.point.live and not is_key(x)]
+    if forward is None or backward is None or not others or getattr(hand, "nondiff_argnums", ()):
+        return None
+
+    def cotangents(*arrays: Any) -> Any:
+        y, saved = forward(*case.point.rebuild(arrays))
+        given = [g for g, x in zip(backward(saved, y), case.point.args, strict=True) if not _has_floats(x)]
+        return [g for g in jax.tree.leaves(given) if jnp.issubdtype(g.dtype, jnp.inexact)]
+
+    try:
+        found = evaluate(case.trace(cotangents, *case.point.arrays), case.point.arrays)
+    except (TypeError, ValueError, NotImplementedError, AttributeError):
+        return None
+    if any(np.any(np.asarray(g) != 0) for g in found):
+        names = ", ".join(case.point.label_of(i, subject.target.names) for i in others)
+        return Verdict(
+            False, f"a gradient is given to {names}, which has none", suspect="an integer is given a gradient"
+        )
+    return Verdict(True)
+
+
+def _has_floats(argument: Any) -> bool:
+    return any(jnp.issubdtype(getattr(x, "dtype", np.asarray(x).dtype), jnp.inexact) for x in jax.tree.leaves(argument))

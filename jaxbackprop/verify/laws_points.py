@@ -22,7 +22,7 @@ from .settle import confirm, judge_gradient
 from .subject import Subject
 from .verdict import Verdict, law
 
-DRAWN = 16
+DRAWN = 24
 """So many further points are drawn by hypothesis."""
 
 

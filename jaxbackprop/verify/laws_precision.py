@@ -49,6 +49,8 @@ def _in_precision(subject: Subject, name: str, dtype: type) -> Verdict | None:
             return None  # the plain function does not work in this precision either
         return Verdict(False, f"{type(error).__name__}: {error}".split("\n")[0], name, suspect="dtype")
     del program
+    if not _evaluates(low):
+        return None
     upstream = [u.astype(t) for u, t in zip(low.upstream(0), low.answers, strict=True)]
     truth = subject.rounded(dtype)
     y, found = low.hand(low.point.arrays, upstream)
@@ -81,6 +83,15 @@ def _in_precision(subject: Subject, name: str, dtype: type) -> Verdict | None:
             suspect=f"accuracy: less accurate than {name} allows",
         )
     return Verdict(True, "", name, worst)
+
+
+def _evaluates(low: Case) -> bool:
+    """Whether the plain function's derivative can be had in this precision: a matrix is not factored in bfloat16."""
+    try:
+        low.auto_as_written(low.point.arrays, low.upstream(0))
+    except NotImplementedError:
+        return False
+    return True
 
 
 def _settled(subject: Subject, truth: Case, samples: list[Leaves], upstream: Leaves) -> Leaves:
@@ -153,6 +164,8 @@ def bias(subject: Subject) -> Verdict | None:
         answers = low.answers
     except (TypeError, ValueError, NotImplementedError):
         return None  # judged by the law on precision
+    if not _evaluates(low):
+        return None
     rng, means = low.random("bias"), ([], [])
     for k in range(DRAWS):
         moved = [_elsewhere(subject, i, x, rng) for i, x in enumerate(subject.case.point.arrays)]

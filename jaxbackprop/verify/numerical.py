@@ -22,7 +22,8 @@ _UNIT = 2.0**-53
 class Slopes:
     """Directional derivatives of every output: arrays (directions, outputs), each with its error bar.
 
-    Beside them what they were made of: `rise` (directions, steps, outputs) over the `steps`, and the outputs' `size`.
+    Beside them what they were made of: `rise` (directions, steps, outputs) over the `steps`, and the outputs' `size`;
+    and how far each output is `shaken` by rounding in float64.
     """
 
     value: np.ndarray
@@ -34,6 +35,7 @@ class Slopes:
     steps: np.ndarray
     rise: np.ndarray
     size: np.ndarray
+    shaken: np.ndarray
 
     @property
     def kinked(self) -> np.ndarray:
@@ -42,10 +44,16 @@ class Slopes:
         return gap > 4 * (self.right_bar + self.left_bar) + 1e-6 * (np.abs(self.right) + np.abs(self.left))
 
 
-def slopes(outputs: Callable[[np.ndarray], np.ndarray], x: np.ndarray, directions: np.ndarray) -> Slopes:
+def slopes(
+    outputs: Callable[[np.ndarray], np.ndarray],
+    x: np.ndarray,
+    directions: np.ndarray,
+    shaken: np.ndarray | float = 0.0,
+) -> Slopes:
     """The derivatives at the flat `x` of `outputs`, a function of many points (points, n) -> (points, m), along rows.
 
-    A direction is scaled by the size of the numbers it moves, so that steps are relative.
+    A direction is scaled by the size of the numbers it moves, so that steps are relative. What rounding inside the
+    function does to each output is `shaken`.
     """
     steps = FIRST * RATIO ** -np.arange(STEPS)
     moves = directions[:, None, None, :] * np.array([1.0, -1.0])[None, None, :, None] * steps[None, :, None, None]
@@ -55,8 +63,8 @@ def slopes(outputs: Callable[[np.ndarray], np.ndarray], x: np.ndarray, direction
         here, around = y[0], y[1:].reshape(len(directions), STEPS, 2, -1)
         h = steps[None, :, None]
         size = np.maximum(np.abs(around).max(2, initial=0), np.abs(here))
-        # What rounding does to the outputs, and to the points themselves: both relative to the step.
-        noise = 8 * _UNIT * size / h
+        # What rounding does to the outputs, and to all they are made of ((a + b) - b): relative to the step.
+        noise = (8 * _UNIT * size + 4 * shaken) / h
         central = (around[:, :, 0] - around[:, :, 1]) / (2 * h)
         right = (around[:, :, 0] - here) / h
         left = (here - around[:, :, 1]) / h
@@ -67,6 +75,7 @@ def slopes(outputs: Callable[[np.ndarray], np.ndarray], x: np.ndarray, direction
             steps=steps,
             rise=around[:, :, 0] - here,
             size=size.max(1, initial=0),
+            shaken=np.broadcast_to(shaken, here.shape),
         )
 
 

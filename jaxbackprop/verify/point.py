@@ -181,12 +181,23 @@ def about_one(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return x + np.copysign(0.5, x)
 
 
-def jittered(rng: np.random.Generator, leaves: Sequence[Any], dtype: Any) -> Leaves:
-    """`leaves` in float64, each element moved by about one unit in the last place of `dtype`."""
-    u = unit_roundoff(dtype)
+def jittered(rng: np.random.Generator, leaves: Sequence[Any], dtype: Any, units: float = 1) -> Leaves:
+    """`leaves` in float64, each element moved by about one unit in the last place of `dtype`, or so many."""
+    u = units * unit_roundoff(dtype)
     return [
         x.astype(np.promote_types(x.dtype, np.float64)) * (1 + 2 * u * about_one(rng, x.shape))
         if jnp.issubdtype(x.dtype, jnp.inexact)
         else x
         for x in leaves
     ]
+
+
+def precision_like(dtype: Any, wanted: Any) -> Any:
+    """`wanted`, or the complex type of its precision where `dtype` is complex."""
+    wide = np.dtype(np.complex128 if wanted == np.float64 else np.complex64)
+    return wide if np.issubdtype(dtype, np.complexfloating) else wanted
+
+
+def repeated(x: Any, count: int) -> Any:
+    """`count` times the same array, along a new first axis."""
+    return np.broadcast_to(np.asarray(x)[None], (count, *x.shape))

@@ -8,9 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.extend.core import Jaxpr, Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
-from .point import unit_roundoff
+from .arithmetic import Noisy
+from .flat import flatten
+from .interpreter import FLOAT64, evaluate
+from .point import jittered, unit_roundoff
 from .strip import aval, bodies
 
 
@@ -74,3 +77,12 @@ def _inexact(jaxpr: Jaxpr, dtype: Any) -> set[float]:
                     found.add(value)
         found = found.union(*(_inexact(body, dtype) for body in bodies(eqn)))
     return found
+
+
+def shaken(program: ClosedJaxpr, arrays: Sequence[Any], rng: np.random.Generator, times: int) -> np.ndarray:
+    """How far each number a program answers moves when its arguments and every step are rounded at random."""
+    here = flatten(evaluate(program, arrays, FLOAT64))
+    noise = Noisy(unit_roundoff(np.float64), rng)
+    found = [flatten(evaluate(program, jittered(rng, arrays, np.float64), noise)) for _ in range(times)]
+    with np.errstate(all="ignore"):
+        return np.nan_to_num(np.max([np.abs(y - here) for y in found], 0), posinf=0.0)

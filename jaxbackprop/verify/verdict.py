@@ -1,8 +1,13 @@
 """What a law answers, and the register of laws."""
 
+import re
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import jax
 
 if TYPE_CHECKING:
     from .evidence import Evidence
@@ -67,3 +72,14 @@ def law(*, everywhere: bool = False) -> Callable[[Callable[["Subject"], Any]], C
         return check
 
     return enter
+
+
+def what_happened(error: Exception) -> str:
+    """An exception in one line, and where it was raised: in whose code, rather than where in JAX or here."""
+    lines = [line for line in f"{type(error).__name__}: {error}".split("\n") if line.strip()]
+    inside = re.findall(r'File "(.+?)", line (\d+)', str(error))  # a callback's traceback comes as text
+    message = lines[-1] if inside else lines[0]
+    frames = inside or [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
+    machinery = str(Path(jax.__file__).parent), str(Path(__file__).parent)
+    theirs = [f"{file}:{line}" for file, line in frames if not file.startswith((*machinery, "<"))]
+    return message.strip()[:160] + (f" ({theirs[-1]})" if theirs else "")

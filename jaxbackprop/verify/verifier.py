@@ -20,12 +20,13 @@ from ..rule import Rule, rules
 from . import laws, laws_devices, laws_keeping, laws_points, laws_precision, laws_second, laws_transforms
 from .by_design import by_design, knows_more
 from .diagnosis import likely_cause
+from .interpreter import evaluate
 from .point import Point
 from .proof import finds_planted_errors
 from .report import Check, Verification
 from .subject import Subject
 from .target import Target, target
-from .verdict import LAWS, Law, Verdict
+from .verdict import LAWS, Law, Verdict, what_happened
 
 _ = (
     laws,
@@ -114,9 +115,17 @@ class Collected:
                     warnings.simplefilter("ignore", RuntimeWarning)
                     found = list(law.verdicts(subject))
             except Exception as error:
-                found = [Verdict(False, f"{type(error).__name__}: {error}".split("\n")[0], suspect="raises")]
+                found = [self.raised(error, subject)]
             for verdict in found:
                 self.enter(law, verdict, subject)
+
+    def raised(self, error: Exception, subject: Subject) -> Verdict:
+        """A law met an exception: the rule's fault, unless the plain function itself raises at these arguments."""
+        try:
+            evaluate(subject.case.value_program, subject.case.point.arrays)
+        except Exception as of_plain:
+            return Verdict(None, f"could not be judged, the plain function raises: {what_happened(of_plain)}")
+        return Verdict(False, what_happened(error), suspect="raises")
 
     def enter(self, law: Law, verdict: Verdict, subject: Subject) -> None:
         """Keep a verdict."""
@@ -133,24 +142,36 @@ class Collected:
     def verification(self, subjects: list[Subject], seconds: float) -> Verification:
         """Everything that was found."""
         about: Target = subjects[0].target
+        cause, design = (self.looked_for(what) for what in (self.cause, self.by_design))
         return Verification(
             name=about.name,
             checks=tuple(self.checks.values()),
             source=about.source,
             inputs=len(subjects),
-            likely_cause=self.cause(),
+            likely_cause=cause,
             notes=tuple(dict.fromkeys(self.notes)),
             seconds=seconds,
-            by_design=self.by_design(),
+            by_design=design,
         )
 
+    def looked_for(self, explain: Callable[[], str]) -> str:
+        """An explanation of a failure; a rule that raises wherever it is asked has none, and the failure stands."""
+        try:
+            return explain()
+        except Exception as error:
+            self.notes.append(f"no explanation was found: {what_happened(error)}")
+            return ""
+
     def by_design(self) -> str:
-        """What speaks for a difference that is meant."""
+        """What speaks for a difference that is meant; it must explain every gradient that is wrong."""
+        more = ""
+        found = []
         for _, verdict, subject in self.failed:
-            found = by_design(verdict.evidence) if verdict.evidence is not None else knows_more(subject.case)
-            if found:
-                return found
-        return ""
+            words = by_design(verdict.evidence) if verdict.evidence is not None else ""
+            more = more or ("" if words else knows_more(subject.case))
+            if verdict.evidence is not None:
+                found.append(words or more)
+        return (found[0] if all(found) else "") if found else more
 
     def cause(self) -> str:
         """The first failure whose numbers an hypothesis explains; else what a law itself suspects."""
@@ -190,9 +211,8 @@ def verify_rules(
     Raises:
         ValueError: there is no rule of such a name.
     """
-    load(package)
-    known = rules(package)
-    chosen = list(names) if names else list(known)
+    known = _known(package, names := list(names or ()))
+    chosen = names or list(known)
     unknown = [name for name in chosen if name not in known]
     if unknown:
         near = difflib.get_close_matches(unknown[0], known, 3)
@@ -202,17 +222,20 @@ def verify_rules(
     if jobs < 2:
         return [_verified(known[name], prove) for name in chosen]
     # Rules take very unequal times: each process fetches the next one when it is done.
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _load_once, (package,)) as pool:
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
         return list(pool.map(_verified_by_name, chosen, itertools.repeat(package), itertools.repeat(prove)))
 
 
-def _load_once(package: str) -> None:
-    """A process of its own: import the rules once."""
-    load(package)
-
-
 def _verified_by_name(name: str, package: str, prove: bool) -> Verification:
-    return _verified(rules(package)[name], prove)
+    return _verified(_known(package, [name])[name], prove)
+
+
+def _known(package: str, names: list[str]) -> dict[str, Rule]:
+    """The registered rules; no more of the package is imported than until all of `names` are among them."""
+    importlib.import_module(package)
+    if not names or not set(names) <= set(rules(package)):
+        load(package)
+    return rules(package)
 
 
 def _verified(made: Rule, prove: bool) -> Verification:
@@ -220,7 +243,7 @@ def _verified(made: Rule, prove: bool) -> Verification:
     try:
         return verify(made, prove=prove)
     except Exception as error:
-        check = Check("examples", False, f"{type(error).__name__}: {error}".split("\n")[0])
+        check = Check("examples", False, what_happened(error))
         return Verification(made.name, (check,), inputs=0, likely_cause="no inputs can be drawn from its signature")
 
 

@@ -17,6 +17,7 @@ from jaxbackprop.verify.verifier import Collected
 ASKED = (
     "forward_pass", "gradient", "structure", "linear_in_the_upstream", "precision", "same_value_when_differentiated",
     "second_order", "taylor_remainder", "bias", "other_points", "other_batches", "kinks", "vmap",
+    "no_gradient_of_integers",
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from jax import lax
 
 from .cases import Planted
+from .corners import right_corners
 from .formulas import by_hand, n
 
 ZERO, SMALL, LARGE = np.zeros(3), np.array([1e-30, -1e-30, 1e-20]), np.array([-80.0, 60.0, 85.0])
@@ -95,6 +96,17 @@ def _dropped(x, key):
     return jnp.where(jax.random.bernoulli(key, 0.5, x.shape), 2 * x, 0)
 
 
+def _shares_of_log_softmax(w, x):
+    """A stop_gradient that changes nothing, and a seam: where w is 0 its derivative is still log p."""
+    z = x - lax.stop_gradient(x.max(-1, keepdims=True))
+    return jnp.where(w != 0, w * (z - jnp.log(jnp.exp(z).sum(-1, keepdims=True))), 0)
+
+
+def _shares_backward(s, u):
+    w, x = s
+    return u * jax.nn.log_softmax(x), u * w - jax.nn.softmax(x) * (u * w).sum(-1, keepdims=True)
+
+
 def _cubed(x, times):
     return x**times
 
@@ -174,6 +186,7 @@ def _kinds() -> list[Planted]:
     complex_square = by_hand(lambda z: z * z, lambda s, u: (2 * u * s[0],))
     absolute = by_hand(lambda z: (z * z.conj()).real, lambda s, u: (2 * u * s[0].conj(),))
     straight = by_hand(lambda x: x * lax.stop_gradient(x), lambda s, u: (u * lax.stop_gradient(s[0]),))
+    shares = by_hand(_shares_of_log_softmax, _shares_backward)
     two = by_hand(lambda x: (jnp.sin(x), jnp.argmax(x)), lambda s, u: (u[0] * jnp.cos(s[0]),))
     sine = _jvp(jnp.sin, lambda p, t: (jnp.sin(p[0]), t[0] * jnp.cos(p[0])))
     return [
@@ -189,6 +202,7 @@ def _kinds() -> list[Planted]:
         ),
         Planted("a scalar", by_hand(jnp.square, lambda s, u: (2 * u * s[0],)), (np.array(1.3),)),
         Planted("stop_gradient in the primal", straight, (n(4),)),
+        Planted("cross-entropy of one-hot shares", shares, (np.eye(4)[[0, 2, 1]], n(3, 4))),
         Planted("an integer output", two, (n(4),)),
         Planted("a custom_jvp", sine, (n(4),)),
         Planted("a scan inside", by_hand(_scanned, _scanned_backward), (n(5),)),
@@ -228,4 +242,4 @@ def _log_softmax(x):
 
 def odd() -> list[Planted]:
     """The right rules."""
-    return [*_kinks(), *_extremes(), *_kinds()]
+    return [*_kinks(), *_extremes(), *_kinds(), *right_corners()]

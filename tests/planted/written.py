@@ -8,6 +8,7 @@ import numpy as np
 from jax import lax
 
 from .cases import Planted
+from .corners import wrong_corners
 from .formulas import (
     by_hand,
     ce,
@@ -245,7 +246,11 @@ def written() -> list[Planted]:
             everywhere=False,
         ),
     ]
-    return [
-        Planted(name, fun, args, causes, everywhere=name != "mapped outputs untied")
-        for name, fun, args, causes in plain
-    ] + ties
+    return (
+        [
+            Planted(name, fun, args, causes, everywhere=name != "mapped outputs untied")
+            for name, fun, args, causes in plain
+        ]
+        + ties
+        + wrong_corners()
+    )

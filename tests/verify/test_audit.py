@@ -1,10 +1,11 @@
 """`audit` finds every hand-written rule in a program, and judges it at the values it sees."""
 
+import importlib
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from flax import nnx
 from jax import lax
 from planted.formulas import by_hand
 
@@ -129,25 +130,65 @@ def test_what_cannot_be_mapped_is_judged_one_by_one():
     assert checks["gradient of input 2"]
 
 
-def test_a_training_loss_is_audited():
-    class Block(nnx.Module):
-        def __init__(self, rngs):
-            self.norm, self.drop = nnx.LayerNorm(8, rngs=rngs), nnx.Dropout(0.2, rngs=rngs)
-            self.attention = nnx.MultiHeadAttention(2, 8, decode=False, rngs=rngs)
-            self.out = nnx.Linear(8, 4, rngs=rngs)
+def test_a_rule_that_cannot_be_judged_is_reported_and_the_others_are_judged():
+    """Its plain function answers once and raises when it is called again, as one does that uses something up."""
+    calls = []
 
-        def __call__(self, x):
-            x = x + self.drop(self.attention(self.norm(x)))
-            return self.out(jax.nn.relu(x)).mean(1)
+    def once(v):
+        calls.append(1)
+        if len(calls) > 1:
+            raise RuntimeError("used up")
+        return np.asarray(v) * 2
 
-    graph, state = nnx.split(Block(nnx.Rngs(0)))
+    used_up = by_hand(
+        lambda v: jax.pure_callback(once, jax.ShapeDtypeStruct(v.shape, v.dtype), v), lambda s, u: (2 * u,)
+    )
+    found = audit(lambda v: (tanh(used_up(wrong(v)))).sum(), x)
+    assert {s.verdict for s in found.sites} == {"right", "WRONG", "undecided"}
+    assert not found.passed
+    assert "used up" in str(found)
 
-    def loss(state, x, labels):
-        scores = nnx.merge(graph, state)(x)
-        return optax.softmax_cross_entropy_with_integer_labels(scores, labels).mean() + jax.nn.softplus(scores).mean()
 
-    inputs = np.random.default_rng(0).normal(size=(2, 5, 8)).astype(np.float32)
-    found = audit(loss, state, inputs, np.array([1, 3], np.int32))
-    assert {s.name for s in found.sites} >= {"relu", "logaddexp"}
+def test_a_rule_that_raises_wherever_it_is_differentiated_is_not_judged_and_says_where():
+    broken = by_hand(jnp.sin, lambda s, u: (u * s[7],))
+    found = audit(lambda v: tanh(broken(v)).sum(), x)
+    assert {s.verdict for s in found.sites} == {"right", "not judged"}
+    assert not found.passed
+    assert "IndexError" in str(found)
+    assert "test_audit.py" in str(found).partition("IndexError")[2]
+
+
+def test_a_program_that_cannot_be_run_to_its_end_is_reported_at_the_rules_behind_the_break():
+    def refuses(v):
+        raise RuntimeError("no licence")
+
+    found = audit(lambda v: wrong(jax.pure_callback(refuses, jax.ShapeDtypeStruct(v.shape, v.dtype), tanh(v))), x)
+    assert sorted(s.verdict for s in found.sites) == ["not judged", "right"]
+    assert not found.passed
+    assert "no licence" in str(found)
+
+
+def rules_of(jaxpr, found):
+    """Every call of a rule in a program, by nothing but its text: whatever holds an equation is looked into."""
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name.startswith(("custom_vjp", "custom_jvp")):
+            body = next(eqn.params[k] for k in ("call_jaxpr", "fun_jaxpr") if k in eqn.params)
+            found.append(str(getattr(body, "jaxpr", body).debug_info.func_src_info).split(" at ")[0])
+        for held in jax.tree.leaves(list(eqn.params.values()), is_leaf=lambda p: hasattr(p, "eqns")):
+            held = getattr(held, "jaxpr", held)
+            if hasattr(held, "eqns"):
+                rules_of(held, found)
+    return found
+
+
+def test_every_rule_of_a_training_loss_is_found_and_judged(monkeypatch):
+    """A transformer block of nnx with dropout and layer norm, and the losses of optax."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "experiments"))
+    loss, args = importlib.import_module("audit_of_a_training_loss").training_loss()
+    found = audit(loss, *args)
+    expected = rules_of(jax.make_jaxpr(loss)(*args).jaxpr, [])
+    assert {s.name for s in found.sites} == set(expected)
+    assert len(set(expected)) >= 4, expected
+    assert all(s.calls > 0 for s in found.sites)
     assert found.passed, str(found)
     assert found.seconds < 30

@@ -1,5 +1,8 @@
 """Points drawn by hypothesis: all kinds are met, none leaves its domain, and the same seed draws the same."""
 
+import sys
+import types
+
 import numpy as np
 from hypothesis import given, settings
 from planted.formulas import by_hand
@@ -58,6 +61,19 @@ def test_the_same_seed_draws_the_same_points_and_another_seed_others():
     one, again, other = (points(identity, x, seed=s) for s in (0, 0, 1))
     assert all(np.array_equal(a, b) for (a,), (b,) in zip(one, again, strict=True))
     assert not all(np.array_equal(a, b) for (a,), (b,) in zip(one, other, strict=True))
+
+
+def test_what_is_drawn_does_not_depend_on_what_else_is_loaded():
+    """Hypothesis mixes constants of the user's own modules into numbers, not into booleans."""
+    before = points(identity, x)
+    module = types.ModuleType("constants_of_a_user")
+    module.__file__ = __file__
+    sys.modules["constants_of_a_user"] = module
+    try:
+        after = points(identity, x)
+    finally:
+        del sys.modules["constants_of_a_user"]
+    assert all(np.array_equal(a, b) for (a,), (b,) in zip(before, after, strict=True))
 
 
 def test_a_drawn_point_finds_what_the_given_one_hides():

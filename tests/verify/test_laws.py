@@ -115,10 +115,16 @@ BROKEN: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "other_batches": (by_hand(lambda x: x.mean(0), lambda s, u: (jnp.broadcast_to(u / 4, s[0].shape),)), (batch,)),
     "kinks": (_two_at_its_kink(), (x,)),
     "memory": (by_hand(jnp.sin, lambda s, u: (u * jnp.cos(s[0]),), _keeps_too_much), (x,)),
+    "no_gradient_of_integers": (
+        by_hand(lambda x, k: x * k, lambda s, u: (u * s[1], u * s[0])),
+        (x, np.arange(1, 1 + x.size)),
+    ),
     "nothing_leaks": (by_hand(lambda x: x, lambda s, u: (u + 0 * LARGE_TABLE[0],)), (x,)),
 }
 
-ALONE = "bias vmap shard_map second_order other_points other_batches kinks memory nothing_leaks".split()
+ALONE = (
+    "bias vmap shard_map second_order other_points other_batches kinks memory nothing_leaks no_gradient_of_integers"
+).split()
 """Laws whose wrong rule breaks no other one."""
 
 

@@ -30,6 +30,14 @@ def test_a_right_rule_passes_and_every_check_has_a_name():
     assert found.raise_if_failed() is found
 
 
+def test_a_cause_is_sought_without_a_warning_where_an_argument_is_zero():
+    """Warnings are errors here and would end the search; a formula that nothing explains is searched to the end."""
+    odd = by_hand(jnp.sin, lambda s, u: (u * (jnp.cos(s[0]) + 0.3 * jnp.exp(s[0])),))
+    found = verify(odd, np.array([0.0, 1.0, 2.5]))
+    assert found.verdict == "WRONG"
+    assert "divide by zero" not in str(found)
+
+
 def test_a_failure_says_which_element_both_values_and_why():
     found = verify(wrong_sine, x)
     assert found.verdict == "WRONG"
