@@ -76,6 +76,12 @@ def wrong_rules_table() -> list[str]:
         f"| {name} | {row['missed']} | {row['rejected']} | {row.get('named', '')} |" for name, row in judges.items()
     ]
     wrong, right = result["wrong rules"], result["right rules"]
+    many = json.loads((RESULTS / "wrong_rules_seeds.json").read_text())
+    seeds = ", ".join(
+        f"{name.partition(', ')[2]} {row['missed']} and {row['rejected']}"
+        for name, row in many.items()
+        if isinstance(row, dict)
+    )
     return [
         f"| judge | of {wrong} wrong rules missed | of {right} right ones rejected | cause named |",
         "|---|---:|---:|---:|",
@@ -85,6 +91,7 @@ def wrong_rules_table() -> list[str]:
         "and right rules that are odd (a kink, a tie, an overflow). `check_grads` is `jax.test_util`'s, order 1, mode",
         "rev; most of what it misses in float64 shows only in the second order or under `vmap`. PyTorch's `gradcheck`",
         "is meant for float64 and was asked where a case translates: all but complex and empty ones.",
+        f"The worst of {many['seeds']} seeds (`--seeds {many['seeds']} --no-rivals`), missed and rejected by us: {seeds}.",
     ]
 
 
