@@ -91,7 +91,7 @@ def wrong_rules_table() -> list[str]:
         "and right rules that are odd (a kink, a tie, an overflow). `check_grads` is `jax.test_util`'s, order 1, mode",
         "rev; most of what it misses in float64 shows only in the second order or under `vmap`. PyTorch's `gradcheck`",
         "is meant for float64 and was asked where a case translates: all but complex and empty ones.",
-        f"The worst of {many['seeds']} seeds (`--seeds {many['seeds']} --no-rivals`), missed and rejected by us: {seeds}.",
+        f"The worst of {many['seeds']} seeds (`--seeds {many['seeds']} --no-rivals`) misses and rejects: {seeds}.",
     ]
 
 
