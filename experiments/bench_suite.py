@@ -110,10 +110,10 @@ def main() -> int:
 
     wanted = [options.only] if options.only else ["fused", "epochs", "text", "costs", "rules"]
     if "fused" in wanted:
-        keep("fused", [fused_row(case, 1.0 if quick else 10.0) for case in fused(quick)])
+        keep("fused", [fused_row(case, 1.0 if quick else 6.0) for case in fused(quick)])
     if "epochs" in wanted:
         batches, examples = ((8, 128), 2048) if quick else ((8, 32, 128, 512, 2048, 4096), 16384)
-        keep("epochs", {str(b): bench_training.epochs(b, examples, 3.0 if quick else 15.0) for b in batches})
+        keep("epochs", {str(b): bench_training.epochs(b, examples, 3.0 if quick else 12.0) for b in batches})
     if "text" in wanted:
         keep("text", beside_fasttext(3 if quick else 9))
     if "costs" in wanted:
