@@ -58,11 +58,9 @@ def _silent_outputs(evidence: Evidence) -> list[int]:
 def _is_identity(case: Case, leaf: int) -> bool:
     """Whether the value is that argument: here, and a little aside (clip answers its argument at its bounds, too)."""
     rng = case.random("identity")
-    for scale in (0.0, 0.1):
-        arrays = [
-            x * (1 + scale * rng.uniform(-1, 1, np.shape(x))) if i in case.point.live else x
-            for i, x in enumerate(case.point.arrays)
-        ]
+    away = rng.uniform(-0.1, 0.1, case.x.size) * (1 + np.abs(case.x))
+    for x in (case.x, case.x + away):
+        arrays = [a[0] if i in case.point.live else a for i, a in enumerate(case.unflat(x[None]))]
         value = evaluate(case.value_program, arrays, FLOAT64)
         x = np.asarray(arrays[case.point.live[leaf]])
         if len(value) != 1 or value[0].shape != x.shape or not np.array_equal(value[0], x):

@@ -41,7 +41,7 @@ class Case:
         self.programs: Programs = {} if programs is None else programs
         self._drawn: dict[tuple[Any, ...], Any] = {}
         self._cotangents: dict[int, Leaves] = {}
-        self.nearby: dict[bytes, np.ndarray] = {}
+        self.nearby: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
 
     def moved(self, point: Point) -> "Case":
         """This case at another point of the same shapes: nothing is traced again."""
@@ -244,7 +244,7 @@ class Case:
 
     @cached_property
     def directions(self) -> np.ndarray:
-        """Each number alone where there are few; else 8 random directions and 8 numbers. Always all at once, too."""
+        """See `numerical.directions`."""
         return directions(self.x, scales(self.x, self.groups), self.random("directions"))
 
     @cached_property

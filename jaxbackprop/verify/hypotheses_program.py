@@ -1,7 +1,8 @@
 """Which single step of the plain function, gone wrong in its backward pass, explains a wrong gradient?
 
 The plain function is replayed with one equation's derivative changed (left out, negated, doubled, evaluated at the
-output) or one use of a value cut off (a branch of a fork), and what autodiff then answers is compared with what came.
+output or the input) or one use of a value cut off (a branch of a fork), and what autodiff then answers is compared
+with what came.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -147,13 +148,16 @@ def _shown(eqn: JaxprEqn) -> str:
 
 
 def changed_steps(e: Evidence) -> Iterator[tuple[str, Any]]:
-    """One step's local derivative is left out, of the wrong sign, doubled, or evaluated at the step's output."""
+    """One step's local derivative is left out, of the wrong sign, doubled, or evaluated at the wrong end."""
     tried = 0
     for number, eqn in enumerate(_equations(e)):
         if len(eqn.outvars) != 1 or not _live(eqn.outvars[0]) or not any(map(_live, eqn.invars)):
             continue
         for change, words in _CHANGES:
-            if eqn.primitive.name in _LINEAR and change in (_left_out, _at_output):
+            name = eqn.primitive.name
+            if (name in _LINEAR and change in (_left_out, _at_output)) or (
+                change is _at_input and name not in OF_OUTPUT
+            ):
                 continue
             tried += 1
             if tried > MOST:
@@ -203,10 +207,31 @@ def _at_output(eqn: JaxprEqn, bound: Callable, inputs: list[Any]) -> list[Any]:
     return [lax.stop_gradient(y) + elsewhere - lax.stop_gradient(elsewhere)]
 
 
+OF_OUTPUT: dict[str, Callable[[Any], Any]] = {
+    "tanh": lambda y: 1 - y * y,
+    "logistic": lambda y: y * (1 - y),
+    "exp": lambda y: y,
+    "exp2": lambda y: jnp.log(2.0) * y,
+    "expm1": lambda y: y + 1,
+    "sqrt": lambda y: 0.5 / y,
+    "rsqrt": lambda y: -0.5 * y**3,
+    "cbrt": lambda y: 1 / (3 * y * y),
+    "tan": lambda y: 1 + y * y,
+}
+"""Derivatives that are written in the step's output y."""
+
+
+def _at_input(eqn: JaxprEqn, bound: Callable, inputs: list[Any]) -> list[Any]:
+    """The derivative, which is one of the step's output, is taken at its input in its place."""
+    (y,), (x,) = bound(*inputs), inputs
+    return [lax.stop_gradient(y) + OF_OUTPUT[eqn.primitive.name](lax.stop_gradient(x)) * (x - lax.stop_gradient(x))]
+
+
 _CHANGES: tuple[tuple[Wrap, str], ...] = (
     (_left_out, "a local derivative is left out: that of {}"),
     (_negated, "sign: of the derivative of {}"),
     (_at_output, "local derivative evaluated at the output instead of the input: of {}"),
+    (_at_input, "local derivative evaluated at the input instead of the output: of {}"),
     (_doubled, "constant factor 2 in the derivative of {}"),
     (_halved, "constant factor 1/2 in the derivative of {}"),
 )

@@ -151,6 +151,15 @@ def allow_for_rounding(judged: Judgement, noisy: list[Leaves], dtype: Any) -> No
     judged.bar, judged.wrong, judged.units, judged.ulps = bar, again.wrong, again.units, again.ulps
 
 
+def without(judged: Judgement, settled: Leaves, dtype: Any) -> None:
+    """Measure the largest error again, over all elements but those `settled` otherwise than by the truth's value."""
+    for j, (f, t, bar, skip) in enumerate(zip(judged.found, judged.truth, judged.bar, settled, strict=True)):
+        if skip.any():
+            with np.errstate(all="ignore"):
+                nothing = skip | ~np.isfinite(as_wide(t)) | (as_wide(f) == as_wide(t))
+                judged.ulps[j] = in_ulps(f, as_wide(t), bar, nothing, dtype)
+
+
 def elements(judged: Judgement) -> Sequence[tuple[int, tuple[int, ...]]]:
     """The wrong elements as (leaf, index), the worst first."""
     rows = []

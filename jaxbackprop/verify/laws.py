@@ -13,7 +13,8 @@ from .evidence import Evidence
 from .flat import dual, flatten
 from .judge import ALLOWED, Judgement, compare, doubled, spread, tolerance, worst_output
 from .point import unit_roundoff
-from .settle import admitted, confirm, judge_by_differences, judge_gradient, judge_values
+from .settle import confirm, judge_by_differences, judge_gradient, judge_values
+from .sides import admits
 from .subject import Subject
 from .verdict import Verdict, law
 
@@ -132,8 +133,7 @@ def taylor_remainder(subject: Subject) -> Verdict | None:
         clear = np.isfinite(falls) & (left[1:] > noise[k] + allowed[k] * s.steps[1:])
         first = clear & (np.abs(falls - 1) < 0.05)
         if np.convolve(first, np.ones(4), "valid").max(initial=0) == 4:
-            low, high = admitted(case, s, int(k), case.directions[k], weights)
-            if low - allowed[k] <= mine[k] <= high + allowed[k]:
+            if admits(case, s, int(k), case.directions[k], weights, mine[k], allowed[k])[0]:
                 continue  # a kink that this direction does not see
             return Verdict(False, "it falls as h, not as h^2", suspect="the derivative is another one")
         if clear.any():

@@ -17,13 +17,14 @@ from .case import Case
 from .draws import domain_of, drawn
 from .evidence import Evidence
 from .interpreter import evaluate
+from .numerical import LARGE
 from .point import Leaves, Point, is_key, replaced, round_to
 from .settle import confirm, judge_gradient
 from .subject import Subject
 from .verdict import Verdict, law
 
 DRAWN = 24
-"""So many further points are drawn by hypothesis."""
+"""So many further points are drawn by hypothesis; a sixth of that where one point holds numbers of every kind."""
 
 
 def _free(subject: Subject) -> list[int]:
@@ -86,7 +87,8 @@ def other_points(subject: Subject) -> Verdict | None:
     if not case.differentiable or any(np.iscomplexobj(case.point.arrays[i]) for i in case.point.live):
         return None
     seen = 0
-    for point in itertools.chain(_points(subject), drawn(subject, DRAWN)):
+    count = DRAWN if case.x.size <= LARGE else DRAWN // 6
+    for point in itertools.chain(_points(subject), drawn(subject, count)):
         verdict, counted = _judge_at(subject, point)
         seen += counted
         if verdict is not None:

@@ -6,6 +6,7 @@ changes and what rounding can do. Both one-sided derivatives come along, for kin
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ class Slopes:
     size: np.ndarray
     shaken: np.ndarray
 
-    @property
+    @cached_property
     def kinked(self) -> np.ndarray:
         """Where the derivatives from the two sides differ by more than their bars."""
         gap = np.abs(self.right - self.left)
@@ -56,27 +57,67 @@ def slopes(
     function does to each output is `shaken`.
     """
     steps = FIRST * RATIO ** -np.arange(STEPS)
+    shaken = np.broadcast_to(shaken, outputs(x[None]).shape[1:])
+    # All directions in one call of a small function; of a large one, one direction after the other.
+    together, m = max(1, LARGE // (2 * STEPS * max(x.size, shaken.size, 1))), shaken.size
+    shapes = [(m,)] * 6 + [(STEPS, m), (m,)]
+    found = [np.zeros((len(directions), *shape)) for shape in shapes]
+    for k in range(0, len(directions), together):
+        _some(outputs, x, directions[k : k + together], steps, shaken, [f[k : k + together] for f in found])
+    *columns, rise, size = found
+    return Slopes(*columns, steps=steps, rise=rise, size=size, shaken=shaken)
+
+
+LARGE = 100_000
+"""Numbers: beyond them the cost of a derivative is that of reading and writing arrays, and fewer are taken."""
+
+
+def _some(
+    outputs: Callable[[np.ndarray], np.ndarray],
+    x: np.ndarray,
+    directions: np.ndarray,
+    steps: np.ndarray,
+    shaken: np.ndarray,
+    found: list[np.ndarray],
+) -> None:
+    """Fill in the arrays of `Slopes` (zeros before) along some directions.
+
+    Block by block of the outputs: what is at work stays in cache.
+    """
     moves = directions[:, None, None, :] * np.array([1.0, -1.0])[None, None, :, None] * steps[None, :, None, None]
-    points = np.concatenate([x[None], (x + moves).reshape(-1, x.size)])
+    h = steps[None, :, None]
     with np.errstate(all="ignore"):
-        y = outputs(points)
+        y = outputs(np.concatenate([x[None], (x + moves).reshape(-1, x.size)]))
         here, around = y[0], y[1:].reshape(len(directions), STEPS, 2, -1)
-        h = steps[None, :, None]
-        size = np.maximum(np.abs(around).max(2, initial=0), np.abs(here))
-        # What rounding does to the outputs, and to all they are made of ((a + b) - b): relative to the step.
-        noise = (8 * _UNIT * size + 4 * shaken) / h
-        central = (around[:, :, 0] - around[:, :, 1]) / (2 * h)
-        right = (around[:, :, 0] - here) / h
-        left = (here - around[:, :, 1]) / h
-        return Slopes(
-            *extrapolate(central, noise, power=2),
-            *extrapolate(right, noise, power=1),
-            *extrapolate(left, noise, power=1),
-            steps=steps,
-            rise=around[:, :, 0] - here,
-            size=size.max(1, initial=0),
-            shaken=np.broadcast_to(shaken, here.shape),
-        )
+        # Of an output that never moves, as most do along one number, rounding alone is known.
+        found[-1][:] = np.abs(here)
+        for bar, power in zip(found[1:6:2], (2, 1, 1), strict=True):
+            bar[:] = extrapolate(np.zeros((1, STEPS, 1)), 1 / h, power=power)[1] * _rounding(np.abs(here), shaken)
+        moving = np.flatnonzero((around != here).any((0, 1, 2)))
+        for at in (moving[a : a + BLOCK] for a in range(0, moving.size, BLOCK)):
+            for whole, part in zip(found, _moved(here[at], around[..., at], h, shaken[at]), strict=True):
+                whole[..., at] = part
+
+
+def _rounding(size: np.ndarray, shaken: np.ndarray) -> np.ndarray:
+    """What rounding does to outputs of this size, and to all they are made of ((a + b) - b)."""
+    return 8 * _UNIT * size + 4 * shaken
+
+
+BLOCK = 2**15
+
+
+def _moved(here: np.ndarray, around: np.ndarray, h: np.ndarray, shaken: np.ndarray) -> tuple[np.ndarray, ...]:
+    size = np.maximum(np.abs(around).max(2, initial=0), np.abs(here))
+    noise = _rounding(size, shaken) / h
+    rise = around[:, :, 0] - here
+    return (
+        *extrapolate((around[:, :, 0] - around[:, :, 1]) / (2 * h), noise, power=2),
+        *extrapolate(rise / h, noise, power=1),
+        *extrapolate((here - around[:, :, 1]) / h, noise, power=1),
+        rise,
+        size.max(1, initial=0),
+    )
 
 
 def extrapolate(quotients: np.ndarray, noise: np.ndarray, *, power: int) -> tuple[np.ndarray, np.ndarray]:
@@ -116,13 +157,17 @@ SMALL = 40
 
 
 def directions(x: np.ndarray, scale: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Each number of `x` alone where there are few; else 8 random directions and 8 numbers. Always all at once, too."""
+    """Each number of `x` alone where there are few; else random directions and some numbers. Always all at once, too.
+
+    Of both there are 8, or 2 beyond `LARGE` numbers.
+    """
     ones = np.ones((1, x.size)) * (np.abs(x).max(initial=0) or 1.0)
     if x.size <= SMALL:
         return np.concatenate([np.diag(scale), ones, rng.choice([-1.0, 1.0], (2, x.size)) * scale])
-    single = np.zeros((8, x.size))
-    single[np.arange(8), rng.choice(x.size, 8, replace=False)] = 1.0
-    return np.concatenate([single * scale, ones, rng.choice([-1.0, 1.0], (8, x.size)) * scale])
+    count = 8 if x.size <= LARGE else 2
+    single = np.zeros((count, x.size))
+    single[np.arange(count), rng.choice(x.size, count, replace=False)] = 1.0
+    return np.concatenate([single * scale, ones, rng.choice([-1.0, 1.0], (count, x.size)) * scale])
 
 
 def in_many_digits(quotient: Callable[[Any], Any], steps: tuple[Any, ...]) -> Any:

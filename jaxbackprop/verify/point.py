@@ -82,6 +82,13 @@ class Point:
         """How many numbers get a gradient."""
         return sum(self.arrays[i].size for i in self.live)
 
+    @property
+    def described(self) -> str:
+        """The leaves' types and shapes in one line."""
+        leaves = [x for _, x in self.flat[0]]
+        shown = [f"{_as_numpy(x).dtype}{[*np.shape(x)]}" if is_array(x) else f"{x!r:.40}" for x in leaves]
+        return ", ".join(shown)
+
     def label_of(self, i: int, names: Sequence[str]) -> str:
         """What array `i` is called: `W`, or `params['W']`."""
         path = [path for path, x in self.flat[0] if is_array(x)][i]

@@ -8,9 +8,10 @@ from .case import JITTERS, Case
 from .digits import exactly, in_digits
 from .flat import dual, flatten
 from .interpreter import FLOAT64, evaluate
-from .judge import ALLOWED, Judgement, allow_for_rounding, as_wide, compare, doubled, jumps, spread, tolerance
-from .numerical import Slopes, scales, slopes
+from .judge import ALLOWED, Judgement, allow_for_rounding, as_wide, compare, doubled, jumps, spread, tolerance, without
+from .numerical import LARGE, scales, slopes
 from .point import Leaves, jittered
+from .sides import admits
 
 
 def judge_values(case: Case, found: Leaves, dtype: Any) -> Judgement:
@@ -42,6 +43,7 @@ def judge_gradient(case: Case, found: Leaves, upstream: Leaves, dtype: Any) -> J
     if any(x.any() for x in disputed):
         _settle_one_by_one(case, judged, disputed, upstream)
         _settle_in_digits(case, judged, upstream, dtype)
+        without(judged, [d & ~w & ~u for d, w, u in zip(disputed, judged.wrong, judged.undecided, strict=True)], dtype)
     return judged
 
 
@@ -92,40 +94,13 @@ def confirm(case: Case, judged: Judgement, upstream: Leaves) -> None:
             if not kinked and (not np.isfinite(value) or abs(mine - value) <= 4 * bar + slack):
                 continue
             # Of a kink nothing need be seen along a direction: |x| - |y| at 0, moved alike. Close by it is seen.
-            low, high = admitted(case, s, k, direction, weights)
-            if low - slack <= mine <= high + slack:
+            inside, low, high = admits(case, s, k, direction, weights, mine, slack)
+            if inside:
                 continue
             truth = f"in [{low:.6g}, {high:.6g}]" if kinked else f"{value:.6g} +- {bar:.1g}"
             judged.outside.append(f"{_direction_name(case, k)}: {mine:.6g} is not {truth}")
     if judged.outside and not any(w.any() for w in judged.wrong):
         _ask_digits(case, judged, upstream)
-
-
-def admitted(case: Case, s: Slopes, k: int, direction: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
-    """The range of derivatives along a direction at a kink: of both sides, and of points close by (Clarke's).
-
-    Output by output: each output may take its own side.
-    """
-    samples = nearby_slopes(case, direction)
-    bar = s.right_bar[k] + s.left_bar[k]
-    low = np.minimum(np.minimum(s.right[k], s.left[k]) - bar, samples.min(0))
-    high = np.maximum(np.maximum(s.right[k], s.left[k]) + bar, samples.max(0))
-    ends = np.stack([weights * low, weights * high])
-    slack = 1e-3 * np.abs(ends).max(0)
-    return float((ends.min(0) - slack).sum()), float((ends.max(0) + slack).sum())
-
-
-def nearby_slopes(case: Case, direction: np.ndarray, count: int = 64) -> np.ndarray:
-    """Derivatives of each output along `direction` at points close by, where a function with kinks is smooth."""
-    key = direction.tobytes()
-    if key not in case.nearby:
-        away = case.random("nearby").normal(size=(count, case.x.size)) * 1e-4 * scales(case.x, case.groups)
-        h = 1e-7
-        points = case.x + away
-        y = case.flat_outputs(np.concatenate([points + h * direction, points - h * direction]))
-        found = (y[:count] - y[count:]) / (2 * h)
-        case.nearby[key] = np.where(np.isfinite(found), found, 0.0)
-    return case.nearby[key]
 
 
 def _direction_name(case: Case, k: int) -> str:
@@ -147,31 +122,73 @@ def _ask_digits(case: Case, judged: Judgement, upstream: Leaves) -> None:
 
 
 def _settle_one_by_one(case: Case, judged: Judgement, disputed: list[np.ndarray], upstream: Leaves) -> None:
-    """Numerical derivatives along the disputed elements alone: at a kink anything between the two sides is right."""
+    """Numerical derivatives along the disputed elements alone: at a kink anything between the two sides is right.
+
+    Of very many a few are looked at. Those that lie between autodiff's derivatives close by are right where all that
+    were looked at are; the others are then undecided.
+    """
     if case.stops_gradient or any(np.iscomplexobj(f) for f in judged.found):
         return
-    flags = np.concatenate([d.reshape(-1) for d in disputed])
-    at = np.flatnonzero(flags)
-    at = at[np.linspace(0, len(at) - 1, min(12, len(at))).astype(int)] if len(at) > SMALL_LOOK else at
+    at = np.flatnonzero(np.concatenate([d.reshape(-1) for d in disputed]))
+    if len(at) <= SMALL_LOOK:
+        _look_at(case, judged, at, upstream)
+        return
+    between, few = _between_close_by(case, judged, upstream)[at], 8 if case.x.size <= LARGE else 3
+    for there, settled in ((at[between], True), (at[~between], False)):
+        looked = there[np.linspace(0, len(there) - 1, min(few, len(there))).astype(int)]
+        _look_at(case, judged, looked, upstream, near_enough=1e-3 if settled else 1e-6)
+        if not any(judged.wrong[leaf][k] or judged.undecided[leaf][k] for leaf, k in _places(judged, looked)):
+            others = np.zeros(case.x.size, bool)
+            others[np.setdiff1d(there, looked)] = True
+            starts = np.cumsum([np.size(f) for f in judged.found])[:-1]
+            for leaf, part in enumerate(np.split(others, starts)):
+                part = part.reshape(judged.wrong[leaf].shape)
+                judged.wrong[leaf] = judged.wrong[leaf] & ~part
+                judged.undecided[leaf] = (judged.undecided[leaf] & ~part) | (part & (not settled))
+
+
+def _between_close_by(case: Case, judged: Judgement, upstream: Leaves) -> np.ndarray:
+    """For each number of the gradient whether it lies between autodiff's values at points close by.
+
+    The points come in pairs, on either side: both sides of a kink are seen.
+    """
+    rng, reach = case.random("both sides"), 1e-7 * scales(case.x, case.groups)
+    low, high = np.full(case.x.size, np.inf), np.full(case.x.size, -np.inf)
+    for _ in range(32 if case.x.size <= LARGE else 4):
+        away = rng.normal(size=case.x.size) * reach
+        for x in (case.x + away, case.x - away):
+            arrays = [a[0] if i in case.point.live else a for i, a in enumerate(case.unflat(x[None]))]
+            found = flatten(case.auto(arrays, upstream)[1])
+            low, high = np.fmin(low, found), np.fmax(high, found)
+    slack, found = ALLOWED * flatten(judged.tight or judged.bar), flatten(judged.found)
+    return (low - slack <= found) & (found <= high + slack)
+
+
+def _look_at(case: Case, judged: Judgement, at: np.ndarray, upstream: Leaves, near_enough: float = 1e-6) -> None:
+    """Judge these elements of the gradient by numerical derivatives along each of them.
+
+    Against autodiff such a derivative counts where its bar is `near_enough` to nothing, relative to its value.
+    """
+    if not at.size:
+        return
     directions = np.zeros((len(at), case.x.size))
     size = scales(case.x, case.groups)
     directions[np.arange(len(at)), at] = size[at]
     s, weights = slopes(case.flat_outputs, case.x, directions, case.shaken), flatten(upstream)
     found, bars, tight = flatten(judged.found), flatten(judged.bar), flatten(judged.tight or judged.bar)
     with np.errstate(all="ignore"):
-        for row, i in enumerate(at):
-            leaf, place = _place(judged.found, int(i))
+        for row, (i, (leaf, place)) in enumerate(zip(at, _places(judged, at), strict=True)):
             if s.kinked[row].any():
-                low, high = (v / size[i] for v in admitted(case, s, row, directions[row], weights))
-                right = low - ALLOWED * tight[i] <= found[i] <= high + ALLOWED * tight[i]
-                value = min(max(found[i], low), high)
+                mine, slack = float(found[i] * size[i]), float(ALLOWED * tight[i] * size[i])
+                right, low, high = admits(case, s, row, directions[row], weights, mine, slack)
+                value = min(max(found[i], low / size[i]), high / size[i])
             else:
                 value, bar = s.value[row] @ weights / size[i], s.bar[row] @ np.abs(weights) / size[i]
                 apart = abs(found[i] - value) > 4 * bar + ALLOWED * bars[i]
                 near = abs(judged.truth[leaf][place] - value) <= 4 * bar + ALLOWED * bars[i]
                 if apart and near and bar < 1e-3 * abs(found[i] - value):
                     judged.confirmed.add(int(i))
-                if np.isfinite(value) and not apart and not near and bar < 1e-6 * abs(value):
+                if np.isfinite(value) and not apart and not near and bar < near_enough * abs(value):
                     # A seam: where(w == 0, 0, w log p) at w = 0, of which autodiff sees the constant alone.
                     judged.wrong[leaf][place] = judged.undecided[leaf][place] = False
                     judged.by.add("numerical derivatives, at a seam of the program")
@@ -191,12 +208,14 @@ def _settle_one_by_one(case: Case, judged: Judgement, disputed: list[np.ndarray]
 SMALL_LOOK = 48
 
 
-def _place(leaves: Leaves, i: int) -> tuple[int, tuple[Any, ...]]:
-    for leaf, x in enumerate(leaves):
-        if i < np.size(x):
-            return leaf, np.unravel_index(i, np.shape(x))
-        i -= np.size(x)
-    raise IndexError(i)
+def _places(judged: Judgement, at: np.ndarray) -> list[tuple[int, tuple[Any, ...]]]:
+    """Of positions in the flat gradient the leaves and the indices there."""
+    starts = np.cumsum([0, *map(np.size, judged.found)])
+    leaves = np.searchsorted(starts, at, "right") - 1
+    return [
+        (leaf, np.unravel_index(i - starts[leaf], np.shape(judged.found[leaf])))
+        for leaf, i in zip(leaves, at, strict=True)
+    ]
 
 
 def _settle_in_digits(case: Case, judged: Judgement, upstream: Leaves, dtype: Any) -> None:

@@ -82,4 +82,4 @@ def what_happened(error: Exception) -> str:
     frames = inside or [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
     machinery = str(Path(jax.__file__).parent), str(Path(__file__).parent)
     theirs = [f"{file}:{line}" for file, line in frames if not file.startswith((*machinery, "<"))]
-    return message.strip()[:160] + (f" ({theirs[-1]})" if theirs else "")
+    return message.strip()[:400] + (f" ({theirs[-1]})" if theirs else "")

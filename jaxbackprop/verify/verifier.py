@@ -59,17 +59,30 @@ def verify(
 
     Raises:
         TypeError: nothing says what the derivative must be, or at which arguments.
+        ValueError: the plain function raises at the arguments.
     """
     start = time.perf_counter()
     subjects = _subjects(fun, args, reference, seed, settings)
     if not subjects:
         raise TypeError(f"verify: {target(fun, reference).name} is not a Rule: give the arguments to verify it at.")
+    if args:
+        _try(subjects[0])
     collected = Collected()
     for subject in subjects:
         collected.ask(subject, (law for law in LAWS.values() if subject.main or law.everywhere))
     if prove:
         collected.ask(subjects[0], [Law("finds planted errors", "", finds_planted_errors, everywhere=False)])
     return collected.verification(subjects, time.perf_counter() - start)
+
+
+def _try(subject: Subject) -> None:
+    try:
+        _ = subject.case.value_program
+    except Exception as error:
+        raise ValueError(
+            f"verify: the plain function of {subject.target.name} raises at the given arguments "
+            f"({subject.point.described}): {what_happened(error)}"
+        ) from error
 
 
 def _subjects(
@@ -99,6 +112,10 @@ def _with_keys(example: Any) -> tuple:
     )
 
 
+RAISES = "it raises an exception"
+DERIVED = Law("can be differentiated", "", lambda subject: None, everywhere=True)
+
+
 class Collected:
     """Verdicts as they come in: for each check the worst one."""
 
@@ -106,9 +123,15 @@ class Collected:
         self.checks: dict[str, Check] = {}
         self.failed: list[tuple[Law, Verdict, Subject]] = []
         self.notes: list[str] = []
+        self.stopped: dict[str, list[str]] = {}
 
     def ask(self, subject: Subject, laws: Iterable[Law]) -> None:
-        """Ask laws about a subject; a law that raises has failed."""
+        """Ask laws about a subject; a law that raises has failed, and a function that always raises is not asked."""
+        try:
+            _ = subject.case.hand_program
+        except Exception as error:
+            self.enter(DERIVED, self.raised(error, subject), subject)
+            return
         for law in laws:
             try:
                 with warnings.catch_warnings():
@@ -125,7 +148,7 @@ class Collected:
             evaluate(subject.case.value_program, subject.case.point.arrays)
         except Exception as of_plain:
             return Verdict(None, f"could not be judged, the plain function raises: {what_happened(of_plain)}")
-        return Verdict(False, what_happened(error), suspect="raises")
+        return Verdict(False, what_happened(error), suspect=RAISES)
 
     def enter(self, law: Law, verdict: Verdict, subject: Subject) -> None:
         """Keep a verdict."""
@@ -133,6 +156,10 @@ class Collected:
         if verdict.note:
             self.notes.append(f"{name}: {verdict.detail}")
             return
+        if verdict.suspect == RAISES:
+            self.stopped.setdefault(verdict.detail, []).append(name)
+            if len(self.stopped[verdict.detail]) > 1:
+                return
         new = Check(name, verdict.passed, verdict.detail, subject.point.label, verdict.units)
         if verdict.passed is not True:
             self.failed.append((law, verdict, subject))
@@ -143,13 +170,14 @@ class Collected:
         """Everything that was found."""
         about: Target = subjects[0].target
         cause, design = (self.looked_for(what) for what in (self.cause, self.by_design))
+        also = [f"the same exception stops {len(n) - 1} more checks" for n in self.stopped.values() if len(n) > 1]
         return Verification(
             name=about.name,
             checks=tuple(self.checks.values()),
             source=about.source,
             inputs=len(subjects),
             likely_cause=cause,
-            notes=tuple(dict.fromkeys(self.notes)),
+            notes=tuple(dict.fromkeys([*self.notes, *also])),
             seconds=seconds,
             by_design=design,
         )
@@ -159,7 +187,8 @@ class Collected:
         try:
             return explain()
         except Exception as error:
-            self.notes.append(f"no explanation was found: {what_happened(error)}")
+            what = what_happened(error)
+            self.notes += [] if what in self.stopped else [f"no explanation was found: {what}"]
             return ""
 
     def by_design(self) -> str:
@@ -175,12 +204,13 @@ class Collected:
 
     def cause(self) -> str:
         """The first failure whose numbers an hypothesis explains; else what a law itself suspects."""
-        for _, verdict, _ in self.failed:
-            if verdict.evidence is not None:
-                found = likely_cause(verdict.evidence)
-                if found:
-                    return found
-        for _, verdict, _ in self.failed:
+        given = [verdict.evidence for _, verdict, _ in self.failed if verdict.evidence is not None]
+        # One number, as a batch of one leaves, fits almost anything; unless there is no more to go by.
+        for evidence in [e for e in given if e.truth.size > 1] or given:
+            found = likely_cause(evidence)
+            if found:
+                return found
+        for _, verdict, _ in sorted(self.failed, key=lambda f: f[1].suspect == RAISES):
             if verdict.suspect:
                 return verdict.suspect
             if verdict.evidence is not None and any(" is not in [" in o for o in verdict.evidence.judged.outside):

@@ -12,6 +12,7 @@ from .formulas import by_hand
 _rng = np.random.default_rng(5)
 X, ROWS = _rng.normal(size=(4, 3)), _rng.normal(size=(5, 2))
 LARGE = _rng.normal(size=(100, 100))
+CLIPPED = np.maximum(_rng.normal(size=(20, 30)), 0)
 
 
 def _last_turned(s: Any, u: Any) -> Any:
@@ -62,6 +63,30 @@ def wrong_corners() -> list[Planted]:
             ("accuracy", "factor 1.0001"),
         ),
         Planted(
+            "tanh at the input",
+            by_hand(jnp.tanh, lambda s, u: (u * (1 - s[0] ** 2),)),
+            (np.linspace(-1, 1, 5),),
+            ("at the input",),
+        ),
+        Planted(
+            "sigmoid at the input",
+            by_hand(jax.nn.sigmoid, lambda s, u: (u * s[0] * (1 - s[0]),)),
+            (X,),
+            ("at the input",),
+        ),
+        Planted(
+            "relu answers two at hundreds of zeros",
+            by_hand(jax.nn.relu, lambda s, u: (u * jnp.where(s[0] == 0, 2.0, s[0] > 0),)),
+            (CLIPPED,),
+            ("kink", "factor", "local", "left out", "too many", "residual"),
+        ),
+        Planted(
+            "relu a little below zero",
+            by_hand(jax.nn.relu, lambda s, u: (u * (s[0] >= -1e-3),)),
+            (np.where(CLIPPED == 0, -5e-4, CLIPPED),),
+            ("kink", "factor", "local", "left out", "too many", "residual"),
+        ),
+        Planted(
             "conjugate forgotten",
             by_hand(lambda z: jnp.real(z * jnp.conj(z)), lambda s, u: (2 * u * s[0],)),
             (X[0] + 1j * X[1],),
@@ -81,6 +106,9 @@ def right_corners() -> list[Planted]:
     def mixed(s: Any, u: Any) -> Any:
         return u * jnp.where(s[0] >= 0, 1, -1).astype(u.dtype), -u * jnp.sign(s[1])
 
+    def routed(s: Any, u: Any) -> Any:
+        return u * (s[0] >= s[1]), u * (s[0] < s[1])
+
     inverse = by_hand(lambda a: jnp.linalg.slogdet(a)[1], lambda s, u: (u * jnp.linalg.inv(s[0]).T,))
     return [
         Planted("log of a determinant", inverse, (_rng.normal(size=(3, 3)) + 3 * np.eye(3),)),
@@ -95,6 +123,17 @@ def right_corners() -> list[Planted]:
         ),
         Planted("a three-fold tie to the first", by_hand(lambda x: x.max(), to_the_first), (tied,)),
         Planted("|x| - |y|, each zero its own way", by_hand(lambda x, y: abs(x) - abs(y), mixed), (zeros, zeros)),
+        Planted("relu at hundreds of zeros", by_hand(jax.nn.relu, lambda s, u: (u * (s[0] > 0),)), (CLIPPED,)),
+        Planted("hundreds of ties to the first", by_hand(jnp.maximum, routed), (CLIPPED, CLIPPED)),
+        Planted(
+            "hundreds of zeros at a seam",
+            by_hand(
+                lambda w, p: jnp.where(w == 0, jnp.zeros_like(w), w * jnp.log(p)),
+                lambda s, u: (u * jnp.log(s[1]), u * s[0] / s[1]),
+            ),
+            (CLIPPED, _rng.uniform(0.1, 0.9, CLIPPED.shape)),
+            everywhere=False,
+        ),
         Planted(
             "a sum that loses its digits",
             by_hand(lambda a, b: (a + b) - b, lambda s, u: (u, jnp.zeros_like(u))),

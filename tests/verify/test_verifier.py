@@ -116,3 +116,53 @@ def test_a_wrong_element_in_a_million_is_caught():
     upstream = case.upstream(0)
     judged = judge_gradient(case, case.hand(case.point.arrays, upstream)[1], upstream, np.float64)
     assert [int(i) for (i,) in np.argwhere(judged.wrong[0])] == [123_456]
+
+
+def test_in_a_large_array_one_wrong_sign_is_found_and_named():
+    """Beyond 100,000 numbers fewer derivatives are taken, but every element is still compared."""
+    large = by_hand(jnp.square, lambda s, u: ((2 * u * s[0]).at[7, 301].multiply(-1),))
+    found = verify(large, np.random.default_rng(1).normal(size=(400, 400)))
+    (gradient,) = (c for c in found.checks if c.name == "gradient of argument 0")
+    assert gradient.passed is False
+    assert "argument 0[7, 301]" in gradient.detail
+    assert "1 of 160000 wrong" in gradient.detail
+    assert "sign" in found.likely_cause
+
+
+@pytest.mark.parametrize(("at_zero", "verdict"), [(0.0, "right"), (1.5, "WRONG")])
+def test_in_a_large_array_of_kinks_any_value_between_the_sides_is_right(at_zero: float, verdict: str):
+    relu = by_hand(jax.nn.relu, lambda s, u: (u * jnp.where(s[0] == 0, at_zero, s[0] > 0),))
+    clipped = np.maximum(np.random.default_rng(2).normal(size=(350, 350)), 0)
+    assert verify(relu, clipped).verdict == verdict
+
+
+def test_arguments_at_which_the_plain_function_raises_are_named():
+    product = by_hand(lambda a, b: a @ b, lambda s, u: (u @ s[1].T, s[0].T @ u))
+    with pytest.raises(ValueError, match=r"plain function.*float64\[2, 3\], float64\[2, 3\].*contracting dimensions"):
+        verify(product, np.ones((2, 3)), np.ones((2, 3)))
+
+
+def test_a_backward_pass_that_raises_is_one_failure_with_the_whole_message():
+    found = verify(by_hand(jnp.sin, lambda s, u: (jnp.ones(4),)), x)
+    (only,) = found.checks
+    assert found.verdict == "WRONG"
+    assert only.name == "can be differentiated"
+    assert re.search(r"float\d\d\[4\].*float\d\d\[3\]", only.detail)
+
+
+def test_of_a_leaked_tracer_the_leak_is_the_cause_and_its_exception_is_told_once():
+    held = []
+
+    def forward(a):
+        held.append(a)
+        return 2 * a, None
+
+    found = verify(by_hand(lambda a: 2 * a, lambda s, u: (2 * u + 0 * held[-1],), forward), x)
+    assert found.likely_cause == "a tracer is kept beyond its call"
+    assert len({c.detail for c in found.failures}) == len(found.failures)
+
+
+def test_one_number_of_a_smaller_batch_does_not_decide_on_the_cause():
+    """At -1 the wrong derivative is 0 by chance; so it is for a batch of one, which holds nothing else."""
+    found = verify(by_hand(jnp.tanh, lambda s, u: (u * (1 - s[0] ** 2),)), np.linspace(-1, 1, 5))
+    assert "at the input instead of the output" in found.likely_cause
