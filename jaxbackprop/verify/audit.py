@@ -140,7 +140,12 @@ def audit(fun: Callable, *args: Any, **settings: Any) -> Audit:
         fun: any JAX function.
         args: its arguments; Python values that are no arrays are held static.
         settings: keyword arguments, held static.
+
+    Raises:
+        TypeError: `fun` is no function.
     """
+    if not callable(fun):
+        raise TypeError(f"audit: {fun!r:.60} is no function that could be looked through.")
     start = time.perf_counter()
     point = Point(args)
     program = jax.make_jaxpr(point.call_all(lambda *a: fun(*a, **settings)))(*point.arrays)

@@ -155,7 +155,8 @@ def _batch(operands: Sequence[Any], axes: Sequence[Any], *, program: ClosedJaxpr
     moved = [x if a is unmapped else jnp.moveaxis(x, a, 0) for x, a in zip(operands, axes, strict=True)]
     saved, moving = moved[:count], moved[count:]
     moving = [
-        jnp.broadcast_to(x, (size, *x.shape)) if a is unmapped else x for x, a in zip(moving, axes[count:], strict=True)
+        jnp.broadcast_to(x, (size, *jnp.shape(x))) if a is unmapped else x
+        for x, a in zip(moving, axes[count:], strict=True)
     ]
     saved_axes = [None if a is unmapped else 0 for a in axes[:count]]
     upstream = [jax.ShapeDtypeStruct((size, *v.shape), v.dtype) for v in program.in_avals[count:]]

@@ -41,8 +41,10 @@ def target(fun: Callable, reference: Callable | None = None, settings: dict[str,
     """The `Target` that `fun` stands for, its keyword arguments bound.
 
     Raises:
-        TypeError: `fun` is a plain function and no reference says what its derivative must be.
+        TypeError: `fun` is no function, or a plain one and no reference says what its derivative must be.
     """
+    if not callable(fun):
+        raise TypeError(f"verify: {fun!r:.60} is no function that could be differentiated.")
     settings = dict(settings or {})
     plain, kind = reference, "function"
     if isinstance(fun, Rule):

@@ -32,6 +32,7 @@ TRANSFORMED: dict[str, Callable[[Callable], object]] = {
     "reverse over forward": lambda f: jax.jacrev(jax.jacfwd(f))(x),
     "reverse over reverse": lambda f: jax.jacrev(jax.jacrev(f))(x),
     "vmap": lambda f: jax.vmap(jax.jacfwd(f))(jnp.stack([x, v])),
+    "vmap, one tangent for all": lambda f: jax.jit(jax.vmap(lambda a: jax.jvp(f, (a,), (2.0,))))(x),
     "scan": lambda f: jax.jacfwd(looped(f))(x),
     "reversed scan": lambda f: jax.grad(lambda x: looped(f)(x).sum())(x),
     "checkpoint": lambda f: jax.jacrev(jax.checkpoint(f))(x),

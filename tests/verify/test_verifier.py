@@ -10,7 +10,7 @@ import pytest
 from planted.formulas import by_hand
 
 from jaxbackprop.gates.saturating import tanh
-from jaxbackprop.verify import VerificationError, assert_verified, table, verify, verify_rules
+from jaxbackprop.verify import VerificationError, assert_verified, audit, table, verify, verify_rules
 from jaxbackprop.verify.case import Case
 from jaxbackprop.verify.digits import exactly
 from jaxbackprop.verify.point import Point
@@ -140,6 +140,12 @@ def test_arguments_at_which_the_plain_function_raises_are_named():
     product = by_hand(lambda a, b: a @ b, lambda s, u: (u @ s[1].T, s[0].T @ u))
     with pytest.raises(ValueError, match=r"plain function.*float64\[2, 3\], float64\[2, 3\].*contracting dimensions"):
         verify(product, np.ones((2, 3)), np.ones((2, 3)))
+
+
+def test_what_is_no_function_is_refused():
+    for ask in (verify, audit):
+        with pytest.raises(TypeError, match="3 is no function"):
+            ask(3, x)
 
 
 def test_a_backward_pass_that_raises_is_one_failure_with_the_whole_message():
