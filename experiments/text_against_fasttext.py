@@ -4,7 +4,7 @@
 
 Each run is a process of its own that reads the text, trains with two threads, and saves a .bin; the two programs take
 turns with seeds 0, 1, 2, ..., and what is quoted is the median of the pairs' ratios. What was compiled, Python's
-bytecode included, is kept from pair to pair, and JAX 0.10 is told to compile loops whole, as the command `train text`
+bytecode included, is kept from pair to pair, and JAX is told how to compile short loops, as the command `train text`
 does both. Accuracy is asked of the saved model afterwards, untimed; one pair is one seed, five by default.
 `--fasttext` names a Python that has the package fasttext (by default this one); its process imports nothing else.
 """
@@ -25,7 +25,7 @@ from typing import Any
 from harness import RESULTS, setting
 from text_cases import CASES, Case
 
-from jaxbackprop.text.sparse_rows import FLAG, limited
+from jaxbackprop.text.sparse_rows import flags
 
 OURS, THEIRS = "jaxbackprop", "fasttext"
 TRAIN = """
@@ -51,11 +51,11 @@ print(json.dumps([right, [list(f) for f in found], [[float(c) for c in p] for p 
 """
 
 
-def run(program: str, python: str, source: str, *arguments: str) -> tuple[float, float, int, str]:
-    """Seconds, CPU seconds, peak bytes and output of a process."""
+def run(program: str, python: str, source: str, *arguments: str, told: str = "") -> tuple[float, float, int, str]:
+    """Seconds, CPU seconds, peak bytes and output of a process whose JAX is `told` some flags."""
     before, cache = time.perf_counter(), str(Path(tempfile.gettempdir()) / "jaxbackprop-compiled")
-    flags = {"XLA_FLAGS": FLAG} if limited() else {}
-    settings = flags | {"JAX_COMPILATION_CACHE_DIR": cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.05"}
+    settings = {"JAX_COMPILATION_CACHE_DIR": cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.05"}
+    settings |= {"XLA_FLAGS": told} if told else {}
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(
@@ -99,7 +99,9 @@ def compare(case: Case, folder: Path, pythons: dict[str, str], pairs: int) -> di
             for program, python in pythons.items():
                 options = case.options | {"input": files["train"], "thread": 2, "seed": max(seed, 0), "verbose": 0}
                 model = str(Path(here) / f"{program}.bin")
-                seconds, cpu, peak, _ = run(program, python, TRAIN, json.dumps(options), model)
+                seconds, cpu, peak, _ = run(
+                    program, python, TRAIN, json.dumps(options), model, told=flags(case.options.get("dim", 100))
+                )
                 if seed >= 0:
                     *_, answer = run(program, python, ASK, model, files[case.test], "-1" if case.multi else "1")
                     rows[program].append((seconds, cpu, peak, quality(answer, multi=case.multi)))

@@ -52,12 +52,12 @@ def train_classifier(
     from ..text import TextClassifier, autotune
     from ..text.folder import save
     from ..text.options import settings_of
-    from ..text.sparse_rows import FLAG, limited
+    from ..text.sparse_rows import flags
     from ..text.train_checkpoints import Checkpoints
 
-    if limited():  # JAX has not started yet: here alone it can be told
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAG}".strip()
-    settings_of(settings, called="train text")  # before anything is begun
+    dim = settings_of(settings, called="train text").dim  # checked before anything is begun
+    if told := flags(dim):  # JAX has not started yet: here alone it can be told
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {told}".strip()
     if folder.exists() and any(folder.iterdir()) and not resume:
         advice = "Give another folder, or remove it."
         raise DataError("a folder that is not empty", expected="a new folder", file=folder, advice=advice)

@@ -9,6 +9,7 @@ together. Nothing here knows what is sorted.
 import numpy as np
 
 SMALL = 16  # std::sort leaves parts of up to this size to the insertion sort at the end
+MANY = 1 << 10  # equal keys; most words of a text occur once
 
 
 def sort_order(keys: np.ndarray) -> np.ndarray:
@@ -29,12 +30,45 @@ def sort_order(keys: np.ndarray) -> np.ndarray:
                 heap = _heap_sorted(keys[a:b])
                 order[a:b], keys[a:b] = order[a:b][heap], keys[a:b][heap]
             break
+        first, last = _without_ties(order, keys, first, last, depth)
         depth -= 1
         _swap(order, keys, first, _median(keys, first, last))
         cut = _partition(order, keys, first, last)
         first, last = np.concatenate([first, cut]), np.concatenate([cut, last])
     # the insertion sort at the end is stable, and a stable sort's result does not depend on how it is done
     return order[np.argsort(keys, kind="stable")]
+
+
+def _without_ties(
+    order: np.ndarray, keys: np.ndarray, first: np.ndarray, last: np.ndarray, depth: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The parts that are left once large ones whose keys are all equal have been ordered as a whole."""
+    alike = (keys[first] == keys[last - 1]) & (keys[first] == keys[(first + last) // 2]) & (last - first >= MANY)
+    known: dict[int, np.ndarray] = {}
+    for k in np.flatnonzero(alike):
+        a, b = int(first[k]), int(last[k])
+        alike[k] = depth >= (b - a).bit_length() and (keys[a:b] == keys[a]).all()  # else a heap may have to finish it
+        if alike[k]:
+            order[a:b] = order[a:b][_order_of_ties(b - a, known)]
+    return first[~alike], last[~alike]
+
+
+def _order_of_ties(size: int, known: dict[int, np.ndarray]) -> np.ndarray:
+    """The order in which so many equal keys are left: it depends on nothing else.
+
+    The middle one is the pivot, the fingers halt everywhere and so turn the rest round, and the cut is in the middle;
+    both halves are of one size or of two, so that each depth asks for two orders at most.
+    """
+    if size not in known:
+        order = np.arange(size, dtype=np.int32)
+        if size > SMALL:
+            order[0], order[size // 2] = size // 2, 0
+            order[1:] = order[:0:-1].copy()
+            cut = 1 + (size - 1) // 2
+            order[:cut] = order[:cut][_order_of_ties(cut, known)]
+            order[cut:] = order[cut:][_order_of_ties(size - cut, known)]
+        known[size] = order
+    return known[size]
 
 
 def _swap(order: np.ndarray, keys: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:

@@ -69,21 +69,23 @@ def log_softmax(z: Float[Array, "*B C"], *, axis: int = -1) -> Saving[Float[Arra
     Forward   l_i = z_i - log sum_j e^z_j  (the same for z - max z, which never overflows)
     Local     dl_j/dz_i = 1[i = j] - p_i,  p = e^l
     Backward  dz = upstream - p sum_j upstream_j
+    Saved     e^(z - max z) and its sum, whose quotient is p: e^l would be an exponential more
     Source    Bridle 1990, "Probabilistic interpretation of feedforward classification network outputs"
 
     A score of minus infinity (masked) stays minus infinity and draws nothing from the others. Where all scores of a
     row are masked its gradient is 0. A score of plus infinity makes its row NaN.
     """
     low = _below_zero(wide(z), axis)
-    total = jnp.exp(low).sum(axis, keepdims=True)
+    powers = jnp.exp(low)
+    total = powers.sum(axis, keepdims=True)
     dead = total == 0  # then -inf - log 0 would be NaN
-    scores = jnp.where(dead, 0, low) - jnp.log(jnp.where(dead, 1, total))
-    logs = jnp.where(dead, -jnp.inf, scores).astype(z.dtype)
-    return logs, (logs, dead)
+    logs = jnp.where(dead, -jnp.inf, jnp.where(dead, 0, low) - jnp.log(jnp.where(dead, 1, total)))
+    return logs.astype(z.dtype), (powers.astype(z.dtype), total)
 
 
 @log_softmax.backward
 def log_softmax_backward(saved, upstream, *, axis):
-    (logs, dead), upstream = saved, wide(upstream)
-    dz = upstream - jnp.exp(wide(logs)) * upstream.sum(axis, keepdims=True)
+    (powers, total), upstream = saved, wide(upstream)
+    dead = total == 0
+    dz = upstream - powers * (upstream.sum(axis, keepdims=True) / jnp.where(dead, 1, total))
     return jnp.where(dead, 0, dz)

@@ -81,5 +81,6 @@ def batch_norm_unit_backward(saved, upstream, *, negative_slope):
     n = (z - shift) / scale
     dz = jnp.where(y >= 0, upstream_y, negative_slope * upstream_y)
     dscale, dshift = leading_sum(dz * n), leading_sum(dz)
-    through_y = r * scale * (dz - dshift / count - n * (dscale / count))
-    return through_y + (upstream_m + 2 * n / r * upstream_v) / count, dscale, dshift
+    slope = r * scale
+    level, tilt = (upstream_m - slope * dshift) / count, (2 * upstream_v / r - slope * dscale) / count
+    return slope * dz + tilt * n + level, dscale, dshift

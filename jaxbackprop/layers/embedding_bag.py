@@ -85,7 +85,8 @@ def embedding_bag_backward(saved, upstream, *, pool, at_once):
     if dw is None:
         return dtable, None
     if total is not None:
-        dw = _divided(dw - (share * dw).sum(-1, keepdims=True), total)
+        # Divided apart: the sum is then one number a bag in memory, not one a place.
+        dw = _divided(dw, total) - _divided((share * dw).sum(-1, keepdims=True), total)
     return dtable, jnp.where(inside(ids, form.shape[0]), dw, 0)
 
 
@@ -168,7 +169,8 @@ def ragged_embedding_bag_backward(saved, upstream, *, pool):
         return dtable, None
     dw = (wide(_take(table, ids)) * arriving).sum(-1)
     if total is not None:
-        dw = _divided(dw - _take(_per_bag(share * dw, bag, offsets.shape[0]), bag), total)
+        dw = _divided(dw, total)
+        dw = dw - _take(_per_bag(share * dw, bag, offsets.shape[0]), bag)
     return dtable, jnp.where(inside(ids, form.shape[0]), dw, 0)
 
 

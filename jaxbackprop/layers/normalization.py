@@ -53,6 +53,8 @@ def rms_norm(x: Float[Array, "*B D"], scale: Float[Array, " D"], *, eps: float =
               dx = r (delta - n mean(delta n)),  dscale = sum_B upstream n
     Saved     x, scale, and r of each example; n is computed again
     Source    Zhang, Sennrich 2019, arXiv:1910.07467
+
+    Beside its arrays it takes two numbers an example, r and that mean, where autodiff takes three; dx needs both.
     """
     r = _reciprocal_deviation(wide(x), eps, -1)
     return (wide(x) * r * scale).astype(jnp.result_type(x, scale)), (x, r, scale)

@@ -99,9 +99,12 @@ def _yes_or_no(z: Array, ids: Array, yes: Array, table: Array) -> tuple[Array, A
 
     The latter is taken on the side of the answer, where nearly certain ones do not cancel; padding has 0.
     """
-    doubt, counts = jnp.where(yes == 1, -z, z), inside(ids, table.shape[0])
-    wrong = jnp.where(yes == 1, -1, 1) * jax.nn.sigmoid(doubt)
-    return jnp.where(counts, jax.nn.softplus(doubt), 0).sum(-1), jnp.where(counts, wrong, 0)
+    counts = inside(ids, table.shape[0])
+    doubt = jnp.where(counts, jnp.where(yes == 1, -z, z), 0)
+    e = jnp.exp(-jnp.abs(doubt))
+    # sigmoid(doubt), its division last: XLA repeats what comes behind it for every column of the table.
+    wrong = jnp.where(counts, jnp.where(yes == 1, -1, 1), 0) * jnp.where(doubt > 0, 1, e) / (1 + e)
+    return jnp.where(counts, jax.nn.softplus(doubt), 0).sum(-1), wrong
 
 
 def _through_rows(h: Array, table: Array, ids: Array, delta: Array):

@@ -44,9 +44,11 @@ def linear_cross_entropy(
     Saved     x, W, b, labels, and m and log s of each example; no score
     Source    Milakov, Gimelshein 2018, arXiv:1805.02867 (m and s run along); Wijmans et al. 2024, arXiv:2411.09009
 
-    Four products where autodiff does three, but none of its passes over all scores. The less memory it takes the more
-    chunks it has: `at_once` is for the device's cache. As in `softmax_cross_entropy`, an example whose label is no
-    class, by custom -1, counts for nothing, and a class of score -inf is not there.
+    Four products where autodiff does three, but none of its passes over all scores: faster with few features, a little
+    slower where some hundreds make the products nearly all of the time; right to have for its memory, a fiftieth of
+    autodiff's (`scripts/bench`). The less memory it takes the more chunks it has: `at_once` is for the device's cache.
+    As in `softmax_cross_entropy`, an example whose label is no class, by custom -1, counts for nothing, and a class of
+    score -inf is not there.
 
     Args:
         x: examples (*B, D).
@@ -117,9 +119,9 @@ def mean_linear_cross_entropy(
     Saved     the gradients at upstream 1: as many numbers as x, W and b have
     Source    Hsu et al. 2024, arXiv:2410.10989 (Liger kernels: the gradient in the forward pass)
 
-    Three products, as in autodiff, and no score is stored: the fastest of the three ways. It works on a chunk of
-    examples at a time, and adds up dW chunk by chunk: few, large chunks are faster. Called without being
-    differentiated it computes the loss alone.
+    Three products, as in autodiff, and no score is stored: the fastest of the three ways, if only by little where some
+    hundreds of features make the products nearly all of the time. It works on a chunk of examples at a time, and adds
+    up dW chunk by chunk: few, large chunks are faster. Called without being differentiated it computes the loss alone.
 
     Args:
         x: examples (*B, D).

@@ -91,9 +91,18 @@ def mean_rows(table: Table, bags: Bags) -> np.ndarray:
     import scipy.sparse  # a fourteenth of a second, for whoever asks a model
 
     ids, rows = bags.ids, table
-    if not isinstance(table, np.ndarray):
-        different, ids = np.unique(bags.ids, return_inverse=True)
+    if not (isinstance(table, np.ndarray) and table.flags.c_contiguous):  # scipy would copy one with gaps
+        different, ids = _different(bags.ids, table.shape[0])
         rows = table[different]
     ones = np.ones(len(ids), np.float32)
     sums = scipy.sparse.csr_array((ones, ids, bags.offsets), shape=(len(bags), rows.shape[0])) @ rows
     return sums * (1 / np.maximum(bags.lengths, 1)).astype(np.float32)[:, None]
+
+
+def _different(ids: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The different ones among ids below `count`, rising, and the place of each id among them."""
+    if len(ids) < count // 8:
+        return np.unique(ids, return_inverse=True)
+    named = np.zeros(count, bool)
+    named[ids] = True
+    return np.flatnonzero(named), (np.cumsum(named) - 1)[ids]

@@ -63,10 +63,11 @@ def _softmax(output: Rows, h: Array, label: Array, lr: Array, smoothing: float):
     exps = jnp.exp(z)
     total = exps.sum()
     target = (jnp.arange(classes, dtype=jnp.uint32)[:, None] == label).astype(z.dtype)
+    expected = at(z[:, 0], label)
     if smoothing:
         target = (1 - smoothing) * target + smoothing / classes
-    surprise = jnp.log(total) - (target * z).sum()
-    return *_through_all(output, h, exps / total - target, lr), surprise
+        expected = (target * z).sum()
+    return *_through_all(output, h, exps / total - target, lr), jnp.log(total) - expected
 
 
 def _one_vs_all(output: Rows, h: Array, answers: Answers, n: Array, lr: Array):

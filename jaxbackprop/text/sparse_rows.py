@@ -17,10 +17,14 @@ Optimizer = Literal["sgd", "adagrad", "adam"]
 Held = Array | np.ndarray  # on the device, or about to be
 # XLA compiles a loop to one function where its body moves few bytes: fewer than 1,024 in JAX 0.10, any number in 0.12.
 # A loop beyond that is interpreted operation by operation, five times slower. Measured by bisection over row lengths.
-# FLAG in XLA_FLAGS, set before JAX starts, lifts the limit in 0.10: million rows/s a core on IMDB with bigrams at
+# LIMIT among XLA's flags, set before JAX starts, lifts it in 0.10: million rows/s a core on IMDB with bigrams at
 # dim 10, 50, 100: 34, 30, 14 in 0.12; 30, 13, 4 in 0.10; 38, 27, 14 there with the flag; a fastText thread: 6, 4, 3.
 LIMIT = "xla_cpu_small_while_loop_byte_threshold"
-FLAG = f"--xla_backend_extra_options={LIMIT}=1048576"
+# LLVM unrolls the loop over a short row before it makes vectors of loops, and adds its numbers one at a time. ROLLED
+# keeps it from that. Nanoseconds a row read and changed, without and with it: 19 and 13 (langid75, dim 16), 15 and 9
+# (IMDB, 10 in 16), 21 and 13 (with bigrams). Longer rows stay loops anyhow, and the rest is a tenth slower with it.
+ROLLED = "xla_cpu_disable_loop_unrolling"
+SHORT = 48
 BUDGET = 228  # numbers a body may move: four bytes each, less what its counters take
 TOGETHER = 8  # rows a turn: 36 million rows/s at 10 numbers a row, beside 31 by 4 and 21 by 1
 
@@ -30,6 +34,13 @@ BETA1, BETA2, TINY = 0.9, 0.999, 1e-8
 def limited() -> bool:
     """Whether XLA interprets a loop whose body moves many bytes."""
     return jax.__version_info__ < (0, 12) and LIMIT not in os.environ.get("XLA_FLAGS", "")
+
+
+def flags(dim: int) -> str:
+    """What to add to XLA_FLAGS before JAX starts, in a process that is there to train rows of `dim` numbers."""
+    wanted = [f"{LIMIT}=1048576"] if limited() else []
+    wanted += [f"{ROLLED}=true"] if dim <= SHORT and ROLLED not in os.environ.get("XLA_FLAGS", "") else []
+    return f"--xla_backend_extra_options={','.join(wanted)}" if wanted else ""
 
 
 class Rows(NamedTuple):

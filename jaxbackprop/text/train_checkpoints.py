@@ -27,6 +27,8 @@ EVERY = 60.0  # seconds between two checkpoints
 SHARE_OF_TIME = 0.05  # writing takes at most about this share of a training
 BLOCK = 1 << 24  # bytes of a table that are copied out at a time
 ABOUT, NAME = "about.json", "checkpoint-"
+# no file or none that may be read; no JSON, no array; JSON of another form (twice); an empty file for an array
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError)
 
 
 class Kept(NamedTuple):
@@ -93,7 +95,7 @@ class Checkpoints:
             about = json.loads((path / ABOUT).read_text(encoding="utf-8"))
             found, slabs, rest = about["training"], int(about["slabs"]), about["rest"]
             parts = {file.stem: np.load(file, mmap_mode="r") for file in path.glob("*.npy")}
-        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        except UNREADABLE as error:
             advice = "Remove it, and train anew."
             raise DataError(f"a damaged checkpoint ({error})", file=path, advice=advice) from None
         for name, value in training.items():
@@ -130,7 +132,7 @@ def asked_in(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         return json.loads((whole[-1] / ABOUT).read_text(encoding="utf-8"))["asked"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except UNREADABLE as error:
         raise DataError(f"a damaged checkpoint ({error})", file=whole[-1], advice="Train anew.") from None
 
 

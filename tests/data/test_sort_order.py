@@ -40,3 +40,15 @@ def test_it_is_a_sort(keys):
     order = sort_order.sort_order(np.array(keys, int))
     assert sorted(order.tolist()) == list(range(len(keys)))
     assert [keys[k] for k in order] == sorted(keys)
+
+
+@pytest.mark.parametrize("size", [1, SMALL, SMALL + 1, 63, 64, 100, 1023, 1024, 1025, 5000])
+def test_equal_keys_ordered_as_a_whole_stand_as_step_by_step(size, monkeypatch):
+    """Alone, and as the larger part of keys of which a few differ."""
+    rng = np.random.default_rng(size)
+    some = np.where(rng.random(size) < 0.9, 7, rng.integers(0, 7, size))
+    orders = []
+    for many in (SMALL + 1, 1 << 30):
+        monkeypatch.setattr(sort_order, "MANY", many)
+        orders.append([sort_order.sort_order(keys).tolist() for keys in (np.zeros(size, int), some)])
+    assert orders[0] == orders[1]

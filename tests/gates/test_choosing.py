@@ -112,11 +112,12 @@ def test_the_largest_piece_receives_the_gradient_and_ties_share_it():
     assert pull(jnp.array([7.0, 8.0, 9.0]))[0].tolist() == [[0, 7, 0], [4, 4, 0], [3, 3, 3]]
 
 
-def test_maxout_remembers_a_boolean_for_each_piece_and_the_softmaxes_their_output():
-    z = jnp.ones((5, 3))
-    assert maxout.forward(z)[1].nbytes == 15
+def test_maxout_remembers_a_boolean_for_each_piece_softmax_its_output_and_log_softmax_one_array_and_its_sums():
+    z = jnp.array([[0.0, 1.0, 2.0], [-jnp.inf, -jnp.inf, -jnp.inf]])
+    assert maxout.forward(z)[1].nbytes == 6
     value, saved = softmax.forward(z, axis=-1)
     assert saved is value
-    value, (saved, dead) = log_softmax.forward(z, axis=-1)
-    assert saved is value
-    assert dead.nbytes == 5  # whether all scores of a row are masked
+    powers, total = log_softmax.forward(z, axis=-1)[1]
+    assert (powers.shape, total.shape) == ((2, 3), (2, 1))
+    assert jnp.allclose(powers[0] / total[0], jnp.array([0.09003057, 0.24472847, 0.66524096]), rtol=1e-6, atol=0)
+    assert total[1] == 0  # all scores of the row are masked

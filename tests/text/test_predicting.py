@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from fasttexts_models import GOLDEN, model_of
 
+from jaxbackprop.data import Bags
 from jaxbackprop.text.fasttext_file import read_model
 from jaxbackprop.text.model import Model, mean_rows
 from jaxbackprop.text.predicting import Predictor, lists
@@ -62,6 +63,17 @@ def test_the_hidden_vector_is_the_mean_of_the_rows(tmp_path: Path):
     table = np.asarray(model.input)
     expected = [table[ids].astype(np.float64).mean(0) for ids in bags]
     np.testing.assert_allclose(mean_rows(model.input, bags), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("texts", [1, 40])
+def test_a_table_with_gaps_between_its_rows_has_the_means_of_one_without(texts: int):
+    """As training leaves it: rows longer than dim. One text names few of the rows, forty name most."""
+    rng = np.random.default_rng(0)
+    padded = rng.normal(size=(100, 8)).astype(np.float32)
+    bags = Bags(rng.integers(0, 100, 6 * texts), np.arange(0, 6 * texts + 1, 6))
+    found = mean_rows(padded[:, :5], bags)
+    np.testing.assert_array_equal(found, mean_rows(np.ascontiguousarray(padded[:, :5]), bags))
+    np.testing.assert_allclose(found, padded[bags.ids, :5].reshape(texts, 6, 5).mean(1), rtol=0, atol=1e-6)
 
 
 def test_a_quantised_model_answers_as_its_rows_unpacked_do(tmp_path: Path):

@@ -20,7 +20,7 @@ from jaxbackprop.text.huffman import paths
 from jaxbackprop.text.settings import Settings
 from jaxbackprop.text.sparse_batches import AXIS, Batching, visit_batches
 from jaxbackprop.text.sparse_loop import visit
-from jaxbackprop.text.sparse_rows import Optimizer, Tables, remembering
+from jaxbackprop.text.sparse_rows import ROLLED, SHORT, Optimizer, Tables, flags, remembering
 from jaxbackprop.text.sparse_step import Questions, sparse_step
 from jaxbackprop.text.train_draws import Draws
 from jaxbackprop.text.train_slabs import Slabs
@@ -171,6 +171,24 @@ def test_a_loop_over_rows_is_compiled_to_one_function_at_any_length_of_a_row(los
         assert str(program.as_text()).count("xla_cpu_small_call") >= 4, dim
 
 
+def machine_code(folder: Path, told: str) -> int:
+    """How many bytes the program for rows of 16 has, compiled in a process whose JAX is told so."""
+    script = """
+from test_sparse_step import abstract, slabs_for, visit
+visit.lower(abstract(dim=16), *slabs_for("softmax").shapes(), loss="softmax", smoothing=0.0).compile()
+"""
+    run_apart(script, f"{told} --xla_dump_to={folder} --xla_dump_hlo_module_re=.*visit.*")
+    return sum(path.stat().st_size for path in folder.glob("*.o"))
+
+
+def test_the_flags_keep_the_loop_over_a_short_row_in_one_piece(tmp_path):
+    """Taken apart into single numbers it is half as long again; see ROLLED in sparse_rows.py."""
+    told, without = flags(SHORT), flags(SHORT + 1)
+    assert ROLLED in told
+    assert ROLLED not in without
+    assert 0 < machine_code(tmp_path / "with", told) < 0.75 * machine_code(tmp_path / "without", without)
+
+
 # --- several devices, hot rows ---
 
 
@@ -214,8 +232,13 @@ assert len(jax.devices()) == 4
 for one, four in zip(trained("softmax"), trained("softmax", Mesh(np.array(jax.devices()), ("rows",)))):
     np.testing.assert_allclose(four, one, rtol=1e-5, atol=1e-5)
 """
+    run_apart(script, "--xla_force_host_platform_device_count=4")
+
+
+def run_apart(script: str, told: str) -> None:
+    """Run a script that may import these tests in a process of its own, whose XLA is told so."""
     here = Path(__file__).resolve().parent
     path = os.pathsep.join([str(here), str(here.parents[1]), os.environ.get("PYTHONPATH", "")])
-    env = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=4", "PYTHONPATH": path}
+    env = {**os.environ, "XLA_FLAGS": told, "PYTHONPATH": path, "JAX_ENABLE_COMPILATION_CACHE": "0"}
     done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

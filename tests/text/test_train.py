@@ -63,6 +63,19 @@ def test_training_in_batches_is_a_plain_loop_that_divides_by_the_root_of_how_oft
     np.testing.assert_allclose(tables(model)[1], output, rtol=0, atol=tolerance)
 
 
+@pytest.mark.parametrize("dim", [1, 8, 9, 16, 20])
+def test_rows_of_any_length_are_trained_and_come_back_at_theirs(dim):
+    """In memory they are as long as whole vectors; a model trained further begins with such rows again."""
+    texts, settings = corpus(), dataclasses.replace(SMALL, dim=dim)
+    once = train(texts, settings)
+    assert once.input.shape[1] == once.output.shape[1] == dim
+    table, output, _ = in_order(texts, settings, first_table(texts, settings))
+    np.testing.assert_allclose(tables(once)[0], table, rtol=0, atol=rounding(30 * 72))
+    np.testing.assert_allclose(tables(once)[1], output, rtol=0, atol=rounding(30 * 72))
+    further = train(texts, dataclasses.replace(settings, lr=1e-30), start=once)
+    np.testing.assert_array_equal(tables(further)[0], tables(once)[0])
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("exponent", [1.0, 2.5])
 def test_a_rare_row_learns_faster_by_a_power_of_its_idf(loss, exponent):
