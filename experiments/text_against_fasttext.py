@@ -33,6 +33,8 @@ import json, sys
 from {module} import train_supervised
 options = json.loads(sys.argv[1])
 train_supervised(**options).save_model(sys.argv[2])
+# Its own peak: what a parent is told of a child is at least what the parent took itself.
+print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
 """
 ASK = """
 import json, sys
@@ -51,8 +53,8 @@ print(json.dumps([right, [list(f) for f in found], [[float(c) for c in p] for p 
 """
 
 
-def run(program: str, python: str, source: str, *arguments: str, told: str = "") -> tuple[float, float, int, str]:
-    """Seconds, CPU seconds, peak bytes and output of a process whose JAX is `told` some flags."""
+def run(program: str, python: str, source: str, *arguments: str, told: str = "") -> tuple[float, float, str]:
+    """Seconds, CPU seconds and output of a process whose JAX is `told` some flags."""
     before, cache = time.perf_counter(), str(Path(tempfile.gettempdir()) / "jaxbackprop-compiled")
     settings = {"JAX_COMPILATION_CACHE_DIR": cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.05"}
     settings |= {"XLA_FLAGS": told} if told else {}
@@ -66,7 +68,7 @@ def run(program: str, python: str, source: str, *arguments: str, told: str = "")
         if status:
             raise RuntimeError(f"{program} ended with {status}; its message is above.")
         said.seek(0)
-        return seconds, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024, said.read()
+        return seconds, used.ru_utime + used.ru_stime, said.read()
 
 
 def quality(answer: str, *, multi: bool) -> tuple[float, ...]:
@@ -99,12 +101,12 @@ def compare(case: Case, folder: Path, pythons: dict[str, str], pairs: int) -> di
             for program, python in pythons.items():
                 options = case.options | {"input": files["train"], "thread": 2, "seed": max(seed, 0), "verbose": 0}
                 model = str(Path(here) / f"{program}.bin")
-                seconds, cpu, peak, _ = run(
+                seconds, cpu, peak = run(
                     program, python, TRAIN, json.dumps(options), model, told=flags(case.options.get("dim", 100))
                 )
                 if seed >= 0:
                     *_, answer = run(program, python, ASK, model, files[case.test], "-1" if case.multi else "1")
-                    rows[program].append((seconds, cpu, peak, quality(answer, multi=case.multi)))
+                    rows[program].append((seconds, cpu, int(peak) * 1024, quality(answer, multi=case.multi)))
     ratios = [theirs[0] / ours[0] for ours, theirs in zip(rows[OURS], rows[THEIRS], strict=True)]
     accuracies = {program: list(zip(*(row[3] for row in of), strict=True)) for program, of in rows.items()}
     as_accurate = [

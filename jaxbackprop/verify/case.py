@@ -16,7 +16,7 @@ from .flat import as_real, dual, flatten, unflatten
 from .interpreter import FLOAT64, WRITTEN, evaluate
 from .numerical import FIRST, Slopes, directions, scales, slopes
 from .point import Leaves, Point, generator, jittered, normal_like, precision_like, repeated, replaced, unit_roundoff
-from .programs import coarser, holds, narrowest, over_rows, shaken
+from .programs import UNTRACEABLE, coarser, holds, narrowest, over_rows, shaken
 from .strip import holds_rule, replay
 from .target import Target
 
@@ -114,7 +114,7 @@ class Case:
     def _differentiable(self) -> bool:
         try:
             _ = self.auto_program
-        except (NotImplementedError, ValueError, TypeError):
+        except UNTRACEABLE:
             return False
         return True
 

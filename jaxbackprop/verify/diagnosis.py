@@ -26,6 +26,7 @@ from .hypotheses import (
 )
 from .hypotheses_elsewhere import changed_residual, changed_upstream
 from .hypotheses_program import changed_steps, cut_branches
+from .programs import UNTRACEABLE
 
 HYPOTHESES: tuple[Hypothesis, ...] = (
     # What the numbers say at once.
@@ -61,5 +62,5 @@ def _all_words(hypothesis: Hypothesis, evidence: Evidence) -> Iterator[str]:
         for words, predicted in hypothesis(evidence):
             if predicted is True or (predicted is not None and fits(evidence.found, predicted)):
                 yield words
-    except (TypeError, ValueError, NotImplementedError, IndexError, FloatingPointError):
-        return
+    except (*UNTRACEABLE, IndexError):
+        return  # shapes or primitives that the hypothesis is not about

@@ -15,12 +15,16 @@ DIGITS = 700
 """Enough to see a derivative as small as float64 holds beside numbers around 1."""
 
 
+UNKNOWN = (NotImplementedError, TypeError, ValueError)
+"""What a primitive raises that is not known in many digits, or that NumPy cannot do with arrays of mpmath's numbers."""
+
+
 def in_digits(case: Case, upstream: Leaves, digits: int = 60) -> Leaves | None:
     """The gradients by the VJP's jaxpr evaluated in many digits; None where that cannot be had."""
     with mpmath.workdps(digits):
         try:
             found = evaluate(case.auto_program, [*case.point.arrays, *upstream], Digits(digits))
-        except (NotImplementedError, TypeError, ValueError):
+        except UNKNOWN:
             return None
         return [np.asarray(x).astype(float) for x in found[len(case.outputs) :]]
 
@@ -37,7 +41,7 @@ def exactly(case: Case, upstream: Leaves, disputed: list[np.ndarray]) -> Leaves 
     with mpmath.workdps(DIGITS):
         try:
             by_differences = _by_differences(case, upstream, disputed)
-        except (NotImplementedError, TypeError, ValueError):
+        except UNKNOWN:
             return None
     return [np.where(np.isfinite(d), d, g) for g, d in zip(gradients, by_differences, strict=True)]
 

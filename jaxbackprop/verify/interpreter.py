@@ -137,7 +137,7 @@ def _by_jax(eqn: JaxprEqn, args: list[Any], arithmetic: Arithmetic) -> list[Any]
                 given = [x if is_key(x) else jnp.asarray(x) for x in args]
                 found = eqn.primitive.bind(*given, **_unrounded(params))
             except (TypeError, ValueError, NotImplementedError):
-                found = None
+                found = None  # it takes no other types than those it was written with
         if found is None:
             found = eqn.primitive.bind(*as_written, **params)
     found = found if eqn.primitive.multiple_results else [found]

@@ -9,6 +9,7 @@ import numpy as np
 
 from .interpreter import evaluate
 from .point import is_key, replaced
+from .programs import UNTRACEABLE
 from .subject import Subject
 from .verdict import Verdict, law
 
@@ -48,7 +49,7 @@ def memory(subject: Subject) -> Verdict | None:
     try:
         by_hand, by_auto = kept(subject.target.hand), kept(subject.target.primal)
     except (TypeError, ValueError):
-        return None
+        return None  # not called with the arrays alone, or not differentiated so: judged by other laws
     given = sum(x.nbytes for x in case.point.arrays if not is_key(x))
     answered = sum(int(np.prod(o.shape)) * o.dtype.itemsize for o in case.outputs)
     detail = f"keeps {by_hand} bytes, autodiff {by_auto}"
@@ -97,8 +98,8 @@ def no_gradient_of_integers(subject: Subject) -> Verdict | None:
 
     try:
         found = evaluate(case.trace(cotangents, *case.point.arrays), case.point.arrays)
-    except (TypeError, ValueError, NotImplementedError, AttributeError):
-        return None
+    except (*UNTRACEABLE, AttributeError):
+        return None  # its two halves are not called with what its own call hands them: judged by other laws
     if any(np.any(np.asarray(g) != 0) for g in found):
         names = ", ".join(case.point.label_of(i, subject.target.names) for i in others)
         return Verdict(

@@ -19,6 +19,7 @@ from .evidence import Evidence
 from .interpreter import evaluate
 from .numerical import LARGE
 from .point import Leaves, Point, is_key, replaced, round_to
+from .programs import UNTRACEABLE
 from .settle import confirm, judge_gradient
 from .subject import Subject
 from .verdict import Verdict, law
@@ -130,7 +131,7 @@ def _in_float32(subject: Subject, case: Case) -> Verdict | None:
     low = subject.at(np.float32)
     try:
         answers = low.answers
-    except (TypeError, ValueError, NotImplementedError):
+    except UNTRACEABLE:
         return None  # judged by the law on precision
     arrays = round_to(case.point.arrays, np.float32)
     upstream = [u.astype(t) for u, t in zip(low.upstream(0), answers, strict=True)]

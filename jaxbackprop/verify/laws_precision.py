@@ -10,7 +10,7 @@ from .draws import domain_of
 from .evidence import Evidence
 from .judge import Judgement, allow_for_rounding, compare, in_ulps, spread, tolerance, worst_output
 from .point import Leaves, jittered, round_to, unit_roundoff
-from .programs import inexact_constants
+from .programs import UNTRACEABLE, inexact_constants
 from .settle import judge_gradient
 from .subject import FLOATS, Subject
 from .verdict import Verdict, law
@@ -42,10 +42,10 @@ def _in_precision(subject: Subject, name: str, dtype: type) -> Verdict | None:
     low = subject.at(dtype)
     try:
         program = low.hand_program
-    except (TypeError, ValueError, NotImplementedError) as error:
+    except UNTRACEABLE as error:
         try:
             _ = low.auto_program
-        except (TypeError, ValueError, NotImplementedError):
+        except UNTRACEABLE:
             return None  # the plain function does not work in this precision either
         return Verdict(False, f"{type(error).__name__}: {error}".split("\n")[0], name, suspect="dtype")
     del program
@@ -162,7 +162,7 @@ def bias(subject: Subject) -> Verdict | None:
     low = subject.at(jnp.bfloat16)
     try:
         answers = low.answers
-    except (TypeError, ValueError, NotImplementedError):
+    except UNTRACEABLE:
         return None  # judged by the law on precision
     if not _evaluates(low):
         return None

@@ -16,6 +16,9 @@ from .interpreter import FLOAT64, evaluate
 from .point import jittered, unit_roundoff
 from .strip import aval, bodies
 
+UNTRACEABLE = (TypeError, ValueError, NotImplementedError)
+"""What JAX raises where a function cannot be traced or differentiated at the types it is given."""
+
 
 def over_rows(function: Callable, axes: Sequence[int | None], count: int) -> Callable:
     """`function(arrays, *more)` mapped over the arrays whose axis is 0 and over all `more`.

@@ -8,6 +8,7 @@ import numpy as np
 
 from .case import Case
 from .point import Leaves, Point
+from .programs import UNTRACEABLE
 from .target import Target
 
 FLOATS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float16": jnp.float16}
@@ -36,7 +37,7 @@ class Subject:
         exact = self._made(np.float64)
         try:
             _ = exact.hand_program
-        except (TypeError, ValueError, NotImplementedError):
+        except UNTRACEABLE:
             return self.point.dtype
         self._cases[np.dtype(np.float64)] = exact
         return np.dtype(np.float64)

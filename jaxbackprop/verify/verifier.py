@@ -28,15 +28,8 @@ from .subject import Subject
 from .target import Target, target
 from .verdict import LAWS, Law, Verdict, what_happened
 
-_ = (
-    laws,
-    laws_precision,
-    laws_points,
-    laws_keeping,
-    laws_transforms,
-    laws_devices,
-    laws_second,
-)  # laws register themselves on import
+# Laws register themselves on import.
+_ = (laws, laws_precision, laws_points, laws_keeping, laws_transforms, laws_devices, laws_second)
 
 
 def verify(
@@ -48,6 +41,10 @@ def verify(
     **settings: Any,
 ) -> Verification:
     """Whether the hand-derived derivative of `fun` is right; where not, what is wrong and why.
+
+    Every number of the gradient is compared, for two dense random upstream gradients, uniform in +-[0.4, 1.6]. A single
+    wrong entry of the Jacobian, e off, is seen for certain where 0.4 e is beyond the tolerance t; among other wrong
+    ones that also reach this number it is missed with a probability of at most (t / 1.2 e)^2.
 
     Args:
         fun: a `Rule`, a `jax.custom_vjp`, a `jax.custom_jvp`, or with `reference` any function.
