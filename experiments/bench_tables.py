@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import text_against_fasttext
-from harness import RESULTS
+from harness import DOCS, RESULTS
 
 
 def markdown(result: dict[str, Any]) -> str:
@@ -33,10 +33,11 @@ def markdown(result: dict[str, Any]) -> str:
     if "rules" in result:
         slower = [r for r in result["rules"] if r["time"] > 1.05 and not r["within noise"]]
         hungry = [r for r in result["rules"] if float(r["memory"]) > 1]
+        bytes_of = "{bytes[0]:,} bytes against {bytes[1]:,}"
         measured = len({r["rule"] for r in result["rules"]})
         blocks.append(
             f"All {measured} rules at up to three sizes: slower than autodiff by more than noise and 5 %: "
-            f"{_listed(slower, 'time')}. More temporary memory: {_listed(hungry, 'memory')}."
+            f"{_listed(slower, '{time:.2f}')}. More temporary memory: {_listed(hungry, bytes_of)}."
         )
     return "\n\n".join(blocks)
 
@@ -44,32 +45,51 @@ def markdown(result: dict[str, Any]) -> str:
 def section() -> str:
     """The README's benchmark section: the full runs of all devices, or the quick ones where there is no other."""
     full = [p for p in sorted(RESULTS.glob("bench_*.json")) if not p.stem.endswith("_quick")]
-    return "\n\n".join(markdown(json.loads(p.read_text())) for p in full or sorted(RESULTS.glob("bench_*_quick.json")))
+    parts = []
+    for path in full or sorted(RESULTS.glob("bench_*_quick.json")):
+        parts.append(markdown(json.loads(path.read_text())))
+        if (DOCS / f"{path.stem}.svg").exists():
+            parts.append(f"![cost curves and ratios on {path.stem.split('_')[1]}](docs/{path.stem}.svg)")
+    return "\n\n".join(parts)
 
 
 def draw(result: dict[str, Any], stem: str) -> None:
-    """The cost curves and the fused rules' ratios, as results/<stem>.svg."""
+    """The cost curves and the fused rules' ratios, as docs/<stem>.svg."""
     from matplotlib.figure import Figure
 
     if "costs" not in result or "fused" not in result:
         return
-    figure = Figure((10, 7), layout="constrained")
-    axes = figure.subplots(2, 2)
-    for axis, name in zip(axes.flat, ("width", "depth", "batch"), strict=False):
-        curve = result["costs"][name]
-        axis.loglog([int(k) for k in curve], list(curve.values()), marker="o")
-        axis.set(title=f"cost against {name}", ylabel="microseconds an example")
+    figure = Figure((13, 6.5), layout="constrained")
+    axes = figure.subplot_mosaic([["width", "depth", "ratios"], ["batch", "classes", "ratios"]], width_ratios=(2, 2, 3))
+    for name in ("width", "depth", "batch", "classes"):
+        axis, curve = axes[name], result["costs"][name]
+        at = [int(k) for k in curve]
+        axis.loglog(at, list(curve.values()), marker="o")
+        axis.set(title=f"an epoch's cost against {name}", xlabel=name, ylabel="microseconds an example")
+        axis.set_xticks(at, [f"{k:,}" for k in at], minor=False)
+        axis.set_xticks([], minor=True)
+        costs = [k for k in (1, 2, 5, 10, 20, 50, 100) if min(curve.values()) / 1.6 < k < max(curve.values()) * 1.6]
+        axis.set_yticks(costs, [str(k) for k in costs])
+        axis.set_yticks([], minor=True)
         axis.grid(alpha=0.3)
-    rows = result["fused"]
-    at = range(len(rows))
-    axes[1, 1].barh([i + 0.2 for i in at], [r["time"] for r in rows], 0.4, label="time")
-    axes[1, 1].barh([i - 0.2 for i in at], [min(float(r["memory"]), 2) for r in rows], 0.4, label="temporary memory")
-    axes[1, 1].set_yticks(at, [r["case"].partition(",")[0] for r in rows], fontsize="x-small")
-    axes[1, 1].axvline(1, color="black", linewidth=0.8)
-    axes[1, 1].invert_yaxis()
-    axes[1, 1].set(title="by hand over autodiff (left of 1 is better)")
-    axes[1, 1].legend(fontsize="small")
-    figure.savefig(RESULTS / f"{stem}.svg", metadata={"Date": None})
+    rows, axis = result["fused"], axes["ratios"]
+    for shift, key in ((-0.2, "time"), (0.2, "memory")):
+        lengths = [min(float(r[key]), 2) for r in rows]
+        axis.barh(
+            [i + shift for i in range(len(rows))], lengths, 0.4, label={"memory": "temporary memory"}.get(key, key)
+        )
+    axis.set_yticks(range(len(rows)), [_short(r["case"]) for r in rows], fontsize="small")
+    axis.axvline(1, color="black", linewidth=0.8)
+    axis.invert_yaxis()
+    axis.set(title="by hand over autodiff: below 1 is better", xlabel="ratio")
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2, frameon=False)
+    figure.savefig(DOCS / f"{stem}.svg", metadata={"Date": None})
+
+
+def _short(case: str) -> str:
+    """A case without its sizes, unless there are several of it."""
+    name, _, more = case.partition(",")
+    return f"{name}, {more.split()[0]}" if "features" in more else name
 
 
 def _ratio(row: dict[str, Any]) -> str:
@@ -85,8 +105,8 @@ def _epoch(of: dict[str, Any]) -> str:
     return f"{1e3 * of['seconds']:.0f} ms, {of['times ours'][1]:.2f}x"
 
 
-def _listed(rows: list[dict[str, Any]], which: str) -> str:
-    return ", ".join(f"{r['rule']} at {r['size']} ({float(r[which]):.2f})" for r in rows) or "none"
+def _listed(rows: list[dict[str, Any]], shown: str) -> str:
+    return ", ".join(f"{r['rule']} at {r['size']} ({shown.format(**r)})" for r in rows) or "none"
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 
 RESULTS = Path(__file__).parent / "results"
+DOCS = Path(__file__).parent.parent / "docs"
 
 
 def setting() -> dict[str, str]:

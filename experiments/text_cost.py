@@ -20,7 +20,7 @@ if __name__ == "__main__":  # as `train text --loss` sets it, before JAX starts
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}"
 import jax
 import numpy as np
-from harness import RESULTS, report
+from harness import DOCS, RESULTS, report
 
 from jaxbackprop.data import Bags
 from jaxbackprop.text.huffman import paths
@@ -31,7 +31,7 @@ from jaxbackprop.text.train_draws import Draws
 from jaxbackprop.text.train_slabs import Slabs
 from jaxbackprop.text.train_start import starting_tables
 
-PICTURE = Path(__file__).parent.parent / "docs" / "text_cost.svg"
+PICTURE = DOCS / "text_cost.svg"
 DIM, WORDS, TEXTS = 16, 20, 20_000
 REPEATS, LEAST = 3, 0.5  # runs, and seconds of them in all
 LABELS = (10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
