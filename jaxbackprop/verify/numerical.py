@@ -57,7 +57,9 @@ def slopes(
     function does to each output is `shaken`.
     """
     steps = FIRST * RATIO ** -np.arange(STEPS)
-    shaken = np.broadcast_to(shaken, outputs(x[None]).shape[1:])
+    shaken = np.asarray(shaken)
+    if not shaken.ndim:
+        shaken = np.full(outputs(x[None]).shape[1], shaken)
     # All directions in one call of a small function; of a large one, one direction after the other.
     together, m = max(1, LARGE // (2 * STEPS * max(x.size, shaken.size, 1))), shaken.size
     shapes = [(m,)] * 6 + [(STEPS, m), (m,)]
