@@ -49,17 +49,16 @@ def slopes(
     outputs: Callable[[np.ndarray], np.ndarray],
     x: np.ndarray,
     directions: np.ndarray,
-    shaken: np.ndarray | float = 0.0,
+    shaken: np.ndarray | None = None,
 ) -> Slopes:
     """The derivatives at the flat `x` of `outputs`, a function of many points (points, n) -> (points, m), along rows.
 
     A direction is scaled by the size of the numbers it moves, so that steps are relative. What rounding inside the
-    function does to each output is `shaken`.
+    function does to each output is `shaken`: nothing where that is not given.
     """
     steps = FIRST * RATIO ** -np.arange(STEPS)
-    shaken = np.asarray(shaken)
-    if not shaken.ndim:
-        shaken = np.full(outputs(x[None]).shape[1], shaken)
+    if shaken is None:
+        shaken = np.zeros(outputs(x[None]).shape[1])
     # All directions in one call of a small function; of a large one, one direction after the other.
     together, m = max(1, LARGE // (2 * STEPS * max(x.size, shaken.size, 1))), shaken.size
     shapes = [(m,)] * 6 + [(STEPS, m), (m,)]

@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -143,9 +144,10 @@ def test_arguments_at_which_the_plain_function_raises_are_named():
 
 
 def test_what_is_no_function_is_refused():
+    nothing: Any = 3
     for ask in (verify, audit):
         with pytest.raises(TypeError, match="3 is no function"):
-            ask(3, x)
+            ask(nothing, x)
 
 
 def test_a_backward_pass_that_raises_is_one_failure_with_the_whole_message():
