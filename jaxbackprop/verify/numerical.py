@@ -57,16 +57,15 @@ def slopes(
     function does to each output is `shaken`: nothing where that is not given.
     """
     steps = FIRST * RATIO ** -np.arange(STEPS)
-    if shaken is None:
-        shaken = np.zeros(outputs(x[None]).shape[1])
+    noise: np.ndarray = np.zeros(outputs(x[None]).shape[1]) if shaken is None else shaken
     # All directions in one call of a small function; of a large one, one direction after the other.
-    together, m = max(1, LARGE // (2 * STEPS * max(x.size, shaken.size, 1))), shaken.size
+    together, m = max(1, LARGE // (2 * STEPS * max(x.size, noise.size, 1))), noise.size
     shapes = [(m,)] * 6 + [(STEPS, m), (m,)]
     found = [np.zeros((len(directions), *shape)) for shape in shapes]
     for k in range(0, len(directions), together):
-        _some(outputs, x, directions[k : k + together], steps, shaken, [f[k : k + together] for f in found])
+        _some(outputs, x, directions[k : k + together], steps, noise, [f[k : k + together] for f in found])
     *columns, rise, size = found
-    return Slopes(*columns, steps=steps, rise=rise, size=size, shaken=shaken)
+    return Slopes(*columns, steps=steps, rise=rise, size=size, shaken=noise)
 
 
 LARGE = 100_000
