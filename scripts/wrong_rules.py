@@ -9,9 +9,11 @@ Writes experiments/results/wrong_rules.json: the table in the README.
 import argparse
 import importlib.util
 import json
+import multiprocessing
 import sys
 import time
 import warnings
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -75,36 +77,40 @@ def _by_gradcheck(wrong: list[Planted], right: list[Planted]) -> dict[str, Any]:
 
 def measure(seeds: int, rivals: bool) -> dict[str, Any]:
     """For each precision and judge: how many wrong rules were missed, and right ones rejected."""
-    wrong, right = [*mutations(), *written()], odd()
-    rows: dict[str, Any] = {"wrong rules": len(wrong), "right rules": len(right), "seeds": seeds}
-    for dtype in ("float64", "float32"):
-        start = time.process_time()
-        answers = list(zip(*(by_us(case, dtype, seeds) for case in wrong), strict=True))
-        alarms = list(zip(*(by_us(case, dtype, seeds) for case in right), strict=True))
-        rows[f"jaxbackprop, {dtype}"] = {
-            "missed": max(sum(a in ("right", "undecided") for a in one) for one in answers),
-            "rejected": max(sum(a != "right" for a in one) for one in alarms),
-            "named": min(sum(a == "named" for a in one) for one in answers),
-            "missed ones": sorted(
-                {c.name for one in answers for c, a in zip(wrong, one, strict=True) if a in ("right", "undecided")}
-            ),
-            "rejected ones": sorted(
-                {c.name for one in alarms for c, a in zip(right, one, strict=True) if a != "right"}
-            ),
-            "CPU seconds a seed": round((time.process_time() - start) / seeds, 1),
+    rows: dict[str, Any] = {"wrong rules": len([*mutations(), *written()]), "right rules": len(odd()), "seeds": seeds}
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        for found in pool.map(_in_precision, ("float64", "float32"), (seeds,) * 2, (rivals,) * 2):
+            rows |= found
+    return rows
+
+
+def _in_precision(dtype: str, seeds: int, rivals: bool) -> dict[str, Any]:
+    wrong, right, rows = [*mutations(), *written()], odd(), {}
+    start = time.process_time()
+    answers = list(zip(*(by_us(case, dtype, seeds) for case in wrong), strict=True))
+    alarms = list(zip(*(by_us(case, dtype, seeds) for case in right), strict=True))
+    rows[f"jaxbackprop, {dtype}"] = {
+        "missed": max(sum(a in ("right", "undecided") for a in one) for one in answers),
+        "rejected": max(sum(a != "right" for a in one) for one in alarms),
+        "named": min(sum(a == "named" for a in one) for one in answers),
+        "missed ones": sorted(
+            {c.name for one in answers for c, a in zip(wrong, one, strict=True) if a in ("right", "undecided")}
+        ),
+        "rejected ones": sorted({c.name for one in alarms for c, a in zip(right, one, strict=True) if a != "right"}),
+        "CPU seconds a seed": round((time.process_time() - start) / seeds, 1),
+    }
+    if rivals and dtype == "float64" and importlib.util.find_spec("torch"):
+        rows["torch gradcheck, float64"] = _by_gradcheck(wrong, right)
+    if rivals:
+        found = [by_check_grads(case, dtype) for case in wrong]
+        other = [by_check_grads(case, dtype) for case in right]
+        rows[f"check_grads, {dtype}"] = {
+            "missed": found.count("right"),
+            "rejected": len(other) - other.count("right"),
+            "raises": found.count("raises") + other.count("raises"),
+            "missed ones": [c.name for c, a in zip(wrong, found, strict=True) if a == "right"],
+            "rejected ones": [c.name for c, a in zip(right, other, strict=True) if a != "right"],
         }
-        if rivals and dtype == "float64" and importlib.util.find_spec("torch"):
-            rows["torch gradcheck, float64"] = _by_gradcheck(wrong, right)
-        if rivals:
-            found = [by_check_grads(case, dtype) for case in wrong]
-            other = [by_check_grads(case, dtype) for case in right]
-            rows[f"check_grads, {dtype}"] = {
-                "missed": found.count("right"),
-                "rejected": len(other) - other.count("right"),
-                "raises": found.count("raises") + other.count("raises"),
-                "missed ones": [c.name for c, a in zip(wrong, found, strict=True) if a == "right"],
-                "rejected ones": [c.name for c, a in zip(right, other, strict=True) if a != "right"],
-            }
     return rows
 
 

@@ -10,7 +10,7 @@ from .flat import dual, flatten
 from .interpreter import FLOAT64, evaluate
 from .judge import ALLOWED, Judgement, allow_for_rounding, as_wide, compare, doubled, jumps, spread, tolerance, without
 from .numerical import LARGE, scales, slopes
-from .point import Leaves, jittered
+from .point import Leaves, jittered, unit_roundoff
 from .sides import admits
 
 
@@ -41,7 +41,7 @@ def judge_gradient(case: Case, found: Leaves, upstream: Leaves, dtype: Any) -> J
     jumping = jumps(judged, lambda: _close_by(case, upstream), dtype)
     disputed = [w | u | j for w, u, j in zip(judged.wrong, judged.undecided, jumping, strict=True)]
     if any(x.any() for x in disputed):
-        _settle_one_by_one(case, judged, disputed, upstream)
+        _settle_one_by_one(case, judged, disputed, upstream, dtype)
         _settle_in_digits(case, judged, upstream, dtype)
         without(judged, [d & ~w & ~u for d, w, u in zip(disputed, judged.wrong, judged.undecided, strict=True)], dtype)
     return judged
@@ -121,7 +121,7 @@ def _ask_digits(case: Case, judged: Judgement, upstream: Leaves) -> None:
         judged.by.add("many digits")
 
 
-def _settle_one_by_one(case: Case, judged: Judgement, disputed: list[np.ndarray], upstream: Leaves) -> None:
+def _settle_one_by_one(case: Case, judged: Judgement, disputed: list[np.ndarray], upstream: Leaves, dtype: Any) -> None:
     """Numerical derivatives along the disputed elements alone: at a kink anything between the two sides is right.
 
     Of very many a few are looked at. Those that lie between autodiff's derivatives close by are right where all that
@@ -131,12 +131,12 @@ def _settle_one_by_one(case: Case, judged: Judgement, disputed: list[np.ndarray]
         return
     at = np.flatnonzero(np.concatenate([d.reshape(-1) for d in disputed]))
     if len(at) <= SMALL_LOOK:
-        _look_at(case, judged, at, upstream)
+        _look_at(case, judged, at, upstream, dtype)
         return
     between, few = _between_close_by(case, judged, upstream)[at], 8 if case.x.size <= LARGE else 3
     for there, settled in ((at[between], True), (at[~between], False)):
         looked = there[np.linspace(0, len(there) - 1, min(few, len(there))).astype(int)]
-        _look_at(case, judged, looked, upstream, near_enough=1e-3 if settled else 1e-6)
+        _look_at(case, judged, looked, upstream, dtype, near_enough=1e-3 if settled else 1e-6)
         if not any(judged.wrong[leaf][k] or judged.undecided[leaf][k] for leaf, k in _places(judged, looked)):
             others = np.zeros(case.x.size, bool)
             others[np.setdiff1d(there, looked)] = True
@@ -164,7 +164,9 @@ def _between_close_by(case: Case, judged: Judgement, upstream: Leaves) -> np.nda
     return (low - slack <= found) & (found <= high + slack)
 
 
-def _look_at(case: Case, judged: Judgement, at: np.ndarray, upstream: Leaves, near_enough: float = 1e-6) -> None:
+def _look_at(
+    case: Case, judged: Judgement, at: np.ndarray, upstream: Leaves, dtype: Any, near_enough: float = 1e-6
+) -> None:
     """Judge these elements of the gradient by numerical derivatives along each of them.
 
     Against autodiff such a derivative counts where its bar is `near_enough` to nothing, relative to its value.
@@ -184,8 +186,9 @@ def _look_at(case: Case, judged: Judgement, at: np.ndarray, upstream: Leaves, ne
                 value = min(max(found[i], low / size[i]), high / size[i])
             else:
                 value, bar = s.value[row] @ weights / size[i], s.bar[row] @ np.abs(weights) / size[i]
-                apart = abs(found[i] - value) > 4 * bar + ALLOWED * bars[i]
-                near = abs(judged.truth[leaf][place] - value) <= 4 * bar + ALLOWED * bars[i]
+                # The tolerance was made for autodiff's value, which may be 0 where this one is not.
+                slack = 4 * bar + ALLOWED * (bars[i] + unit_roundoff(dtype) * abs(value))
+                apart, near = abs(found[i] - value) > slack, abs(judged.truth[leaf][place] - value) <= slack
                 if apart and near and bar < 1e-3 * abs(found[i] - value):
                     judged.confirmed.add(int(i))
                 if np.isfinite(value) and not apart and not near and bar < near_enough * abs(value):
@@ -195,7 +198,7 @@ def _look_at(case: Case, judged: Judgement, at: np.ndarray, upstream: Leaves, ne
                     continue
                 if not np.isfinite(value + bar) or np.isfinite(judged.truth[leaf][place]):
                     continue
-                if abs(found[i] - value) <= 4 * bar + ALLOWED * bars[i] or bar > 1e-3 * abs(value) + 1e-9:
+                if not apart or bar > 1e-3 * abs(value) + 1e-9:
                     continue  # no contradiction, but no proof: many digits decide
                 right = False
             judged.wrong[leaf][place], judged.undecided[leaf][place] = not right, False

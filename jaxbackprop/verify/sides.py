@@ -1,5 +1,7 @@
 """At a kink every derivative between those from its sides is right: which are these?"""
 
+import itertools
+
 import numpy as np
 
 from .case import Case
@@ -30,27 +32,26 @@ def admits(
 
 
 def nearby_slopes(case: Case, direction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The least and the largest derivative of each output along `direction` at points close by.
+    """The least and the largest derivative of each output along `direction` at points close by, and at the point.
 
     A function with kinks is smooth there. With 64 points (16 of a large function) each side of a kink is seen.
     """
     key = direction.tobytes()
     if key not in case.nearby:
-        count, rng, reach = 64 if case.x.size <= LARGE else 16, case.random("nearby"), scales(case.x, case.groups)
+        count, rng = 64 if case.x.size <= LARGE else 16, case.random("nearby")
+        reach = 1e-4 * scales(case.x, case.groups)
         together = max(1, min(count, 10 * LARGE // max(case.x.size, 1)))
-        found = [_slopes_at(case, direction, 1e-4 * reach, rng, together) for _ in range(count // together)]
+        # Shorter than the points are away, so as not to cross the kink again, but not so short that rounding is seen.
+        with np.errstate(divide="ignore"):
+            h = float(np.clip(0.25 * np.min(reach / np.abs(direction)), 1e-9, 1e-7))
+        away = (about_one(rng, (together, case.x.size)) * reach for _ in range(count // together))
+        found = [_slopes_at(case, case.x + a, direction, h) for a in itertools.chain([np.zeros((1, 1))], away)]
         case.nearby[key] = np.min([f.min(0) for f in found], 0), np.max([f.max(0) for f in found], 0)
     return case.nearby[key]
 
 
-def _slopes_at(
-    case: Case, direction: np.ndarray, reach: np.ndarray, rng: np.random.Generator, count: int
-) -> np.ndarray:
-    """The derivative of each output along `direction` at random points about `reach` away."""
-    points = case.x + about_one(rng, (count, case.x.size)) * reach
-    # Shorter than the points are away, so as not to cross the kink again, but not so short that rounding is seen.
-    with np.errstate(divide="ignore"):
-        h = float(np.clip(0.25 * np.min(reach / np.abs(direction)), 1e-9, 1e-7))
+def _slopes_at(case: Case, points: np.ndarray, direction: np.ndarray, h: float) -> np.ndarray:
+    """The derivative of each output along `direction` at each of the points."""
     y = case.flat_outputs(np.concatenate([points + h * direction, points - h * direction]))
-    found = (y[:count] - y[count:]) / (2 * h)
+    found = (y[: len(points)] - y[len(points) :]) / (2 * h)
     return np.where(np.isfinite(found), found, 0.0)
