@@ -11,7 +11,7 @@ import numpy as np
 
 from .evidence import Evidence
 from .flat import dual, flatten
-from .judge import ALLOWED, Judgement, compare, doubled, spread, tolerance, worst_output
+from .judge import ALLOWED, compare, doubled, spread, tolerance, worst_output
 from .point import unit_roundoff
 from .settle import confirm, judge_by_differences, judge_gradient, judge_values
 from .sides import admits
@@ -55,7 +55,8 @@ def gradient(subject: Subject) -> Iterator[Verdict]:
             elif judged.undecided[j].any():
                 undecided.setdefault(j, f"{int(judged.undecided[j].sum())} elements: the oracles do not agree")
         if judged.outside and not any(w.any() for w in judged.wrong):
-            failed.setdefault(_leaf_of(subject, judged), Evidence(case, judged, upstream, 0))
+            # A direction moves all arguments: the first stands for them.
+            failed.setdefault(0, Evidence(case, judged, upstream, 0))
     how = f"settled by {' and '.join(sorted(by))}" if by else ""
     for j, name in enumerate(names):
         if j in failed:
@@ -64,10 +65,6 @@ def gradient(subject: Subject) -> Iterator[Verdict]:
             yield Verdict(None, undecided[j], f"gradient of {name}", worst[j])
         else:
             yield Verdict(True, how, f"gradient of {name}", worst[j])
-
-
-def _leaf_of(subject: Subject, judged: Judgement) -> int:
-    return 0
 
 
 @law(everywhere=True)
