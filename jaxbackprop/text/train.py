@@ -24,6 +24,7 @@ from .sparse_rows import Tables, remembering
 from .train_checkpoints import Checkpoints, training_of
 from .train_draws import Draws
 from .train_keeping import Keeping
+from .train_order import in_turns
 from .train_report import Report, Telling
 from .train_shares import idf_shares
 from .train_slabs import Slabs, most_in_a_batch
@@ -205,7 +206,8 @@ def _visits(corpus: Corpus, settings: Settings) -> Iterator[tuple[Bags, Bags, np
     done = 0
     for epoch in range(settings.epoch):
         done = epoch * corpus.texts
-        for rows, labels in corpus.chunks():
+        chunks = corpus.chunks()  # the first pass is in their order, for it begins while they are still encoded
+        for rows, labels in in_turns(list(chunks), settings.thread) if epoch and settings.thread > 1 else chunks:
             falls = 1 - np.arange(done, done + len(rows)) / visits
             yield rows, labels, (settings.lr * np.maximum(falls, 0)).astype(np.float32)
             done += len(rows)

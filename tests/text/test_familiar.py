@@ -17,6 +17,7 @@ def test_fasttexts_options_are_understood(tmp_path: Path):
     settings = model.model.settings
     assert (settings.lr, settings.dim, settings.epoch, settings.min_count) == (0.5, 6, 12, 2)
     assert (settings.minn, settings.maxn, settings.neg, settings.word_ngrams, settings.loss) == (2, 3, 4, 2, "ns")
+    assert settings.thread == 4
     assert model.test(path)[1] > 0.95
 
 
