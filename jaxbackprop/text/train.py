@@ -202,12 +202,19 @@ def _slabs(corpus: Corpus, settings: Settings, slabs: Slabs) -> Iterator[tuple[T
 
 def _visits(corpus: Corpus, settings: Settings) -> Iterator[tuple[Bags, Bags, np.ndarray]]:
     """Every chunk of every pass, and the learning rate at each of its texts."""
-    visits = settings.epoch * max(corpus.texts, 1)
-    done = 0
-    for epoch in range(settings.epoch):
-        done = epoch * corpus.texts
-        chunks = corpus.chunks()  # the first pass is in their order, for it begins while they are still encoded
-        for rows, labels in in_turns(list(chunks), settings.thread) if epoch and settings.thread > 1 else chunks:
-            falls = 1 - np.arange(done, done + len(rows)) / visits
-            yield rows, labels, (settings.lr * np.maximum(falls, 0)).astype(np.float32)
-            done += len(rows)
+    visits, done = settings.epoch * max(corpus.texts, 1), 0
+    for rows, labels in _passes(corpus, settings):
+        falls = 1 - np.arange(done, done + len(rows)) / visits
+        yield rows, labels, (settings.lr * np.maximum(falls, 0)).astype(np.float32)
+        done += len(rows)
+
+
+def _passes(corpus: Corpus, settings: Settings) -> Iterator[tuple[Bags, Bags]]:
+    """The chunks of all passes; the first is in the file's order, for it begins while the file is still encoded."""
+    yield from corpus.chunks()
+    later = settings.epoch - 1
+    if settings.thread == 1:
+        for _ in range(later):
+            yield from corpus.chunks()
+    elif later:
+        yield from in_turns(list(corpus.chunks()), settings.thread, later)

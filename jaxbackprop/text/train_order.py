@@ -6,28 +6,39 @@ from itertools import pairwise
 import numpy as np
 
 from ..data import Bags
+from ..data.parallel import in_parallel
+from ..data.spill import Spill
+from .corpus import MEMORY, Chunk
 from .train_slabs import ROWS, TEXTS
 
-Chunk = tuple[Bags, Bags]
 SHARE = 0.75  # of a slab's room that the texts ordered at once fill on average: so that most need one slab
 
 
-def in_turns(chunks: Sequence[Chunk], threads: int) -> Iterator[Chunk]:
-    """All texts, one of each of `threads` parts in turn: the first of every part, the second of every part, ...
+def in_turns(chunks: Sequence[Chunk], threads: int, passes: int) -> Iterator[Chunk]:
+    """Passes over all texts, one of each of `threads` parts in turn: the first of every part, then the second, ...
 
     Each thread of fastText reads from its own place in the file on, at equal distances, all at about one speed. Texts
     that stand side by side and have much in common (IMDB's: .8764 right in the file's order, .8786 in turns of two)
-    are visited less close to each other so. Only the texts of one slab are copied at a time.
+    are visited less close to each other so. They are copied, once for all passes, on another thread.
     """
     lengths = [len(rows) for rows, _ in chunks]
     ends, texts, ids = np.cumsum(lengths), sum(lengths), sum(len(rows.ids) for rows, _ in chunks)
     at_once = max(int(min(SHARE * ROWS * texts / max(ids, 1), TEXTS)) // threads, 1)
     parts = list(pairwise(np.arange(threads + 1) * texts // threads))
-    for turn in range(0, max(stop - start for start, stop in parts), at_once):
+
+    def ordered(turn: int) -> Chunk:
         pieces = [range(start + turn, min(start + turn + at_once, stop)) for start, stop in parts]
         order = np.argsort(np.concatenate([np.arange(len(piece)) for piece in pieces]), kind="stable")
         rows, labels = zip(*(part for piece in pieces for part in _stretch(chunks, ends, piece)), strict=True)
-        yield Bags.joined(rows).take(order), Bags.joined(labels).take(order)
+        return Bags.joined(rows).take(order), Bags.joined(labels).take(order)
+
+    turns = range(0, max(stop - start for start, stop in parts), at_once)
+    spill, kept = Spill(MEMORY), []
+    for rows, labels in in_parallel(ordered, turns, threads=1):
+        kept.append((Bags(spill.keep(rows.ids), rows.offsets), labels))
+        yield kept[-1]
+    for _ in range(1, passes):
+        yield from kept
 
 
 def _stretch(chunks: Sequence[Chunk], ends: np.ndarray, numbers: range) -> Iterator[Chunk]:
