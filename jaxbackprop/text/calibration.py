@@ -32,8 +32,8 @@ class Calibration:
     log_loss     the mean loss of a text: -log of its label's probability (the mean over its labels, where it has
                  several); for ova and ns the sum over all labels of that of its presence or absence
     error        the expected calibration error: by how much the best label's probability is beside the share of texts
-                 whose best label is right, in the mean over 15 bins of that probability; where texts have several
-                 labels and softmax shares one between them, it is not small even at the best temperature
+                 whose best label is right, in the mean over 15 bins of that probability; softmax and hs share a
+                 probability of 1 among a text's labels, so that of N labels each is right by 1/N
     """
 
     temperature: float
@@ -145,6 +145,7 @@ def _judged(model: Model, bags: Bags, labels: Bags) -> tuple[float, float]:
             else:
                 loss -= float((np.log(p[text, gold.ids]) / gold.lengths[text]).sum())
         best[which], right[which] = p.max(1), is_its[np.arange(len(p)), p.argmax(1)]
+        right[which] /= 1 if each_label else gold.lengths
     place = np.minimum((best * BINS).astype(int), BINS - 1)
     off = np.abs(np.bincount(place, best - right, minlength=BINS)).sum()
     return loss / len(bags), float(off / len(bags))

@@ -73,7 +73,10 @@ def test_labels_keep_their_order_and_files_their_answers(classifier: TextClassif
 
 
 def test_the_calibration_error_is_how_far_confidence_is_from_accuracy():
-    """Two labels, scores of four texts of which two share a bin: |mean confidence - share right|, by hand."""
+    """Two labels, scores of four texts of which three share a bin: |mean confidence - share right|, by hand.
+
+    Asked again with a text that has both labels: of the probability that it shares, each is half.
+    """
     from jaxbackprop.text.calibration import _judged
 
     classifier = TextClassifier.train(Texts(("a", "b", "c", "d"), (("x",), ("y",), ("x",), ("y",))), dim=1, batch=1)
@@ -88,6 +91,8 @@ def test_the_calibration_error_is_how_far_confidence_is_from_accuracy():
     p, q = 1 / (1 + np.exp(-4.0)), 1 / (1 + np.exp(-0.4))
     _, error = _judged(model, bags, vocabulary.encode_labels(labels))
     assert error == pytest.approx((abs(3 * p - 2) + abs(q - 1)) / 4, rel=1e-6)
+    both = vocabulary.encode_labels(Texts(("a", "b", "c", "d"), (("x",), ("y",), ("y",), ("x", "y"))))
+    assert _judged(model, bags, both)[1] == pytest.approx((abs(3 * p - 2) + abs(q - 0.5)) / 4, rel=1e-6)
 
 
 def test_a_quantised_output_table_is_refused(tmp_path):
