@@ -125,9 +125,7 @@ def text_command(
         int | None, typer.Option(help="--loss: labels that occur less often are left out.")
     ] = None,
     label_prefix: Annotated[str | None, typer.Option(help="--loss: what labels begin with. [__label__]")] = None,
-    thread: Annotated[
-        int | None, typer.Option(help="--loss: visit texts in the order so many of fastText's threads do. [1]")
-    ] = None,
+    shuffle: Annotated[bool, typer.Option(help="--loss: each pass after the first in another order.")] = False,
     smoothing: Annotated[float | None, typer.Option(help="--loss softmax: label smoothing. [0]")] = None,
     idf: Annotated[
         float | None, typer.Option(help="--loss: rows learn at their idf to this power; 2 often helps. [0]")
@@ -159,7 +157,7 @@ def text_command(
     }  # fmt: skip
     of_rows = {
         "neg": neg, "min_count_label": min_count_label, "label_prefix": label_prefix, "smoothing": smoothing,
-        "idf": idf, "thread": thread,
+        "idf": idf, "shuffle": shuffle or None,
     }  # fmt: skip
     of_module = {
         "valid": valid, "schedule": schedule != "linear", "warmup": warmup, "weight-decay": weight_decay, "l2": l2,

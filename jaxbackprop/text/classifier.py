@@ -199,7 +199,7 @@ class TextClassifier:
         if retrain:
             if input is None:
                 raise ValueError("quantize: to retrain it needs input, the file to train on.")
-            given = {"epoch": epoch, "lr": lr, "thread": thread}
+            given = {"epoch": epoch, "lr": lr, "shuffle": None if thread is None else thread > 1}
             changes = {name: value for name, value in given.items() if value is not None}
             again = partial(train_further, input, changes)
         self.model = quantize(self.model, cutoff=cutoff, qnorm=qnorm, qout=qout, dsub=dsub, retrain=again)

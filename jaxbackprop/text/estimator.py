@@ -39,6 +39,7 @@ class TextEstimator(ClassifierMixin, BaseEstimator):
         neg: int = 5,
         optimizer: str = "sgd",
         batch: int | None = None,
+        shuffle: bool = False,
         max_words: int | None = None,
         smoothing: float = 0.0,
         idf: float = 0.0,
@@ -47,7 +48,8 @@ class TextEstimator(ClassifierMixin, BaseEstimator):
         self.lr, self.dim, self.epoch, self.min_count = lr, dim, epoch, min_count
         self.word_ngrams, self.bucket, self.minn, self.maxn = word_ngrams, bucket, minn, maxn
         self.loss, self.neg, self.optimizer, self.batch = loss, neg, optimizer, batch
-        self.max_words, self.smoothing, self.idf, self.seed = max_words, smoothing, idf, seed
+        self.shuffle, self.max_words, self.smoothing = shuffle, max_words, smoothing
+        self.idf, self.seed = idf, seed
 
     def fit(self, X: Sequence[str], y: Any) -> "TextEstimator":
         """Train on texts and their classes.

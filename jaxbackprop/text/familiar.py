@@ -9,13 +9,13 @@ from typing import Any
 
 from .classifier import TextClassifier
 from .corpus import Unlabelled
-from .options import FASTTEXT_NAMES, refuse_unknown
+from .options import FASTTEXT_NAMES, refuse_unknown, whole_number
 from .reading import Source
 
 OURS = {ours: theirs for theirs, ours in FASTTEXT_NAMES.items()}
 
 NO_SETTINGS = (
-    "input", "verbose", "pretrainedVectors", "autotuneValidationFile", "autotuneMetric",
+    "input", "thread", "verbose", "pretrainedVectors", "autotuneValidationFile", "autotuneMetric",
     "autotunePredictions", "autotuneDuration", "autotuneModelSize",
 )  # fmt: skip
 
@@ -54,11 +54,12 @@ def train_supervised(
     """Train a text classifier on a file of lines such as `__label__x some words`.
 
     None stands for fastText's default: lr 0.1, dim 100, epoch 5, minCount 1, minCountLabel 0, minn 0, maxn 0, neg 5,
-    wordNgrams 1, loss "softmax" (or "hs", "ns", "ova"), bucket 2000000, label "__label__", seed 0; for `thread` 1. With
-    an autotuneValidationFile, what is given is fixed and the others are searched for. `min_count` and the like are
-    understood too. `thread` is the order in which so many threads would come to the texts, which can matter to the
-    accuracy; how many work, JAX decides. `verbose` is taken and changes nothing: for progress give a function. With an
-    autotuneModelSize ("2M") all are quantised to fit into it before they are scored.
+    wordNgrams 1, loss "softmax" (or "hs", "ns", "ova"), bucket 2000000, label "__label__", seed 0. With an
+    autotuneValidationFile, what is given is fixed and the others are searched for. `min_count` and the like are
+    understood too. How many threads work, JAX decides; but as several of fastText's come to the texts in no fixed
+    order, a `thread` above 1 is `shuffle`: each pass after the first in an order of its own, drawn by the seed.
+    `verbose` is taken and changes nothing: for progress give a function. With an autotuneModelSize ("2M") all are
+    quantised to fit into it before they are scored.
 
         unlabelled  a line without label is an error ("refuse"), or is passed over as fastText does ("skip")
 
@@ -69,8 +70,10 @@ def train_supervised(
     given = {
         "lr": lr, "dim": dim, "ws": ws, "epoch": epoch, "minCount": minCount, "minCountLabel": minCountLabel,
         "minn": minn, "maxn": maxn, "neg": neg, "wordNgrams": wordNgrams, "loss": loss, "bucket": bucket,
-        "thread": thread, "lrUpdateRate": lrUpdateRate, "t": t, "label": label, "seed": seed,
+        "lrUpdateRate": lrUpdateRate, "t": t, "label": label, "seed": seed,
     }  # fmt: skip
+    if thread is not None:
+        given["shuffle"] = whole_number(thread, "thread", "train_supervised") > 1
     for name, value in others.items():
         refuse_unknown(OURS.get(name, name), [*given, *NO_SETTINGS], "train_supervised")
         given[OURS[name]] = value

@@ -17,7 +17,8 @@ FASTTEXT_NAMES = {
 }
 """fastText's names of settings where they are others than ours."""
 KINDS = {field.name: field.type for field in fields(Settings)}
-WHOLE = {name for name, default in vars(Settings()).items() if isinstance(default, int)} | {"batch", "max_words"}
+SWITCHES = {name for name, default in vars(Settings()).items() if isinstance(default, bool)}
+WHOLE = {name for name, default in vars(Settings()).items() if type(default) is int} | {"batch", "max_words"}
 NUMBERS = {"lr", "t", "smoothing", "idf"}
 
 
@@ -40,13 +41,22 @@ def refuse_unknown(name: str, known: Any, called: str) -> None:
         raise TypeError(f"{called}: there is no option {name!r}. {near}")
 
 
+def whole_number(value: Any, name: str, called: str) -> int:
+    """The option's value, or a TypeError where it is no whole number."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise TypeError(f"{called}: {name} is {value!r}; it must be a whole number.")
+    return int(value)
+
+
 def _checked(name: str, value: Any, called: str) -> Any:
     if name in WHOLE:
         if value is None and name in ("batch", "max_words"):
             return None
-        if not isinstance(value, Integral) or isinstance(value, bool):
-            raise TypeError(f"{called}: {name} is {value!r}; it must be a whole number.")
-        return int(value)
+        return whole_number(value, name, called)
+    if name in SWITCHES:
+        if not isinstance(value, bool):
+            raise TypeError(f"{called}: {name} is {value!r}; it must be True or False.")
+        return value
     if name in NUMBERS:
         if not isinstance(value, Real) or isinstance(value, bool):
             raise TypeError(f"{called}: {name} is {value!r}; it must be a number.")

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 Loss = Literal["softmax", "hs", "ns", "ova"]
 Optimizer = Literal["sgd", "adagrad", "adam"]
-POSITIVE = ("lr", "dim", "epoch", "bucket", "neg", "lr_update_rate", "thread")
+POSITIVE = ("lr", "dim", "epoch", "bucket", "neg", "lr_update_rate")
 NOT_NEGATIVE = ("min_count", "min_count_label", "word_ngrams", "minn", "maxn", "smoothing", "idf")
 
 
@@ -28,12 +28,11 @@ class Settings:
     lr_update_rate   fastText recomputes its rate every so many tokens; kept because its files hold it
     ws, t            fastText's window and sampling threshold; without meaning here, kept because its files hold them
     label_prefix     what a label begins with
-    thread           the order of the texts: that in which so many of fastText's threads come to them; 1 is the file's,
-                     and every first pass is in that. It is not how many threads work: see `train_order`
     seed             of the first table, of the order and of negative samples
 
     optimizer        sgd, adagrad or adam, row by row: one rate a row, not a number
     batch            texts a step; 1 is exact order, None lets the device decide
+    shuffle          each pass after the first has an order of its own, drawn by the seed, instead of the file's
     max_words        at most so many words, those that occur most
     smoothing        share of the target spread evenly over all labels (softmax)
     idf              exponent: a row's learning rate is lr idf^exponent, of mean 1 over all visits, with
@@ -56,10 +55,10 @@ class Settings:
     ws: int = 5
     t: float = 1e-4
     label_prefix: str = "__label__"
-    thread: int = 1
     seed: int = 0
     optimizer: Optimizer = "sgd"
     batch: int | None = None
+    shuffle: bool = False
     max_words: int | None = None
     smoothing: float = 0.0
     idf: float = 0.0

@@ -13,6 +13,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ..data import Bags, Vocabulary
+from ..data.parallel import in_parallel
 from .huffman import paths
 from .kept_programs import compiled
 from .model import Model
@@ -24,7 +25,6 @@ from .sparse_rows import Tables, remembering
 from .train_checkpoints import Checkpoints, training_of
 from .train_draws import Draws
 from .train_keeping import Keeping
-from .train_order import in_turns
 from .train_report import Report, Telling
 from .train_shares import idf_shares
 from .train_slabs import Slabs, most_in_a_batch
@@ -213,8 +213,21 @@ def _passes(corpus: Corpus, settings: Settings) -> Iterator[tuple[Bags, Bags]]:
     """The chunks of all passes; the first is in the file's order, for it begins while the file is still encoded."""
     yield from corpus.chunks()
     later = settings.epoch - 1
-    if settings.thread == 1:
+    if settings.shuffle and later:
+        yield from _shuffled(list(corpus.chunks()), later, settings.seed)
+    else:
         for _ in range(later):
             yield from corpus.chunks()
-    elif later:
-        yield from in_turns(list(corpus.chunks()), settings.thread, later)
+
+
+def _shuffled(chunks: list[tuple[Bags, Bags]], passes: int, seed: int) -> Iterator[tuple[Bags, Bags]]:
+    """The chunks in another order every pass, and the texts within each; read from disk, it stays a chunk at a time."""
+    draws = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2,)))  # `Draws` has the first two
+    numbers = np.concatenate([draws.permutation(len(chunks)) for _ in range(passes)])
+
+    def taken(number: int) -> tuple[Bags, Bags]:
+        rows, labels = chunks[number]
+        order = draws.permutation(len(rows))
+        return rows.take(order), labels.take(order)
+
+    yield from in_parallel(taken, numbers, threads=1)

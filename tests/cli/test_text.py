@@ -100,6 +100,7 @@ def test_probabilities_are_set_right_by_texts_not_trained_on(run: Run, trained: 
     said = [f"{wrong[label] if k % 10 < 3 else label} {words}" for k, (label, words) in enumerate(pairs)]
     Path("noisy.txt").write_text("\n".join(said) + "\n")
     how = ("train", "text", "--data", "train.txt", "--loss", "softmax", *SMALL, "--idf", "1", "--smoothing", "0.01")
+    how += ("--shuffle",)
     status, out, _ = run(*how, "--calibrate-on", "noisy.txt", "--out", "sure")
     assert status == 0
     assert "log loss" in out
@@ -108,7 +109,7 @@ def test_probabilities_are_set_right_by_texts_not_trained_on(run: Run, trained: 
     assert found["temperature"] > 1
     assert found["log_loss"][1] < found["log_loss"][0]
     settings = json.loads(Path("sure/config.json").read_text())["settings"]
-    assert (settings["idf"], settings["smoothing"]) == (1.0, 0.01)
+    assert (settings["idf"], settings["smoothing"], settings["shuffle"]) == (1.0, 0.01, True)
     assert TextClassifier.load("sure").predict("snow ice")[1][0] < 0.8
 
 

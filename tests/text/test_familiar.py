@@ -17,7 +17,7 @@ def test_fasttexts_options_are_understood(tmp_path: Path):
     settings = model.model.settings
     assert (settings.lr, settings.dim, settings.epoch, settings.min_count) == (0.5, 6, 12, 2)
     assert (settings.minn, settings.maxn, settings.neg, settings.word_ngrams, settings.loss) == (2, 3, 4, 2, "ns")
-    assert settings.thread == 4
+    assert settings.shuffle
     assert model.test(path)[1] > 0.95
 
 
@@ -40,6 +40,7 @@ def test_its_other_spellings_are_understood_too(tmp_path: Path):
         ({"autotuneValidation": "x"}, TypeError, "autotuneValidationFile"),
         ({"loss": "hierarchical"}, ValueError, "one of softmax, hs, ns, ova"),
         ({"dim": 10.5}, TypeError, "whole number"),
+        ({"thread": "2"}, TypeError, "thread is '2'; it must be a whole number"),
     ],
 )
 def test_a_wrong_option_is_refused_with_the_nearest_name(options: dict, error: type, said: str):
