@@ -125,7 +125,7 @@ def text_command(
         int | None, typer.Option(help="--loss: labels that occur less often are left out.")
     ] = None,
     label_prefix: Annotated[str | None, typer.Option(help="--loss: what labels begin with. [__label__]")] = None,
-    shuffle: Annotated[bool, typer.Option(help="--loss: each pass after the first in another order.")] = False,
+    shuffle: Annotated[bool, typer.Option(help="--loss: visit the texts in another order each pass.")] = False,
     smoothing: Annotated[float | None, typer.Option(help="--loss softmax: label smoothing. [0]")] = None,
     idf: Annotated[
         float | None, typer.Option(help="--loss: rows learn at their idf to this power; 2 often helps. [0]")

@@ -32,7 +32,8 @@ class Settings:
 
     optimizer        sgd, adagrad or adam, row by row: one rate a row, not a number
     batch            texts a step; 1 is exact order, None lets the device decide
-    shuffle          each pass after the first has an order of its own, drawn by the seed, instead of the file's
+    shuffle          each pass has an order of its own, drawn by the seed, instead of the file's: of the file's pieces
+                     (in the first pass as they are), and of the texts within each
     max_words        at most so many words, those that occur most
     smoothing        share of the target spread evenly over all labels (softmax)
     idf              exponent: a row's learning rate is lr idf^exponent, of mean 1 over all visits, with

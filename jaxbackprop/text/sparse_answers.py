@@ -17,7 +17,7 @@ Loss = Literal["softmax", "hs", "ns", "ova"]
 
 
 class Answers(NamedTuple):
-    """The right answers of N texts.
+    """The right answers at N visits of texts.
 
     labels   softmax and hs: (N,) a label a text;  ns: (N * (1 + neg),) a label a text and its negative samples;
              ova: (M,) all labels of all texts, one text after another

@@ -21,12 +21,14 @@ class Texts(NamedTuple):
 
     ids      (T,) uint32: text n has the rows ids[offsets[n] : offsets[n + 1]], at least one
     offsets  (N + 1,) uint32
-    rates    (N,) float32: the learning rate at each text
+    order    (N,) uint32: the k-th visit is to text order[k]
+    rates    (N,) float32: the learning rate at each visit
     total    how many texts there are
     """
 
     ids: UInt32[Held, " T"]
     offsets: UInt32[Held, " N1"]
+    order: UInt32[Held, " N"]
     rates: Float[Held, " N"]
     total: UInt32[Held, ""]
 
@@ -44,12 +46,13 @@ def visit(
     The tables are given away: their memory is that of the tables returned.
     """
 
-    def text(n: Array, carry: tuple[Tables, Array]) -> tuple[Tables, Array]:
+    def text(k: Array, carry: tuple[Tables, Array]) -> tuple[Tables, Array]:
         tables, total = carry
-        start, stop, lr = at(texts.offsets, n), at(texts.offsets, n + 1), at(texts.rates, n)
+        n, lr = at(texts.order, k), at(texts.rates, k)
+        start, stop = at(texts.offsets, n), at(texts.offsets, n + 1)
         length = (stop - start).astype(jnp.float32)
         h = _sum_of_rows(tables.input.rows, texts.ids, start, stop) / length
-        output, dh, surprise = answer(tables.output, h, answers, n, lr, loss=loss, smoothing=smoothing)
+        output, dh, surprise = answer(tables.output, h, answers, k, lr, loss=loss, smoothing=smoothing)
         return Tables(_change(tables.input, texts.ids, start, stop, dh / length, lr), output), total + surprise
 
     return lax.fori_loop(jnp.uint32(0), texts.total, text, (tables, jnp.float32(0)))

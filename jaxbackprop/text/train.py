@@ -13,7 +13,6 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ..data import Bags, Vocabulary
-from ..data.parallel import in_parallel
 from .huffman import paths
 from .kept_programs import compiled
 from .model import Model
@@ -202,32 +201,15 @@ def _slabs(corpus: Corpus, settings: Settings, slabs: Slabs) -> Iterator[tuple[T
 
 def _visits(corpus: Corpus, settings: Settings) -> Iterator[tuple[Bags, Bags, np.ndarray]]:
     """Every chunk of every pass, and the learning rate at each of its texts."""
-    visits, done = settings.epoch * max(corpus.texts, 1), 0
-    for rows, labels in _passes(corpus, settings):
-        falls = 1 - np.arange(done, done + len(rows)) / visits
-        yield rows, labels, (settings.lr * np.maximum(falls, 0)).astype(np.float32)
-        done += len(rows)
-
-
-def _passes(corpus: Corpus, settings: Settings) -> Iterator[tuple[Bags, Bags]]:
-    """The chunks of all passes; the first is in the file's order, for it begins while the file is still encoded."""
-    yield from corpus.chunks()
-    later = settings.epoch - 1
-    if settings.shuffle and later:
-        yield from _shuffled(list(corpus.chunks()), later, settings.seed)
-    else:
-        for _ in range(later):
-            yield from corpus.chunks()
-
-
-def _shuffled(chunks: list[tuple[Bags, Bags]], passes: int, seed: int) -> Iterator[tuple[Bags, Bags]]:
-    """The chunks in another order every pass, and the texts within each; read from disk, it stays a chunk at a time."""
-    draws = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2,)))  # `Draws` has the first two
-    numbers = np.concatenate([draws.permutation(len(chunks)) for _ in range(passes)])
-
-    def taken(number: int) -> tuple[Bags, Bags]:
-        rows, labels = chunks[number]
-        order = draws.permutation(len(rows))
-        return rows.take(order), labels.take(order)
-
-    yield from in_parallel(taken, numbers, threads=1)
+    visits = settings.epoch * max(corpus.texts, 1)
+    done = 0
+    for epoch in range(settings.epoch):
+        done = epoch * corpus.texts
+        chunks = corpus.chunks()
+        if settings.shuffle and epoch:  # the first pass begins while the last chunks are still encoded
+            chunks = list(chunks)
+            np.random.default_rng((settings.seed, epoch)).shuffle(chunks)
+        for rows, labels in chunks:
+            falls = 1 - np.arange(done, done + len(rows)) / visits
+            yield rows, labels, (settings.lr * np.maximum(falls, 0)).astype(np.float32)
+            done += len(rows)

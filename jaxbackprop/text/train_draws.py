@@ -1,4 +1,4 @@
-"""What is drawn for each visit of a text: which of its labels is learned, and which others are held against it."""
+"""What is drawn for each visit of a text: when it comes, which of its labels is learned, and against which others."""
 
 from typing import Any
 
@@ -16,16 +16,26 @@ class Draws:
 
     def __init__(self, counts: np.ndarray, neg: int, seed: int):
         self.counts, self.neg = counts, neg
-        self._for_labels, self._for_samples = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(2))
+        seeds = np.random.SeedSequence(seed).spawn(3)
+        self._for_labels, self._for_samples, self._for_order = map(np.random.default_rng, seeds)
 
     @property
     def state(self) -> list[Any]:
         """Where the draws stand, as JSON can hold it; to be set again where they are to go on from there."""
-        return [draws.bit_generator.state for draws in (self._for_labels, self._for_samples)]
+        return [draws.bit_generator.state for draws in self._all]
 
     @state.setter
     def state(self, state: list[Any]) -> None:
-        self._for_labels.bit_generator.state, self._for_samples.bit_generator.state = state
+        for draws, its in zip(self._all, state, strict=True):
+            draws.bit_generator.state = its
+
+    @property
+    def _all(self) -> list[np.random.Generator]:
+        return [self._for_labels, self._for_samples, self._for_order]
+
+    def order(self, texts: int) -> np.ndarray:
+        """All numbers below `texts`, (texts,)."""
+        return self._for_order.permutation(texts)
 
     def labels(self, labels: Bags) -> np.ndarray:
         """One label a text, each of a text's labels equally often; every text must have one. (N,) uint32."""

@@ -126,11 +126,15 @@ def visited(corpus: InMemory, settings: Settings):
     tree = paths(counts)
     for epoch in range(settings.epoch):
         begun = epoch * corpus.texts
-        for rows, labels in corpus.chunks():
+        chunks = list(corpus.chunks())
+        if settings.shuffle and epoch:
+            np.random.default_rng((settings.seed, epoch)).shuffle(chunks)
+        for rows, labels in chunks:
             usable = np.flatnonzero((rows.lengths > 0) & (labels.lengths > 0))
             lr = settings.lr * (1 - (begun + usable) / (settings.epoch * corpus.texts))
             begun += len(rows)
-            rows, labels = rows.take(usable), labels.take(usable)
+            order = usable[draws.order(len(usable))] if settings.shuffle else usable
+            rows, labels = rows.take(order), labels.take(order)
             if settings.loss == "ova":
                 asked = list(labels)
             else:

@@ -1,70 +1,82 @@
-"""Passes in orders of their own: each text once, with its label, never twice in one order; the bits of that order."""
+"""Passes in orders of their own: every text once, with its labels, and the tables those of a plain loop so."""
 
 import dataclasses
 
 import numpy as np
 import pytest
-from bags_of_rows import InMemory, corpus, tables
+from bags_of_rows import InMemory, corpus, in_batches, in_order, tables
 
 from jaxbackprop.data import Bags
 from jaxbackprop.text.options import settings_of
 from jaxbackprop.text.settings import Settings
-from jaxbackprop.text.train import _passes, train
+from jaxbackprop.text.train import _slabs, train
+from jaxbackprop.text.train_draws import Draws
+from jaxbackprop.text.train_slabs import Slabs
+from jaxbackprop.text.train_start import starting_tables
 
 SMALL = Settings(lr=0.3, dim=4, epoch=3, bucket=40, word_ngrams=2, shuffle=True)
 
 
-class Numbered(InMemory):
-    """A corpus whose texts are told by their labels' numbers: text k has the label k, and rows 3k, 3k + 1, 3k + 2."""
-
-    def __init__(self, texts: int, pieces: int):
-        rows = Bags(np.arange(3 * texts), np.arange(0, 3 * texts + 1, 3))
-        super().__init__(corpus().vocabulary, rows, Bags(np.arange(texts), np.arange(texts + 1)), pieces)
-
-
-@pytest.mark.parametrize(("texts", "pieces"), [(50, 1), (50, 7), (3, 5), (1, 1)])
-def test_each_pass_has_every_text_once_in_an_order_of_its_own(texts, pieces):
-    numbered, orders = Numbered(texts, pieces), []
-    coming = _passes(numbered, SMALL)
-    for _ in range(SMALL.epoch):
-        rows, labels = (Bags.joined(part) for part in zip(*(next(coming) for _ in range(pieces)), strict=True))
-        assert (rows.ids // 3).tolist() == np.repeat(labels.ids, 3).tolist(), "a text keeps its label"
-        assert sorted(labels.ids.tolist()) == list(range(texts))
-        orders.append(labels.ids.tolist())
-    assert next(coming, None) is None
-    assert orders[0] == list(range(texts))
-    if texts > 3:
-        assert len(set(map(tuple, orders))) == SMALL.epoch
-        other = Bags.joined([labels for _, labels in _passes(numbered, dataclasses.replace(SMALL, seed=1))]).ids
-        assert other[texts:].tolist() != orders[1] + orders[2]
+def visited(texts: int, pieces: int, **others) -> list[list[int]]:
+    """Pass by pass the texts in the order of their visits, of a corpus whose text k has the rows 2k, 2k + 1."""
+    settings = dataclasses.replace(SMALL, **others)
+    numbered = InMemory(
+        corpus().vocabulary,
+        Bags(np.arange(2 * texts), np.arange(0, 2 * texts + 1, 2)),
+        Bags(np.arange(texts), np.arange(texts + 1)),
+        pieces,
+    )
+    slabs, order = Slabs(settings, Draws(np.ones(texts), 5, settings.seed), None, batch=settings.batch or 1), []
+    for its, answers in _slabs(numbered, settings, slabs):
+        for k in range(int(its.total)):
+            n = int(its.order[k])
+            rows = its.ids[its.offsets[n] : its.offsets[n + 1]].tolist()
+            assert rows == [2 * answers.labels[k], 2 * answers.labels[k] + 1], "a text keeps its label"
+            order.append(int(answers.labels[k]))
+    return np.reshape(order, (settings.epoch, texts)).tolist()
 
 
-class Replayed(InMemory):
-    """A corpus each of whose passes is one that `_passes` has made."""
-
-    coming: list[tuple[Bags, Bags]]
-
-    def chunks(self):
-        for _ in range(self.pieces):
-            yield self.coming.pop(0)
-
-
-@pytest.mark.parametrize("batch", [1, 8])
-def test_training_visits_the_texts_in_these_orders(batch):
-    """To the bits; in the file's order the model is another one."""
-    texts = corpus(pieces=2)
-    shuffled, plain = (dataclasses.replace(SMALL, batch=batch, shuffle=it) for it in (True, False))
-    replayed = Replayed(texts.vocabulary, texts.rows, texts.labels, texts.pieces)
-    replayed.coming = list(_passes(texts, shuffled))
-    found = tables(train(texts, shuffled))
-    for one, other in zip(found, tables(train(replayed, plain)), strict=True):
-        np.testing.assert_array_equal(one, other)
-    assert not np.array_equal(found[0], tables(train(texts, plain))[0])
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("pieces", [1, 7])
+def test_each_pass_has_every_text_once_in_an_order_of_its_own(pieces, batch):
+    orders = visited(50, pieces, batch=batch)
+    assert all(sorted(order) == list(range(50)) for order in orders)
+    assert len({tuple(order) for order in [*orders, range(50)]}) == 4
+    assert orders == visited(50, pieces, batch=batch)
+    assert orders != visited(50, pieces, batch=batch, seed=1)
+    assert visited(50, pieces, batch=batch, shuffle=False) == 3 * [list(range(50))]
 
 
-def test_a_single_pass_is_in_the_files_order():
-    one, other = (tables(train(corpus(), dataclasses.replace(SMALL, epoch=1, shuffle=it))) for it in (True, False))
-    np.testing.assert_array_equal(one[0], other[0])
+def test_pieces_too_change_places():
+    """Ten pieces of five texts: the first of a pass is another one than before, and its texts stay together."""
+    first = [{text // 5 for text in order[:5]} for order in visited(50, 10, epoch=8)]
+    assert first[0] == {0}
+    assert all(len(pieces) == 1 for pieces in first)
+    assert len(set.union(*first)) > 3
+
+
+@pytest.mark.parametrize("loss", ["softmax", "hs", "ns", "ova"])
+def test_training_is_a_plain_loop_over_texts_in_that_order(loss):
+    texts, settings = corpus(several=True, pieces=2), dataclasses.replace(SMALL, loss=loss)
+    model = train(texts, settings)
+    first = np.asarray(starting_tables(texts.vocabulary.rows, 1, settings.dim, settings.seed, None)[0])
+    table, output, _ = in_order(texts, settings, first)
+    tolerance = 30 * settings.epoch * 24 * float(np.finfo(np.float32).eps)
+    np.testing.assert_allclose(tables(model)[0], table, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(tables(model)[1], output, rtol=0, atol=tolerance)
+    assert abs(table - in_order(texts, dataclasses.replace(settings, shuffle=False), first)[0]).max() > 10 * tolerance
+
+
+@pytest.mark.parametrize("loss", ["softmax", "hs", "ns", "ova"])
+def test_training_in_batches_too(loss):
+    texts, settings = corpus(several=True, pieces=2), dataclasses.replace(SMALL, loss=loss, batch=4)
+    model = train(texts, settings)
+    rows = -(-texts.vocabulary.rows // 2) * 2
+    first = np.asarray(starting_tables(rows, 1, settings.dim, settings.seed, None)[0])[: texts.vocabulary.rows]
+    table, output = in_batches(texts, settings, first)
+    tolerance = 30 * settings.epoch * 24 * float(np.finfo(np.float32).eps)
+    np.testing.assert_allclose(tables(model)[0], table, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(tables(model)[1], output, rtol=0, atol=tolerance)
 
 
 def test_it_is_a_switch():
