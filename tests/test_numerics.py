@@ -34,11 +34,11 @@ def test_sums_of_halves_are_accumulated_in_float32(dtype):
     assert dot(x.T, jnp.ones((4096,), dtype)).tolist() == [256, 256]
 
 
-@pytest.mark.parametrize("few", [1, 2, 4, 5])
-def test_the_outer_sum_runs_over_every_leading_axis(few: int):
-    """Few examples are added up one by one, more by a matrix product."""
+@pytest.mark.parametrize(("few", "wide"), [(1, 4), (2, 4), (4, 4), (5, 4), (1, 40), (5, 40)])
+def test_the_outer_sum_runs_over_every_leading_axis(few: int, wide: int):
+    """Few examples are added up one by one, more by a matrix product, beside a wide x by one that is turned."""
     rng = np.random.default_rng(0)
-    x, delta = rng.normal(size=(2, few, 4)), rng.normal(size=(2, few, 5))
+    x, delta = rng.normal(size=(2, few, wide)), rng.normal(size=(2, few, 5))
     expected = sum(np.outer(x[i, j], delta[i, j]) for i in range(2) for j in range(few))
     np.testing.assert_allclose(outer_sum(jnp.asarray(x), jnp.asarray(delta)), expected, rtol=1e-5, atol=1e-6)
 
