@@ -22,6 +22,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from harness import RESULTS, setting
 from text_cases import CASES, Case
 
@@ -72,7 +73,10 @@ def run(program: str, python: str, source: str, *arguments: str, told: str = "")
 
 
 def quality(answer: str, *, multi: bool) -> tuple[float, ...]:
-    """Precision at 1; or F1, precision and recall of all labels above the threshold at which F1 is best."""
+    """Precision at 1; or F1, precision and recall of all labels above the threshold at which F1 is best.
+
+    A threshold lies between two probabilities: those that are equal (fastText's sigmoid has 512 values) pass together.
+    """
     asked = list(zip(*json.loads(answer), strict=True))
     if not multi:
         return (statistics.fmean(found[0] in right for right, found, _ in asked),)
@@ -81,11 +85,13 @@ def quality(answer: str, *, multi: bool) -> tuple[float, ...]:
         for right, found, chances in asked
         for label, chance in zip(found, chances, strict=True)
     ]
-    positives, hits, best = sum(len(right) for right, _, _ in asked), 0, (0.0, 0.0, 0.0)
-    for count, (_, hit) in enumerate(sorted(pairs, reverse=True), start=1):
-        hits += hit
-        best = max(best, (2 * hits / (count + positives), hits / count, hits / positives))
-    return best
+    positives = sum(len(right) for right, _, _ in asked)
+    chances, hits = np.array(sorted(pairs, reverse=True)).T
+    last = np.append(np.flatnonzero(np.diff(chances)), len(chances) - 1)
+    count, hit = last + 1, np.cumsum(hits)[last]
+    f1 = 2 * hit / (count + positives)
+    best = f1.argmax()
+    return float(f1[best]), float(hit[best] / count[best]), float(hit[best] / positives)
 
 
 def compare(case: Case, folder: Path, pythons: dict[str, str], pairs: int) -> dict[str, Any]:

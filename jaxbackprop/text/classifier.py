@@ -17,7 +17,7 @@ from . import folder
 from .corpus import Unlabelled
 from .from_file import model_from_file
 from .model import Model, Table
-from .options import settings_of
+from .options import settings_of, whole_number
 from .predicting import Answers, Predictions, Predictor, lists
 from .quantised import Quantised
 from .quantization import quantize
@@ -199,7 +199,8 @@ class TextClassifier:
         if retrain:
             if input is None:
                 raise ValueError("quantize: to retrain it needs input, the file to train on.")
-            given = {"epoch": epoch, "lr": lr, "shuffle": None if thread is None else thread > 1}
+            shuffle = None if thread is None else whole_number(thread, "thread", "quantize") > 1
+            given = {"epoch": epoch, "lr": lr, "shuffle": shuffle}
             changes = {name: value for name, value in given.items() if value is not None}
             again = partial(train_further, input, changes)
         self.model = quantize(self.model, cutoff=cutoff, qnorm=qnorm, qout=qout, dsub=dsub, retrain=again)
