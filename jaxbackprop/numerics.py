@@ -57,7 +57,7 @@ def outer_sum(x: Array, delta: Array) -> Array:
     Of a few examples the sum is written out on CPU: XLA then computes it inside the optimizer's update, and the
     gradient itself is never in memory. Of more than `FEW` the matrix product is faster nevertheless; of two as well.
     Where delta is narrow, delta^T x is computed and turned afterwards, on CPU twice to four times as fast as x^T delta
-    (512 by 10, any number of examples), for which the columns of x are gathered; the barriers keep XLA from going back.
+    (512 by 10, from 128 examples on), for which the columns of x are gathered; the barriers keep XLA from going back.
     """
     examples = math.prod(x.shape[:-1])  # not -1: that cannot be told where another axis is empty
     x, delta = x.reshape(examples, x.shape[-1]), delta.reshape(examples, delta.shape[-1])

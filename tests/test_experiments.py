@@ -93,3 +93,12 @@ def test_a_claim_that_fails_is_reported_with_its_figures(tmp_path, monkeypatch, 
 def test_circuits_stay_quick_and_their_pages_usable():
     speed = importlib.import_module("circuit_speed")
     speed.claim(speed.measure(equations=90, blocks=2, repeats=10))
+
+
+def test_probabilities_that_are_equal_pass_the_best_threshold_together():
+    """Two of six are right. Above .8: F1 2/3 (one of one); with all of .5: 2/3 (two of four), never two of two."""
+    quality = importlib.import_module("text_against_fasttext").quality
+    found = [["a", "b", "c"], ["a", "b", "c"]]
+    answer = json.dumps([[["a"], ["b"]], found, [[0.9, 0.5, 0.1], [0.5, 0.5, 0.1]]])
+    assert quality(answer, multi=True) == pytest.approx((2 / 3, 1.0, 0.5))
+    assert quality(answer, multi=False) == (0.5,)

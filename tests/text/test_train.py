@@ -31,12 +31,12 @@ def rounding(times: int, size: float = 1.0) -> float:
     return times * size * float(np.finfo(np.float32).eps)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adagrad", "adam"])
+@pytest.mark.parametrize(("optimizer", "shuffle"), [("sgd", False), ("sgd", True), ("adagrad", False), ("adam", False)])
 @pytest.mark.parametrize("loss", LOSSES)
-def test_training_in_order_is_a_plain_loop_over_texts(loss, optimizer):
+def test_training_in_order_is_a_plain_loop_over_texts(loss, optimizer, shuffle):
     """Several labels a text, texts without label or row, rows named twice, two chunks, three passes."""
-    texts = corpus(several=True, pieces=2)
-    settings = dataclasses.replace(SMALL, loss=loss, optimizer=optimizer, lr=0.3 if optimizer == "sgd" else 0.03)
+    texts, lr = corpus(several=True, pieces=2), 0.3 if optimizer == "sgd" else 0.03
+    settings = dataclasses.replace(SMALL, loss=loss, optimizer=optimizer, lr=lr, shuffle=shuffle)
     reports = []
     model = train(texts, settings, progress=reports.append)
     table, output, loss_met = in_order(texts, settings, first_table(texts, settings))
@@ -48,12 +48,16 @@ def test_training_in_order_is_a_plain_loop_over_texts(loss, optimizer):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize(("batch", "idf"), [(4, 0.0), (64, 0.0), (8, 2.0)])
-def test_training_in_batches_is_a_plain_loop_that_divides_by_the_root_of_how_often_a_row_was_named(loss, batch, idf):
+@pytest.mark.parametrize(
+    ("batch", "idf", "shuffle"), [(4, 0.0, False), (4, 0.0, True), (64, 0.0, False), (8, 2.0, False)]
+)
+def test_training_in_batches_is_a_plain_loop_that_divides_by_the_root_of_how_often_a_row_was_named(
+    loss, batch, idf, shuffle
+):
     """On two devices that share the rows, as the tests have them; the last batch of a pass is not full."""
     assert len(jax.devices()) > 1
     texts = corpus(several=True, pieces=2)
-    settings = dataclasses.replace(SMALL, loss=loss, batch=batch, idf=idf)
+    settings = dataclasses.replace(SMALL, loss=loss, batch=batch, idf=idf, shuffle=shuffle)
     model = train(texts, settings)
     rows = -(-texts.vocabulary.rows // len(jax.devices())) * len(jax.devices())
     first = np.asarray(starting_tables(rows, 1, settings.dim, settings.seed, None)[0])[: texts.vocabulary.rows]

@@ -1,18 +1,17 @@
-"""Passes in orders of their own: every text once, with its labels, and the tables those of a plain loop so."""
+"""Passes in orders of their own: every text once, with its labels. What is learned so: test_train.py."""
 
 import dataclasses
 
 import numpy as np
 import pytest
-from bags_of_rows import InMemory, corpus, in_batches, in_order, tables
+from bags_of_rows import InMemory, corpus
 
 from jaxbackprop.data import Bags
 from jaxbackprop.text.options import settings_of
 from jaxbackprop.text.settings import Settings
-from jaxbackprop.text.train import _slabs, train
+from jaxbackprop.text.train import _slabs
 from jaxbackprop.text.train_draws import Draws
 from jaxbackprop.text.train_slabs import Slabs
-from jaxbackprop.text.train_start import starting_tables
 
 SMALL = Settings(lr=0.3, dim=4, epoch=3, bucket=40, word_ngrams=2, shuffle=True)
 
@@ -53,30 +52,6 @@ def test_pieces_too_change_places():
     assert first[0] == {0}
     assert all(len(pieces) == 1 for pieces in first)
     assert len(set.union(*first)) > 3
-
-
-@pytest.mark.parametrize("loss", ["softmax", "hs", "ns", "ova"])
-def test_training_is_a_plain_loop_over_texts_in_that_order(loss):
-    texts, settings = corpus(several=True, pieces=2), dataclasses.replace(SMALL, loss=loss)
-    model = train(texts, settings)
-    first = np.asarray(starting_tables(texts.vocabulary.rows, 1, settings.dim, settings.seed, None)[0])
-    table, output, _ = in_order(texts, settings, first)
-    tolerance = 30 * settings.epoch * 24 * float(np.finfo(np.float32).eps)
-    np.testing.assert_allclose(tables(model)[0], table, rtol=0, atol=tolerance)
-    np.testing.assert_allclose(tables(model)[1], output, rtol=0, atol=tolerance)
-    assert abs(table - in_order(texts, dataclasses.replace(settings, shuffle=False), first)[0]).max() > 10 * tolerance
-
-
-@pytest.mark.parametrize("loss", ["softmax", "hs", "ns", "ova"])
-def test_training_in_batches_too(loss):
-    texts, settings = corpus(several=True, pieces=2), dataclasses.replace(SMALL, loss=loss, batch=4)
-    model = train(texts, settings)
-    rows = -(-texts.vocabulary.rows // 2) * 2
-    first = np.asarray(starting_tables(rows, 1, settings.dim, settings.seed, None)[0])[: texts.vocabulary.rows]
-    table, output = in_batches(texts, settings, first)
-    tolerance = 30 * settings.epoch * 24 * float(np.finfo(np.float32).eps)
-    np.testing.assert_allclose(tables(model)[0], table, rtol=0, atol=tolerance)
-    np.testing.assert_allclose(tables(model)[1], output, rtol=0, atol=tolerance)
 
 
 def test_it_is_a_switch():
