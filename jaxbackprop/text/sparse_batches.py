@@ -12,7 +12,7 @@ from jax import Array, lax
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Float
 
-from .sparse_answers import Answers, Loss
+from .sparse_answers import Answers, Loss, within_reach
 from .sparse_loop import Texts
 from .sparse_rows import Held, Rows, Tables, change_rows
 from .sparse_step import EXACTLY, Questions, taking, through_output
@@ -88,7 +88,9 @@ def _every_batch(tables: Tables, times: Array, texts: Texts, answers: Answers, *
         h = lax.psum(h, AXIS) if sharded else h
         shares = 1 / jnp.maximum(lengths, 1)[:, None]
         output, dh, losses = through_output(tables.output, h * shares, targets, counts, lr, smoothing=smoothing)
-        rows, times = _change(tables.input, times, cold, text, dh * shares, named, lr, cut)
+        each = dh * shares
+        each = within_reach(each, lr) if loss == "ova" and tables.input.seen is None else each
+        rows, times = _change(tables.input, times, cold, text, each, named, lr, cut)
         return Tables(rows, output), times, total + losses.sum()
 
     batches = (texts.total + jnp.uint32(cut.batch - 1)) // jnp.uint32(cut.batch)

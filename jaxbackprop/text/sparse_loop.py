@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float, UInt32
 
-from .sparse_answers import Answers, Loss, answer
+from .sparse_answers import Answers, Loss, answer, within_reach
 from .sparse_rows import Held, Rows, Tables, at, change_one_by_one, fitting, over_columns, row
 
 
@@ -40,7 +40,7 @@ def visit(
     """The tables after each text was visited in turn, and the sum of the losses met on the way.
 
     Forward   h = mean of the text's input rows,  the loss by the output rows, see `sparse_step`
-    Backward  each input row: dh / L for a text of L rows (a row named twice meets it twice)
+    Backward  each input row: dh / L for a text of L rows (a row named twice meets it twice); see also `within_reach`
     Update    at once, before the next text is read
 
     The tables are given away: their memory is that of the tables returned.
@@ -53,7 +53,9 @@ def visit(
         length = (stop - start).astype(jnp.float32)
         h = _sum_of_rows(tables.input.rows, texts.ids, start, stop) / length
         output, dh, surprise = answer(tables.output, h, answers, k, lr, loss=loss, smoothing=smoothing)
-        return Tables(_change(tables.input, texts.ids, start, stop, dh / length, lr), output), total + surprise
+        each = dh / length
+        each = within_reach(each, lr) if loss == "ova" and tables.input.seen is None else each
+        return Tables(_change(tables.input, texts.ids, start, stop, each, lr), output), total + surprise
 
     return lax.fori_loop(jnp.uint32(0), texts.total, text, (tables, jnp.float32(0)))
 

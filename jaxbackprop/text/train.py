@@ -115,7 +115,8 @@ def _in_order(
         program = other.submit(_compiled, slabs, rows, labels, settings)  # while the first chunk is read
         tables = keeping.tables()
         if tables is None:
-            first = starting_tables(rows, labels, settings.dim, settings.seed, start, padded=_row_length(settings))
+            padded = rows, _row_length(settings)
+            first = starting_tables(rows, labels, settings.dim, settings.seed, start, padded=padded)
             tables = _begun(corpus, settings, first)
         usual = slabs.shapes()
         for texts, answers in _slabs(corpus, settings, slabs):
@@ -172,7 +173,8 @@ def _in_batches(
     dim = -(-settings.dim // SECTOR) * SECTOR if fast else settings.dim
     tables = keeping.tables()
     if tables is None:
-        first = starting_tables(rows, len(slabs.draws.counts), settings.dim, settings.seed, start, padded=dim)
+        known, labels = corpus.vocabulary.rows, len(slabs.draws.counts)
+        first = starting_tables(known, labels, settings.dim, settings.seed, start, padded=(rows, dim))
         tables = _begun(corpus, settings, first)
     times = jnp.zeros(rows)
     if mesh is not None:

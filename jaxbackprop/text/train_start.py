@@ -35,30 +35,33 @@ def uniform(
 
 
 def starting_tables(
-    rows: int, labels: int, dim: int, seed: int, start: Start, *, padded: int | None = None
+    rows: int, labels: int, dim: int, seed: int, start: Start, *, padded: tuple[int, int] | None = None
 ) -> tuple[Array, Array]:
-    """The input table (rows, padded) and the output table (labels, padded) that training begins with.
+    """The input table (rows, dim) and the output table (labels, dim) that training begins with.
 
     start   None: uniform numbers by `seed`, and zeros; an array (rows, dim): it, and zeros; a model: its tables
-    padded  how long a row is made, by zeros at its end; None for `dim`
+    padded  how many rows the input table is made, by some that nobody names, and how long the rows of both, by zeros
+            at their ends; None for (rows, dim)
 
     Raises:
         ValueError: `start` has another shape.
     """
-    padded = padded or dim
+    made, columns = padded or (rows, dim)
     if start is None:
         words = np.random.SeedSequence(seed).generate_state(2, np.uint32)
-        first = compiled(uniform, words, rows=rows, dim=dim, padded=padded)(words)
+        first = compiled(uniform, words, rows=made, dim=dim, padded=columns)(words)
     else:
-        first = _given(start.input if isinstance(start, Model) else start, (rows, dim), padded, "input")
+        first = _given(start.input if isinstance(start, Model) else start, (rows, dim), (made, columns), "input")
     if isinstance(start, Model):
-        return first, _given(start.output, (labels, dim), padded, "output")
-    return first, jax.device_put(np.zeros((labels, padded), np.float32))  # nothing to compile
+        return first, _given(start.output, (labels, dim), (labels, columns), "output")
+    return first, jax.device_put(np.zeros((labels, columns), np.float32))  # nothing to compile
 
 
-def _given(table, shape: tuple[int, int], padded: int, name: str) -> Array:
+def _given(table, shape: tuple[int, int], padded: tuple[int, int], name: str) -> Array:
     if tuple(table.shape) != shape:
         raise ValueError(f"the {name} table to start from is {tuple(table.shape)}; the settings ask for {shape}.")
     rows = table if isinstance(table, np.ndarray) else table[np.arange(shape[0])]
-    rows = np.pad(np.asarray(rows, np.float32), ((0, 0), (0, padded - shape[1]))) if padded > shape[1] else rows
+    if padded != shape:
+        more, wider = padded[0] - shape[0], padded[1] - shape[1]
+        rows = np.pad(np.asarray(rows, np.float32), ((0, more), (0, wider)))
     return jnp.array(rows, jnp.float32, copy=True)  # training writes into it

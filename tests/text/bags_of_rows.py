@@ -11,6 +11,8 @@ from jaxbackprop.text.huffman import paths
 from jaxbackprop.text.settings import Settings
 from jaxbackprop.text.train_draws import Draws
 
+REACH = 5.0  # under ova
+
 
 @dataclass
 class InMemory:
@@ -119,6 +121,13 @@ def deltas(h, output, loss, asked, smoothing):
     return rows, sigmoid(z) - yes, -np.log(np.where(np.array(yes) == 1, sigmoid(z), sigmoid(-z))).sum()
 
 
+def within_reach(gradient, lr, settings):
+    """What a row of a text meets: under ova and sgd at most so much that the rows' mean moves by 5."""
+    if settings.loss != "ova" or settings.optimizer != "sgd":
+        return gradient
+    return gradient * min(1, REACH / np.linalg.norm(lr * gradient)) if gradient.any() else gradient
+
+
 def visited(corpus: InMemory, settings: Settings):
     """Each visit of a usable text: its rows, what it is asked, its learning rate; drawn as training draws."""
     counts = corpus.vocabulary.counts[corpus.vocabulary.word_count :]
@@ -170,9 +179,10 @@ def in_order(corpus: InMemory, settings: Settings, first: np.ndarray):
             h = table[rows].mean(0)
             which, delta, loss = deltas(h, output, settings.loss, asked, settings.smoothing)
             dh = sum(d * output[c] for c, d in zip(which, delta, strict=True))
+            each = within_reach(dh / len(rows), lr, settings)
             changes = (
                 [(outer, c, d * h) for c, d in zip(which, delta, strict=True)],
-                [(inner, r, dh / len(rows)) for r in rows],
+                [(inner, r, each) for r in rows],
             )
             for part in changes:
                 for memory, row, gradient in part:
@@ -198,8 +208,9 @@ def in_batches(corpus: InMemory, settings: Settings, first: np.ndarray):
                 which, delta, _ = deltas(h, output, settings.loss, asked, settings.smoothing)
                 for c, d in zip(which, delta, strict=True):
                     outer.setdefault(c, []).append(d * h)
+                each = within_reach((np.array(delta) @ output[list(which)]) / len(rows), lr, settings)
                 for row in rows:
-                    inner.setdefault(row, []).append((np.array(delta) @ output[list(which)]) / len(rows))
+                    inner.setdefault(row, []).append(each)
             for row, met in inner.items():
                 table[row] -= lr * share[row] * sum(met) / np.sqrt(len(met))
             for row, met in outer.items():

@@ -59,12 +59,26 @@ def test_training_in_batches_is_a_plain_loop_that_divides_by_the_root_of_how_oft
     texts = corpus(several=True, pieces=2)
     settings = dataclasses.replace(SMALL, loss=loss, batch=batch, idf=idf, shuffle=shuffle)
     model = train(texts, settings)
-    rows = -(-texts.vocabulary.rows // len(jax.devices())) * len(jax.devices())
-    first = np.asarray(starting_tables(rows, 1, settings.dim, settings.seed, None)[0])[: texts.vocabulary.rows]
-    table, output = in_batches(texts, settings, first)
+    table, output = in_batches(texts, settings, first_table(texts, settings))
     tolerance = rounding(30 * settings.epoch * 24)
     np.testing.assert_allclose(tables(model)[0], table, rtol=0, atol=tolerance)
     np.testing.assert_allclose(tables(model)[1], output, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize(("optimizer", "batch"), [("sgd", 1), ("sgd", 4), ("adagrad", 1)])
+def test_one_against_all_moves_no_text_far_at_once(optimizer, batch, monkeypatch):
+    """At a rate at which plain steps run off; adagrad's steps have a length of their own, and are left alone."""
+    texts = corpus(15, several=True, pieces=2)
+    settings = dataclasses.replace(SMALL, loss="ova", lr=30.0, epoch=1, optimizer=optimizer, batch=batch)
+    first, plainly = first_table(texts, settings), in_order if batch == 1 else in_batches
+    model = train(texts, settings)
+    with np.errstate(over="ignore", divide="ignore"):  # of the loss, which nobody asks for
+        held = plainly(texts, settings, first)
+        monkeypatch.setattr(bags_of_rows, "REACH", np.inf)
+        free = plainly(texts, settings, first)
+    for mine, plain in zip(tables(model), held[:2], strict=True):
+        np.testing.assert_allclose(mine, plain, rtol=0, atol=rounding(15 * 24, abs(plain).max()))
+    assert (abs(free[0] - held[0]).max() > 1) == (optimizer == "sgd")
 
 
 @pytest.mark.parametrize("dim", [1, 8, 9, 16, 20])
@@ -126,6 +140,17 @@ def test_the_same_seed_gives_the_same_model_and_another_seed_another():
     np.testing.assert_array_equal(tables(one)[0], tables(same)[0])
     np.testing.assert_array_equal(tables(one)[1], tables(same)[1])
     assert (np.asarray(tables(one)[0]) != np.asarray(tables(other)[0])).mean() > 0.9
+
+
+def test_training_in_batches_goes_on_from_word_vectors_on_devices_that_do_not_share_the_rows_evenly():
+    assert len(jax.devices()) > 1
+    texts, settings = corpus(bucket=41), dataclasses.replace(SMALL, batch=4)
+    assert texts.vocabulary.rows % len(jax.devices())
+    vectors = np.array(tables(train(texts, SMALL))[0])
+    table, output = in_batches(texts, settings, vectors)
+    model = train(texts, settings, start=vectors)
+    np.testing.assert_allclose(tables(model)[0], table, rtol=0, atol=rounding(30 * 72))
+    np.testing.assert_allclose(tables(model)[1], output, rtol=0, atol=rounding(30 * 72))
 
 
 def test_training_goes_on_from_a_model_or_from_word_vectors():
