@@ -1,7 +1,8 @@
-"""The README's tables of text quality and cost, drawn from their JSONs alone: `quality()` and `cost()`."""
+"""The README's tables of text quality and cost, drawn from their JSONs alone: `quality()`, `orders()`, `cost()`."""
 
 import json
 from collections.abc import Iterable
+from statistics import fmean
 from typing import Any
 
 from harness import RESULTS
@@ -42,6 +43,19 @@ def quality() -> list[str]:
     return lines
 
 
+def orders() -> list[str]:
+    """F1 of one against all over several orders of the texts, by way of training and rate."""
+    measured = json.loads((RESULTS / "one_vs_all_orders.json").read_text())["measured"]
+    rates = list(next(iter(measured.values())))
+    return [
+        f"| cooking, one against all, five orders of its texts | {' | '.join(f'lr {rate}' for rate in rates)} |",
+        "|---" + "|---:" * len(rates) + "|",
+        *(f"| {way} | {' | '.join(_spread(found) for found in of.values())} |" for way, of in measured.items()),
+        "",
+        "Best F1, measured by `experiments/one_vs_all_orders.py`.",
+    ]
+
+
 def cost() -> list[str]:
     """What a text costs against labels, and a word against the vocabulary."""
     result = json.loads((RESULTS / "text_cost.json").read_text())
@@ -62,6 +76,13 @@ def _way(way: str, measured: dict[str, Any]) -> str:
     ratios = sorted(row["user seconds"] / base for row, base in zip(rows, of_base, strict=True) if row)
     cells = ["" if row is None else f"{row['accuracy']:.2%}" for row in rows]
     return f"| {way} | {' | '.join(cells)} | {ratios[len(ratios) // 2]:.2f} |"
+
+
+def _spread(found: list[Any]) -> str:
+    numbers = [f1 for f1 in found if not isinstance(f1, str)]
+    stopped = [f"{found.count(why)} times {why!r}" for why in dict.fromkeys(found) if isinstance(why, str)]
+    said = [f"{fmean(numbers):.1%} ({min(numbers):.1%} to {max(numbers):.1%})"] if numbers else []
+    return ", ".join(said + stopped)
 
 
 def _count(count: str) -> str:

@@ -154,6 +154,7 @@ def readme() -> str:
         "audit": audit_table(),
         "fastText": text_table(),
         "text quality": text_tables.quality(),
+        "one against all": text_tables.orders(),
         "text cost": text_tables.cost(),
         "benchmarks": bench_tables.section().split("\n"),
     }

@@ -102,3 +102,15 @@ def test_probabilities_that_are_equal_pass_the_best_threshold_together():
     answer = json.dumps([[["a"], ["b"]], found, [[0.9, 0.5, 0.1], [0.5, 0.5, 0.1]]])
     assert quality(answer, multi=True) == pytest.approx((2 / 3, 1.0, 0.5))
     assert quality(answer, multi=False) == (0.5,)
+
+
+def test_orders_of_the_texts_are_judged_beside_two_threads_of_fasttext():
+    """One order in which ours is thrown out does not hold, nor a lower mean, nor a rate that stops it."""
+    orders = importlib.import_module("one_vs_all_orders")
+    theirs = {"0.5": [0.38, 0.39, 0.385], "1.0": ["Encountered NaN."] * 3}
+    ours = {"0.5": [0.39, 0.392, 0.388], "1.0": [0.39, 0.391, 0.392]}
+    measured = {way: ours for way in orders.BATCHES} | {way: theirs for way in orders.THREADS}
+    orders.claim(measured)
+    for rate, wrong in (("0.5", [0.39, 0.392, 0.34]), ("0.5", [0.36, 0.362, 0.361]), ("1.0", [0.39, 0.2, 0.39])):
+        with pytest.raises(AssertionError):
+            orders.claim(measured | {"64 texts at a time": ours | {rate: wrong}})
