@@ -57,8 +57,8 @@ def train_supervised(
     wordNgrams 1, loss "softmax" (or "hs", "ns", "ova"), bucket 2000000, label "__label__", seed 0. With an
     autotuneValidationFile, what is given is fixed and the others are searched for. `min_count` and the like are
     understood too. How many threads work, JAX decides; but as several of fastText's come to the texts in no fixed
-    order, a `thread` above 1 is `shuffle`: each pass in an order of its own, drawn by the seed. Under "ova" no text's
-    own step moves its hidden vector by more than 5, where fastText's may run off (Encountered NaN).
+    order, a `thread` above 1 is `shuffle`: each pass in an order of its own, drawn by the seed. Under "ova" a text
+    moves none of its rows by more than 5, where fastText's steps may run off (Encountered NaN).
     `verbose` is taken and changes nothing: for progress give a function. With an autotuneModelSize ("2M") all are
     quantised to fit into it before they are scored.
 

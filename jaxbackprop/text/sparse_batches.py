@@ -88,8 +88,7 @@ def _every_batch(tables: Tables, times: Array, texts: Texts, answers: Answers, *
         h = lax.psum(h, AXIS) if sharded else h
         shares = 1 / jnp.maximum(lengths, 1)[:, None]
         output, dh, losses = through_output(tables.output, h * shares, targets, counts, lr, smoothing=smoothing)
-        each = dh * shares
-        each = within_reach(each, lr, cut.batch) if loss == "ova" and tables.input.seen is None else each
+        each = within_reach(dh * shares, tables.input, lr, loss=loss, batch=cut.batch)
         rows, times = _change(tables.input, times, cold, text, each, named, lr, cut)
         return Tables(rows, output), times, total + losses.sum()
 

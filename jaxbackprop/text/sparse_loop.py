@@ -53,8 +53,7 @@ def visit(
         length = (stop - start).astype(jnp.float32)
         h = _sum_of_rows(tables.input.rows, texts.ids, start, stop) / length
         output, dh, surprise = answer(tables.output, h, answers, k, lr, loss=loss, smoothing=smoothing)
-        each = dh / length
-        each = within_reach(each, lr) if loss == "ova" and tables.input.seen is None else each
+        each = within_reach(dh / length, tables.input, lr, loss=loss)
         return Tables(_change(tables.input, texts.ids, start, stop, each, lr), output), total + surprise
 
     return lax.fori_loop(jnp.uint32(0), texts.total, text, (tables, jnp.float32(0)))

@@ -11,13 +11,6 @@ import optax
 from flax import nnx
 from jax import lax
 
-ZOO: dict[str, Callable[[], tuple[Callable, tuple]]] = {}
-
-
-def shown(make: Callable[[], tuple[Callable, tuple]]) -> Callable:
-    ZOO[make.__name__] = make
-    return make
-
 
 def normal(*shape: int, seed: int = 0) -> np.ndarray:
     return np.asarray(np.random.default_rng(seed).normal(size=shape))
@@ -224,18 +217,15 @@ class Block(nnx.Module):
         return x
 
 
-@shown
 def nnx_block():
     return lambda model, x: (model(x) ** 2).mean(), (Block(nnx.Rngs(0)), normal(3, 4))
 
 
-@shown
 def nnx_closed_over():
     model = Block(nnx.Rngs(1))
     return lambda x: model(x).sum(), (normal(3, 4),)
 
 
-@shown
 def optax_step():
     optimizer = optax.adam(0.1)
     params = {"w": normal(3), "b": normal(seed=1)}
@@ -250,7 +240,7 @@ def optax_step():
 
 
 ids = np.array([0, 2, 2, 1])
-for name, entry in {
+ZOO: dict[str, Callable[[], tuple[Callable, tuple]]] = {
     "lecture_add_mul": of(lambda x, y, z: (x + y) * z, -2.0, 5.0, -4.0),
     "neuron": of(lambda w, x: 1 / (1 + jnp.exp(-(w[:2] @ x + w[2]))), np.array([2.0, -3, -3]), np.array([-1.0, -2])),
     "same_wire_twice": of(lambda a: a + a * a, 3.0),
@@ -301,5 +291,7 @@ for name, entry in {
     "einsum": of(lambda a, b: jnp.einsum("bij,bjk->ik", a, b).sum() ** 2, normal(2, 3, 4), normal(2, 4, 3, seed=1)),
     "empty": of(lambda x, y: (x**2).sum() + y.sum(), normal(0, 3), normal(2)),
     "polynomial": of(partial(jnp.polyval, np.array([1.0, -2.0, 3.0])), 1.5),
-}.items():
-    ZOO[name] = entry
+    "nnx_block": nnx_block,
+    "nnx_closed_over": nnx_closed_over,
+    "optax_step": optax_step,
+}
