@@ -16,8 +16,8 @@ import optax
 from audit_cases import LIBRARIES, Call
 from harness import report
 
-from jaxbackprop.verify import audit
-from jaxbackprop.verify.audit import Site
+from jaxbackprop.verification import audit
+from jaxbackprop.verification.audit import Site
 
 _rng = np.random.default_rng(0)
 X = _rng.normal(size=(4, 6)).astype(np.float32)

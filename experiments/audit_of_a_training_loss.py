@@ -18,7 +18,7 @@ from flax import nnx
 from harness import report
 
 from jaxbackprop.gates import gelu
-from jaxbackprop.verify import audit
+from jaxbackprop.verification import audit
 
 PAIRS = 3
 

@@ -13,8 +13,8 @@ import numpy as np
 from jax import Array
 from text_variants import Split, right, scores  # pyright: ignore[reportMissingImports]
 
-from jaxbackprop.text.model import Model
-from jaxbackprop.text.train_start import starting_tables
+from jaxbackprop.fasttext.model import Model
+from jaxbackprop.fasttext.train.initial_tables import starting_tables
 
 BATCH = 256
 EXPONENTS = (0.0, 0.5, 1.0)

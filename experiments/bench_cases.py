@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxbackprop import layers, losses
-from jaxbackprop.bench import Comparison, compare
-from jaxbackprop.bench.comparison import AUTODIFF
+from jaxbackprop.benchmarking import Benchmark, compare
+from jaxbackprop.benchmarking.results import AUTODIFF
 
 USUAL = "usual"
 
@@ -32,7 +32,7 @@ class Case:
     reference: Callable[..., Any] | None = None
     against: tuple[tuple[str, Callable[..., Any]], ...] = ()
 
-    def run(self, seconds: float) -> Comparison:
+    def run(self, seconds: float) -> Benchmark:
         return compare(
             self.fun, *self.args(), reference=self.reference, against=dict(self.against), seconds=seconds, oracle=False
         )

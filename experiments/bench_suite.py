@@ -24,7 +24,7 @@ from bench_cases import Case, fused
 from harness import RESULTS, setting
 from text_cases import Case as TextCase
 
-from jaxbackprop.bench import Comparison, bench_rules
+from jaxbackprop.benchmarking import Benchmark, bench_rules
 from jaxbackprop.data import Texts, load
 
 PEERS = ("torch", "flax", "optax", "fasttext", "fasttext-wheel")
@@ -58,7 +58,7 @@ def fused_row(case: Case, seconds: float) -> dict[str, Any]:
     }
 
 
-def rule_rows(found: Comparison) -> list[dict[str, Any]]:
+def rule_rows(found: Benchmark) -> list[dict[str, Any]]:
     """One row a size: by hand against plain autodiff."""
     made = []
     for size in found.sizes:

@@ -22,9 +22,9 @@ import numpy as np
 import optax
 from flax import nnx
 
-from jaxbackprop.bench.timing import interleaved, interval_of_median
+from jaxbackprop.benchmarking.timing import interleaved, interval_of_median
 from jaxbackprop.models.mlp import MLP
-from jaxbackprop.training.batches import on_device
+from jaxbackprop.training.minibatches import on_device
 from jaxbackprop.training.optimizer import make_optimizer
 from jaxbackprop.training.step import prepare
 

@@ -21,7 +21,7 @@ def logistic_regression() -> dict[str, float]:
     from sklearn.linear_model import LogisticRegression
 
     from jaxbackprop.data import load
-    from jaxbackprop.training.task import Task
+    from jaxbackprop.training.preprocessing import Task
 
     found = load("docstrings")
     assert found.test is not None

@@ -19,8 +19,8 @@ from harness import report
 from text_against_fasttext import ASK, OURS, THEIRS, quality, run  # pyright: ignore[reportMissingImports]
 from text_cases import CASES
 
-from jaxbackprop import TextClassifier
-from jaxbackprop.text.options import FASTTEXT_NAMES
+from jaxbackprop.fasttext import TextClassifier
+from jaxbackprop.fasttext.options import FASTTEXT_NAMES
 
 CASE = CASES["cooking, ova"]
 RATES, ORDERS = (0.5, 1.0), 5

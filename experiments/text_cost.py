@@ -23,13 +23,13 @@ import numpy as np
 from harness import DOCS, RESULTS, report
 
 from jaxbackprop.data import Bags
-from jaxbackprop.text.huffman import paths
-from jaxbackprop.text.settings import Loss, Settings
-from jaxbackprop.text.sparse_loop import visit
-from jaxbackprop.text.sparse_rows import Rows, Tables
-from jaxbackprop.text.train_draws import Draws
-from jaxbackprop.text.train_slabs import Slabs
-from jaxbackprop.text.train_start import starting_tables
+from jaxbackprop.fasttext.predict.huffman import paths
+from jaxbackprop.fasttext.settings import Loss, Settings
+from jaxbackprop.fasttext.train.chunks import Slabs
+from jaxbackprop.fasttext.train.initial_tables import starting_tables
+from jaxbackprop.fasttext.train.sampler import Draws
+from jaxbackprop.fasttext.train.sequential import visit
+from jaxbackprop.fasttext.train.tables import Rows, Tables
 
 PICTURE = DOCS / "text_cost.svg"
 DIM, WORDS, TEXTS = 16, 20, 20_000

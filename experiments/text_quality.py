@@ -23,8 +23,8 @@ from harness import RESULTS, setting
 from text_variants import VARIANTS, Split, right, scores, trained  # pyright: ignore[reportMissingImports]
 
 from jaxbackprop.data import Bags
-from jaxbackprop.text.calibration import calibrated
-from jaxbackprop.text.settings import Settings
+from jaxbackprop.fasttext.predict.calibration import calibrated
+from jaxbackprop.fasttext.settings import Settings
 
 DATA = Path("../shared/data")
 SEEDS, RATES = 3, (1.0, 0.5)

@@ -14,16 +14,17 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
 
-from jaxbackprop.data import Bags, Vocabulary, read_tokens
-from jaxbackprop.text.huffman import paths
-from jaxbackprop.text.model import Model, mean_rows
-from jaxbackprop.text.settings import Settings
-from jaxbackprop.text.sparse_loop import visit
-from jaxbackprop.text.sparse_rows import Tables, remembering
-from jaxbackprop.text.train_draws import Draws
-from jaxbackprop.text.train_shares import idf_shares
-from jaxbackprop.text.train_slabs import Slabs
-from jaxbackprop.text.train_start import starting_tables
+from jaxbackprop.data import Bags, read_tokens
+from jaxbackprop.fasttext.corpus.vocabulary import Vocabulary
+from jaxbackprop.fasttext.model import Model, mean_rows
+from jaxbackprop.fasttext.predict.huffman import paths
+from jaxbackprop.fasttext.settings import Settings
+from jaxbackprop.fasttext.train.chunks import Slabs
+from jaxbackprop.fasttext.train.idf import idf_shares
+from jaxbackprop.fasttext.train.initial_tables import starting_tables
+from jaxbackprop.fasttext.train.sampler import Draws
+from jaxbackprop.fasttext.train.sequential import visit
+from jaxbackprop.fasttext.train.tables import Tables, remembering
 
 HELD_OUT, SPLIT_SEED = 0.2, 7
 PRIOR = 10.0  # visits' worth of what all texts say, before a row's labels are believed

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxbackprop as jbp
-from jaxbackprop.circuit.expression import trace_expression
+from jaxbackprop.circuits.expression.trace_expression import trace_expression
 from jaxbackprop.gates import sigmoid, tanh
 from jaxbackprop.layers import affine
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "helpers")]
 
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
@@ -27,8 +27,8 @@ from planted import Planted, judge, mutations, odd, written  # noqa: E402  # pyr
 from planted.cases import subject  # noqa: E402  # pyright: ignore[reportMissingImports]
 from planted.torch_gradcheck import by_gradcheck  # noqa: E402  # pyright: ignore[reportMissingImports]
 
-from jaxbackprop.verify.point import Point, inexact, replaced  # noqa: E402
-from jaxbackprop.verify.target import target  # noqa: E402
+from jaxbackprop.jaxprs.inputs import Point, inexact, replaced  # noqa: E402
+from jaxbackprop.verification.problem import target  # noqa: E402
 
 
 def by_us(case: Planted, dtype: str, seeds: int) -> list[str]:

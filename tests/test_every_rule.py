@@ -6,7 +6,7 @@ For each rule that passes, a sign flip and an error of 1 % planted in each of it
 import pytest
 
 import jaxbackprop as jbp
-from jaxbackprop.verify.verdict import LAWS
+from jaxbackprop.verification.checks.registry import LAWS
 
 RULES = jbp.rules()
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxbackprop.text import Corpus, Settings
-from jaxbackprop.text.train import train
+from jaxbackprop.fasttext import Corpus, Settings
+from jaxbackprop.fasttext.train.loop import train
 
 EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
 

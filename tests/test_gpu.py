@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 import jaxbackprop as jbp
-from jaxbackprop.training.batches import on_device
+from jaxbackprop.training.minibatches import on_device
 from jaxbackprop.training.step import prepare
 
 GPU = any(device.platform == "gpu" for device in jax.devices())
@@ -63,6 +63,6 @@ def test_texts_are_learnt_in_large_batches(tmp_path):
     noise = RNG.integers(0, 10, (4096, 8))
     lines = [f"__label__{k} tell{k} {' '.join(f'w{w}' for w in ws)}" for k, ws in zip(kinds, noise, strict=True)]
     (tmp_path / "texts").write_text("\n".join(lines) + "\n")
-    model = jbp.TextClassifier.train(tmp_path / "texts", dim=16, epoch=20, lr=0.5)
+    model = jbp.fasttext.TextClassifier.train(tmp_path / "texts", dim=16, epoch=20, lr=0.5)
     _, precision, _ = model.test(tmp_path / "texts")
     assert precision > 0.99

@@ -5,7 +5,7 @@ from functools import cache
 import pytest
 from planted import Planted, judge, mutations, odd, written
 
-from jaxbackprop.verify.report import Verification
+from jaxbackprop.verification.report import Verification
 
 PRECISIONS = ("float64", "float32")
 

@@ -18,7 +18,7 @@ def bench_command(
     as_json: Json = False,
 ) -> None:
     """Time, memory and accuracy of rules beside autodiff of the same functions; exit status 1 where numbers differ."""
-    from ..bench import bench_rules
+    from ..benchmarking import bench_rules
 
     found = []
     for comparison in bench_rules(names or None, quick=quick):

@@ -24,7 +24,7 @@ def verify_command(
     as_json: Json = False,
 ) -> None:
     """Check hand-derived rules against autodiff and numerical derivatives, in every precision."""
-    from ..verify import table, verify_rules
+    from ..verification import table, verify_rules
 
     results = verify_rules(names or None, package, prove=prove, jobs=jobs)
     if as_json:
@@ -48,7 +48,7 @@ def audit_command(
     as_json: Json = False,
 ) -> None:
     """Find every hand-written rule inside a JAX program, and check each at the values it really sees."""
-    from ..verify import audit
+    from ..verification import audit
 
     fun = _load(function)
     given = _load(args)() if args else ()

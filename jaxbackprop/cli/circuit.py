@@ -35,7 +35,7 @@ def circuit_command(
 
     jaxbackprop circuit "(x + y) * z" x=-2 y=5 z=-4
     """
-    from ..circuit.expression import read_value, trace_expression
+    from ..circuits.expression.trace_expression import read_value, trace_expression
 
     arriving = None if upstream is None else read_value(upstream)
     circuit = trace_expression(expression, _read(values or []), upstream=arriving)
@@ -56,7 +56,7 @@ def circuit_command(
 
 def _read(values: list[str]) -> dict[str, Any]:
     """`x=-2` as {"x": -2.0}; ValueError that says what was expected."""
-    from ..circuit.expression import read_value
+    from ..circuits.expression.trace_expression import read_value
 
     found: dict[str, Any] = {}
     for text in values:

@@ -10,7 +10,7 @@ from .console import app, out, print_json
 
 if TYPE_CHECKING:
     from ..data import Examples, Texts
-    from ..training.task import Task
+    from ..training.preprocessing import Task
 
 Run = Annotated[Path, typer.Argument(help="The folder of a run, or a fastText model (.bin, .ftz).")]
 Threshold = Annotated[float, typer.Option(help="Only classes with at least this probability.")]
@@ -88,7 +88,7 @@ def resume_command(
     """Go on with a run that was interrupted, to the bits it would have had without the interruption."""
     from ..data import DataError, load
     from ..training import RunFolder
-    from ..training.task import Task
+    from ..training.preprocessing import Task
     from .text import is_unfinished, resume_classifier
     from .training import train
 
@@ -136,7 +136,7 @@ def quantize_command(
 
 def is_classifier(run: Path) -> bool:
     """Whether it is a text classifier of fastText's kind; any other run is a flax module."""
-    from ..text.folder import is_model
+    from ..fasttext.files.model_folder import is_model
 
     return is_model(run)
 
@@ -147,7 +147,7 @@ def load_run(path: Path) -> tuple[Any, "Task"]:
 
     from ..models import build
     from ..training import RunFolder
-    from ..training.task import Task
+    from ..training.preprocessing import Task
 
     folder = RunFolder.open(path)
     config = folder.config

@@ -19,11 +19,11 @@ from rich.markup import escape
 from .console import INTERRUPTED, err, fail, note, out, print_json
 
 if TYPE_CHECKING:
-    from ..text import TextClassifier, Trial
-    from ..text.predicting import Predictions
-    from ..text.reading import Source
-    from ..text.scoring import Scoring
-    from ..text.train import Report
+    from ..fasttext import TextClassifier, Trial
+    from ..fasttext.corpus.reading import Source
+    from ..fasttext.predict.metrics import Scoring
+    from ..fasttext.predict.predictor import Predictions
+    from ..fasttext.train.loop import Report
 
 
 TRAINING = "training"  # where a run keeps its checkpoints
@@ -49,11 +49,11 @@ def train_classifier(
     every  so many seconds of training lie between two checkpoints; 0 keeps none
     """
     from ..data import DataError
-    from ..text import TextClassifier, autotune
-    from ..text.folder import save
-    from ..text.options import settings_of
-    from ..text.sparse_rows import flags
-    from ..text.train_checkpoints import Checkpoints
+    from ..fasttext import TextClassifier, autotune
+    from ..fasttext.files.model_folder import save
+    from ..fasttext.options import settings_of
+    from ..fasttext.train.checkpointing import Checkpoints
+    from ..fasttext.train.tables import flags
 
     dim = settings_of(settings, called="train text").dim  # checked before anything is begun
     if told := flags(dim):  # JAX has not started yet: here alone it can be told
@@ -101,15 +101,15 @@ def train_classifier(
 
 def is_unfinished(run: Path) -> bool:
     """Whether a text classifier's training was cut off there, and can go on."""
-    from ..text.train_checkpoints import asked_in
+    from ..fasttext.train.checkpointing import asked_in
 
     return asked_in(run / TRAINING) is not None
 
 
 def resume_classifier(run: Path, *, as_json: bool) -> None:
     """Go on with a training that was cut off."""
-    from ..text.reading import sides
-    from ..text.train_checkpoints import asked_in
+    from ..fasttext.corpus.reading import sides
+    from ..fasttext.train.checkpointing import asked_in
 
     how = asked_in(run / TRAINING)
     assert how is not None
@@ -125,8 +125,9 @@ def resume_classifier(run: Path, *, as_json: bool) -> None:
 def assess_classifier(run: Path, data: str | None, k: int, threshold: float, *, labels: bool, as_json: bool) -> None:
     """Test a classifier on labelled lines."""
     from ..data import DataError
-    from ..text import TextClassifier, folder
-    from ..text.reading import sides
+    from ..fasttext import TextClassifier
+    from ..fasttext.corpus.reading import sides
+    from ..fasttext.files import model_folder as folder
 
     classifier = TextClassifier.load(run)
     asked = folder.config(run).get("data", {}) if (run / folder.CONFIG).is_file() else {}
@@ -151,8 +152,8 @@ def assess_classifier(run: Path, data: str | None, k: int, threshold: float, *, 
 
 def predict_with_classifier(run: Path, file: str, k: int, threshold: float, *, plain: bool) -> None:
     """Classify the lines of a file or of stdin as they come, many at a time."""
-    from ..text import TextClassifier
-    from ..text.reading import lines_to_ask
+    from ..fasttext import TextClassifier
+    from ..fasttext.corpus.reading import lines_to_ask
 
     classifier = TextClassifier.load(run)
     names = classifier.get_labels(on_unicode_error="replace")
@@ -189,7 +190,8 @@ def _fasttext_lines(found: "Predictions", said: list[str], *, single: bool) -> s
 def quantize_classifier(run: Path, target: Path | None, *, test: str | None, as_json: bool, **options: Any) -> None:
     """Write a small copy of a model, and say how small, and how good."""
     from ..data import DataError
-    from ..text import TextClassifier, folder
+    from ..fasttext import TextClassifier
+    from ..fasttext.files import model_folder as folder
 
     source = run / folder.PLAIN if run.is_dir() else run
     target = target or (run / folder.SMALL if run.is_dir() else run.with_suffix(".ftz"))
@@ -247,7 +249,7 @@ def _tuning(seconds: float) -> Iterator[Any]:
 
 def _all_of(data: str) -> "Source":
     """Labelled texts that are only asked about: a file, or the test side of a set that has two."""
-    from ..text.reading import sides
+    from ..fasttext.corpus.reading import sides
 
     return next(side for side in sides(data)[::-1] if side is not None)
 

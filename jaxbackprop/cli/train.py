@@ -69,7 +69,7 @@ def mlp_command(
 ) -> None:
     """Train a multi-layer perceptron on examples of numbers."""
     from ..data import load
-    from ..training.task import Task
+    from ..training.preprocessing import Task
     from .training import free_folder, train
 
     asked = {"name": data, "test": test_data, "label_column": label_column}
@@ -174,7 +174,7 @@ def text_command(
         )  # fmt: skip
         return
     _refuse(of_module, "belongs to training without --loss and --tune-on")
-    from ..text.reading import sides
+    from ..fasttext.corpus.reading import sides
     from .text import train_classifier
     from .training import free_folder
 
@@ -200,7 +200,7 @@ def _train_module(
 ) -> None:
     """Train the flax module; what was not chosen is as it suits that."""
     from ..data import load
-    from ..training.task import Task
+    from ..training.preprocessing import Task
     from .training import free_folder, train
 
     given = {name: value for name, value in chosen.items() if value is not None}

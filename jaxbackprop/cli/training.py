@@ -13,7 +13,7 @@ from .console import INTERRUPTED, err, fail, note, out, print_json
 if TYPE_CHECKING:
     from ..data import DataSet
     from ..training import Epoch, History, RunFolder
-    from ..training.task import Task
+    from ..training.preprocessing import Task
 
 
 def train(
@@ -95,7 +95,7 @@ def reported(result: Mapping[str, Any]) -> dict[str, Any]:
 
 def _keep(run: "RunFolder", task: "Task", result: Mapping[str, Any]) -> None:
     """The test's numbers and its picture, beside the model."""
-    from ..training.pictures import draw_confusion
+    from ..training.plots import draw_confusion
 
     run.write("test.json", reported(result))
     if result["confusion"] is not None:

@@ -10,13 +10,12 @@ from .bags import pad as pad
 from .downloads import DOWNLOADS as DOWNLOADS
 from .downloads import get as get
 from .errors import DataError as DataError
-from .lines import Texts as Texts
-from .lines import read_lines as read_lines
-from .lines import read_text_csv as read_text_csv
-from .lines import read_tokens as read_tokens
+from .labelled_text import Texts as Texts
+from .labelled_text import read_lines as read_lines
+from .labelled_text import read_text_csv as read_text_csv
+from .labelled_text import read_tokens as read_tokens
 from .sources import BUILT_IN as BUILT_IN
 from .sources import DataSet as DataSet
 from .sources import load as load
 from .tokens import Tokens as Tokens
 from .tokens import tokenise as tokenise
-from .vocabulary import Vocabulary as Vocabulary

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from .errors import DataError
-from .lines import Texts
+from .labelled_text import Texts
 
 # Modules that every installation has, in every version from 3.11 on that has them at all; a package stands for all
 # modules in it. Each topic has so many modules that some can be kept for the test.

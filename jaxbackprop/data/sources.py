@@ -15,7 +15,7 @@ from .docstrings import docstrings
 from .downloads import DOWNLOADS, data_folder, get, is_here
 from .errors import DataError, did_you_mean, missing
 from .files import opened, suffix
-from .lines import LABEL_PREFIX, Texts, label_column_of, read_lines, read_text_csv
+from .labelled_text import LABEL_PREFIX, Texts, label_column_of, read_lines, read_text_csv
 from .tables import NUMBER, csv_rows
 
 Kind = Literal["examples", "texts"]

@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from .arrow_binary import binary_array
 from .errors import DataError
 from .files import BLOCK
-from .hashing import binary_array
 from .parallel import in_parallel
 
 SEPARATORS = b" \n\r\t\v\f\0"

@@ -7,12 +7,12 @@ units in `saturating`, `rectified` and `choosing`).
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..examples import nonzero, positive
-from ..rule import Saving, rule
+from ..core.domains import nonzero, positive
+from ..core.rule import WithResiduals, rule
 
 
 @rule(broadcasts=True)
-def add(x: Float[Array, "*x"], y: Float[Array, "*y"]) -> Saving[Float[Array, "*xy"]]:
+def add(x: Float[Array, "*x"], y: Float[Array, "*y"]) -> WithResiduals[Float[Array, "*xy"]]:
     """The addition gate, a distributor: each input receives the upstream gradient unchanged.
 
     Forward   f = x + y
@@ -24,12 +24,12 @@ def add(x: Float[Array, "*x"], y: Float[Array, "*y"]) -> Saving[Float[Array, "*x
 
 
 @add.backward
-def add_backward(saved, upstream):
+def add_backward(residuals, upstream):
     return upstream, upstream
 
 
 @rule(broadcasts=True)
-def sub(x: Float[Array, "*x"], y: Float[Array, "*y"]) -> Saving[Float[Array, "*xy"]]:
+def sub(x: Float[Array, "*x"], y: Float[Array, "*y"]) -> WithResiduals[Float[Array, "*xy"]]:
     """The subtraction gate: a distributor that turns the sign for the second input.
 
     Forward   f = x - y
@@ -41,12 +41,12 @@ def sub(x: Float[Array, "*x"], y: Float[Array, "*y"]) -> Saving[Float[Array, "*x
 
 
 @sub.backward
-def sub_backward(saved, upstream):
+def sub_backward(residuals, upstream):
     return upstream, -upstream
 
 
 @rule(broadcasts=True)
-def mul(x: Float[Array, "*x"], y: Float[Array, "*y"]) -> Saving[Float[Array, "*xy"]]:
+def mul(x: Float[Array, "*x"], y: Float[Array, "*y"]) -> WithResiduals[Float[Array, "*xy"]]:
     """The multiplication gate, a swapper: each input receives the other one.
 
     Forward   f = x y
@@ -58,13 +58,13 @@ def mul(x: Float[Array, "*x"], y: Float[Array, "*y"]) -> Saving[Float[Array, "*x
 
 
 @mul.backward
-def mul_backward(saved, upstream):
-    x, y = saved
+def mul_backward(residuals, upstream):
+    x, y = residuals
     return y * upstream, x * upstream
 
 
-@rule(where={"y": nonzero}, broadcasts=True)
-def div(x: Float[Array, "*x"], y: Float[Array, "*y"]) -> Saving[Float[Array, "*xy"]]:
+@rule(domain={"y": nonzero}, broadcasts=True)
+def div(x: Float[Array, "*x"], y: Float[Array, "*y"]) -> WithResiduals[Float[Array, "*xy"]]:
     """The division gate: the numerator gets a share, the denominator that share times -f.
 
     Forward   f = x / y
@@ -77,14 +77,14 @@ def div(x: Float[Array, "*x"], y: Float[Array, "*y"]) -> Saving[Float[Array, "*x
 
 
 @div.backward
-def div_backward(saved, upstream):
-    f, y = saved
+def div_backward(residuals, upstream):
+    f, y = residuals
     dx = upstream / y
     return dx, -f * dx
 
 
 @rule
-def neg(x: Float[Array, "..."]) -> Saving[Float[Array, "..."]]:
+def neg(x: Float[Array, "..."]) -> WithResiduals[Float[Array, "..."]]:
     """The negation gate turns the sign, forward and backward.
 
     Forward   f = -x
@@ -96,12 +96,12 @@ def neg(x: Float[Array, "..."]) -> Saving[Float[Array, "..."]]:
 
 
 @neg.backward
-def neg_backward(saved, upstream):
+def neg_backward(residuals, upstream):
     return -upstream
 
 
-@rule(where={"x": positive}, broadcasts=True)
-def power(x: Float[Array, "*x"], y: Float[Array, "*y"]) -> Saving[Float[Array, "*xy"]]:
+@rule(domain={"x": positive}, broadcasts=True)
+def power(x: Float[Array, "*x"], y: Float[Array, "*y"]) -> WithResiduals[Float[Array, "*xy"]]:
     """The power gate; base and exponent both receive a gradient.
 
     Forward   f = x^y
@@ -119,8 +119,8 @@ def power(x: Float[Array, "*x"], y: Float[Array, "*y"]) -> Saving[Float[Array, "
 
 
 @power.backward
-def power_backward(saved, upstream):
-    x, y, f = saved
+def power_backward(residuals, upstream):
+    x, y, f = residuals
     zero = x == 0
     constant = zero & (y == 0)  # 0 * 0^(-1) would be NaN
     dx = y * x ** jnp.where(constant, 1, y - 1)
@@ -129,7 +129,7 @@ def power_backward(saved, upstream):
 
 
 @rule
-def square(x: Float[Array, "..."]) -> Saving[Float[Array, "..."]]:
+def square(x: Float[Array, "..."]) -> WithResiduals[Float[Array, "..."]]:
     """The squaring gate: a swapper whose two inputs are one wire.
 
     Forward   f = x^2
@@ -145,8 +145,8 @@ def square_backward(x, upstream):
     return 2 * x * upstream
 
 
-@rule(where={"x": positive})
-def sqrt(x: Float[Array, "..."]) -> Saving[Float[Array, "..."]]:
+@rule(domain={"x": positive})
+def sqrt(x: Float[Array, "..."]) -> WithResiduals[Float[Array, "..."]]:
     """The square root gate.
 
     Forward   f = x^(1/2)
@@ -165,8 +165,8 @@ def sqrt_backward(f, upstream):
     return upstream / (2 * f)
 
 
-@rule(where={"x": nonzero})
-def reciprocal(x: Float[Array, "..."]) -> Saving[Float[Array, "..."]]:
+@rule(domain={"x": nonzero})
+def reciprocal(x: Float[Array, "..."]) -> WithResiduals[Float[Array, "..."]]:
     """The gate 1/x.
 
     Forward   f = 1 / x
@@ -184,7 +184,7 @@ def reciprocal_backward(f, upstream):
 
 
 @rule
-def exp(x: Float[Array, "..."]) -> Saving[Float[Array, "..."]]:
+def exp(x: Float[Array, "..."]) -> WithResiduals[Float[Array, "..."]]:
     """The exponential gate: its output is its own derivative.
 
     Forward   f = e^x
@@ -201,8 +201,8 @@ def exp_backward(f, upstream):
     return f * upstream
 
 
-@rule(where={"x": positive})
-def log(x: Float[Array, "..."]) -> Saving[Float[Array, "..."]]:
+@rule(domain={"x": positive})
+def log(x: Float[Array, "..."]) -> WithResiduals[Float[Array, "..."]]:
     """The natural logarithm gate.
 
     Forward   f = log x
@@ -219,7 +219,7 @@ def log_backward(x, upstream):
 
 
 @rule
-def sin(x: Float[Array, "..."]) -> Saving[Float[Array, "..."]]:
+def sin(x: Float[Array, "..."]) -> WithResiduals[Float[Array, "..."]]:
     """The sine gate.
 
     Forward   f = sin x
@@ -236,7 +236,7 @@ def sin_backward(x, upstream):
 
 
 @rule
-def cos(x: Float[Array, "..."]) -> Saving[Float[Array, "..."]]:
+def cos(x: Float[Array, "..."]) -> WithResiduals[Float[Array, "..."]]:
     """The cosine gate.
 
     Forward   f = cos x

@@ -7,13 +7,13 @@ choose (`maxout`, `softmax`) are in `choosing`.
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from ..examples import within
-from ..numerics import wide
-from ..rule import Saving, rule
+from ..core.accumulation import wide
+from ..core.domains import within
+from ..core.rule import WithResiduals, rule
 
 
-@rule(variants=({"times": 1}, {"times": 3}))
-def copy(x: Float[Array, "..."], *, times: int = 2) -> Saving[tuple[Float[Array, "..."], ...]]:
+@rule(example_settings=({"times": 1}, {"times": 3}))
+def copy(x: Float[Array, "..."], *, times: int = 2) -> WithResiduals[tuple[Float[Array, "..."], ...]]:
     """The fork, where one wire feeds several gates: an adder on the way back.
 
     Forward   f_1 = ... = f_times = x
@@ -30,7 +30,7 @@ def copy(x: Float[Array, "..."], *, times: int = 2) -> Saving[tuple[Float[Array,
 
 
 @copy.backward
-def copy_backward(saved, upstreams):
+def copy_backward(residuals, upstreams):
     return sum(wide(upstream) for upstream in upstreams)
 
 
@@ -40,7 +40,7 @@ def _sign(x: Array, y: Array | float = 0) -> Array:
 
 
 @rule(kinks=lambda x: x)
-def abs(x: Float[Array, "..."]) -> Saving[Float[Array, "..."]]:
+def abs(x: Float[Array, "..."]) -> WithResiduals[Float[Array, "..."]]:
     """The absolute value: passes the gradient with the sign of its input.
 
     Forward   f = |x|
@@ -63,7 +63,7 @@ def _to_the_winner(order: Array, upstream: Array) -> Array:
 
 
 @rule(kinks=lambda x, y: x - y, broadcasts=True)
-def max(x: Float[Array, "*x"], y: Float[Array, "*y"]) -> Saving[Float[Array, "*xy"]]:
+def max(x: Float[Array, "*x"], y: Float[Array, "*y"]) -> WithResiduals[Float[Array, "*xy"]]:
     """The max gate, a router: the larger input receives the whole gradient, the other one nothing.
 
     Forward   f = max(x, y)
@@ -84,7 +84,7 @@ def max_backward(order, upstream):
 
 
 @rule(kinks=lambda x, y: x - y, broadcasts=True)
-def min(x: Float[Array, "*x"], y: Float[Array, "*y"]) -> Saving[Float[Array, "*xy"]]:
+def min(x: Float[Array, "*x"], y: Float[Array, "*y"]) -> WithResiduals[Float[Array, "*xy"]]:
     """The min gate, a router: the smaller input receives the whole gradient, the other one nothing.
 
     Forward   f = min(x, y)
@@ -102,7 +102,9 @@ def min_backward(order, upstream):
 
 
 @rule(broadcasts=True)
-def where(condition: Bool[Array, "*c"], x: Float[Array, "*x"], y: Float[Array, "*y"]) -> Saving[Float[Array, "*cxy"]]:
+def where(
+    condition: Bool[Array, "*c"], x: Float[Array, "*x"], y: Float[Array, "*y"]
+) -> WithResiduals[Float[Array, "*cxy"]]:
     """The switch: the condition says which input passes, and that one receives the gradient.
 
     Forward   f = x where condition, else y
@@ -125,10 +127,10 @@ def _nearer_bound(x: Array, low: Array, high: Array) -> Array:
     return jnp.minimum(jnp.abs(x - low), jnp.abs(x - high))
 
 
-@rule(where={"low": within(-1.0, -0.3), "high": within(0.3, 1.0)}, kinks=_nearer_bound, broadcasts=True)
+@rule(domain={"low": within(-1.0, -0.3), "high": within(0.3, 1.0)}, kinks=_nearer_bound, broadcasts=True)
 def clip(
     x: Float[Array, "*x"], low: Float[Array, "*low"], high: Float[Array, "*high"]
-) -> Saving[Float[Array, "*clipped"]]:
+) -> WithResiduals[Float[Array, "*clipped"]]:
     """The limiter: passes what lies between its bounds; beyond one, the bound is the value and receives the gradient.
 
     Forward   f = min(max(x, low), high), which is high wherever low > high

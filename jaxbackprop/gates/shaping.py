@@ -11,9 +11,9 @@ from itertools import accumulate
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ..examples import below, real
-from ..numerics import dot, factor, wide, wide_dtype
-from ..rule import Form, Saving, rule
+from ..core.accumulation import dot, factor, wide, wide_dtype
+from ..core.domains import below, real
+from ..core.rule import ShapeDtype, WithResiduals, rule
 
 Axis = int | tuple[int, ...] | None
 """Which axes a reduction removes: one, several, or (None) all."""
@@ -34,8 +34,10 @@ def _restored(upstream: Array, rank: int, axis: Axis, keepdims: bool) -> Array:
     return upstream if keepdims else jnp.expand_dims(upstream, _axes(axis, rank))
 
 
-@rule(variants=_REDUCED)
-def reduce_sum(x: Float[Array, "..."], *, axis: Axis = None, keepdims: bool = False) -> Saving[Float[Array, "..."]]:
+@rule(example_settings=_REDUCED)
+def reduce_sum(
+    x: Float[Array, "..."], *, axis: Axis = None, keepdims: bool = False
+) -> WithResiduals[Float[Array, "..."]]:
     """The sum over some axes: an addition gate of many inputs, a distributor.
 
     Forward   f = sum_i x_i
@@ -43,7 +45,7 @@ def reduce_sum(x: Float[Array, "..."], *, axis: Axis = None, keepdims: bool = Fa
     Backward  dx_i = upstream
     Source    the addition gate, repeated
     """
-    return x.sum(axis, wide_dtype(x.dtype), keepdims=keepdims).astype(x.dtype), Form(x)
+    return x.sum(axis, wide_dtype(x.dtype), keepdims=keepdims).astype(x.dtype), ShapeDtype(x)
 
 
 @reduce_sum.backward
@@ -51,8 +53,10 @@ def reduce_sum_backward(form, upstream, *, axis, keepdims):
     return jnp.broadcast_to(_restored(upstream, len(form.shape), axis, keepdims), form.shape)
 
 
-@rule(where={"x": filled}, variants=_REDUCED)
-def reduce_mean(x: Float[Array, "..."], *, axis: Axis = None, keepdims: bool = False) -> Saving[Float[Array, "..."]]:
+@rule(domain={"x": filled}, example_settings=_REDUCED)
+def reduce_mean(
+    x: Float[Array, "..."], *, axis: Axis = None, keepdims: bool = False
+) -> WithResiduals[Float[Array, "..."]]:
     """The mean over some axes; NaN over no numbers.
 
     Forward   f = 1/n sum_i x_i
@@ -60,7 +64,7 @@ def reduce_mean(x: Float[Array, "..."], *, axis: Axis = None, keepdims: bool = F
     Backward  dx_i = upstream / n
     Source    the sum, scaled by a constant
     """
-    return x.mean(axis, wide_dtype(x.dtype), keepdims=keepdims).astype(x.dtype), Form(x)
+    return x.mean(axis, wide_dtype(x.dtype), keepdims=keepdims).astype(x.dtype), ShapeDtype(x)
 
 
 @reduce_mean.backward
@@ -79,8 +83,10 @@ def lead(x: Array, *, axis: Axis) -> Array:
     return ranked[..., -1] - ranked[..., -2] if n > 1 else jnp.ones(kept)
 
 
-@rule(where={"x": filled}, kinks=lead, variants=_REDUCED)
-def reduce_max(x: Float[Array, "..."], *, axis: Axis = None, keepdims: bool = False) -> Saving[Float[Array, "..."]]:
+@rule(domain={"x": filled}, kinks=lead, example_settings=_REDUCED)
+def reduce_max(
+    x: Float[Array, "..."], *, axis: Axis = None, keepdims: bool = False
+) -> WithResiduals[Float[Array, "..."]]:
     """The largest number along some axes: a router with many inputs.
 
     Forward   f = max_i x_i
@@ -125,7 +131,7 @@ def _matmul_to(shape: tuple[int, ...], x: Array, y: Array) -> Array:
 
 
 @rule(broadcasts=True)
-def matmul(x: Float[Array, "*x M K"], y: Float[Array, "*y K N"]) -> Saving[Float[Array, "*xy M N"]]:
+def matmul(x: Float[Array, "*x M K"], y: Float[Array, "*y K N"]) -> WithResiduals[Float[Array, "*xy M N"]]:
     """The product of matrices, or of stacks of them whose leading axes broadcast.
 
     Forward   f_mn = sum_k x_mk y_kn
@@ -137,15 +143,15 @@ def matmul(x: Float[Array, "*x M K"], y: Float[Array, "*y K N"]) -> Saving[Float
 
 
 @matmul.backward
-def matmul_backward(saved, upstream):
-    x, y = saved
+def matmul_backward(residuals, upstream):
+    x, y = residuals
     dx = _matmul_to(x.shape, upstream, jnp.matrix_transpose(y))
     dy = _matmul_to(y.shape, jnp.matrix_transpose(x), upstream)
     return dx, dy
 
 
-@rule(variants=({"axes": (1, 0)}, {"axes": (0, -1)}))
-def transpose(x: Float[Array, "..."], *, axes: tuple[int, ...] | None = None) -> Saving[Float[Array, "..."]]:
+@rule(example_settings=({"axes": (1, 0)}, {"axes": (0, -1)}))
+def transpose(x: Float[Array, "..."], *, axes: tuple[int, ...] | None = None) -> WithResiduals[Float[Array, "..."]]:
     """Axis i of the result is axis `axes[i]` of the input; all in reverse order where nothing is said.
 
     Forward   f = x with its axes permuted
@@ -157,15 +163,15 @@ def transpose(x: Float[Array, "..."], *, axes: tuple[int, ...] | None = None) ->
 
 
 @transpose.backward
-def transpose_backward(saved, upstream, *, axes):
+def transpose_backward(residuals, upstream, *, axes):
     if axes is None:
         return jnp.transpose(upstream)
     places = [axis % upstream.ndim for axis in axes]
     return jnp.transpose(upstream, [places.index(i) for i in range(upstream.ndim)])
 
 
-@rule(variants=({"shape": (3, 2)}, {"shape": (1, -1, 2)}))
-def reshape(x: Float[Array, "..."], *, shape: tuple[int, ...] = (-1,)) -> Saving[Float[Array, "..."]]:
+@rule(example_settings=({"shape": (3, 2)}, {"shape": (1, -1, 2)}))
+def reshape(x: Float[Array, "..."], *, shape: tuple[int, ...] = (-1,)) -> WithResiduals[Float[Array, "..."]]:
     """The same numbers in the same order under another shape; one size may be -1, the default is a flat array.
 
     Forward   f = x under its new shape
@@ -173,7 +179,7 @@ def reshape(x: Float[Array, "..."], *, shape: tuple[int, ...] = (-1,)) -> Saving
     Backward  dx = upstream under the old shape
     Source    the identity on the numbers
     """
-    return x.reshape(shape), Form(x)
+    return x.reshape(shape), ShapeDtype(x)
 
 
 @reshape.backward
@@ -181,8 +187,8 @@ def reshape_backward(form, upstream):
     return upstream.reshape(form.shape)
 
 
-@rule(variants=({"axis": -1}, {"axis": 1}))
-def concatenate(arrays: Sequence[Float[Array, "_ ..."]], *, axis: int = 0) -> Saving[Float[Array, "_ ..."]]:
+@rule(example_settings=({"axis": -1}, {"axis": 1}))
+def concatenate(arrays: Sequence[Float[Array, "_ ..."]], *, axis: int = 0) -> WithResiduals[Float[Array, "_ ..."]]:
     """Arrays laid end to end along one axis; all their other sizes are equal.
 
     Forward   f = [x_1, x_2, ...]
@@ -190,7 +196,7 @@ def concatenate(arrays: Sequence[Float[Array, "_ ..."]], *, axis: int = 0) -> Sa
     Backward  dx_i = the piece of upstream where x_i lies
     Source    the window of word vectors, CS224d lecture 5: the gradient of a window is split into its words'
     """
-    return jnp.concatenate(arrays, axis), [Form(x) for x in arrays]
+    return jnp.concatenate(arrays, axis), [ShapeDtype(x) for x in arrays]
 
 
 @concatenate.backward
@@ -199,8 +205,8 @@ def concatenate_backward(forms, upstream, *, axis):
     return jnp.split(upstream, ends, axis)
 
 
-@rule(where={"index": below("N")})
-def gather(x: Float[Array, "N ..."], index: Int[Array, "*I"]) -> Saving[Float[Array, "*I_rest"]]:
+@rule(domain={"index": below("N")})
+def gather(x: Float[Array, "N ..."], index: Int[Array, "*I"]) -> WithResiduals[Float[Array, "*I_rest"]]:
     """Rows of x by number: `x[index]`.
 
     Forward   f_i = x_index_i
@@ -211,10 +217,10 @@ def gather(x: Float[Array, "N ..."], index: Int[Array, "*I"]) -> Saving[Float[Ar
     An index from -N to -1 counts from the end. One outside of -N..N-1 cannot raise under `jit`: its row is NaN, so
     that it is seen, and its gradient goes nowhere.
     """
-    return x.at[index].get(mode="fill", fill_value=jnp.nan), (index, Form(x))
+    return x.at[index].get(mode="fill", fill_value=jnp.nan), (index, ShapeDtype(x))
 
 
 @gather.backward
-def gather_backward(saved, upstream):
-    index, form = saved
+def gather_backward(residuals, upstream):
+    index, form = residuals
     return jnp.zeros(form.shape, wide_dtype(form.dtype)).at[index].add(wide(upstream), mode="drop")

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from ..gates import rectified, saturating
-from ..numerics import dot, leading_sum, outer_sum, wide, wide_dot
-from ..rule import Form, Rule, Saving, rule
+from ..core.accumulation import dot, leading_sum, outer_sum, wide, wide_dot
+from ..core.rule import Rule, ShapeDtype, WithResiduals, rule
+from ..gates import relu_like as rectified
+from ..gates import sigmoid_like as saturating
 
 _UNITS = {
     name: made
@@ -22,7 +23,7 @@ _UNITS = {
 @rule
 def affine(
     x: Float[Array, "*B D"], W: Float[Array, "D H"], b: Float[Array, " H"] | None = None
-) -> Saving[Float[Array, "*B H"]]:
+) -> WithResiduals[Float[Array, "*B H"]]:
     """Affine layer: one weight matrix and one bias for every example; without b a linear layer.
 
     Forward   z = x W + b
@@ -39,8 +40,8 @@ def affine(
 
 
 @affine.backward
-def affine_backward(saved, delta):
-    x, W = saved
+def affine_backward(residuals, delta):
+    x, W = residuals
     return dot(delta, W.T), outer_sum(x, delta), leading_sum(delta)
 
 
@@ -50,10 +51,10 @@ def _pre_activation(x, W, b, *, unit):
     return () if made.kinks is None else made.kinks(_product_and_bias(jnp.asarray(x), jnp.asarray(W), b))
 
 
-@rule(kinks=_pre_activation, variants=({"unit": "tanh"}, {"unit": "softplus"}))
+@rule(kinks=_pre_activation, example_settings=({"unit": "tanh"}, {"unit": "softplus"}))
 def affine_unit(
     x: Float[Array, "*B D"], W: Float[Array, "D H"], b: Float[Array, " H"] | None = None, *, unit: str | Rule = "relu"
-) -> Saving[Float[Array, "*B H"]]:
+) -> WithResiduals[Float[Array, "*B H"]]:
     """Affine layer and unit as one rule: z is never saved, only what the unit's own backward pass needs.
 
     Forward   z = x W + b,  a = unit(z)
@@ -74,15 +75,15 @@ def affine_unit(
     """
     made = _unit(unit)
     z = _product_and_bias(x, W, b)
-    a, saved = made.forward(z, **made.signature.settings)
-    return a, (x, W, saved, Form(z))
+    a, residuals = made.forward(z, **made.signature.settings)
+    return a, (x, W, residuals, ShapeDtype(z))
 
 
 @affine_unit.backward
-def affine_unit_backward(saved, upstream, *, unit):
-    x, W, saved, z = saved
+def affine_unit_backward(residuals, upstream, *, unit):
+    x, W, residuals, z = residuals
     made = _unit(unit)
-    (delta,) = made.pull(saved, upstream, (z,), made.signature.settings)
+    (delta,) = made.pull(residuals, upstream, (z,), made.signature.settings)
     return affine_backward((x, W), delta)
 
 

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from ..examples import Domain, nonzero, within
-from ..numerics import leading_sum, wide
-from ..rule import Saving, rule
+from ..core.accumulation import leading_sum, wide
+from ..core.domains import Domain, nonzero, within
+from ..core.rule import WithResiduals, rule
 from .normalization import batch_norm
 
 
@@ -24,8 +24,8 @@ undoable = Domain("not small beside shift", nonzero.draw, holds=lambda x: bool((
 
 @rule(
     kinks=_normed,
-    where={"x": ordinary, "scale": undoable, "shift": within(-1, 1)},
-    variants=({"negative_slope": 0.25}, {"eps": 0.1}),
+    domain={"x": ordinary, "scale": undoable, "shift": within(-1, 1)},
+    example_settings=({"negative_slope": 0.25}, {"eps": 0.1}),
 )
 def batch_norm_unit(
     x: Float[Array, "*B D"],
@@ -34,7 +34,7 @@ def batch_norm_unit(
     *,
     negative_slope: float = 2**-7,
     eps: float = 1e-5,
-) -> Saving[tuple[Float[Array, "*B D"], Float[Array, " D"], Float[Array, " D"]]]:
+) -> WithResiduals[tuple[Float[Array, "*B D"], Float[Array, " D"], Float[Array, " D"]]]:
     """Batch normalisation in training and leaky ReLU, undone in the backward pass instead of being saved.
 
     Forward   m = mean_B x,  v = mean_B (x - m)^2,  r = (v + eps)^(-1/2),  z = (x - m) r scale + shift
@@ -73,8 +73,8 @@ def batch_norm_unit(
 
 
 @batch_norm_unit.backward
-def batch_norm_unit_backward(saved, upstream, *, negative_slope):
-    y, scale, shift, r = saved  # (*B, D) (D,) (D,) (1s, D)
+def batch_norm_unit_backward(residuals, upstream, *, negative_slope):
+    y, scale, shift, r = residuals  # (*B, D) (D,) (D,) (1s, D)
     upstream_y, upstream_m, upstream_v = map(wide, upstream)
     count = max(y.size // max(y.shape[-1], 1), 1)
     z = jnp.where(y >= 0, wide(y), wide(y) / negative_slope)

@@ -5,11 +5,11 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Key
 
-from ..rule import Saving, rule
+from ..core.rule import WithResiduals, rule
 
 
-@rule(variants=({"rate": 0.0}, {"rate": 0.9}, {"rate": 1.0}))
-def dropout(x: Float[Array, "..."], key: Key[Array, ""], *, rate: float = 0.5) -> Saving[Float[Array, "..."]]:
+@rule(example_settings=({"rate": 0.0}, {"rate": 0.9}, {"rate": 1.0}))
+def dropout(x: Float[Array, "..."], key: Key[Array, ""], *, rate: float = 0.5) -> WithResiduals[Float[Array, "..."]]:
     """Inverted dropout: silence each number with probability `rate`, enlarge the others so that the mean stays.
 
     Forward   y = x m / (1 - rate),  m = 1 with probability 1 - rate, else 0, drawn from the key

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float, Int
 
-from ..examples import below, positive, starts
-from ..numerics import index, inside, wide, wide_dtype
-from ..rule import Form, Saving, rule
+from ..core.accumulation import index, inside, wide, wide_dtype
+from ..core.domains import below, positive, starts
+from ..core.rule import ShapeDtype, WithResiduals, rule
 
 
 def _plain(table, ids, weights=None, *, pool="mean", at_once=0):
@@ -23,8 +23,8 @@ def _plain(table, ids, weights=None, *, pool="mean", at_once=0):
 
 
 @rule(
-    where={"ids": below("V", padding=True), "weights": positive},
-    variants=({"pool": "sum"}, {"at_once": 1}, {"at_once": 50}),
+    domain={"ids": below("V", padding=True), "weights": positive},
+    example_settings=({"pool": "sum"}, {"at_once": 1}, {"at_once": 50}),
     reference=_plain,
 )
 def embedding_bag(
@@ -34,7 +34,7 @@ def embedding_bag(
     *,
     pool: str = "mean",
     at_once: int = 2**20,
-) -> Saving[Float[Array, "*B D"]]:
+) -> WithResiduals[Float[Array, "*B D"]]:
     """The mean or the sum of the table's rows that an example names.
 
     Forward   h = sum_l share_l table[id_l]
@@ -64,13 +64,13 @@ def embedding_bag(
 
     zero = jnp.zeros((*ids.shape[:-1], table.shape[1]), share.dtype)
     h, _ = _along_places(add, zero, ids, share, table, at_once)
-    saved = (ids, Form(table), None if weights is None else (table, weights))
-    return h.astype(table.dtype if weights is None else jnp.result_type(table, weights)), saved
+    residuals = (ids, ShapeDtype(table), None if weights is None else (table, weights))
+    return h.astype(table.dtype if weights is None else jnp.result_type(table, weights)), residuals
 
 
 @embedding_bag.backward
-def embedding_bag_backward(saved, upstream, *, pool, at_once):
-    ids, form, weighted = saved
+def embedding_bag_backward(residuals, upstream, *, pool, at_once):
+    ids, form, weighted = residuals
     table, weights = weighted or (None, None)
     share, total = _padded_shares(ids, weights, form, pool)
     arriving = wide(upstream)[..., None, :]  # (*B, 1, D)
@@ -90,14 +90,16 @@ def embedding_bag_backward(saved, upstream, *, pool, at_once):
     return dtable, jnp.where(inside(ids, form.shape[0]), dw, 0)
 
 
-def _padded_shares(ids: Array, weights: Array | None, table: Array | Form, pool: str) -> tuple[Array, Array | None]:
+def _padded_shares(
+    ids: Array, weights: Array | None, table: Array | ShapeDtype, pool: str
+) -> tuple[Array, Array | None]:
     """By what each row is multiplied (*B, L), and for a mean the total of each bag (*B, 1)."""
     counted = _counted(ids, weights, table)
     total = counted.sum(-1, keepdims=True) if _is_mean(pool) else None
     return _shares(counted, total), total
 
 
-def _along_places(add, zero: Array, ids: Array, share: Array, table: Array | Form, at_once: int):
+def _along_places(add, zero: Array, ids: Array, share: Array, table: Array | ShapeDtype, at_once: int):
     """`add(sum, ids, share)` over all places: at once, or on a CPU a few at a time where they are many."""
     (V, D), L = table.shape, ids.shape[-1]
     width = max(1, at_once // max(1, math.prod(ids.shape[:-1]) * D))
@@ -120,8 +122,8 @@ def _along_places(add, zero: Array, ids: Array, share: Array, table: Array | For
 
 
 @rule(
-    where={"ids": below("V", padding=True), "offsets": starts("N"), "weights": positive},
-    variants=({"pool": "sum"},),
+    domain={"ids": below("V", padding=True), "offsets": starts("N"), "weights": positive},
+    example_settings=({"pool": "sum"},),
 )
 def ragged_embedding_bag(
     table: Float[Array, "V D"],
@@ -130,7 +132,7 @@ def ragged_embedding_bag(
     weights: Float[Array, " N"] | None = None,
     *,
     pool: str = "mean",
-) -> Saving[Float[Array, "B D"]]:
+) -> WithResiduals[Float[Array, "B D"]]:
     """Embedding bags of unequal length, one behind the other: bag b is ids[offsets[b] : offsets[b + 1]].
 
     Forward   h_b = sum_{n in b} share_n table[id_n];  sum: share_n = w_n;  mean: share_n = w_n / t_b, t_b = sum_b w_n
@@ -153,13 +155,13 @@ def ragged_embedding_bag(
     bag = _bag_of(ids, offsets)
     share, _ = _ragged_shares(ids, weights, bag, offsets.shape[0], table, pool)
     h = _per_bag(wide(_take(table, ids)) * share[:, None], bag, offsets.shape[0])
-    saved = (ids, offsets, Form(table), None if weights is None else (table, weights))
-    return h.astype(table.dtype if weights is None else jnp.result_type(table, weights)), saved
+    residuals = (ids, offsets, ShapeDtype(table), None if weights is None else (table, weights))
+    return h.astype(table.dtype if weights is None else jnp.result_type(table, weights)), residuals
 
 
 @ragged_embedding_bag.backward
-def ragged_embedding_bag_backward(saved, upstream, *, pool):
-    ids, offsets, form, weighted = saved
+def ragged_embedding_bag_backward(residuals, upstream, *, pool):
+    ids, offsets, form, weighted = residuals
     table, weights = weighted or (None, None)
     bag = _bag_of(ids, offsets)
     share, total = _ragged_shares(ids, weights, bag, offsets.shape[0], form, pool)
@@ -175,7 +177,7 @@ def ragged_embedding_bag_backward(saved, upstream, *, pool):
 
 
 def _ragged_shares(
-    ids: Array, weights: Array | None, bag: Array, bags: int, table: Array | Form, pool: str
+    ids: Array, weights: Array | None, bag: Array, bags: int, table: Array | ShapeDtype, pool: str
 ) -> tuple[Array, Array | None]:
     """By what each row is multiplied (N,), and for a mean the total of its bag (N,)."""
     counted = _counted(ids, weights, table)
@@ -183,8 +185,8 @@ def _ragged_shares(
     return _shares(counted, total), total
 
 
-@rule(where={"ids": below("V", padding=True)})
-def window(table: Float[Array, "V D"], ids: Int[Array, "*B L"]) -> Saving[Float[Array, "*B L*D"]]:
+@rule(domain={"ids": below("V", padding=True)})
+def window(table: Float[Array, "V D"], ids: Int[Array, "*B L"]) -> WithResiduals[Float[Array, "*B L*D"]]:
     """Word vectors side by side: the input of a window classifier.
 
     Forward   x = [table[id_1]  table[id_2]  ...  table[id_L]]
@@ -194,12 +196,12 @@ def window(table: Float[Array, "V D"], ids: Int[Array, "*B L"]) -> Saving[Float[
 
     An id outside 0..V-1 stands for a vector of zeros that is not learned.
     """
-    return _take(table, ids).reshape(*ids.shape[:-1], ids.shape[-1] * table.shape[1]), (ids, Form(table))
+    return _take(table, ids).reshape(*ids.shape[:-1], ids.shape[-1] * table.shape[1]), (ids, ShapeDtype(table))
 
 
 @window.backward
-def window_backward(saved, upstream):
-    ids, form = saved
+def window_backward(residuals, upstream):
+    ids, form = residuals
     return _scatter(form, ids, wide(upstream).reshape(*ids.shape, form.shape[1]))
 
 
@@ -220,12 +222,12 @@ def _added(sums: Array, ids: Array, deltas: Array) -> Array:
     return sums.at[index(ids)].add(deltas, mode="drop", wrap_negative_indices=False)
 
 
-def _scatter(table: Form, ids: Array, deltas: Array) -> Array:
+def _scatter(table: ShapeDtype, ids: Array, deltas: Array) -> Array:
     """A table in which the rows of `deltas` are added up where `ids` say."""
     return _added(jnp.zeros(table.shape, wide_dtype(table.dtype)), ids, deltas)
 
 
-def _counted(ids: Array, weights: Array | None, table: Array | Form) -> Array:
+def _counted(ids: Array, weights: Array | None, table: Array | ShapeDtype) -> Array:
     """The weight of each place, 0 for padding."""
     present = inside(ids, table.shape[0])
     return present.astype(wide_dtype(table.dtype)) if weights is None else jnp.where(present, wide(weights), 0)

@@ -11,9 +11,10 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float, Key
 
-from ..gates import rectified, saturating
-from ..numerics import wide, wide_dot
-from ..rule import Form, Rule, Saving, rule
+from ..core.accumulation import wide, wide_dot
+from ..core.rule import Rule, ShapeDtype, WithResiduals, rule
+from ..gates import relu_like as rectified
+from ..gates import sigmoid_like as saturating
 from .affine import affine_backward
 
 UNITS = {name: made for file in (rectified, saturating) for name, made in vars(file).items() if isinstance(made, Rule)}
@@ -43,8 +44,10 @@ def masked(x: Array, key: Array, rate: float) -> Array:
     return jnp.where(alive(key, x.shape, rate), x / (1 - rate), 0)
 
 
-@rule(variants=({"rate": 0.0}, {"rate": 0.9}, {"rate": 1.0}))
-def hashed_dropout(x: Float[Array, "..."], key: Key[Array, ""], *, rate: float = 0.5) -> Saving[Float[Array, "..."]]:
+@rule(example_settings=({"rate": 0.0}, {"rate": 0.9}, {"rate": 1.0}))
+def hashed_dropout(
+    x: Float[Array, "..."], key: Key[Array, ""], *, rate: float = 0.5
+) -> WithResiduals[Float[Array, "..."]]:
     """Inverted dropout whose mask is a hash of each number's place: several times cheaper than random bits.
 
     Forward   y = x m / (1 - rate),  m = 1 where hash(key, place) < (1 - rate) 2^32, else 0
@@ -78,7 +81,7 @@ def _pre_activation(x, W, b, key, *, unit):
     return () if kinks is None else kinks(pre_activation(jnp.asarray(x), jnp.asarray(W), jnp.asarray(b)))
 
 
-@rule(kinks=_pre_activation, variants=({"unit": "tanh"}, {"unit": "gelu", "rate": 0.2}, {"rate": 0.0}))
+@rule(kinks=_pre_activation, example_settings=({"unit": "tanh"}, {"unit": "gelu", "rate": 0.2}, {"rate": 0.0}))
 def affine_unit_dropout(
     x: Float[Array, "*B D"],
     W: Float[Array, "D H"],
@@ -87,7 +90,7 @@ def affine_unit_dropout(
     *,
     unit: str = "relu",
     rate: float = 0.5,
-) -> Saving[Float[Array, "*B H"]]:
+) -> WithResiduals[Float[Array, "*B H"]]:
     """Affine layer, unit and dropout as one rule that saves the least.
 
     Forward   z = x W + b,  a = unit(z),  y = a m / (1 - rate),  m the mask of `hashed_dropout`
@@ -116,8 +119,8 @@ def affine_unit_dropout(
 
 
 @affine_unit_dropout.backward
-def affine_unit_dropout_backward(saved, upstream, *, unit, rate):
-    x, W, kept, key = saved
+def affine_unit_dropout_backward(residuals, upstream, *, unit, rate):
+    x, W, kept, key = residuals
     if unit == "relu":
         delta = jnp.where(kept > 0, upstream / (1 - rate) if rate < 1 else 0, 0)
     else:
@@ -143,4 +146,4 @@ def through_unit(unit: str, z: Array, upstream: Array) -> Array:
     """What arrives at z, by the unit's own backward pass; the unit is computed again."""
     made = unit_of(unit)
     settings = made.signature.settings
-    return made.pull(made.forward(z, **settings)[1], upstream, (Form(z),), settings)[0]
+    return made.pull(made.forward(z, **settings)[1], upstream, (ShapeDtype(z),), settings)[0]

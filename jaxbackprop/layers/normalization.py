@@ -7,15 +7,15 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float
 
-from ..examples import positive
-from ..numerics import leading_sum, wide
-from ..rule import Saving, rule
+from ..core.accumulation import leading_sum, wide
+from ..core.domains import positive
+from ..core.rule import WithResiduals, rule
 
 
-@rule(variants=({"eps": 0.1},))
+@rule(example_settings=({"eps": 0.1},))
 def layer_norm(
     x: Float[Array, "*B D"], scale: Float[Array, " D"], shift: Float[Array, " D"], *, eps: float = 1e-5
-) -> Saving[Float[Array, "*B D"]]:
+) -> WithResiduals[Float[Array, "*B D"]]:
     """Layer normalisation: centre each example, divide by its spread, scale and shift.
 
     Forward   n = (x - m) r,  m = mean x,  r = (mean (x - m)^2 + eps)^(-1/2),  y = n scale + shift
@@ -35,8 +35,8 @@ def layer_norm(
 
 
 @layer_norm.backward
-def layer_norm_backward(saved, upstream):
-    x, centre, r, scale = saved  # (*B, D) (*B, 1) (*B, 1) (D,)
+def layer_norm_backward(residuals, upstream):
+    x, centre, r, scale = residuals  # (*B, D) (*B, 1) (*B, 1) (D,)
     n, upstream = _centred(x, centre) * r, wide(upstream)
     upstream_n = upstream * n
     through_m, through_r = _mean_of_product(upstream, scale), n * _mean_of_product(upstream_n, scale)
@@ -44,8 +44,10 @@ def layer_norm_backward(saved, upstream):
     return dx, leading_sum(upstream_n), leading_sum(upstream)
 
 
-@rule(variants=({"eps": 0.1},))
-def rms_norm(x: Float[Array, "*B D"], scale: Float[Array, " D"], *, eps: float = 1e-6) -> Saving[Float[Array, "*B D"]]:
+@rule(example_settings=({"eps": 0.1},))
+def rms_norm(
+    x: Float[Array, "*B D"], scale: Float[Array, " D"], *, eps: float = 1e-6
+) -> WithResiduals[Float[Array, "*B D"]]:
     """Root-mean-square normalisation: layer normalisation without a centre and without a shift.
 
     Forward   n = x r,  r = (mean x^2 + eps)^(-1/2),  y = n scale
@@ -61,18 +63,18 @@ def rms_norm(x: Float[Array, "*B D"], scale: Float[Array, " D"], *, eps: float =
 
 
 @rms_norm.backward
-def rms_norm_backward(saved, upstream):
-    x, r, scale = saved
+def rms_norm_backward(residuals, upstream):
+    x, r, scale = residuals
     n, upstream = wide(x) * r, wide(upstream)
     upstream_n = upstream * n
     through_r = n * _mean_of_product(upstream_n, scale)
     return r * (upstream * scale - through_r), leading_sum(upstream_n)
 
 
-@rule(variants=({"eps": 0.1},))
+@rule(example_settings=({"eps": 0.1},))
 def batch_norm(
     x: Float[Array, "*B D"], scale: Float[Array, " D"], shift: Float[Array, " D"], *, eps: float = 1e-5
-) -> Saving[tuple[Float[Array, "*B D"], Float[Array, " D"], Float[Array, " D"]]]:
+) -> WithResiduals[tuple[Float[Array, "*B D"], Float[Array, " D"], Float[Array, " D"]]]:
     """Batch normalisation in training: centre each feature over the batch, divide by its spread, scale and shift.
 
     Forward   m = mean_B x,  v = mean_B (x - m)^2,  r = (v + eps)^(-1/2),  n = (x - m) r,  y = n scale + shift
@@ -103,8 +105,8 @@ def batch_norm(
 
 
 @batch_norm.backward
-def batch_norm_backward(saved, upstream):
-    x, centre, r, scale = saved  # (*B, D) (1s, D) (1s, D) (D,)
+def batch_norm_backward(residuals, upstream):
+    x, centre, r, scale = residuals  # (*B, D) (1s, D) (1s, D) (D,)
     upstream_y, upstream_m, upstream_v = map(wide, upstream)
     centred, N = _centred(x, centre), _count(x, tuple(range(x.ndim - 1)))
     n = centred * r
@@ -113,7 +115,7 @@ def batch_norm_backward(saved, upstream):
     return through_y + (upstream_m + 2 * centred * upstream_v) / N, dscale, dshift
 
 
-@rule(where={"var": positive}, variants=({"eps": 0.1},))
+@rule(domain={"var": positive}, example_settings=({"eps": 0.1},))
 def batch_norm_running(
     x: Float[Array, "*B D"],
     mean: Float[Array, " D"],
@@ -122,7 +124,7 @@ def batch_norm_running(
     shift: Float[Array, " D"],
     *,
     eps: float = 1e-5,
-) -> Saving[Float[Array, "*B D"]]:
+) -> WithResiduals[Float[Array, "*B D"]]:
     """Batch normalisation at test time: each example by the statistics that training has gathered.
 
     Forward   r = (var + eps)^(-1/2),  n = (x - mean) r,  y = n scale + shift
@@ -137,8 +139,8 @@ def batch_norm_running(
 
 
 @batch_norm_running.backward
-def batch_norm_running_backward(saved, upstream):
-    x, mean, scale, r = saved
+def batch_norm_running_backward(residuals, upstream):
+    x, mean, scale, r = residuals
     upstream, slope = wide(upstream), r * scale
     n = (wide(x) - wide(mean)) * r
     dscale, dshift = leading_sum(upstream * n), leading_sum(upstream)

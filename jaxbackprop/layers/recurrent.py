@@ -8,11 +8,11 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float
 
-from ..numerics import leading_sum, outer_sum, wide, wide_dot, wide_dtype
-from ..rule import Saving, rule
+from ..core.accumulation import leading_sum, outer_sum, wide, wide_dot, wide_dtype
+from ..core.rule import WithResiduals, rule
 
 
-@rule(variants=({"unit": "sigmoid"},))
+@rule(example_settings=({"unit": "sigmoid"},))
 def rnn(
     x: Float[Array, "T *B D"],
     h: Float[Array, "*B H"],
@@ -21,7 +21,7 @@ def rnn(
     b: Float[Array, " H"],
     *,
     unit: str = "tanh",
-) -> Saving[Float[Array, "T *B H"]]:
+) -> WithResiduals[Float[Array, "T *B H"]]:
     """A layer with a memory: its state is an affine layer and a unit of the input and the state before.
 
     Forward   h_t = unit(x_t W + h_{t-1} U + b)
@@ -58,8 +58,8 @@ def rnn(
 
 
 @rnn.backward
-def rnn_backward(saved, upstream, *, unit):
-    x, h, W, U, states = saved
+def rnn_backward(residuals, upstream, *, unit):
+    x, h, W, U, states = residuals
 
     def step(arriving, at_t):
         upstream, state = map(wide, at_t)
@@ -79,7 +79,7 @@ def lstm(
     W: Float[Array, "D 4*H"],
     U: Float[Array, "H 4*H"],
     b: Float[Array, " 4*H"],
-) -> Saving[tuple[Float[Array, "T *B H"], Float[Array, "*B H"]]]:
+) -> WithResiduals[tuple[Float[Array, "T *B H"], Float[Array, "*B H"]]]:
     """Long short-term memory: a cell that is added to, not multiplied, and three gates around it.
 
     Forward   i, f, o = sigmoid, g = tanh of the four parts (i, f, g, o) of x_t W + h_{t-1} U + b
@@ -118,8 +118,8 @@ def lstm(
 
 
 @lstm.backward
-def lstm_backward(saved, upstream):
-    x, h, c, W, U, states, cells, gates = saved
+def lstm_backward(residuals, upstream):
+    x, h, c, W, U, states, cells, gates = residuals
     upstream_h, upstream_c = upstream
 
     # What does not wait for the next step is done for all of time at once: the step is left with six multiplications.
@@ -150,7 +150,7 @@ def gru(
     W: Float[Array, "D 3*H"],
     U: Float[Array, "H 3*H"],
     b: Float[Array, " 3*H"],
-) -> Saving[Float[Array, "T *B H"]]:
+) -> WithResiduals[Float[Array, "T *B H"]]:
     """Gated recurrent unit: the new state is a mean of the old one and a proposal, and the gate is the weight.
 
     Forward   r, z = sigmoid of the first two parts (r, z, n) of x_t W + b + h_{t-1} U
@@ -189,8 +189,8 @@ def gru(
 
 
 @gru.backward
-def gru_backward(saved, upstream):
-    x, h, W, U, states, gates = saved
+def gru_backward(residuals, upstream):
+    x, h, W, U, states, gates = residuals
 
     def step(arriving, at_t):
         upstream, gates, before = map(wide, at_t)

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Key
 
-from ..numerics import wide
-from ..rule import Saving, rule
+from ..core.accumulation import wide
+from ..core.rule import WithResiduals, rule
 from .affine import affine_backward
 from .hashed_dropout import masked, pre_activation, through_unit, unit_of
 from .normalization import layer_norm, layer_norm_backward
@@ -21,7 +21,7 @@ def _hidden(x, scale, shift, W1, b1, W2, b2, key, *, unit, eps):
     return () if kinks is None else kinks(pre_activation(layer_norm.primal(x, scale, shift, eps=eps), W1, b1))
 
 
-@rule(kinks=_hidden, variants=({"unit": "gelu", "keep": "x"}, {"unit": "tanh", "rate": 0.0}, {"rate": 1.0}))
+@rule(kinks=_hidden, example_settings=({"unit": "gelu", "keep": "x"}, {"unit": "tanh", "rate": 0.0}, {"rate": 1.0}))
 def residual_block(
     x: Float[Array, "*B D"],
     scale: Float[Array, " D"],
@@ -36,7 +36,7 @@ def residual_block(
     rate: float = 0.1,
     eps: float = 1e-5,
     keep: str = "z",
-) -> Saving[Float[Array, "*B D"]]:
+) -> WithResiduals[Float[Array, "*B D"]]:
     """Layer norm, affine, unit, dropout, affine, and the input added to it.
 
     Forward   n = layer_norm(x),  z = n W1 + b1,  h = dropout(unit(z)),  y = x + h W2 + b2
@@ -78,8 +78,8 @@ def residual_block(
 
 
 @residual_block.backward
-def residual_block_backward(saved, upstream, *, unit, rate, eps):
-    x, scale, shift, W1, b1, W2, key, z = saved
+def residual_block_backward(residuals, upstream, *, unit, rate, eps):
+    x, scale, shift, W1, b1, W2, key, z = residuals
     n, norm = layer_norm.forward(x, scale, shift, eps=eps)
     z = pre_activation(n, W1, b1) if z is None else z
     h = masked(unit_of(unit).primal(z), key, rate)

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 
 from ..layers import affine, embedding_bag, ragged_embedding_bag
 from ..losses import softmax_cross_entropy
-from .initial import lecun
+from .initializers import lecun
 
 
 class RaggedBags(NamedTuple):

@@ -8,11 +8,11 @@ from flax import nnx
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
+from ..core.rule import rules
 from ..layers import affine, affine_unit, dropout
 from ..losses import softmax_cross_entropy
-from ..rule import rules
-from .initial import check_unit, weights_before, xavier
-from .norm import Norm
+from .initializers import check_unit, weights_before, xavier
+from .normalization import Norm
 
 
 class MLP(nnx.Module):

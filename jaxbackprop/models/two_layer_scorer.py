@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from ..gates import reshape
 from ..layers import affine, affine_unit
 from ..losses import max_margin
-from .initial import check_unit, weights_before, xavier
+from .initializers import check_unit, weights_before, xavier
 
 
 class TwoLayerScorer(nnx.Module):

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from ..gates import reshape
 from ..layers import affine, affine_unit, window
 from ..losses import max_margin
-from .initial import check_unit, weights_before, xavier
+from .initializers import check_unit, weights_before, xavier
 
 
 class WindowClassifier(nnx.Module):

@@ -1,10 +1,10 @@
 """Training: fit() and what belongs to a run."""
 
-from .analysis import Fault as Fault
-from .analysis import NotFinite as NotFinite
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
 from .evaluation import scores as scores
+from .first_nonfinite import Fault as Fault
+from .first_nonfinite import NotFinite as NotFinite
 from .fit import fit as fit
 from .history import Epoch as Epoch
 from .history import History as History

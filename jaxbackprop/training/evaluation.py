@@ -8,7 +8,7 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
-from .batches import Data, on_device, parts_of
+from .minibatches import Data, on_device, parts_of
 from .step import in_minibatches
 
 BATCH = 1024

@@ -15,12 +15,12 @@ from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 
 from ..models import describe
-from .analysis import NotFinite, find_fault
-from .batches import Batches, Data, on_device, parts_of, size_of, take_rows
 from .evaluation import evaluate
+from .first_nonfinite import NotFinite, find_fault
 from .history import Epoch, History, best_of
+from .minibatches import Batches, Data, on_device, parts_of, size_of, take_rows
 from .optimizer import Schedule, learning_rate, make_optimizer
-from .pictures import draw_confusion, draw_curves
+from .plots import draw_confusion, draw_curves
 from .run_folder import RunFolder
 from .step import Assess, Program, State, Tally, prepare
 

@@ -15,10 +15,10 @@ from flax import nnx
 from jax import Array, lax
 from jax.typing import DTypeLike
 
+from ..core.accumulation import wide
 from ..gates import add, reduce_mean
 from ..losses import l2_penalty
-from ..numerics import wide
-from .batches import Batches
+from .minibatches import Batches
 
 Assess = Callable[..., tuple[Array, Array]]
 """(model, *minibatch) -> the loss of each example, and whether the model got it right."""

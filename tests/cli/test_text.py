@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from jaxbackprop.text import TextClassifier, train_slabs
-from jaxbackprop.text.train_checkpoints import Checkpoints
+from jaxbackprop.fasttext import TextClassifier
+from jaxbackprop.fasttext.train import chunks as train_slabs
+from jaxbackprop.fasttext.train.checkpointing import Checkpoints
 
 Run = Callable[..., tuple[int, str, str]]
 WORDS = {"warm": "sun heat fire summer sand", "cold": "snow ice frost winter wind"}

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import jaxbackprop.gates  # noqa: F401  (registers them)
-from jaxbackprop.examples import examples
-from jaxbackprop.rule import rules
+from jaxbackprop.core.example_inputs import examples
+from jaxbackprop.core.rule import rules
 
 GATES = {name: rule for name, rule in rules().items() if rule.__module__.startswith("jaxbackprop.gates.")}
 

@@ -10,8 +10,10 @@ import mpmath
 import numpy as np
 import pytest
 
-from jaxbackprop.gates import gelu, rectified, saturating
-from jaxbackprop.rule import Rule, rules
+from jaxbackprop.core.rule import Rule, rules
+from jaxbackprop.gates import gelu
+from jaxbackprop.gates import relu_like as rectified
+from jaxbackprop.gates import sigmoid_like as saturating
 
 UNITS = {name: rule for name, rule in rules().items() if rule.__module__ in (saturating.__name__, rectified.__name__)}
 DTYPES = [jnp.float64, jnp.float32, jnp.bfloat16, jnp.float16]

@@ -15,7 +15,7 @@ from flax import nnx
 from jaxbackprop.data import Bags, DataError, Examples
 from jaxbackprop.models import MLP, BagOfWords
 from jaxbackprop.training import NotFinite, fit
-from jaxbackprop.training.batches import on_device
+from jaxbackprop.training.minibatches import on_device
 from jaxbackprop.training.run_folder import RunFolder
 from jaxbackprop.training.step import prepare
 

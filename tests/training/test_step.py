@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jaxbackprop.bench.task import temporary_bytes
-from jaxbackprop.circuit.jaxprs import defined
+from jaxbackprop.benchmarking.workload import temporary_bytes
+from jaxbackprop.jaxprs.compat import defined
 from jaxbackprop.models import MLP
-from jaxbackprop.training.batches import on_device
+from jaxbackprop.training.minibatches import on_device
 from jaxbackprop.training.optimizer import make_optimizer
 from jaxbackprop.training.step import Program, State, all_finite, prepare
 

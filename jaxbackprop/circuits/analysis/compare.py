@@ -1,0 +1,196 @@
+"""A person's gradients against the exact ones: which are right, which are wrong, which only follow from a wrong one.
+
+Each given gradient is also held against what the exact rules make of the person's own gradients further on: if that
+explains it, it follows; if not, the error is its own. So every wrong step is named, and no innocent one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from ..gradients import _back, add
+from ..model import Gate, Wire, is_inexact, numbers, rms
+
+
+@dataclass(frozen=True)
+class Row:
+    """One wire: what was given and what is exact, where they differ most, and how that came about.
+
+    `verdict` is "right", "wrong" (the error was made here) or "follows" (right, given an earlier wrong one).
+    """
+
+    name: str
+    verdict: str
+    mine: np.ndarray
+    exact: np.ndarray
+    index: tuple[int, ...]
+    hint: str
+    between: tuple[Gate, ...]
+
+    def __str__(self) -> str:
+        if self.verdict == "right":
+            return f"{self.name}: right"
+        at = f"{self.name}[{', '.join(map(str, self.index))}]" if self.index else self.name
+        numbers = ""
+        if self.mine.shape == self.exact.shape and self.exact.size:
+            numbers = f" {at} is {self.mine[self.index]:.6g}, exact {self.exact[self.index]:.6g}."
+        if self.verdict == "follows":
+            return f"{self.name}: follows from a wrong one; the step itself is right.{numbers}"
+        gates = ", ".join(f"{g.name}{f' ({g.source})' if g.source else ''}" for g in self.between)
+        return f"{self.name}: wrong.{numbers}{f' {self.hint}.' if self.hint else ''}" + (
+            f"\n    The step that made it goes back through {gates}." if gates else ""
+        )
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What came of a comparison.
+
+    Attributes:
+        rows: one for each given gradient, in backward order.
+        passed: whether all are right.
+        culprits: the names of those where an error was made, the first in backward order first.
+        followers: the names of those that are wrong only because a culprit is.
+    """
+
+    rows: tuple[Row, ...]
+
+    @property
+    def passed(self) -> bool:
+        return all(row.verdict == "right" for row in self.rows)
+
+    @property
+    def culprits(self) -> list[str]:
+        return [row.name for row in self.rows if row.verdict == "wrong"]
+
+    @property
+    def culprit(self) -> str | None:
+        return self.culprits[0] if self.culprits else None
+
+    @property
+    def followers(self) -> list[str]:
+        return [row.name for row in self.rows if row.verdict == "follows"]
+
+    def __str__(self) -> str:
+        right = sum(row.verdict == "right" for row in self.rows)
+        return "\n".join([f"{right} of {len(self.rows)} gradients are right", *(f"  {row}" for row in self.rows)])
+
+
+def compare(circuit: Any, mine: Mapping[str, Any], tolerance: float | None = None) -> Checked:
+    """Hold `mine`, gradients by wire name, against the circuit's exact (autodiff) ones.
+
+    Args:
+        circuit: the traced function.
+        mine: wire name -> gradient, any array; W1 is enough for params['W1'].
+        tolerance: largest difference allowed, in units of the largest element of the exact gradient. Left out, it is
+            what rounding explains in the coarser of the two precisions; give it for numbers rounded on paper.
+
+    Raises:
+        KeyError: a name that is no wire, or more than one.
+        ValueError: a wire that has no gradient (integers, literals).
+    """
+    given: dict[Wire, np.ndarray] = {}
+    for name, value in mine.items():
+        wire = circuit.wire(name)
+        if not wire.differentiable:
+            raise ValueError(f"{name} is {wire.dtype} and has no gradient.")
+        given[wire] = np.asarray(value)
+    explained = _explained(circuit, given, tolerance)
+    order = {wire: wire.source.id if wire.source else -1 for wire in given}
+    rows = []
+    for wire in sorted(given, key=lambda w: (-order[w], w.id)):
+        value, exact = given[wire], numbers(wire.autodiff_gradient)
+        verdict = "right"
+        if not close(value, exact, tolerance):
+            verdict = "follows" if close(value, explained[wire], tolerance) else "wrong"
+        own = explained[wire] if verdict == "wrong" else exact
+        rows.append(
+            Row(
+                wire.name,
+                verdict,
+                value,
+                exact,
+                _worst(value, exact),
+                hint(value, own) if verdict == "wrong" else "",
+                _between(wire, given),
+            )
+        )
+    return Checked(tuple(rows))
+
+
+def _explained(circuit: Any, given: Mapping[Wire, np.ndarray], tolerance: float | None) -> dict[Wire, np.ndarray]:
+    """For each given wire the gradient that the exact rules make of the given ones that lie further on."""
+    arriving: dict[Wire, Any] = {wire: wire.seed for wire in circuit.outputs if wire.seed is not None}
+    found: dict[Wire, np.ndarray] = {}
+
+    def settle(wire: Wire) -> Any:
+        gradient = arriving.get(wire)
+        if wire in given and wire not in found:
+            found[wire] = numbers(wire.dense(gradient))
+            mine = given[wire]
+            if mine.shape == wire.shape and not close(mine, found[wire], tolerance):
+                arriving[wire] = gradient = mine.astype(wire.dtype)
+        return gradient
+
+    for gate in reversed(circuit.gates):
+        wanted = tuple(wire.differentiable for wire in gate.inputs)
+        upstream = [settle(wire) if is_inexact(wire.value) else None for wire in gate.outputs]
+        if all(u is None for u in upstream) or not any(wanted):
+            continue
+        how = "autodiff_pull" if gate.operation.differs else "pull"
+        back = _back(gate, how, [wire.value for wire in gate.inputs], upstream, wanted)
+        for wire, gradient in zip((w for w, want in zip(gate.inputs, wanted, strict=True) if want), back, strict=True):
+            arriving[wire] = add(arriving.get(wire), gradient)
+    for wire in given:
+        settle(wire)
+    return found
+
+
+def close(mine: np.ndarray, exact: np.ndarray, tolerance: float | None) -> bool:
+    """Whether two gradients agree: to `tolerance`, or to a thousand units of the coarser precision."""
+    if mine.shape != exact.shape:
+        return False
+    units = [float(jnp.finfo(x.dtype).eps) for x in (mine, exact) if jnp.issubdtype(x.dtype, jnp.inexact)]
+    allowed = 1e3 * max(units, default=0.0) if tolerance is None else tolerance
+    size = np.abs(exact).max(initial=0.0)
+    return bool(np.all(np.abs(mine - exact) <= allowed * size))
+
+
+def hint(mine: np.ndarray, exact: np.ndarray) -> str:
+    """A simple change that would have made `mine` right, where there is one."""
+    if mine.shape != exact.shape:
+        if mine.shape[::-1] == exact.shape and close(mine.T, exact, None):
+            return f"It is transposed: {mine.shape} for {exact.shape}"
+        return f"It has shape {mine.shape}, the wire has {exact.shape}"
+    if not exact.size or not rms(exact) or not np.isfinite(mine).all():
+        return ""
+    if mine.ndim == 2 and mine.shape[0] == mine.shape[1] and close(mine.T, exact, None):
+        return "It is transposed"
+    factor = float(np.real(np.vdot(exact, mine)) / np.real(np.vdot(exact, exact)))
+    if abs(factor - 1) > 1e-6 and close(mine, factor * exact, None):
+        if abs(factor + 1) < 1e-4:
+            return "Its sign is turned"
+        return "It is zero" if factor == 0 else f"It is {factor:.4g} times what it should be"
+    return ""
+
+
+def _worst(mine: np.ndarray, exact: np.ndarray) -> tuple[int, ...]:
+    if mine.shape != exact.shape or not exact.size:
+        return ()
+    error = np.nan_to_num(np.abs(mine - exact), nan=np.inf)
+    return tuple(int(i) for i in np.unravel_index(int(np.argmax(error)), error.shape))
+
+
+def _between(wire: Wire, given: Mapping[Wire, np.ndarray]) -> tuple[Gate, ...]:
+    """The gates from `wire` on to the nearest given gradients: where the step to it was made."""
+    seen: dict[Gate, None] = {}
+    reached = [wire]
+    while reached and len(seen) <= 12:
+        for gate in reached.pop().gates:
+            if gate not in seen:
+                seen[gate] = None
+                reached += [out for out in gate.outputs if out not in given]
+    return tuple(sorted(seen, key=lambda gate: -gate.id))

@@ -1,0 +1,124 @@
+"""The lecture's other explanations, drawn from a circuit: layers with their deltas, and chains with re-used parts.
+
+Records only: text.py and svg.py show them.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..model import Edge, Gate, Wire
+from . import format as words
+from .graph_model import Line
+
+PRODUCTS = ("dot_general", "matmul", "conv_general_dilated")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A product with weights: the activation a, the weights W, and delta, the gradient at the pre-activation z."""
+
+    index: int
+    gate: Gate
+    activation: Wire
+    weights: Wire
+    bias: Wire | None
+    delta: Wire
+
+    def equations(self, digits: int | None) -> list[Line]:
+        """How delta makes the gradients of the weights, the bias and the activation below, shapes lining up."""
+        i = self.index
+        slot = next(s for s, w in enumerate(self.gate.inputs) if w is self.weights)
+        into = next(s for s, w in enumerate(self.gate.inputs) if w is self.activation)
+        lines = [_equation(self.weights, self.gate.edges[slot], _product(self.gate, slot, i), digits)]
+        if self.bias is not None:
+            batch = " summed over the batch" * (len(self.delta.shape) > 1)
+            lines.append(_equation(self.bias, None, f"delta_{i}{batch}", digits))
+        if self.activation.differentiable:
+            lines.append(_equation(self.activation, self.gate.edges[into], _product(self.gate, into, i), digits))
+        return lines
+
+
+def _equation(wire: Wire, use: Edge | None, product: str, digits: int | None) -> Line:
+    """`dW = product → its gradient`: the share that comes back through this use, where the wire has others."""
+    head = f"d{words.short(wire, 16)} = {product} → "
+    if use is not None and len(wire.edges) > 1:
+        return Line(head + words.array(use.gradient, digits), wire.id, "share", head)
+    return Line(head + words.array(wire.gradient, digits), wire.id, "gradient", head)
+
+
+def _product(gate: Gate, slot: int, i: int) -> str:
+    line = words.backward(gate, slot)
+    return line.partition(" = ")[0].replace("delta", f"delta_{i}")
+
+
+def layers(circuit: Any) -> list[Layer]:
+    """The products with weights, in program order: a gate with two arrays, one of them an argument or a constant."""
+    found: list[Layer] = []
+    for gate in circuit.gates:
+        if not (gate.name in PRODUCTS or gate.name.startswith("affine")) or len(gate.inputs) < 2:
+            continue
+        x, y = gate.inputs[:2]
+        weights = y if y.kind in ("argument", "constant") or x.kind == "value" else x
+        if not weights.differentiable:
+            continue
+        activation = x if weights is y else y
+        bias, out = (gate.inputs[2], gate.outputs[0]) if len(gate.inputs) > 2 else _bias(gate.outputs[0])
+        found.append(Layer(len(found) + 1, gate, activation, weights, bias, out))
+    return found
+
+
+def _bias(product: Wire) -> tuple[Wire | None, Wire]:
+    """The bias added to a product, and the pre-activation; the product itself where none is added."""
+    if len(product.edges) == 1 and product.edges[0].gate.name in ("add", "add_any"):
+        gate = product.edges[0].gate
+        other = _origin(gate.inputs[1 - product.edges[0].slot])
+        if other.kind in ("argument", "constant"):
+            return other, gate.outputs[0]
+    return None, product
+
+
+def _origin(wire: Wire) -> Wire:
+    """The argument behind gates that only change a shape."""
+    while wire.source is not None and wire.source.name in (
+        "broadcast_in_dim",
+        "reshape",
+        "convert_element_type",
+        "squeeze",
+    ):
+        wire = wire.source.inputs[0]
+    return wire
+
+
+@dataclass(frozen=True)
+class Chain:
+    """One gradient as the chain rule makes it: `∂f/∂x = δq · ∂q/∂x`, and where it is used again."""
+
+    wire: Wire
+    written: str
+    product: str
+    reused: str
+
+
+def chains(circuit: Any) -> list[Chain]:
+    """Every gradient in backward order, each from those before it."""
+    output = next((w for w in circuit.outputs if w.seed is not None), circuit.outputs[0])
+    made = []
+    for wire in _backward_order(circuit):
+        terms = []
+        for edge in wire.edges:
+            out = edge.gate.outputs[0]
+            ahead = "" if out is output else f"δ({words.short(out, 14)}) · "
+            if edge.downstream is not None:
+                terms.append(ahead + words.partial(out, wire, 14))
+        inputs = wire.source.inputs if wire.source else ()
+        users = {words.short(w, 14): None for w in inputs if w.differentiable}
+        whole = words.partial(output, wire, 14)
+        written = f"δ({words.short(wire, 14)}) = {whole}" if wire.source else whole
+        product = "1" if wire is output else " + ".join(terms) or "0"
+        made.append(Chain(wire, written, product, ", ".join(users) if len(users) > 1 else ""))
+    return made
+
+
+def _backward_order(circuit: Any) -> list[Wire]:
+    wires = [w for w in circuit.wires if w.differentiable]
+    return sorted(wires, key=lambda w: (-(w.source.id if w.source else -1), w.id))

@@ -1,0 +1,1 @@
+"""Circuits from expressions such as `(x + y) * z`."""

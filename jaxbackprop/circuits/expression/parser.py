@@ -1,0 +1,236 @@
+"""The grammar of expressions: a text becomes nodes. It is read, never evaluated as Python; expression.py computes it.
+
+    program     = statement (";" statement)*          the last one is what is computed
+    statement   = [name "="] sum
+    sum         = product (("+" | "-") product)*
+    product     = sign (("*" | "/" | "@") sign)*
+    sign        = "-" sign | power
+    power       = atom [("**" | "^") sign]
+    atom        = number | name | gate "(" sum ("," sum)* ("," setting "=" number)* ")" | "(" sum ")"
+
+A gate is any of the library's gates and units by name; `pi` is a number unless it is given a value.
+"""
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from ... import gates
+from ...core.rule import Rule, rules
+
+_TOKEN = re.compile(
+    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)|(?P<name>[A-Za-z_]\w*)|(?P<sign>\*\*|[-+*/@^(),;=]))"
+)
+_OPERATORS = {"+": "add", "-": "sub", "*": "mul", "/": "div", "@": "matmul", "**": "power", "^": "power"}
+DEEPEST = 100
+"""Brackets may be nested this far."""
+LONGEST = 250
+"""An expression has at most this many operations: more than anyone reads as a circuit."""
+
+
+class ExpressionError(ValueError):
+    """A text that is no expression; the message shows the character."""
+
+    def __init__(self, text: str, at: int, why: str):
+        start = text.rfind("\n", 0, at) + 1
+        line = text[start:].partition("\n")[0]
+        super().__init__(f"{why}\n  {line}\n  {' ' * (at - start)}^")
+        self.at = at
+
+
+@dataclass(frozen=True)
+class Node:
+    """A part of an expression: a number, a name, or a gate with its inputs; `text` is how it was written."""
+
+    text: str
+    at: int
+    number: float | None = None
+    name: str | None = None
+    gate: str | None = None
+    inputs: tuple["Node", ...] = ()
+    settings: tuple[tuple[str, float], ...] = ()
+
+
+Statement = tuple[str | None, Node]
+"""The name that a node's value is assigned to, or None; and the node."""
+
+
+def parse(text: str) -> tuple[list[Statement], list[str]]:
+    """The statements of `text` in order, and the names that need a value.
+
+    Raises ExpressionError, which points at the character, for anything that is not in the language.
+    """
+    return _Parser(text).program()
+
+
+def callable_gates() -> dict[str, Rule]:
+    """The gates and units that an expression may name: those whose inputs are arrays of numbers."""
+    return {
+        name: made
+        for name, made in rules().items()
+        if made.__module__.startswith(gates.__name__)
+        and all(p.differentiable and not p.repeated for p in made.signature.parameters)
+        and name != "copy"
+    }
+
+
+class _Parser:
+    """Recursive descent over the tokens, each remembered with its place."""
+
+    def __init__(self, text: str):
+        self.text, self.tokens, self.i = text, list(_tokens(text)), 0
+        self.needed: dict[str, None] = {}
+        self.assigned: set[str] = set()
+        self.depth = self.operations = 0
+
+    @property
+    def at(self) -> int:
+        return self.tokens[self.i][2]
+
+    def peek(self) -> str:
+        return self.tokens[self.i][1]
+
+    def take(self) -> tuple[str, str, int]:
+        token = self.tokens[self.i]
+        self.i += 1
+        return token
+
+    def fail(self, why: str, at: int | None = None) -> ExpressionError:
+        return ExpressionError(self.text, self.at if at is None else at, why)
+
+    def expect(self, sign: str) -> None:
+        if self.peek() != sign:
+            found = f"found {self.peek()!r}" if self.peek() else "the text ends"
+            raise self.fail(f"Expected {sign!r} here; {found}.")
+        self.take()
+
+    def program(self) -> tuple[list[Statement], list[str]]:
+        statements: list[Statement] = []
+        while True:
+            target = None
+            if self.tokens[self.i][0] == "name" and self.tokens[self.i + 1][1] == "=":
+                target = self.take()[1]
+                self.take()
+            statements.append((target, self.sum()))
+            if target is not None:
+                self.assigned.add(target)
+            if self.peek() == ";":
+                self.take()
+            if not self.peek():
+                return statements, list(self.needed)
+            if self.text[self.at - 1 : self.at] != ";" and self.tokens[self.i - 1][1] != ";":
+                raise self.fail(f"Expected an operator before {self.peek()!r}.")
+
+    def sum(self) -> Node:
+        return self.chain(("+", "-"), self.product)
+
+    def product(self) -> Node:
+        return self.chain(("*", "/", "@"), self.sign)
+
+    def chain(self, signs: tuple[str, ...], inner: Callable[[], Node]) -> Node:
+        start = self.at
+        left = inner()
+        while self.peek() in signs:
+            _, sign, at = self.take()
+            left = self.made(start, at, _OPERATORS[sign], (left, inner()))
+        return left
+
+    def sign(self) -> Node:
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise self.fail(f"Nested more than {DEEPEST} deep.")
+        try:
+            if self.peek() != "-":
+                return self.power()
+            start = self.take()[2]
+            inner = self.sign()
+            if inner.number is not None:
+                return Node(self.written(start), start, number=-inner.number)
+            return self.made(start, start, "neg", (inner,))
+        finally:
+            self.depth -= 1
+
+    def power(self) -> Node:
+        start, base = self.at, self.atom()
+        if self.peek() not in ("**", "^"):
+            return base
+        at = self.take()[2]
+        return self.made(start, at, "power", (base, self.sign()))
+
+    def atom(self) -> Node:
+        kind, token, at = self.take()
+        if kind == "number":
+            return Node(token, at, number=float(token))
+        if token == "(":
+            inner = self.sum()
+            self.expect(")")
+            return inner
+        if kind == "name" and self.peek() == "(":
+            return self.call(token, at)
+        if kind == "name":
+            if token == "pi":
+                return Node(token, at, number=math.pi)
+            if token not in self.assigned:
+                self.needed[token] = None
+            return Node(token, at, name=token)
+        self.i -= 1
+        raise self.fail(f"Expected a number, a name or '(' here; {f'found {token!r}' if token else 'the text ends'}.")
+
+    def call(self, name: str, at: int) -> Node:
+        known = callable_gates()
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 3) or sorted(known)
+            raise self.fail(f"There is no gate {name!r}; there is {', '.join(near)}.", at)
+        self.take()
+        inputs: list[Node] = []
+        settings: list[tuple[str, float]] = []
+        while True:
+            if self.tokens[self.i][0] == "name" and self.tokens[self.i + 1][1] == "=":
+                settings.append(self.setting(known[name]))
+            else:
+                inputs.append(self.sum())
+            if self.peek() != ",":
+                break
+            self.take()
+        self.expect(")")
+        wanted = [p.name for p in known[name].signature.parameters]
+        if len(inputs) != len(wanted):
+            raise self.fail(f"{name} takes {len(wanted)} ({', '.join(wanted)}), not {len(inputs)}.", at)
+        return self.made(at, at, name, tuple(inputs), tuple(settings))
+
+    def setting(self, made: Rule) -> tuple[str, float]:
+        _, name, at = self.take()
+        if name not in made.signature.settings:
+            raise self.fail(f"{made.name} has no setting {name!r}; it has {', '.join(made.signature.settings)}.", at)
+        self.take()
+        value = self.sign()
+        if value.number is None:
+            raise self.fail(f"{name} must be a number.", value.at)
+        return name, value.number
+
+    def made(self, start: int, at: int, gate: str, inputs: tuple[Node, ...], settings: tuple = ()) -> Node:
+        self.operations += 1
+        if self.operations > LONGEST:
+            raise self.fail(f"More than {LONGEST} operations.", at)
+        return Node(self.written(start), at, gate=gate, inputs=inputs, settings=settings)
+
+    def written(self, start: int) -> str:
+        _, token, at = self.tokens[self.i - 1]
+        inner = " ".join(self.text[start : at + len(token)].split())
+        return inner if inner.count("(") == inner.count(")") else inner.strip("()").strip()
+
+
+def _tokens(text: str) -> Iterator[tuple[str, str, int]]:
+    at = 0
+    while text[at:].strip():
+        found = _TOKEN.match(text, at)
+        if found is None:
+            at = len(text) - len(text[at:].lstrip())
+            raise ExpressionError(text, at, f"{text[at]!r} is not part of the language.")
+        kind = found.lastgroup or ""
+        yield kind, found.group(kind), found.start(kind)
+        at = found.end()
+    yield "end", "", len(text)
+    yield "end", "", len(text)

@@ -1,0 +1,284 @@
+"""A rule: a function and its hand-derived backward pass, bound by `jax.custom_vjp`; and the register of all rules.
+
+Whatever can be derived from the definition (shape errors, example inputs, exports, tests, pages) is derived from it.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import update_wrapper, wraps
+from importlib import import_module
+from typing import Any, Generic, ParamSpec, TypeVar, overload
+
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+from jax.typing import DTypeLike
+
+from .accumulation import unbroadcast
+from .signature import Signature, as_array
+from .vmap_dependence import alike, tie, untied
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+WithResiduals = tuple[T, Any]
+"""What a forward pass returns: its value, and what the backward pass needs of it."""
+
+RULE_PACKAGES = ("gates", "layers", "losses")
+"""Where the library's own rules live."""
+_REGISTER: dict[tuple[str, str], "Rule"] = {}
+
+
+@jax.tree_util.register_static
+class ShapeDtype:
+    """The shape and dtype of an array, without the array: what a backward pass saves to know a size.
+
+    It is static, so it costs no memory and its sizes are Python integers under `jit`.
+    """
+
+    def __init__(self, x: Any):
+        self.shape: tuple[int, ...] = tuple(x.shape)
+        self.dtype: DTypeLike = x.dtype
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ShapeDtype) and (self.shape, self.dtype) == (other.shape, other.dtype)
+
+    def __hash__(self) -> int:
+        return hash((self.shape, self.dtype))
+
+    def __repr__(self) -> str:
+        return f"{self.dtype}{list(self.shape)}"
+
+
+class Rule(Generic[P, T]):
+    """A function with a hand-derived backward pass; call it like the function.
+
+    Positional arguments are arrays (or pytrees of them); integers, booleans and keys get no gradient. Keyword-only
+    arguments are settings: static, hashable Python values. Made by the decorator `rule`.
+
+    Attributes:
+        name: the function's name.
+        signature: its arrays, their axes, its settings.
+        primal: the plain function that autodiff differentiates.
+        domain: for an argument, the domain its values come from (a real number where nothing is said).
+        kinks: a function of the arguments that is zero where no derivative exists, or None.
+        example_settings: further settings at which the rule is exercised, beside its defaults.
+    """
+
+    def __init__(
+        self,
+        forward: Callable[P, tuple[T, Any]],
+        *,
+        domain: Mapping[str, Any] | None = None,
+        kinks: Callable[..., Any] | None = None,
+        broadcasts: bool = False,
+        reference: Callable[P, T] | None = None,
+        example_settings: tuple[Mapping[str, Any], ...] = (),
+    ):
+        update_wrapper(self, forward)
+        self.name = self.__name__ = forward.__name__
+        self.forward = forward
+        self.signature = Signature(forward, broadcasts=broadcasts)
+        self.domain = dict(domain or {})
+        self.kinks = kinks
+        self.example_settings = example_settings
+        self.primal: Callable[P, T] = reference or _value_of(forward)
+        self._backward: Callable[..., Any] | None = None
+        self._bound: dict[tuple, Callable] = {}
+        unknown = set(self.domain) - {p.name for p in self.signature.parameters}
+        if unknown:
+            raise TypeError(f"{self.name}: domain= names {sorted(unknown)}, which {self.name} does not take.")
+
+    def __repr__(self) -> str:
+        return f"<rule {self.name}>"
+
+    def backward(self, function: Callable) -> Callable:
+        """Decorator: `function(saved, upstream)` is the backward pass of this rule.
+
+        It answers one gradient for each argument that can be floating-point, in order (the bare gradient where there
+        is one such argument; None stands for zero). A setting that it names as a keyword-only argument is passed on.
+        Gradients are cast to the dtype of their argument and, in a broadcasting rule, summed to its shape.
+        """
+        self._backward = function
+        self._passed = [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        self._bound.clear()
+        return function
+
+    def with_backward(self, function: Callable) -> "Rule[P, T]":
+        """The same rule with another backward pass; it is not registered."""
+        other = object.__new__(Rule)
+        other.__dict__ = self.__dict__ | {"_bound": {}}
+        other.backward(function)
+        return other
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
+        """The value of the rule; differentiating it runs the hand-derived backward pass."""
+        arrays, settings = self.signature.bind(args, kwargs)
+        self.signature.check(arrays)
+        return self.bound(settings)(*(alike(arrays) if _traced(arrays) else arrays))
+
+    def bound(self, settings: Mapping[str, Any]) -> Callable[..., T]:
+        """The `jax.custom_vjp` function of this rule at `settings`."""
+        key = tuple(settings.items())
+        try:
+            if key not in self._bound:
+                self._bound[key] = self._bind(dict(settings))
+        except TypeError as error:
+            if "unhashable" not in str(error):
+                raise
+            shown = ", ".join(f"{name}={value!r}" for name, value in key)
+            raise TypeError(
+                f"{self.name}: a setting must be a hashable Python value known before tracing; got {shown}.\n"
+                f"  Use a tuple for a list; pass arrays as positional arguments."
+            ) from None
+        return self._bound[key]
+
+    def _bind(self, settings: dict[str, Any]) -> Callable[..., T]:
+        forward, missing = self.forward, {}
+
+        def tied(value: Any, args: tuple) -> Any:
+            leaves, tree = jax.tree.flatten(args)
+            if not _traced(leaves):
+                return value  # no vmap without a tracer
+            key = (tree, *(ShapeDtype(x) for x in leaves))
+            if key not in missing:
+                missing[key] = untied(lambda *a: forward(*a, **settings)[0], args)
+            return tie(value, args, missing[key])
+
+        # Under a transformation JAX hands a constant over as a bare Python number: as_array gives it a shape again.
+        def call(*args):
+            args = as_array(args)
+            return tied(forward(*args, **settings)[0], args)
+
+        def call_forward(*args):
+            args = as_array(args)
+            value, saved = forward(*args, **settings)
+            return tied(value, args), (saved, jax.tree.map(ShapeDtype, args))
+
+        def call_backward(residuals, upstream):
+            saved, forms = residuals
+            return self.pull(saved, upstream, forms, settings)
+
+        # Not functools.wraps: the settings are bound, and custom_vjp would look for them. Jaxprs show the name and
+        # where the forward pass is defined.
+        call.__name__ = call.__qualname__ = self.name
+        call.__dict__.update(__wrapped__=forward, __signature__=inspect.signature(call))
+        call_backward.__name__ = f"{self.name}_backward"
+        bound = jax.custom_vjp(call)
+        bound.defvjp(call_forward, call_backward)
+        return bound
+
+    def pull(self, saved: Any, upstream: Any, forms: tuple, settings: Mapping[str, Any]) -> tuple:
+        """One cotangent for each argument, as `jax.custom_vjp` wants them: None for integers, booleans and keys.
+
+        Raises TypeError or ValueError where the backward pass answers with too few gradients or a wrong shape.
+        """
+        if self._backward is None:
+            raise TypeError(f"{self.name} has no backward pass: define one under @{self.name}.backward.")
+        found = self._backward(saved, upstream, **{name: settings[name] for name in self._passed})
+        wanted = [i for i, p in enumerate(self.signature.parameters) if p.differentiable]
+        found = (found,) if len(wanted) == 1 else found
+        if not isinstance(found, tuple | list) or len(found) != len(wanted):
+            names = ", ".join(self.signature.parameters[i].name for i in wanted)
+            count = len(found) if isinstance(found, tuple | list) else 1
+            raise TypeError(f"{self._where()}: {count} gradients for {len(wanted)} arguments ({names}).")
+        cotangents: list[Any] = [None] * len(forms)
+        for i, gradient in zip(wanted, found, strict=True):
+            cotangents[i] = self._fit(self.signature.parameters[i].name, gradient, forms[i])
+        return tuple(cotangents)
+
+    def _fit(self, name: str, gradient: Any, forms: Any) -> Any:
+        """`gradient` with the structure, shapes and dtypes of its argument; an absent argument has none."""
+        if gradient is None or forms is None:
+            return None
+        expected, tree = jax.tree.flatten(forms, is_leaf=lambda leaf: isinstance(leaf, ShapeDtype))
+        leaves = jax.tree.leaves(gradient, is_leaf=lambda leaf: leaf is None)
+        if len(leaves) != len(expected):
+            raise TypeError(
+                f"{self._where()}: the gradient of {name} has {len(leaves)} leaves, but {name} has {len(expected)}."
+            )
+        return tree.unflatten(self._fit_leaf(name, g, form) for g, form in zip(leaves, expected, strict=True))
+
+    def _fit_leaf(self, name: str, gradient: Any, form: ShapeDtype) -> Any:
+        if gradient is None or not jnp.issubdtype(form.dtype, jnp.inexact):
+            return None
+        gradient = jnp.asarray(gradient)
+        if self.signature.broadcasts and gradient.ndim >= len(form.shape):
+            gradient = unbroadcast(gradient, form.shape)
+        if gradient.shape != form.shape:
+            raise ValueError(
+                f"{self._where()}: the gradient of {name} has shape {gradient.shape}, but {name} has {form.shape}."
+            )
+        return gradient.astype(form.dtype)
+
+    def _where(self) -> str:
+        """The backward pass with its file and line."""
+        assert self._backward is not None
+        code = inspect.unwrap(self._backward).__code__
+        return f"{self._backward.__name__} ({code.co_filename}:{code.co_firstlineno})"
+
+
+def _traced(tree: Any) -> bool:
+    return any(isinstance(x, Tracer) for x in jax.tree.leaves(tree))
+
+
+def _value_of(forward: Callable[P, tuple[T, Any]]) -> Callable[P, T]:
+    @wraps(forward)
+    def primal(*args: P.args, **kwargs: P.kwargs) -> T:
+        return forward(*args, **kwargs)[0]
+
+    return primal
+
+
+@overload
+def rule(forward: Callable[P, tuple[T, Any]], /) -> Rule[P, T]: ...
+@overload
+def rule(
+    *,
+    domain: Mapping[str, Any] | None = ...,
+    kinks: Callable[..., Any] | None = ...,
+    broadcasts: bool = ...,
+    reference: Callable[..., Any] | None = ...,
+    example_settings: tuple[Mapping[str, Any], ...] = ...,
+) -> Callable[[Callable[P, tuple[T, Any]]], Rule[P, T]]: ...
+def rule(forward: Callable | None = None, /, **definition: Any) -> Any:
+    """Decorator: make a rule of a forward pass that returns `(value, residuals)`, and register it.
+
+    Args:
+        forward: the function; arrays are positional, settings keyword-only, axes stand in its annotations.
+        domain: the values of arguments that are not any real number, by name.
+        kinks: a function of the rule's arguments, zero where the rule has no derivative.
+        broadcasts: sum each gradient over the axes along which its argument was broadcast.
+        reference: the plain function of a fused rule whose forward pass is not fit for autodiff.
+        example_settings: further settings at which the rule is exercised.
+
+    Raises:
+        ValueError: a rule of this name is already registered from another module of the package.
+    """
+
+    def define(function: Callable) -> Rule:
+        made = Rule(function, **definition)
+        package = function.__module__.partition(".")[0]
+        before = _REGISTER.get((package, made.name))
+        if before is not None and before.__module__ != function.__module__:
+            raise ValueError(
+                f"rule {made.name} is defined in {before.__module__} and again in {function.__module__}: rename one."
+            )
+        _REGISTER[package, made.name] = made
+        return made
+
+    return define if forward is None else define(forward)
+
+
+def rules(package: str = "jaxbackprop") -> dict[str, Rule]:
+    """The registered rules of an imported package, by name; the library's own, imported here, where none is named."""
+    own = __name__.partition(".")[0]
+    if package == own:
+        for folder in RULE_PACKAGES:
+            import_module(f"{own}.{folder}")
+    return {name: made for (owner, name), made in sorted(_REGISTER.items()) if owner == package}
+
+
+def registered() -> list[Rule]:
+    """Every rule of every imported package."""
+    return list(_REGISTER.values())

@@ -1,0 +1,297 @@
+"""The text classifier a person uses: trained, asked, tested, kept. It answers to fastText's names too.
+
+What the methods do stands in the files beside; little is computed here.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property, partial
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+
+from ..data import Tokens
+from .corpus.corpus import Unlabelled
+from .corpus.reading import Source
+from .files import model_folder as folder
+from .model import Model, Table
+from .options import settings_of, whole_number
+from .predict.metrics import Passed, Scoring, score
+from .predict.predictor import Answers, Predictions, Predictor, lists
+from .predict.subwords import one_line_each, subword_row, subwords, words_and_labels
+from .predict.vectors import sentence_vectors, word_vectors
+from .quantize.product_quantizer import quantize
+from .quantize.table import Quantised
+from .train.checkpointing import Checkpoints
+from .train.train_from_file import model_from_file
+
+if TYPE_CHECKING:
+    from .predict.calibration import Calibration
+    from .train.loop import Report
+
+PIECE = 1 << 16  # so many texts are asked about at a time
+Answer = tuple[tuple[str, ...], np.ndarray]
+
+
+class TextClassifier:
+    """fastText's text classifier: a text is the mean of the rows of its words and n-grams, and the labels score it.
+
+    Made by `train`, or by `load`. The methods are those of fastText's Python module, with the same answers: labels with
+    their prefix, probabilities to the fifth decimal; `train`, `load`, `save` and `score` are ours.
+    """
+
+    def __init__(self, model: Model):
+        self.model = model
+
+    @classmethod
+    def train(
+        cls,
+        data: Source,
+        *,
+        unlabelled: Unlabelled = "refuse",
+        cache: str | PathLike[str] | None = None,
+        pretrained: str | PathLike[str] | None = None,
+        checkpoints: str | PathLike[str] | Checkpoints | None = None,
+        progress: "Callable[[Report], None] | None" = None,
+        **settings: Any,
+    ) -> "TextClassifier":
+        """Train on a file of lines `__label__x some words` (plain, .gz, .zst), a .csv file, "-" (stdin), or Texts.
+
+            unlabelled  a line without label is an error, or is passed over: "refuse" or "skip"
+            cache       a folder in which the encoded text is kept for the next time
+            pretrained  a .vec file of word vectors, `dim` numbers each, to start from; all its words have a row then
+            checkpoints a folder in which training is kept every minute, at most a twentieth of its time; where it was
+                        kept there before, it goes on from there, to the bits it would have had; removed at the end
+            progress    called with a `train.Report` now and then
+            settings    by the names of `Settings`: lr, dim, epoch, word_ngrams, loss, ...
+
+        Raises:
+            TypeError, ValueError: a setting that is none, or cannot be.
+            DataError: no such file; a line without label, with its place; no line that can be used.
+            FloatingPointError: training diverged.
+        """
+        chosen = settings_of(settings, called="TextClassifier.train")
+        return cls(model_from_file(data, chosen, unlabelled, cache, pretrained, checkpoints, progress))
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> "TextClassifier":
+        """The classifier in fastText's .bin or .ftz file, or in a folder that `save` wrote."""
+        return cls(folder.load(Path(path)))
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write a new folder with `model.bin` and all settings; only the file where the name ends in .bin or .ftz."""
+        folder.save(self.model, Path(path))
+
+    def save_fasttext(self, path: str | PathLike[str]) -> None:
+        """Write the file that fastText reads, whatever its name."""
+        folder.write_model(self.model, path)
+
+    save_model = save_fasttext
+
+    @cached_property
+    def _predictor(self) -> Predictor:
+        return Predictor(self.model)
+
+    @overload
+    def predict(self, text: str, k: int = 1, threshold: float = 0.0, on_unicode_error: str = "strict") -> Answer: ...
+    @overload
+    def predict(
+        self, text: list[str] | tuple[str, ...], k: int = 1, threshold: float = 0.0, on_unicode_error: str = "strict"
+    ) -> Answers: ...
+    def predict(self, text: Any, k: int = 1, threshold: float = 0.0, on_unicode_error: str = "strict") -> Any:
+        """The `k` best labels (-1: all) whose probability is at least `threshold`, best first.
+
+        Of one text: a tuple of labels and an array of probabilities. Of several: a list of each.
+
+        Raises:
+            ValueError: k is 0, or a text holds a newline.
+        """
+        texts = [text] if isinstance(text, str) else one_line_each(text)
+        if isinstance(text, str):
+            one_line_each(texts)
+        found = Predictions.joined(list(self.predictions(texts, k=k, threshold=threshold)))
+        labels, probabilities = lists(found, self.get_labels(on_unicode_error=on_unicode_error))
+        return (
+            (tuple(labels[0]), probabilities[0].astype(np.float64))
+            if isinstance(text, str)
+            else (labels, probabilities)
+        )
+
+    def predictions(
+        self, texts: Sequence[str] | Tokens, *, k: int = 1, threshold: float = 0.0
+    ) -> Iterator[Predictions]:
+        """What `predict` answers, as arrays of label numbers, piece by piece: for many texts, or tokens from a file."""
+        if isinstance(texts, Tokens):
+            yield self._predictor.best(self.model.encode(texts), k, threshold)
+            return
+        for start in range(0, max(len(texts), 1), PIECE):
+            yield self._predictor.best(self.model.encode(texts[start : start + PIECE]), k, threshold)
+
+    def probabilities(self, texts: Sequence[str]) -> np.ndarray:
+        """The probability of every label, (texts, labels) float32, in the order of `labels`; not rounded."""
+        parts = [self.model.encode(texts[start : start + PIECE]) for start in range(0, max(len(texts), 1), PIECE)]
+        return np.concatenate([self._predictor.probabilities(part) for part in parts])
+
+    def score(self, data: Source, k: int = 1, threshold: float = 0.0) -> tuple[Scoring, Passed]:
+        """The `k` best labels of each line held against its own, and what had to be passed over, as fastText does:
+        lines without label or words, and labels never seen in training.
+
+        Raises:
+            DataError: no such file, or no line that can be scored.
+        """
+        return score(self._predictor, data, k, threshold)
+
+    def test(self, path: Source, k: int = 1, threshold: float = 0.0) -> tuple[int, float, float]:
+        """How many lines were tested, the precision and the recall of their `k` best labels.
+
+        Labels never seen in training are not counted, as in fastText; a warning says how many there were.
+        """
+        scoring = self._scored(path, k, threshold)
+        return scoring.texts, scoring.precision, scoring.recall
+
+    def test_label(self, path: Source, k: int = 1, threshold: float = 0.0) -> dict[str, dict[str, float]]:
+        """Precision, recall and f1score of each label; NaN where there was nothing to count.
+
+        fastText 0.9.2 has NaN for every recall, a mistake that was mended after it; here they are right.
+        """
+        scoring = self._scored(path, k, threshold)
+        return {label: scoring.of_label(number) for number, label in enumerate(self.labels)}
+
+    def _scored(self, path: Source, k: int, threshold: float) -> Scoring:
+        scoring, passed = self.score(path, k, threshold)
+        if passed.unknown:
+            warnings.warn(f"{path if isinstance(path, str | PathLike) else 'texts'}: {passed}.", stacklevel=3)
+        return scoring
+
+    def calibrate(self, data: Source) -> "Calibration":
+        """Make the probabilities such that they can be believed, in place, by texts that were not trained on.
+
+        Labels and their order stay. See `calibration.calibrate`; its answer says what has changed.
+        """
+        from .predict.calibration import calibrate
+
+        self.model, found = calibrate(self.model, data)
+        self.__dict__.pop("_predictor", None)
+        return found
+
+    def quantize(
+        self,
+        input: Source | None = None,
+        qout: bool = False,
+        cutoff: int = 0,
+        retrain: bool = False,
+        epoch: int | None = None,
+        lr: float | None = None,
+        thread: int | None = None,
+        verbose: int | None = None,
+        dsub: int = 2,
+        qnorm: bool = False,
+    ) -> None:
+        """Make the model small, in place, by fastText's names: see `quantization.quantize`.
+
+        With `retrain`, the rows that the cutoff has left are trained further on `input` before they are quantised.
+        """
+        from .train.fine_tune import train_further
+
+        again = None
+        if retrain:
+            if input is None:
+                raise ValueError("quantize: to retrain it needs input, the file to train on.")
+            shuffle = None if thread is None else whole_number(thread, "thread", "quantize") > 1
+            given = {"epoch": epoch, "lr": lr, "shuffle": shuffle}
+            changes = {name: value for name, value in given.items() if value is not None}
+            again = partial(train_further, input, changes)
+        self.model = quantize(self.model, cutoff=cutoff, qnorm=qnorm, qout=qout, dsub=dsub, retrain=again)
+        self.__dict__.pop("_predictor", None)
+
+    def is_quantized(self) -> bool:
+        """Whether the input table is quantised."""
+        return isinstance(self.model.input, Quantised)
+
+    @property
+    def labels(self) -> list[str]:
+        """All labels, with their prefix, by falling count."""
+        prefix = self.model.vocabulary.label_prefix
+        return [prefix + label for label in self.model.vocabulary.labels]
+
+    @property
+    def words(self) -> list[str]:
+        """All words, by falling count; bytes that are not UTF-8 as lone surrogates."""
+        return list(self.model.vocabulary.words)
+
+    def get_labels(self, include_freq: bool = False, on_unicode_error: str = "strict") -> Any:
+        """All labels; with `include_freq` also how often each occurred."""
+        return self._entries(slice(self.model.vocabulary.word_count, None), include_freq, on_unicode_error)
+
+    def get_words(self, include_freq: bool = False, on_unicode_error: str = "strict") -> Any:
+        """All words; with `include_freq` also how often each occurred."""
+        return self._entries(slice(0, self.model.vocabulary.word_count), include_freq, on_unicode_error)
+
+    def _entries(self, which: slice, include_freq: bool, errors: str) -> Any:
+        vocabulary = self.model.vocabulary
+        names = [entry.decode("utf-8", errors) for entry in vocabulary.entries[which].to_pylist()]
+        return (names, vocabulary.counts[which].copy()) if include_freq else names
+
+    def get_word_id(self, word: str) -> int:
+        """The row of a word, -1 for an unknown one."""
+        return self.model.vocabulary.word_id(word)
+
+    def get_label_id(self, label: str) -> int:
+        """The number of a label, prefix included; -1 for an unknown one."""
+        return self.labels.index(label) if label in self.labels else -1
+
+    def get_dimension(self) -> int:
+        """The length of a row."""
+        return self.model.input.shape[1]
+
+    def get_word_vector(self, word: str) -> np.ndarray:
+        """The mean of the rows that stand for a word, (dim,); 0 for a word without any."""
+        return word_vectors(self.model, [word])[0]
+
+    def get_sentence_vector(self, text: str) -> np.ndarray:
+        """The mean of the rows of a text, (dim,): what the labels score."""
+        return sentence_vectors(self.model, one_line_each([text]))[0]
+
+    def get_subwords(self, word: str) -> tuple[list[str], np.ndarray]:
+        """The word, if it has a row, and its character n-grams; and their rows."""
+        return subwords(self.model, word)
+
+    def get_subword_id(self, subword: str) -> int:
+        """The row of a character n-gram, with `<` or `>` where it is at a word's boundary."""
+        return subword_row(self.model.vocabulary, subword)
+
+    def get_input_vector(self, ind: int) -> np.ndarray:
+        """Row `ind` of the input table, (dim,)."""
+        rows = self.model.input.shape[0]
+        if not 0 <= ind < rows:
+            raise IndexError(f"get_input_vector: row {ind} of a table with {rows:,} rows.")
+        return np.array(self.model.input[np.array([ind])][0])
+
+    def get_input_matrix(self) -> np.ndarray:
+        """The input table, (rows, dim); ValueError where it is quantised."""
+        return _plain(self.model.input)
+
+    def get_output_matrix(self) -> np.ndarray:
+        """The output table, (labels, dim); ValueError where it is quantised."""
+        return _plain(self.model.output)
+
+    def __getitem__(self, word: str) -> np.ndarray:
+        return self.get_word_vector(word)
+
+    def __contains__(self, word: str) -> bool:
+        return self.get_word_id(word) >= 0
+
+    def get_line(self, text: str | list[str], on_unicode_error: str = "strict") -> tuple[list[Any], list[Any]]:
+        """The words and the labels of a text, cut as in training; of several texts, a list of each."""
+        if isinstance(text, list):
+            pairs = [self.get_line(line, on_unicode_error) for line in text]
+            return [words for words, _ in pairs], [labels for _, labels in pairs]
+        return words_and_labels(one_line_each([text])[0], self.model.vocabulary.label_prefix, on_unicode_error)
+
+
+def _plain(table: Table) -> np.ndarray:
+    if isinstance(table, Quantised):
+        raise ValueError("a quantised table is no matrix; ask for rows by get_input_vector.")
+    return np.asarray(table)

@@ -1,0 +1,1 @@
+"""From files of labelled lines to rows of the tables."""

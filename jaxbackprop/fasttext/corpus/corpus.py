@@ -1,0 +1,167 @@
+"""What a text classifier is trained on: a file read once, encoded while training goes on, larger than memory if it is.
+
+How words are cut and numbered is the business of data/; what is done with the numbers, of the trainer.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from ...data import Bags, DataError, Texts, Tokens
+from ...data.errors import shown
+from ...data.files import byte_of_line, suffix
+from ...data.parallel import in_parallel
+from ...data.tokens import END, equal, starts_with
+from ..settings import Settings
+from .cache import MATTERS, EncodedFiles, content_key
+from .reading import STDIN, Source, text_groups
+from .spill import Spill
+from .vocabulary import Vocabulary
+from .word_rows import select
+
+Unlabelled = Literal["refuse", "skip"]
+Chunk = tuple[Bags, Bags]
+"""Some texts: the rows of each, and the numbers of its labels."""
+MEMORY = 1 << 31  # bytes of token numbers, and of rows, that are held before further ones go to disk
+SHOWN = 16  # words of a line in a message
+
+
+class Corpus:
+    """Labelled texts as a trainer sees them: chunk after chunk of rows and labels, as often as asked for.
+
+    vocabulary  words and labels as fastText numbers them
+    texts       how many texts there are, those that no label is left of not counted
+    tokens      how many tokens were read, labels and line ends included: what fastText's learning rate falls over
+    """
+
+    def __init__(self, vocabulary: Vocabulary, texts: int, chunks: Iterable[Chunk]):
+        self.vocabulary, self.texts, self.tokens = vocabulary, texts, vocabulary.tokens
+        self._known: list[Chunk] = []
+        self._coming = iter(chunks)
+
+    @classmethod
+    def read(
+        cls,
+        source: Source,
+        settings: Settings,
+        *,
+        unlabelled: Unlabelled = "refuse",
+        vocabulary: Vocabulary | None = None,
+        cache: Path | None = None,
+        also: Sequence[str] | None = None,
+    ) -> "Corpus":
+        """The corpus in a file of labelled lines (plain, .gz, .zst), a .csv, or "-" (standard input); or Texts.
+
+        unlabelled  a line with words but no label is an error, or is passed over: "refuse" or "skip"
+        vocabulary  the one to number by, instead of the text's own: of a model that is trained further, or compared
+        cache       a folder in which the encoded file is kept, found again by its content and by the settings that
+                    matter: another corpus of the same file is there at once
+        also        words that have a row whether the text holds them or not: those that vectors were given for; such a
+                    corpus is not kept in the cache
+
+        Raises:
+            DataError: no such file; a line without label; no line that a label is left of.
+        """
+        path = None if isinstance(source, Texts) or str(source) == STDIN else Path(source)
+        files = None
+        if cache is not None and path is not None and vocabulary is None and also is None:
+            files = EncodedFiles(cache / content_key(path, settings))
+            if files.exist():
+                known, chunks = files.read()
+                return cls(known, sum(len(rows) for rows, _ in chunks), chunks)
+        spill = Spill(MEMORY)
+        groups = []
+        for group in text_groups(source, settings.label_prefix):
+            if unlabelled == "refuse":
+                _refuse_unlabelled(group, settings.label_prefix, path)
+            groups.append(replace(group, codes=spill.keep(group.codes)))
+        known = vocabulary or Vocabulary.build(groups, **{name: getattr(settings, name) for name in MATTERS})
+        known = known if also is None else known.with_words(also)
+        labels = [known.encode_labels(group, unknown="drop" if vocabulary is None else "refuse") for group in groups]
+        texts = sum(int((part.lengths > 0).sum()) for part in labels)
+        if not texts:
+            raise _no_label(groups, settings)
+        return cls(known, texts, _encoded(known, groups, labels, files or spill))
+
+    def chunks(self) -> Iterator[Chunk]:
+        """One pass over all texts, in the order of the file; the first is encoded on another thread as it is asked for.
+
+        Every text has a label; one of which no word is known has no row.
+        """
+        number = 0
+        while True:
+            if number == len(self._known):
+                chunk = next(self._coming, None)
+                if chunk is None:
+                    return
+                self._known.append(chunk)
+            yield self._known[number]
+            number += 1
+
+
+def _encoded(
+    vocabulary: Vocabulary, groups: list[Tokens], labels: list[Bags], keeper: "EncodedFiles | Spill"
+) -> Iterator[Chunk]:
+    """The chunks, one ahead of what is asked for; each group is let go of once it is encoded."""
+    coming = _in_order(vocabulary, groups, labels)
+    for chunk in in_parallel(lambda _: next(coming, None), count(), threads=1):
+        if chunk is None:
+            break
+        if isinstance(keeper, EncodedFiles):
+            yield keeper.keep(chunk)
+        else:
+            rows, its_labels = chunk
+            yield Bags(keeper.keep(rows.ids), rows.offsets), its_labels
+    if isinstance(keeper, EncodedFiles):
+        keeper.finish(vocabulary)
+
+
+def _in_order(vocabulary: Vocabulary, groups: list[Tokens], labels: list[Bags]) -> Iterator[Chunk]:
+    """The chunks; those of the first group are small, so that training begins before it is encoded whole."""
+    for number, its_labels in enumerate(labels):
+        group, groups[number] = groups[number], None  # type: ignore[call-overload]
+        parts, first = vocabulary.encoded(group) if number == 0 else [vocabulary.encode(group)], 0
+        for rows in parts:
+            own = its_labels.part(first, first + len(rows))
+            first, has_label = first + len(rows), own.lengths > 0
+            yield (rows, own) if has_label.all() else (rows.take(has_label), own.take(has_label))
+
+
+def _no_label(groups: list[Tokens], settings: Settings) -> DataError:
+    """The error for a text without any label, or without a frequent one."""
+    rare = any(starts_with(group.words, settings.label_prefix).any() for group in groups)
+    return DataError(
+        f"no label that occurs {settings.min_count_label} times" if rare else "no line with a label",
+        expected="at least one" if rare else f"lines such as {settings.label_prefix}x some words",
+        advice="Try a smaller min_count_label." if rare else "Is it the right file, and the label's prefix as given?",
+        file=groups[0].source,
+    )
+
+
+def _refuse_unlabelled(group: Tokens, label_prefix: str, path: Path | None) -> None:
+    """A DataError for the first line that has words but no label."""
+    codes, starts, ends = group.codes, group.offsets[:-1], group.offsets[1:]
+    is_label, is_end = starts_with(group.words, label_prefix), equal(group.words, END)
+    words = ends - starts - is_end[codes[ends - 1]]
+    bad = np.flatnonzero(~is_label[codes[starts]] & (words > 0))  # almost every label is its line's first word
+    if len(bad):
+        _, labels = select(codes, is_label, group.offsets)
+        bad = bad[np.diff(labels)[bad] == 0]
+    if not len(bad):
+        return
+    k = int(bad[0])
+    codes = group.codes[group.offsets[k] : group.offsets[k + 1]]
+    said = b" ".join(group.words[int(code)].as_py() for code in codes[:SHOWN] if not is_end[code])
+    line = group.line(k)
+    raise DataError(
+        f"a line without label ({shown(said.decode('utf-8', 'backslashreplace'))})",
+        expected=f"at least one word beginning with {label_prefix}",
+        advice='Give the line its label, or pass over such lines: unlabelled="skip", --skip-unlabelled.',
+        file=group.source,
+        line=line,
+        byte=None if path is None or suffix(path) == ".csv" else byte_of_line(path, line),
+    )

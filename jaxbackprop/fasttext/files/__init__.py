@@ -1,0 +1,1 @@
+"""fastText's own files and this library's model folders."""

@@ -1,0 +1,98 @@
+"""fastText's two kinds of table as bytes: a matrix of float32, and one that is product-quantised.
+
+Dense: m, n (int64), then m n numbers. Quantised: whether norms are apart (bool), m, n (int64), how many codes (int32),
+the codes, a quantiser; where norms are apart, a code a row and a second quantiser, of rows of one number. A quantiser:
+dim, stretches, dsub, length of the last stretch (int32), 256 dim centroids.
+
+Source  fastText 0.9.2: densematrix.cc, quantmatrix.cc, productquantizer.cc
+"""
+
+import struct
+from typing import IO
+
+import numpy as np
+
+from ..model import Table, row_blocks
+from ..quantize.table import CENTROIDS, Quantised, cuts, stretches
+from .binary_reader import BinaryFile
+
+ROWS = 1 << 16  # so many are written at a time
+
+
+def flag_from(file: BinaryFile, what: str) -> bool:
+    """The next byte, which must be 0 or 1."""
+    at, value = file.at, file.number("B", what)
+    if value > 1:
+        file.refuse(f"{value} where it is said {what}", expected="0 or 1", at=at)
+    return bool(value)
+
+
+def table_from(file: BinaryFile, quantised: bool, rows: int, dim: int, what: str) -> Table:
+    """The next table, which must have so many rows of so many numbers."""
+    return _quantised(file, rows, dim, what) if quantised else _dense(file, rows, dim, what)
+
+
+def _dense(file: BinaryFile, rows: int, dim: int, what: str) -> np.ndarray:
+    _check_shape(file, rows, dim, what)
+    return file.array("<f4", (rows, dim), what)
+
+
+def _check_shape(file: BinaryFile, rows: int, dim: int, what: str) -> None:
+    at = file.at
+    m, n = file.number("q", f"the size of {what}"), file.number("q", f"the size of {what}")
+    if (m, n) != (rows, dim):
+        file.refuse(f"{m:,} rows of {n:,} numbers as {what}", expected=f"{rows:,} rows of {dim:,}", at=at)
+
+
+def _quantised(file: BinaryFile, rows: int, dim: int, what: str) -> Quantised:
+    norms_apart = flag_from(file, "whether norms are apart")
+    _check_shape(file, rows, dim, what)
+    at, count = file.at, file.number("i", "the number of codes")
+    if count < rows or count % rows or count > rows * dim:
+        expected = f"a whole number a row, {rows:,} to {rows * dim:,}"
+        file.refuse(f"{count:,} codes for {rows:,} rows of {dim:,} numbers", expected=expected, at=at)
+    codes = file.array("u1", (rows, count // rows), f"the codes of {what}")
+    dsub, centroids = _quantiser(file, dim, codes.shape[1], what)
+    if not norms_apart:
+        return Quantised(dim, dsub, codes, centroids)
+    norm_codes = file.array("u1", (rows,), f"the codes of the norms of {what}")
+    _, norms = _quantiser(file, 1, 1, f"the norms of {what}")
+    return Quantised(dim, dsub, codes, centroids, norm_codes, norms)
+
+
+def _quantiser(file: BinaryFile, dim: int, count: int, what: str) -> tuple[int, np.ndarray]:
+    """The length of a stretch, and the centroids."""
+    at = file.at
+    said = tuple(file.number("i", f"the sizes of the centroids of {what}") for _ in range(4))
+    dsub = said[2]
+    if dsub < 1 or said != (dim, count, dsub, dim - (count - 1) * dsub) or stretches(dim, dsub) != count:
+        found = "dim {:,}, {:,} stretches of {:,} and a last one of {:,}".format(*said)
+        file.refuse(f"{found} for {what}", expected=f"dim {dim:,} cut into {count:,}", at=at)
+    return dsub, file.array("<f4", (CENTROIDS * dim,), f"the centroids of {what}")
+
+
+def write_table(file: IO[bytes], table: Table) -> None:
+    """The table, quantised where it is; none is copied whole."""
+    m, n = table.shape
+    if isinstance(table, Quantised):
+        file.write(struct.pack("<?qqi", table.norms is not None, m, n, table.codes.size))
+        file.write(_plain(table.codes))
+        _write_quantiser(file, n, table.dsub, table.centroids)
+        if table.norms is not None and table.norm_codes is not None:
+            file.write(_plain(table.norm_codes))
+            _write_quantiser(file, 1, 1, table.norms)
+        return
+    file.write(struct.pack("<qq", m, n))
+    for rows in row_blocks(table, ROWS):
+        file.write(_plain(rows))
+
+
+def _write_quantiser(file: IO[bytes], dim: int, dsub: int, centroids: np.ndarray) -> None:
+    begin, end = cuts(dim, dsub)[-1]
+    file.write(struct.pack("<4i", dim, stretches(dim, dsub), dsub, end - begin))
+    file.write(_plain(np.ascontiguousarray(centroids, "<f4")))
+
+
+def _plain(array: np.ndarray) -> memoryview:
+    """The array's bytes, without a copy where it lies in one piece."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data

@@ -1,0 +1,86 @@
+"""A trained classifier on disk: a folder with fastText's own file and, beside it, what that file does not hold.
+
+    model.bin    the model as fastText reads it; model.ftz where it is quantised
+    config.json  all settings, with versions, and whatever else the caller keeps there
+
+How a model is written stands in fasttext_file.py.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ...data import DataError
+from ...data.errors import missing
+from ..model import Model
+from ..options import settings_of
+from ..quantize.table import Quantised
+from .fasttext_model import read_model, write_model
+
+CONFIG, PLAIN, SMALL = "config.json", "model.bin", "model.ftz"
+KIND = "text classifier"
+ENDINGS = (".bin", ".ftz")
+
+
+def is_model(path: Path) -> bool:
+    """Whether there is a model of fastText's kind at this path: a .bin or .ftz file, or a folder that `save` wrote."""
+    return path.suffix in ENDINGS if not path.is_dir() else any((path / name).is_file() for name in (PLAIN, SMALL))
+
+
+def save(model: Model, path: Path, about: Mapping[str, Any] = {}) -> None:
+    """Write the model: as one file where the name ends in .bin or .ftz, else as a folder."""
+    if path.suffix in ENDINGS:
+        write_model(model, path)
+        return
+    if (path / CONFIG).exists():
+        advice = "Give another folder, or remove it."
+        raise DataError("a run that is there already", expected="a new folder", file=path, advice=advice)
+    path.mkdir(parents=True, exist_ok=True)
+    config = {"kind": KIND, **about, "settings": dataclasses.asdict(model.settings), "versions": versions()}
+    write_model(model, path / (SMALL if isinstance(model.input, Quantised) else PLAIN))
+    new = path / f"{CONFIG}.new"
+    new.write_text(json.dumps(config, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    new.replace(path / CONFIG)
+
+
+def load(path: Path) -> Model:
+    """The model in a .bin or .ftz file, or in a folder.
+
+    Raises:
+        DataError: nothing there, or something else, or a damaged file.
+    """
+    if not path.is_dir():
+        if not path.exists():
+            raise missing(path)
+        return read_model(path)
+    file = next((path / name for name in (PLAIN, SMALL) if (path / name).is_file()), None)
+    if file is None:
+        raise DataError(f"a folder without {PLAIN}", expected="a trained text classifier", file=path)
+    if not (path / CONFIG).is_file():
+        return read_model(file)
+    settings = settings_of(config(path)["settings"], called=str(path / CONFIG))
+    return dataclasses.replace(read_model(file, label_prefix=settings.label_prefix), settings=settings)
+
+
+def config(path: Path) -> dict[str, Any]:
+    """What is kept beside the model; DataError where it is broken."""
+    try:
+        return json.loads((path / CONFIG).read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise DataError(f"broken JSON ({error.msg})", file=path / CONFIG, line=error.lineno) from None
+
+
+def versions() -> dict[str, str]:
+    """What a model depends on beside its settings."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"python": platform.python_version()}
+    for package in ("jaxbackprop", "jax", "jaxlib", "numpy"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # run from a checkout that is not installed
+            found[package] = "not installed"
+    return found

@@ -1,0 +1,108 @@
+"""A trained text classifier as data: its vocabulary, its settings, its two tables. How it is trained, asked and filed
+stands in the files beside.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+
+from ..data import Bags
+from .corpus.vocabulary import Readable, Vocabulary
+from .settings import Settings
+
+
+class Table(Protocol):
+    """Rows that can be asked for by number: a plain array of float32 does, and a quantised one."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows, and the length of one."""
+        ...
+
+    def __getitem__(self, rows: np.ndarray, /) -> np.ndarray:
+        """The rows of these numbers: (...) integers -> (..., dim) float32."""
+        ...
+
+
+def row_blocks(table: Table, size: int) -> Iterator[np.ndarray]:
+    """All rows, `size` at a time, float32; views where the table is an array of that: it is not copied whole."""
+    plain = np.asarray(table) if hasattr(table, "__array__") else None
+    for first in range(0, table.shape[0], size):
+        last = min(first + size, table.shape[0])
+        rows = table[np.arange(first, last)] if plain is None else plain[first:last]
+        yield np.asarray(rows, np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """fastText's model: a text is the mean of the input rows of its words and n-grams; the output rows score it.
+
+    input    (vocabulary.rows, dim) float32, or quantised
+    output   (labels, dim) float32, or quantised: a row a label; under hs the first labels - 1 rows are the inner
+             nodes of the Huffman tree, in the order in which they were joined
+    kept     for a pruned table, (P, 2) int32: the number of an n-gram (from 0, its bucket), and which row after the
+             words it has now; other n-grams have none. None where nothing was pruned
+    """
+
+    vocabulary: Vocabulary
+    settings: Settings
+    input: Table
+    output: Table
+    kept: np.ndarray | None = None
+
+    def encode(self, texts: Readable) -> Bags:
+        """The rows of the input table that stand for each text: what prediction and sentence vectors ask for.
+
+        `vocabulary.encode` numbers rows as if nothing had been pruned; this is right for a pruned table too.
+        """
+        return self._left(self.vocabulary.encode(texts))
+
+    def subwords(self, word: str) -> np.ndarray:
+        """The rows of the input table that stand for one word."""
+        return self.word_bags([word])[0]
+
+    def word_bags(self, words: Sequence[str]) -> Bags:
+        """The rows of the input table that stand for each word: its own, and those of its character n-grams."""
+        return self._left(self.vocabulary.word_bags(words))
+
+    def _left(self, bags: Bags) -> Bags:
+        """Rows numbered as if nothing had been pruned -> those that are left, as they are numbered now."""
+        if self.kept is None:
+            return bags
+        ids, words = bags.ids, self.vocabulary.word_count
+        old, new = self._kept_sorted
+        at = np.searchsorted(old, ids - words)
+        is_left = (ids < words) | (np.append(old, -1)[at] == ids - words)
+        ids = np.where(ids < words, ids, np.append(new, -1)[at] + words)[is_left]
+        return Bags(ids, np.concatenate([[0], np.cumsum(is_left)])[bags.offsets])
+
+    @cached_property
+    def _kept_sorted(self) -> tuple[np.ndarray, np.ndarray]:
+        assert self.kept is not None
+        order = np.argsort(self.kept[:, 0])
+        return self.kept[order, 0], self.kept[order, 1]
+
+
+def mean_rows(table: Table, bags: Bags) -> np.ndarray:
+    """The mean of each text's rows, summed in their order as fastText sums: (N, dim) float32; 0 for no rows."""
+    import scipy.sparse  # a fourteenth of a second, for whoever asks a model
+
+    ids, rows = bags.ids, table
+    if not (isinstance(table, np.ndarray) and table.flags.c_contiguous):  # scipy would copy one with gaps
+        different, ids = _different(bags.ids, table.shape[0])
+        rows = table[different]
+    ones = np.ones(len(ids), np.float32)
+    sums = scipy.sparse.csr_array((ones, ids, bags.offsets), shape=(len(bags), rows.shape[0])) @ rows
+    return sums * (1 / np.maximum(bags.lengths, 1)).astype(np.float32)[:, None]
+
+
+def _different(ids: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The different ones among ids below `count`, rising, and the place of each id among them."""
+    if len(ids) < count // 8:
+        return np.unique(ids, return_inverse=True)
+    named = np.zeros(count, bool)
+    named[ids] = True
+    return np.flatnonzero(named), (np.cumsum(named) - 1)[ids]

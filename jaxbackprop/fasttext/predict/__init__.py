@@ -1,0 +1,1 @@
+"""Labels, probabilities and vectors from a trained model."""

@@ -1,0 +1,151 @@
+"""Probabilities that can be believed: one number by which all scores are multiplied, fitted on texts not trained on.
+
+The labels' order, and so accuracy, stays as it is; the number goes into the output table, so that every file and every
+program that reads it answers the same. How a model is asked is the business of predicting.py.
+
+Source  Guo, Pleiss, Sun, Weinberger 2017, arXiv:1706.04599 (temperature scaling; the expected calibration error)
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ...data import Bags
+from ..corpus.reading import Source, text_groups
+from ..model import Model, mean_rows
+from .huffman import paths
+from .metrics import Passed, labelled, nothing_to_score
+from .predictor import Predictor, softmax
+
+BINS = 15
+LARGEST, HALVINGS = 1e4, 60
+BLOCK = 1 << 22  # scores that are formed at a time
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What calibrating has changed, on the texts it was fitted on; pairs are before and after.
+
+    temperature  what all scores were divided by; above 1 where the model was too sure
+    texts        how many there were
+    log_loss     the mean loss of a text: -log of its label's probability (the mean over its labels, where it has
+                 several); for ova and ns the sum over all labels of that of its presence or absence
+    error        the expected calibration error: by how much the best label's probability is beside the share of texts
+                 whose best label is right, in the mean over 15 bins of that probability; softmax and hs share a
+                 probability of 1 among a text's labels, so that of N labels each is right by 1/N
+    """
+
+    temperature: float
+    texts: int
+    log_loss: tuple[float, float]
+    error: tuple[float, float]
+
+
+def calibrate(model: Model, data: Source) -> tuple[Model, Calibration]:
+    """The model with its output table divided by the temperature that suits the labels of `data` best.
+
+    Formula  loss(b) = mean of the texts' losses at scores b z;  temperature = 1 / argmin_b loss(b)
+             loss is convex in b: softmax dloss/db = mean sum_c (p_c - t_c) z_c, t the text's labels, each its share;
+             ova, ns the same with p_c = sigmoid(b z_c), t_c 0 or 1; hs with the questions on the label's path
+
+    Raises:
+        DataError: no such file, or no line that can be scored.
+        ValueError: the output table is quantised.
+    """
+    if not isinstance(model.output, np.ndarray):
+        raise ValueError("calibrate: the output table is quantised; calibrate first, then quantize.")
+    passed, bags, gold = Passed(), [], []
+    for tokens in text_groups(data, model.settings.label_prefix):
+        found, skipped = labelled(model.vocabulary, tokens)
+        rows, passed = model.encode(tokens), passed + skipped
+        usable = np.flatnonzero((found.lengths > 0) & (rows.lengths > 0))
+        gold.append(found.take(usable))
+        bags.append(rows.take(usable))
+    if not sum(map(len, gold)):
+        raise nothing_to_score(passed, model.settings.label_prefix, data)
+    return calibrated(model, _joined(bags), _joined(gold))
+
+
+def calibrated(
+    model: Model, bags: Bags, labels: Bags, judged_on: tuple[Bags, Bags] | None = None
+) -> tuple[Model, Calibration]:
+    """The same for texts that are rows already, each with a row and a label; judged on other ones, if there are any."""
+    b = _zero_of(_slope(model, mean_rows(model.input, bags), labels))
+    new = replace(model, output=(np.asarray(model.output) * np.float32(b)).astype(np.float32))
+    asked = judged_on or (bags, labels)
+    (loss, error), (new_loss, new_error) = (_judged(one, *asked) for one in (model, new))
+    return new, Calibration(1 / b, len(labels), (loss, new_loss), (error, new_error))
+
+
+def _joined(parts: list[Bags]) -> Bags:
+    lengths = np.concatenate([part.lengths for part in parts])
+    return Bags(np.concatenate([part.ids for part in parts]), np.concatenate([[0], np.cumsum(lengths)]))
+
+
+def _slope(model: Model, hidden: np.ndarray, labels: Bags) -> Callable[[float], float]:
+    """dloss/db, the mean over the texts, as a function of b."""
+    from scipy.special import expit  # a while to import, for whoever only reads
+
+    each = np.repeat(np.arange(len(labels)), labels.lengths)
+    weight = 1 / labels.lengths[each] / len(labels)
+    if model.settings.loss == "hs":
+        z, yes, shares = _questions(model, hidden[each], labels.ids, weight)
+        return lambda b: float((shares * (expit(b * z) - yes) * z).sum())
+    output = np.asarray(model.output)
+    size = max(BLOCK // len(output), 1)
+    one_answer = model.settings.loss == "softmax"
+    met = float(((hidden[each] * output[labels.ids]).sum(1) * (weight if one_answer else 1 / len(labels))).sum())
+
+    def slope(b: float) -> float:
+        expected = 0.0
+        for k in range(0, len(hidden), size):
+            z = (hidden[k : k + size] @ output.T).astype(np.float64)
+            expected += float(((softmax(b * z) if one_answer else expit(b * z)) * z).sum())
+        return expected / len(hidden) - met
+
+    return slope
+
+
+def _questions(model: Model, hidden: np.ndarray, labels: np.ndarray, weight: np.ndarray):
+    """The score of every question on the labels' paths, its right answer, and its weight."""
+    tree = paths(model.vocabulary.counts[model.vocabulary.word_count :])
+    lengths = np.diff(tree.offsets)[labels]
+    text = np.repeat(np.arange(len(labels)), lengths)
+    place = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    place += tree.offsets[labels][text]
+    z = (hidden[text] * np.asarray(model.output)[tree.nodes[place]]).sum(1, dtype=np.float64)
+    return z, tree.turns[place], weight[text]
+
+
+def _zero_of(slope: Callable[[float], float]) -> float:
+    """Where a rising function is 0, between 1/LARGEST and LARGEST; their logarithm is halved."""
+    low, high = -np.log(LARGEST), np.log(LARGEST)
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if slope(float(np.exp(middle))) > 0 else (middle, high)
+    return float(np.exp((low + high) / 2))
+
+
+def _judged(model: Model, bags: Bags, labels: Bags) -> tuple[float, float]:
+    """The mean log loss, and the expected calibration error."""
+    predictor, loss, each_label = Predictor(model), 0.0, model.settings.loss in ("ova", "ns")
+    size = max(BLOCK // model.output.shape[0], 1)
+    best, right = np.zeros(len(bags)), np.zeros(len(bags))
+    for first in range(0, len(bags), size):
+        which = np.arange(first, min(first + size, len(bags)))
+        p, gold = predictor.probabilities(bags.take(which)).astype(np.float64), labels.take(which)
+        text = np.repeat(np.arange(len(gold)), gold.lengths)
+        is_its = np.zeros(p.shape, bool)
+        is_its[text, gold.ids] = True
+        with np.errstate(divide="ignore"):  # where a model was sure and wrong, its loss is infinite
+            if each_label:
+                z = (mean_rows(model.input, bags.take(which)) @ np.asarray(model.output).T).astype(np.float64)
+                loss += float((np.logaddexp(0, z) - np.where(is_its, z, 0)).sum())
+            else:
+                loss -= float((np.log(p[text, gold.ids]) / gold.lengths[text]).sum())
+        best[which], right[which] = p.max(1), is_its[np.arange(len(p)), p.argmax(1)]
+        right[which] /= 1 if each_label else gold.lengths
+    place = np.minimum((best * BINS).astype(int), BINS - 1)
+    off = np.abs(np.bincount(place, best - right, minlength=BINS)).sum()
+    return loss / len(bags), float(off / len(bags))

@@ -1,0 +1,155 @@
+"""What a trained model says of texts: hidden vectors, probabilities, the best labels, as fastText 0.9.2 gives them.
+
+fastText ranks labels by log(p + 1e-5) in float32 and reports its exponential; its sigmoid for ns and ova is a table of
+513 numbers. Both show in the fifth decimal and in which of two equal labels comes first, so both are kept. Everything
+here is array arithmetic in numpy: there is nothing to compile, and a gather, a product and a few comparisons a text are
+as quick there. How text becomes rows is the model's business, the search in a tree that of predicting_tree.py.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from ...data import Bags
+from ...data.bags import starts
+from ..model import Model, Table, mean_rows
+from .huffman_search import Tree
+from .top_k import choose, log
+
+CELLS = 1 << 21  # so many (text, label) pairs are worked on at a time: they stay in the cache
+TEXTS = 1 << 14  # texts searched for in a tree together
+FEWEST = 16  # texts at a time, however many labels there are
+FEW = 8  # where at most one label in so many is asked for, a Huffman tree is searched, not computed whole
+UNLIKELY = 0.01  # and where only labels as likely as this are
+REACH, STEPS = np.float32(8), 512  # fastText's sigmoid: a table of 512 steps from -8 to 8, 0 and 1 beyond
+SIGMOID = (1 / (1 + np.exp(-(np.arange(STEPS + 1, dtype=np.float32) * 16 / STEPS - 8)).astype(np.float64))).astype("f4")
+Answers = tuple[list[list[str]], list[np.ndarray]]
+NEAR = 2e-3  # so near to the border of two steps, in steps, a score is summed in fastText's order: rounding decides
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """The best labels of N texts: those of text k are labels[offsets[k]:offsets[k + 1]], best first.
+
+    labels         (T,) int32
+    probabilities  (T,) float32; fastText's, which may exceed 1 by 1e-5
+    offsets        (N + 1,) int64; a text without a known word has none
+    """
+
+    labels: np.ndarray
+    probabilities: np.ndarray
+    offsets: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Predictions]") -> "Predictions":
+        """The predictions of several lists of texts as those of one."""
+        lengths = [np.diff(part.offsets) for part in parts] or [np.zeros(0, np.int64)]
+        labels = [part.labels for part in parts] or [np.zeros(0, np.int32)]
+        probabilities = [part.probabilities for part in parts] or [np.zeros(0, np.float32)]
+        return cls(np.concatenate(labels), np.concatenate(probabilities), starts(np.concatenate(lengths)))
+
+
+class Predictor:
+    """A model made ready to be asked: its output table unpacked, its tree built, both once."""
+
+    def __init__(self, model: Model):
+        self.model = model
+        self.loss = model.settings.loss
+        self.labels = len(model.vocabulary.labels)
+        self.output = np.asarray(rows_of(model.output, np.arange(model.output.shape[0])), np.float32)
+        counts = model.vocabulary.counts[model.vocabulary.word_count :]
+        self.tree = Tree.of(counts) if self.loss == "hs" and self.labels else None
+
+    def best(self, bags: Bags, k: int = 1, threshold: float = 0.0) -> Predictions:
+        """The `k` best labels of each text (-1: all) whose probability is at least `threshold`."""
+        if k < 1 and k != -1:
+            raise ValueError(f"k is {k}; it is at least 1, or -1 for all labels.")
+        k = self.labels if k == -1 else min(k, self.labels)
+        asked = np.flatnonzero(bags.lengths > 0) if self.labels else np.zeros(0, np.int64)
+        searched = self.tree is not None and (k * FEW <= self.labels or threshold >= UNLIKELY)
+        step = TEXTS if searched else max(CELLS // max(self.labels, 1), FEWEST)
+        counts, labels, logs = np.zeros(len(bags), np.int64), [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
+        for start in range(0, len(asked), step):
+            part = asked[start : start + step]
+            x = mean_rows(self.model.input, bags if len(part) == len(bags) else bags.take(part))
+            counts[part], found, scores = self._chosen(x, k, np.float32(threshold), searched)
+            labels.append(found)
+            logs.append(scores)
+        return Predictions(np.concatenate(labels).astype(np.int32), np.exp(np.concatenate(logs)), starts(counts))
+
+    def probabilities(self, bags: Bags) -> np.ndarray:
+        """The probability of every label, (N, labels) float32: the model's own, without fastText's rounding.
+
+        A text without a known word has the zero vector, of which the model says what it says: under softmax all labels
+        alike.
+        """
+        p = np.zeros((len(bags), self.labels), np.float32)
+        step = max(CELLS // max(self.labels, 1), FEWEST)
+        for start in range(0, len(bags), step):
+            x = mean_rows(self.model.input, bags.take(np.arange(start, min(start + step, len(bags)))))
+            if self.tree is not None:
+                p[start : start + step] = np.exp(self.tree.log_probabilities(x, self.output))
+            elif self.loss == "softmax":
+                p[start : start + step] = softmax(x @ self.output.T)
+            else:
+                p[start : start + step] = 1 / (1 + np.exp(-(x @ self.output.T).clip(-80)))
+        return p
+
+    def _chosen(
+        self, x: np.ndarray, k: int, threshold: np.float32, searched: bool
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """How many labels each text has, the labels, and the logarithms of their probabilities."""
+        if self.tree is None:
+            p = softmax(x @ self.output.T) if self.loss == "softmax" else self._tabled_sigmoid(x)
+            return choose(p, k, threshold, log)
+        if searched:
+            return self.tree.search(x, self.output, k, log(threshold))
+        scores = self.tree.scores(x, self.output, log(threshold))  # labels in the order in which fastText meets them
+        counts, found, logs = choose(scores, k, np.float32(np.finfo(np.float32).min), lambda score: score)
+        return counts, self.tree.met[found], logs
+
+    def _tabled_sigmoid(self, x: np.ndarray) -> np.ndarray:
+        scores = x @ self.output.T
+        place = (scores + REACH) * np.float32(STEPS / 16)
+        text, label = np.nonzero(np.abs(place - np.rint(place)) < NEAR)
+        if len(text):
+            place[text, label] = (_in_order(x, self.output, text, label) + REACH) * np.float32(STEPS / 16)
+        p = SIGMOID[np.clip(place, 0, STEPS).astype(np.int32)]
+        p[place < 0] = 0
+        p[place > STEPS] = 1
+        return p
+
+
+def rows_of(table: Table, rows: np.ndarray) -> np.ndarray:
+    """The rows of these numbers, the table itself where that is all of them."""
+    whole = isinstance(table, np.ndarray) and len(rows) == table.shape[0]
+    return table if whole else table[rows]  # type: ignore[return-value]
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:
+    """Scores as probabilities, in place: (N, labels) float32."""
+    scores -= scores.max(-1, keepdims=True)
+    np.exp(scores, out=scores)
+    scores /= np.cumsum(scores, -1)[:, -1:]  # summed as fastText sums, one after another in single precision
+    return scores
+
+
+def _in_order(x: np.ndarray, output: np.ndarray, text: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """The scores of some (text, label) pairs, summed from the first number of a row to the last, as fastText does."""
+    total = np.zeros(len(text), np.float32)
+    for j in range(x.shape[1]):
+        total += x[text, j] * output[label, j]
+    return total
+
+
+def lists(predictions: Predictions, names: list[str]) -> Answers:
+    """Predictions as fastText's Python module answers them for a list of texts: label names, and probabilities."""
+    named = np.array(names, object)[predictions.labels].tolist()
+    ends = predictions.offsets.tolist()
+    spans = list(pairwise(ends))
+    return [named[a:b] for a, b in spans], [predictions.probabilities[a:b] for a, b in spans]

@@ -1,0 +1,66 @@
+"""What a training keeps of itself, and how it takes it up again. The files are train_checkpoints.py's business."""
+
+from time import perf_counter
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+
+from .checkpointing import Checkpoints, Kept
+from .chunks import Slabs
+from .progress import Telling
+from .tables import Rows, Tables
+
+
+class Keeping:
+    """One training beside its checkpoints: begins where the last one was, counts the slabs, keeps them when it is time.
+
+    Draws, slabs and what is told are set to where they were; without checkpoints all of it does nothing.
+
+    room  for how many ids and labels of a batch the program was made: with another one it would round otherwise
+    """
+
+    def __init__(self, checkpoints: Checkpoints | None, training: dict[str, Any], slabs: Slabs, telling: Telling):
+        self.checkpoints, self.training, self.slabs, self.telling = checkpoints, training, slabs, telling
+        self.kept: Kept | None = None if checkpoints is None else checkpoints.last(training)
+        self.done, self.room = 0, (1, 1)
+        if self.kept is not None:
+            self.done = slabs.passed_over = self.kept.slabs
+            slabs.draws.state = self.kept.rest["draws"]
+            self.room = (self.kept.rest["room"][0], self.kept.rest["room"][1])
+            telling.texts, telling.loss = self.kept.rest["texts"], self.kept.rest["loss"]
+            telling.begun -= self.kept.rest["seconds"]
+
+    def tables(self) -> Tables | None:
+        """The tables to go on from, where there are any; asked for once."""
+        kept, self.kept = self.kept, None
+        if kept is None:
+            return None
+        parts = {name: jnp.array(part, copy=True) for name, part in kept.parts.items()}
+        return Tables(*(Rows(*(parts.get(f"{t}.{p}") for p in Rows._fields)) for t in Tables._fields))  # type: ignore
+
+    def visited(self, tables: Tables) -> None:
+        """One slab more was begun; its tables are waited for, and kept, if it is time."""
+        self.done += 1
+        if self.checkpoints is None or not self.checkpoints.due():
+            return
+        self.telling.settle()
+        rest = {
+            "draws": self.slabs.draws.state,
+            "room": self.room,
+            "texts": self.telling.texts,
+            "loss": self.telling.loss,
+            "seconds": perf_counter() - self.telling.begun,
+        }
+        self.checkpoints.keep(self.done, _named(tables), self.training, rest)
+
+    def end(self) -> None:
+        """Training is at its end: nothing needs to be kept."""
+        if self.checkpoints is not None:
+            self.checkpoints.forget()
+
+
+def _named(tables: Tables) -> dict[str, Array]:
+    """The parts of the tables that there are, by name: input.rows, input.seen, ..."""
+    parts = {f"{t}.{p}": getattr(getattr(tables, t), p) for t in Tables._fields for p in Rows._fields}
+    return {name: part for name, part in parts.items() if part is not None}

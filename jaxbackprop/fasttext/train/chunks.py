@@ -1,0 +1,116 @@
+"""Chunks of texts cut into slabs: arrays of one shape, so that one compiled program trains on all of them."""
+
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ...data import Bags
+from ..predict.huffman import Paths
+from ..settings import Settings
+from .losses import Answers
+from .sampler import Draws
+from .sequential import Texts
+
+ROWS, TEXTS = 1 << 20, 1 << 16
+"""Room for so many rows and texts: 4 MB, some tens of milliseconds of work. Room that is not used costs nothing."""
+CACHE_LINE = 64
+
+
+class Slabs:
+    """Cuts chunks into slabs and fills them in; what a slab looks like depends on the loss."""
+
+    def __init__(self, settings: Settings, draws: Draws, paths: Paths | None, *, batch: int = 1):
+        self.settings, self.draws, self.batch = settings, draws, batch
+        self.neg = settings.neg if settings.loss == "ns" and len(draws.counts) > 1 else 0
+        self.most = paths.longest if paths else 1 + self.neg
+        self.texts = -(-TEXTS // batch) * batch
+        self.labels = {"ova": 2 * TEXTS, "ns": self.texts * (1 + self.neg)}.get(settings.loss, self.texts)
+        self.paths = paths
+        self.passed_over = 0  # so many slabs still to come were trained on before an interruption
+
+    def of(self, rows: Bags, labels: Bags, rates: np.ndarray) -> Iterator[tuple[Texts, Answers]]:
+        """The slabs of a chunk; texts without a row or without a label are left out."""
+        usable = (rows.lengths > 0) & (labels.lengths > 0)
+        if not usable.all():
+            rows, labels, rates = rows.take(usable), labels.take(usable), rates[usable]
+        start = 0
+        while start < len(rows):
+            stop = self._reach(rows, labels, start)
+            if self.passed_over:
+                self.passed_over -= 1
+            else:
+                yield self._slab(rows.part(start, stop), labels.part(start, stop), rates[start:stop])
+            start = stop
+
+    def shapes(self) -> tuple[Texts, Answers]:
+        """What an ordinary slab's arrays look like, for compiling before there is one."""
+        empty = Bags(np.zeros(0, np.int32), np.zeros(1, np.int32))
+        slab = self._slab(empty, empty, np.zeros(0, np.float32))
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), slab)
+
+    def _reach(self, rows: Bags, labels: Bags, start: int) -> int:
+        """How far a slab that begins at text `start` goes; at least one text."""
+        stop = np.searchsorted(rows.offsets, rows.offsets[start] + ROWS, side="right") - 1
+        if self.settings.loss == "ova":
+            stop = min(stop, np.searchsorted(labels.offsets, labels.offsets[start] + self.labels, side="right") - 1)
+        return max(start + 1, min(int(stop), start + TEXTS, len(rows)))
+
+    def _slab(self, rows: Bags, labels: Bags, rates: np.ndarray) -> tuple[Texts, Answers]:
+        order = np.arange(len(rows))
+        if self.settings.shuffle:
+            drawn = self.draws.order(len(rows))
+            labels = labels.take(drawn)
+            if self.batch == 1:  # the rows stay where they are: to copy them would take a fifth of the training
+                order = drawn
+            else:
+                rows = rows.take(drawn)
+        texts = Texts(
+            _filled(ROWS, rows.ids, np.uint32),
+            self._offsets(rows),
+            _filled(self.texts, order, np.uint32),
+            _filled(self.texts, rates, np.float32),
+            np.array(len(rows), np.uint32),
+        )
+        none, nothing = np.zeros(1, np.uint32), np.zeros(1, np.float32)
+        answers = Answers(none, none, none, nothing, np.zeros((0, self.most), np.float32))
+        if self.settings.loss == "ova":
+            return texts, answers._replace(
+                labels=_filled(self.labels, labels.ids, np.uint32), offsets=self._offsets(labels)
+            )
+        chosen = self.draws.labels(labels)
+        if self.settings.loss == "ns":
+            chosen = self.draws.samples(chosen).ravel()
+        answers = answers._replace(labels=_filled(self.labels, chosen, np.uint32))
+        if self.paths is None:
+            return texts, answers
+        nodes, turns = (part if len(part) else np.zeros(1) for part in (self.paths.nodes, self.paths.turns))
+        return texts, answers._replace(
+            offsets=self.paths.offsets.view(np.uint32), nodes=nodes.astype(np.uint32), turns=turns.astype(np.float32)
+        )
+
+    def _offsets(self, bags: Bags) -> np.ndarray:
+        """Where each bag begins; a last batch that is not full goes on with empty ones."""
+        offsets = _filled(self.texts + 1, bags.offsets, np.uint32)
+        offsets[len(bags.offsets) : len(bags.offsets) + self.batch] = bags.offsets[-1]
+        return offsets
+
+
+def most_in_a_batch(offsets: ArrayLike, count: int, batch: int) -> int:
+    """How many ids the fullest batch has, rounded up: so that not every slab needs a program of its own."""
+    ends = np.asarray(offsets)[: -(-count // batch) * batch + 1 : batch].astype(np.int64)
+    most = int(np.diff(ends).max(initial=1))
+    step = 1 << max(most.bit_length() - 3, 0)
+    return -(-most // step) * step
+
+
+def _filled(room: int, numbers: np.ndarray, dtype) -> np.ndarray:
+    """`numbers` at the beginning of an array of at least `room` that a device can use where it lies."""
+    room = max(room, len(numbers))
+    size = np.dtype(dtype).itemsize
+    raw = np.empty(room * size + CACHE_LINE, np.uint8)
+    begin = -raw.ctypes.data % CACHE_LINE
+    array = raw[begin : begin + room * size].view(dtype)
+    array[: len(numbers)] = numbers
+    return array

@@ -1,0 +1,51 @@
+"""Training that does not begin from nothing: from a model, or from word vectors. The training itself is train.py's."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..corpus.corpus import Corpus
+from ..corpus.reading import Source, text_groups
+from ..corpus.vocabulary import Vocabulary
+from ..files.vec_file import pretrained_rows
+from ..model import Model
+from ..predict.metrics import Passed, labelled, nothing_to_score
+from ..settings import Settings
+from .initial_tables import starting_tables
+from .loop import train
+
+
+def train_further(data: Source, changes: Mapping[str, Any], model: Model) -> Model:
+    """The model trained on `data` from where it is, with some settings changed.
+
+    Texts become the rows that the model has: words it does not know stay unknown, and it may have been pruned.
+
+    Raises:
+        DataError: no line has a label that the model knows.
+    """
+    settings, chunks, passed = replace(model.settings, **changes), [], Passed()
+    for tokens in text_groups(data, settings.label_prefix):
+        gold, skipped = labelled(model.vocabulary, tokens)
+        usable, passed = np.flatnonzero(gold.lengths > 0), passed + skipped
+        chunks.append((model.encode(tokens).take(usable), gold.take(usable)))
+    texts = sum(len(gold) for _, gold in chunks)
+    if not texts:
+        raise nothing_to_score(passed, settings.label_prefix, data)
+    as_is = model.vocabulary
+    if model.kept is not None:  # for the trainer, a table of as many rows as are left
+        cut = {} if len(model.kept) else {"word_ngrams": 1, "maxn": 0}
+        as_is = replace(as_is, bucket=len(model.kept) or as_is.bucket, **cut)
+    trained = train(Corpus(as_is, texts, chunks), settings, start=model)
+    return replace(model, settings=settings, input=trained.input, output=trained.output)
+
+
+def pretrained_table(
+    words: Sequence[str], vectors: np.ndarray, vocabulary: Vocabulary, settings: Settings
+) -> np.ndarray:
+    """The input table to start from: the vectors (words, dim) in the rows of their words, numbers drawn elsewhere."""
+    rows, places = pretrained_rows(words, vocabulary)
+    table = np.array(starting_tables(vocabulary.rows, 1, settings.dim, settings.seed, None)[0])
+    table[rows] = vectors[places]
+    return table

@@ -1,0 +1,218 @@
+"""Training of a text classifier: passes over a corpus, the learning rate that falls, what is told on the way.
+
+The arithmetic of a step stands in sparse_loop.py and sparse_step.py; where texts come from, in corpus.py.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from ...data import Bags
+from ..corpus.vocabulary import Vocabulary
+from ..model import Model
+from ..predict.huffman import paths
+from ..settings import Settings
+from .batched import AXIS, Batching, visit_batches
+from .checkpoint_manager import Keeping
+from .checkpointing import Checkpoints, training_of
+from .chunks import Slabs, most_in_a_batch
+from .compile_cache import compiled
+from .idf import idf_shares
+from .initial_tables import Start, starting_tables
+from .losses import Answers
+from .progress import Report, Telling
+from .sampler import Draws
+from .sequential import Texts, visit
+from .tables import Tables, remembering
+
+BATCH = 256  # texts a step on an accelerator: on five data sets within a hundredth of one text at a time
+VECTOR = 8  # numbers that a CPU adds at once
+SECTOR = 16  # numbers in 64 bytes, the least an accelerator's memory moves
+HOT = 128  # from this batch on, so many rows are named by most batches many times
+
+
+class Corpus(Protocol):
+    """What can be trained on."""
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Its words and labels."""
+        ...
+
+    @property
+    def texts(self) -> int:
+        """How many texts a pass has."""
+        ...
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens a pass has, as fastText counts them."""
+        ...
+
+    def chunks(self) -> Iterator[tuple[Bags, Bags]]:
+        """One pass over all texts in their order: some texts' rows, and the same texts' labels, chunk after chunk."""
+        ...
+
+
+def train(
+    corpus: Corpus,
+    settings: Settings,
+    *,
+    start: Start = None,
+    progress: Callable[[Report], None] | None = None,
+    checkpoints: Checkpoints | None = None,
+) -> Model:
+    """A model trained on `corpus` as `settings` say.
+
+        start     the tables to start from: a model to be trained further, or an input table (rows, dim), such as word
+                  vectors; None draws it
+        progress  called with a `Report` now and then, ten times a second at most, and at the end
+        checkpoints  where training is kept as it goes; where it has been kept before, it goes on from there, to the
+                  same bits; None keeps nothing
+
+    The same seed gives the same model.
+
+    Raises:
+        ValueError: `start` does not fit the vocabulary and settings; the corpus has no label.
+        DataError: the checkpoint is of another training, or damaged.
+    """
+    labels = corpus.vocabulary.counts[corpus.vocabulary.word_count :]
+    if not len(labels):
+        raise ValueError("train: the vocabulary has no label.")
+    batch = settings.batch or (1 if jax.default_backend() == "cpu" else BATCH)
+    draws = Draws(labels, settings.neg, settings.seed)
+    slabs = Slabs(settings, draws, paths(labels) if settings.loss == "hs" else None, batch=batch)
+    telling = Telling(corpus.texts, corpus.tokens, settings, progress)
+    training = training_of(settings, corpus.vocabulary, corpus.texts, batch, len(jax.devices()) if batch > 1 else 1)
+    keeping = Keeping(checkpoints, training, slabs, telling)
+    visit_all = _in_order if batch == 1 else _in_batches
+    tables = visit_all(corpus, settings, start, slabs, telling, keeping)
+    telling.end()
+    keeping.end()
+    rows, dim = corpus.vocabulary.rows, settings.dim
+    return Model(
+        corpus.vocabulary,
+        settings,
+        *(_without_padding(part.rows, n, dim) for part, n in zip(tables, (rows, len(labels)))),
+    )
+
+
+def _without_padding(table: jax.Array, rows: int, dim: int) -> np.ndarray:
+    """The table as NumPy sees it, where it lies if it can."""
+    return np.asarray(table)[:rows, :dim]
+
+
+def _in_order(
+    corpus: Corpus, settings: Settings, start: Start, slabs: Slabs, telling: Telling, keeping: Keeping
+) -> Tables:
+    """One text after another."""
+    rows, labels = corpus.vocabulary.rows, len(slabs.draws.counts)
+    with ThreadPoolExecutor(1) as other:
+        program = other.submit(_compiled, slabs, rows, labels, settings)  # while the first chunk is read
+        tables = keeping.tables()
+        if tables is None:
+            padded = rows, _row_length(settings)
+            first = starting_tables(rows, labels, settings.dim, settings.seed, start, padded=padded)
+            tables = _begun(corpus, settings, first)
+        usual = slabs.shapes()
+        for texts, answers in _slabs(corpus, settings, slabs):
+            if jax.tree.map(np.shape, (texts, answers)) == jax.tree.map(np.shape, usual):
+                tables, surprise = program.result()(tables, *jax.device_put((texts, answers), may_alias=True))
+            else:  # a text longer than a slab
+                tables, surprise = visit(tables, texts, answers, loss=settings.loss, smoothing=settings.smoothing)
+            telling.visited(int(texts.total), surprise)
+            keeping.visited(tables)
+    return tables
+
+
+def _row_length(settings: Settings) -> int:
+    """The length of a row in memory: whole vectors of a CPU, and none in two lines of its cache if it is short.
+
+    IMDB with bigrams, dim 10: 18 ns a row read and changed with 16 numbers a row, 27 with 10. Cooking, dim 50: 447 ns
+    with 56, 611 with 50, its 735 labels included. Adagrad and Adam take means over a row, zeros included.
+    """
+    if settings.optimizer != "sgd":
+        return settings.dim
+    whole = -(-settings.dim // VECTOR) * VECTOR
+    return whole if settings.dim <= VECTOR else max(whole, SECTOR)
+
+
+def _begun(corpus: Corpus, settings: Settings, first: tuple[jax.Array, jax.Array]) -> Tables:
+    """The first tables with what their optimizer needs, nothing seen yet."""
+    tables = Tables(*(remembering(table, settings.optimizer) for table in first))
+    if not settings.idf:
+        return tables
+    share = jnp.array(idf_shares(corpus.chunks(), len(tables.input.rows), settings.idf))
+    return tables._replace(input=tables.input._replace(share=share))
+
+
+def _compiled(slabs: Slabs, rows: int, labels: int, settings: Settings):
+    """The program for this corpus, made without waiting for its texts."""
+    dim = _row_length(settings)
+    tables = jax.eval_shape(
+        lambda: Tables(*(remembering(jnp.zeros((n, dim)), settings.optimizer) for n in (rows, labels)))
+    )
+    if settings.idf:
+        share = jax.ShapeDtypeStruct((rows, 1), jnp.float32)
+        tables = tables._replace(input=tables.input._replace(share=share))
+    return compiled(visit, tables, *slabs.shapes(), loss=settings.loss, smoothing=settings.smoothing)
+
+
+def _in_batches(
+    corpus: Corpus, settings: Settings, start: Start, slabs: Slabs, telling: Telling, keeping: Keeping
+) -> Tables:
+    """Some texts at a time, the input table's rows shared out to all devices there are."""
+    devices = jax.devices()
+    mesh = Mesh(np.array(devices), (AXIS,)) if len(devices) > 1 else None
+    rows = -(-corpus.vocabulary.rows // len(devices)) * len(devices)
+    fast = jax.default_backend() != "cpu" and settings.optimizer == "sgd"
+    dim = -(-settings.dim // SECTOR) * SECTOR if fast else settings.dim
+    tables = keeping.tables()
+    if tables is None:
+        known, labels = corpus.vocabulary.rows, len(slabs.draws.counts)
+        first = starting_tables(known, labels, settings.dim, settings.seed, start, padded=(rows, dim))
+        tables = _begun(corpus, settings, first)
+    times = jnp.zeros(rows)
+    if mesh is not None:
+        mine, whole = NamedSharding(mesh, PartitionSpec(AXIS)), NamedSharding(mesh, PartitionSpec())
+        tables = Tables(jax.device_put(tables.input, mine), jax.device_put(tables.output, whole))
+        times = jax.device_put(times, mine)
+    hot = HOT if fast and mesh is None and slabs.batch >= HOT and rows > HOT else 0
+    cut = Batching(slabs.batch, keeping.room[0], keeping.room[1], hot)
+    for texts, answers in _slabs(corpus, settings, slabs):
+        cut = cut._replace(ids=max(cut.ids, most_in_a_batch(texts.offsets, int(texts.total), cut.batch)))
+        if settings.loss == "ova":
+            cut = cut._replace(labels=max(cut.labels, most_in_a_batch(answers.offsets, int(texts.total), cut.batch)))
+        kind = {"loss": settings.loss, "smoothing": settings.smoothing, "cut": cut, "mesh": mesh}
+        tables, times, surprise = visit_batches(tables, times, texts, answers, **kind)
+        telling.visited(int(texts.total), surprise)
+        keeping.room = cut.ids, cut.labels
+        keeping.visited(tables)
+    return tables
+
+
+def _slabs(corpus: Corpus, settings: Settings, slabs: Slabs) -> Iterator[tuple[Texts, Answers]]:
+    """The slabs of every chunk of every pass."""
+    for chunk in _visits(corpus, settings):
+        yield from slabs.of(*chunk)
+
+
+def _visits(corpus: Corpus, settings: Settings) -> Iterator[tuple[Bags, Bags, np.ndarray]]:
+    """Every chunk of every pass, and the learning rate at each of its texts."""
+    visits = settings.epoch * max(corpus.texts, 1)
+    done = 0
+    for epoch in range(settings.epoch):
+        done = epoch * corpus.texts
+        chunks = corpus.chunks()
+        if settings.shuffle and epoch:  # the first pass begins while the last chunks are still encoded
+            chunks = list(chunks)
+            np.random.default_rng((settings.seed, epoch)).shuffle(chunks)
+        for rows, labels in chunks:
+            falls = 1 - np.arange(done, done + len(rows)) / visits
+            yield rows, labels, (settings.lr * np.maximum(falls, 0)).astype(np.float32)
+            done += len(rows)

@@ -1,0 +1,1 @@
+"""Jaxprs in arithmetic that JAX does not have."""

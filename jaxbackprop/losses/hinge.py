@@ -1,0 +1,72 @@
+"""Losses with a margin: nothing to pay once the right score leads by enough."""
+
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float, Int
+
+from ..core.accumulation import index, inside, wide
+from ..core.domains import below
+from ..core.rule import WithResiduals, rule
+
+
+@rule(kinks=lambda score, corrupt, margin: margin + corrupt - score, example_settings=({"margin": 0.5},))
+def max_margin(
+    score: Float[Array, "*B"], corrupt: Float[Array, "*B"], *, margin: float = 1.0
+) -> WithResiduals[Float[Array, "*B"]]:
+    """The true score shall lead the corrupt one by a margin.
+
+    Forward   J = max(0, margin + s_c - s)
+    Backward  dscore = -upstream where J > 0, else 0;  dcorrupt = upstream where J > 0, else 0
+    Saved     whether J > 0
+    Source    CS224n lecture notes, "Window classification and neural networks"
+    Kink      J = 0: we answer 0
+    """
+    short = margin + (corrupt - score)  # the difference first: large scores keep their digits
+    return jnp.maximum(short, 0), short > 0
+
+
+@max_margin.backward
+def max_margin_backward(active, upstream):
+    dcorrupt = jnp.where(active, upstream, 0)
+    return -dcorrupt, dcorrupt
+
+
+def _shortfalls(scores, labels, margin):
+    """What each wrong class lacks to be out of the margin; 1, far from a kink, where nothing is compared."""
+    short, wrong = _shortfall(jnp.asarray(scores), jnp.asarray(labels), margin)
+    return jnp.where(wrong, short, 1)
+
+
+@rule(domain={"labels": below("C", padding=True)}, kinks=_shortfalls, example_settings=({"margin": 0.3},))
+def multiclass_hinge(
+    scores: Float[Array, "*B C"], labels: Int[Array, "*B"], *, margin: float = 1.0
+) -> WithResiduals[Float[Array, "*B"]]:
+    """The multiclass support vector machine: every wrong class that comes within the margin costs what it lacks.
+
+    Forward   loss = sum_{j != y} max(0, margin + s_j - s_y)
+    Backward  ds_j = upstream where class j is paid for, else 0;  ds_y = -upstream times the number of classes paid for
+    Saved     which classes are paid for, one byte each; labels
+    Source    Weston, Watkins 1999; CS231n notes, "Linear classification"
+    Kink      margin + s_j = s_y: we answer 0
+
+    A label outside 0..C-1 (-1 by custom) is ignored: loss 0, gradient 0, whatever the scores.
+    """
+    short, wrong = _shortfall(scores, labels, margin)
+    paid = wrong & (short > 0)
+    return jnp.where(paid, short, 0).sum(-1).astype(scores.dtype), (paid, labels)
+
+
+@multiclass_hinge.backward
+def multiclass_hinge_backward(residuals, upstream):
+    paid, labels = residuals
+    ds = jnp.where(paid, wide(upstream)[..., None], 0)
+    at = jnp.clip(index(labels), 0, paid.shape[-1] - 1)[..., None]  # where nothing is paid for, 0 is written over 0
+    return jnp.put_along_axis(ds, at, -ds.sum(-1, keepdims=True), -1, inplace=False)
+
+
+def _shortfall(scores: Array, labels: Array, margin: float) -> tuple[Array, Array]:
+    """By how much each class is within the margin of the true one, and which classes are wrong ones."""
+    C = scores.shape[-1]
+    own = jnp.take_along_axis(scores, jnp.clip(index(labels), 0, C - 1)[..., None], -1)
+    wrong = inside(labels, C)[..., None] & (jnp.arange(C) != index(labels)[..., None])
+    return margin + (wide(scores) - wide(own)), wrong

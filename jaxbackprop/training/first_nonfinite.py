@@ -1,0 +1,214 @@
+"""Where a number first stopped being finite: which step of an epoch, and within that step which rule.
+
+Runs only after a run has failed, so nothing here need be fast.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.extend.core import Jaxpr, JaxprEqn, Literal
+
+from ..jaxprs.compat import binding, body_of, defined
+from .minibatches import Batches
+from .step import Program, State, all_finite
+
+
+@dataclass(frozen=True)
+class Fault:
+    """The first rule that made a number which is not finite.
+
+    rule       its name; the primitive's where no rule is to blame, None where the arithmetic of the model was finite
+    what       "output" or "gradient"
+    value      what stood there: "NaN" or "infinity"
+    source     file and line of the rule, where known
+    arguments  the arrays that were not finite before the rule was even called
+    """
+
+    rule: str | None
+    what: str
+    value: str
+    source: str = ""
+    arguments: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        before = f" {', '.join(self.arguments)} was not finite even before." if self.arguments else ""
+        if self.rule is None:
+            return f"All outputs and gradients were finite; the optimizer's update was not ({self.value}).{before}"
+        place = f" ({self.source})" if self.source else ""
+        return f"The first rule whose {self.what} was not finite is {self.rule}: {self.value}{place}.{before}"
+
+
+class NotFinite(FloatingPointError):
+    """Training stopped because the loss became NaN or infinite.
+
+    Attributes
+        epoch, step: where the first number was not finite, both counted from 1
+        fault: the first rule that made such a number
+    """
+
+    def __init__(self, epoch: int, step: int, steps: int, fault: Fault | None, seen: str):
+        self.epoch, self.step, self.fault = epoch, step, fault
+        cause = fault or "Run again from the start of this epoch, no step did so: the fault does not repeat itself."
+        super().__init__(
+            f"{seen}: training stopped in epoch {epoch}, step {step} of {steps}.\n  {cause}\n"
+            "  Often the learning rate is too high: try a tenth of it, or clip the gradient."
+        )
+
+
+def find_fault(program: Program, state: State, batches: Batches, key: Array) -> tuple[int, Fault] | None:
+    """Replay an epoch from the state at its start: the first step that went wrong (from 1) and the rule to blame.
+
+    Goes wrong: the objective, its gradient or the parameters after the update are not finite. None where no step does.
+    """
+    order = jax.jit(batches.order)(key)
+    state, step, well = _replay(program, state, batches, batches.whole(order))
+    batch = batches.whole(order)[step - 1] if not well else None
+    if well and batches.rest:
+        batch, step = batches.remainder(order), batches.steps + 1
+        well = bool(jax.jit(lambda s: _try(program, s, batches, batch)[1])(state))
+    if well or batch is None:
+        return None
+
+    def objective(params: Any, others: Any, batch: Any) -> Array:
+        return program.objective(params, others, batch)[0]
+
+    fault = first_not_finite(objective, {"params": state.params, "others": state.others, "batch": batches.take(batch)})
+    return step, fault or _update_fault(program, state, batches.take(batch))
+
+
+def _replay(program: Program, state: State, batches: Batches, whole: Array) -> tuple[State, int, bool]:
+    """The state before the first step that went wrong, its number from 1, False; or the last state, 0, True."""
+
+    def body(carry: tuple[State, Array, Array]) -> tuple[State, Array, Array]:
+        state, i, _ = carry
+        new, well = _try(program, state, batches, whole[i])
+        return jax.tree.map(lambda a, b: jnp.where(well, a, b), new, state), i + 1, well
+
+    run = jax.jit(
+        lambda s: lax.while_loop(lambda c: c[2] & (c[1] < len(whole)), body, (s, jnp.int32(0), jnp.array(True)))
+    )
+    state, i, well = run(state)
+    return state, int(i), bool(well)
+
+
+def _try(program: Program, state: State, batches: Batches, which: Array) -> tuple[State, Array]:
+    """One step, and whether all of it was finite."""
+    new, _, objective, _, gradient = program.step(state, batches.take(which))
+    return new, all_finite((objective, gradient, new.params))
+
+
+def _update_fault(program: Program, state: State, batch: tuple) -> Fault:
+    new, *_ = program.step(state, batch)
+    broken = [x for x in jax.tree.leaves(new.params) if not all_finite(x)]
+    return Fault(None, "update", _kind(broken[0]) if broken else "not in this run alone")
+
+
+def first_not_finite(function: Callable[..., Array], arguments: dict[str, Any]) -> Fault | None:
+    """The first rule whose output, or failing that whose gradient, is not finite in `function(**arguments)`.
+
+    The function's program is run equation by equation, each rule as one; then backward in the same way, a gradient
+    of 1 arriving at the one number that the function returns. Only floating-point arguments get a gradient. Where a
+    number stops being finite outside any rule, the primitive is named.
+    """
+    program = jax.make_jaxpr(lambda named: function(**named))(arguments)
+    paths, _ = jax.tree_util.tree_flatten_with_path(arguments)
+    values = [x for _, x in paths]
+    broken = tuple(_written(path) for path, x in paths if not _finite(x))
+    tape = _Tape()
+    (out,) = tape.run(program.jaxpr, list(program.consts), [tape.new(x) for x in values])
+    found = tape.first_output() or tape.first_gradient(out)
+    return None if found is None else Fault(*found, arguments=broken)
+
+
+class _Tape:
+    """The equations in the order in which they ran, and what stood on every wire. A wire is its number: one variable
+    of a jaxpr is another wire at each call of it.
+    """
+
+    def __init__(self):
+        self.values: list[Any] = []
+        self.ran: list[tuple[JaxprEqn, list[int], list[int]]] = []
+
+    def new(self, value: Any) -> int:
+        self.values.append(value)
+        return len(self.values) - 1
+
+    def run(self, jaxpr: Jaxpr, consts: list[Any], wires: list[int]) -> list[int]:
+        known = dict(zip(jaxpr.invars, wires, strict=True))
+        known |= {var: self.new(value) for var, value in zip(jaxpr.constvars, consts, strict=True)}
+
+        def at(atom: Any) -> int:
+            return self.new(atom.val) if isinstance(atom, Literal) else known[atom]
+
+        for eqn in jaxpr.eqns:
+            inputs = [at(atom) for atom in eqn.invars]
+            body = None if eqn.primitive.name.startswith("custom_") else body_of(eqn)
+            if body is not None:
+                outputs = self.run(*body, inputs)
+            else:
+                outputs = [self.new(x) for x in binding(eqn)(*(self.values[i] for i in inputs))]
+                self.ran.append((eqn, inputs, outputs))
+            known |= dict(zip(eqn.outvars, outputs, strict=True))
+        return [at(atom) for atom in jaxpr.outvars]
+
+    def first_output(self) -> tuple[str, str, str, str] | None:
+        for eqn, _, outputs in self.ran:
+            for x in (self.values[i] for i in outputs):
+                if not _finite(x):
+                    return _blame(eqn, "output", x)
+        return None
+
+    def first_gradient(self, out: int) -> tuple[str, str, str, str] | None:
+        arriving = {out: jnp.ones_like(self.values[out])}
+        for eqn, inputs, outputs in reversed(self.ran):
+            if not any(i in arriving for i in outputs):
+                continue
+            wanted = [k for k, i in enumerate(inputs) if _is_number(self.values[i])]
+            for k, gradient in zip(wanted, self._pull(eqn, inputs, outputs, wanted, arriving), strict=True):
+                if not _finite(gradient):
+                    return _blame(eqn, "gradient", gradient)
+                arriving[inputs[k]] = arriving[inputs[k]] + gradient if inputs[k] in arriving else gradient
+        return None
+
+    def _pull(
+        self, eqn: JaxprEqn, inputs: list[int], outputs: list[int], wanted: list[int], arriving: dict[int, Any]
+    ) -> tuple:
+        """The gradient of each wanted input, by the equation's own rule."""
+        known = [self.values[i] for i in inputs]
+        live = [k for k, i in enumerate(outputs) if i in arriving]
+
+        def alone(*numbers: Any) -> list[Any]:
+            full = [dict(zip(wanted, numbers, strict=True)).get(k, x) for k, x in enumerate(known)]
+            results = binding(eqn)(*full)
+            return [results[k] for k in live]
+
+        _, pull = jax.vjp(alone, *(jnp.asarray(known[k]) for k in wanted))
+        return pull([arriving[outputs[k]] for k in live])
+
+
+def _blame(eqn: JaxprEqn, what: str, x: Any) -> tuple[str, str, str, str]:
+    name, source = defined(eqn)
+    return name or eqn.primitive.name, what, _kind(x), source
+
+
+def _is_number(x: Any) -> bool:
+    return jnp.issubdtype(jnp.result_type(x), jnp.inexact)
+
+
+def _finite(x: Any) -> bool:
+    return not _is_number(x) or bool(jnp.isfinite(x).all())
+
+
+def _kind(x: Any) -> str:
+    return "NaN" if bool(jnp.isnan(x).any()) else "infinity"
+
+
+def _written(path: tuple) -> str:
+    """A path such as params.W[0], as a person writes it."""
+    names = [str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path]
+    names = [name for name in names if name != "value"]
+    return names[0] + "".join(f"[{name}]" if name.isdigit() else f".{name}" for name in names[1:])

@@ -1,0 +1,269 @@
+"""`audit`: every hand-derived rule inside a JAX program, checked at the values it really sees there."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+from jax.extend.core import ClosedJaxpr, JaxprEqn, jaxpr_as_fun
+
+from ..jaxprs import loops
+from ..jaxprs.inputs import Point, is_key
+from ..jaxprs.number_systems.arithmetic import Written
+from ..jaxprs.number_systems.interpreter import evaluate
+from ..jaxprs.provenance import key, outputs_read, place, registered_as
+from ..jaxprs.rules import body_of
+from .api import Collected
+from .checks.registry import LAWS, Law, Verdict, what_happened
+from .problem import Target
+from .report import Check, Verification
+from .subject import Subject
+
+SAMPLES = 3
+"""At so many of its calls a rule is verified: the first ones of different shapes or values."""
+
+_ASKED = (
+    "forward_pass", "gradient", "linear_in_the_upstream", "structure", "same_value_when_differentiated", "vmap",
+    "second_order",
+)  # fmt: skip
+
+
+UNJUDGED = Law(
+    "could be judged",
+    "The rule can be called and differentiated at the values it saw.",
+    lambda _: None,
+    everywhere=True,
+)
+
+
+@dataclass(frozen=True)
+class Site:
+    """One hand-derived rule as the program uses it.
+
+    Attributes:
+        name: of the rule.
+        source: file and line of its definition.
+        calls: how often the program called it; 0 where it stands on a branch not taken.
+        verification: what was found at the values it saw; None where it was never called.
+    """
+
+    name: str
+    source: str
+    calls: int
+    verification: Verification | None
+
+    @property
+    def verdict(self) -> str:
+        """In a word or two."""
+        if self.verification is None:
+            return "not reached"
+        unjudged = all(check.name == UNJUDGED.name for check in self.verification.checks)
+        return "not judged" if unjudged else self.verification.verdict
+
+
+@dataclass(frozen=True)
+class Audit:
+    """All hand-derived rules of a program.
+
+    Attributes:
+        sites: one for each rule.
+        seconds: how long it took.
+    """
+
+    sites: tuple[Site, ...]
+    seconds: float = 0.0
+
+    @property
+    def passed(self) -> bool:
+        """Whether every rule that was called is right."""
+        return all(site.verification is None or site.verification.passed for site in self.sites)
+
+    @property
+    def failures(self) -> tuple[Site, ...]:
+        """The sites whose rule is not right."""
+        return tuple(s for s in self.sites if s.verification is not None and not s.verification.passed)
+
+    def raise_if_failed(self) -> "Audit":
+        """Itself, where all passed.
+
+        Raises:
+            VerificationError: with the report of the first rule that failed.
+        """
+        for site in self.failures:
+            assert site.verification is not None
+            site.verification.raise_if_failed()
+        return self
+
+    def __str__(self) -> str:
+        if not self.sites:
+            return f"no hand-derived rule in this program ({self.seconds:.1f} s)"
+        width = max(len(s.name) for s in self.sites)
+        lines = [f"{'rule':{width}}  calls  verdict"]
+        for s in self.sites:
+            lines.append(f"{s.name:{width}}  {s.calls:5d}  {s.verdict:10}  {s.source}")
+            if s.verification is not None and not s.verification.passed:
+                worst = s.verification.failures[0]
+                why = s.verification.by_design or s.verification.likely_cause
+                lines.append(f"{'':{width}}         {worst.name}: {worst.detail}")
+                lines += [f"{'':{width}}         {why}"] if why else []
+        lines.append(f"{len(self.sites)} rules, {len(self.failures)} not right, {self.seconds:.1f} s")
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, as JSON can hold it."""
+        return {
+            "passed": self.passed,
+            "seconds": round(self.seconds, 3),
+            "sites": [
+                {"name": s.name, "source": s.source, "calls": s.calls, "verdict": s.verdict,
+                 "verification": s.verification and s.verification.to_dict()}
+                for s in self.sites
+            ],
+        }  # fmt: skip
+
+    def to_json(self) -> str:
+        """Everything, as JSON."""
+        import json
+
+        return json.dumps(self.to_dict(), indent=2)
+
+
+def audit(fun: Callable, *args: Any, **settings: Any) -> Audit:
+    """Find every `custom_vjp` and `custom_jvp` that `fun(*args)` calls, and verify each at the values it sees.
+
+    Looks through jit, scan, while, cond, checkpoint, vmap, shard_map and rules inside rules. Give the function whose
+    gradient is taken, not its gradient: differentiating has already used the rules up.
+
+    Args:
+        fun: any JAX function.
+        args: its arguments; Python values that are no arrays are held static.
+        settings: keyword arguments, held static.
+
+    Raises:
+        TypeError: `fun` is no function.
+    """
+    if not callable(fun):
+        raise TypeError(f"audit: {fun!r:.60} is no function that could be looked through.")
+    start = time.perf_counter()
+    point = Point(args)
+    program = jax.make_jaxpr(point.call_all(lambda *a: fun(*a, **settings)))(*point.arrays)
+    watching, broken = _Watching(), ""
+    try:
+        evaluate(program, point.arrays, watching)
+    except Exception as error:
+        broken = f"the program could not be run as far as this rule: {what_happened(error)}"
+    for eqn in loops.rules_in(program.jaxpr):
+        watching.found.setdefault(key(eqn), Seen(eqn))
+    used = outputs_read(program.jaxpr)
+    sites = tuple(_site(seen, used, broken) for seen in watching.found.values())
+    return Audit(sites, time.perf_counter() - start)
+
+
+@dataclass
+class Seen:
+    """A rule met in a program: its equation, how often, and some of its inputs."""
+
+    eqn: JaxprEqn
+    calls: int = 0
+    met: int = 0
+    samples: list[tuple[JaxprEqn, list[Any]]] = field(default_factory=list)
+
+
+class _Watching(Written):
+    """Evaluates as written, and remembers what each rule was given."""
+
+    def __init__(self) -> None:
+        self.found: dict[tuple[Any, ...], Seen] = {}
+        self.loops: dict[int, loops.Loop] = {}
+        self.counting = True
+
+    def saw(self, eqn: JaxprEqn, args: list[Any]) -> None:
+        """Count the call, and keep its inputs where they are news."""
+        seen = self.found.setdefault(key(eqn), Seen(eqn))
+        seen.calls += self.counting
+        seen.met += 1
+        shapes = [np.shape(x) for x in args]
+        alike = [k for k, (_, old) in enumerate(seen.samples) if [np.shape(x) for x in old] == shapes]
+        kept = eqn, [x if is_key(x) else np.array(x) for x in args]
+        # A call of other shapes is worth more than another one of the same; of those, the first ones and the last.
+        if len(seen.samples) < SAMPLES and (not alike or seen.met <= SAMPLES):
+            seen.samples.append(kept)
+        elif alike:
+            seen.samples[alike[-1]] = kept
+
+    def leap(self, eqn: JaxprEqn, args: list[Any], done: int) -> list[Any] | None:
+        """Long loops run compiled; a few of their iterations are evaluated once more, step by step."""
+        if max(eqn.params.get("length", 0), done) <= loops.LONG:
+            return None
+        try:
+            loop = self.loops.setdefault(id(eqn), loops.Loop(eqn))
+            survey = loop.survey(args)
+        except NotImplementedError:
+            return None
+        if self.counting:
+            for rule, calls in zip(loop.rules, survey.calls, strict=True):
+                self.found.setdefault(key(rule), Seen(rule)).calls += calls
+        counting, self.counting = self.counting, False
+        for iteration in survey.iterations if loop.rules else ():
+            evaluate(loop.body, loop.inputs_of(args, iteration), self)
+        self.counting = counting
+        return survey.outputs
+
+
+def _site(seen: Seen, used: dict[int, list[int]], broken: str) -> Site:
+    """What is found about one rule; an exception on the way is what was found, and the other rules are still judged."""
+    name, source = place(seen.eqn)
+    try:
+        verification = _judged(seen, used, name, source)
+    except Exception as error:
+        verification = Verification(name, (Check(UNJUDGED.name, None, what_happened(error)),), source)
+    if verification is None and broken and not seen.calls:
+        verification = Verification(name, (Check(UNJUDGED.name, None, broken),), source)
+    return Site(name, source, seen.calls, verification)
+
+
+def _judged(seen: Seen, used: dict[int, list[int]], name: str, source: str) -> Verification | None:
+    start, collected, subjects = time.perf_counter(), Collected(), []
+    for k, (eqn, args) in enumerate(seen.samples):
+        subject = Subject(_target(eqn, name, source, used.get(id(eqn), [])), Point(tuple(args), f"its call {k + 1}"))
+        if not subject.point.live:
+            continue
+        subjects.append(subject)
+        try:
+            _ = subject.case.hand_program
+        except Exception as error:
+            collected.enter(UNJUDGED, Verdict(None, what_happened(error)), subject)
+            continue
+        collected.ask(subject, (LAWS[law] for law in _ASKED if k == 0 or LAWS[law].everywhere))
+    return collected.verification(subjects, time.perf_counter() - start) if subjects else None
+
+
+def _target(eqn: JaxprEqn, name: str, source: str, kept: list[int]) -> Target:
+    """The equation, bound again, beside the plain function that it holds: their outputs that are `kept`."""
+    body = body_of(eqn)
+    # No gradient arrives at an output the program throws away: the running maximum a softmax hands out beside.
+    kept = kept or list(range(len(eqn.outvars)))
+
+    def used(outputs: Any) -> list[Any]:
+        return [outputs[i] for i in kept]
+
+    def hand(*args: Any) -> Any:
+        with eqn.ctx.manager:
+            return used(eqn.primitive.bind(*args, **eqn.primitive.get_bind_params(eqn.params)))
+
+    whole = jaxpr_as_fun(body if isinstance(body, ClosedJaxpr) else ClosedJaxpr(body, ()))
+
+    def primal(*args: Any) -> Any:
+        return used(whole(*args))
+
+    kind = "custom_vjp" if "vjp" in eqn.primitive.name else "custom_jvp"
+    own = registered_as(name)
+    names = (
+        tuple(p.name for p in own.signature.parameters)
+        if own and len(own.signature.parameters) == len(eqn.invars)
+        else ()
+    )
+    names = names or tuple(f"input {i}" for i in range(len(eqn.invars)))
+    return Target(name, hand, primal, names, source, kind, typed=True)

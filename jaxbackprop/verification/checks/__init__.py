@@ -1,0 +1,1 @@
+"""The checks of verification, by the question that they ask."""

@@ -1,0 +1,129 @@
+"""Rules that differ from their plain function on purpose: straight-through, clipped, scaled, reversed gradients.
+
+Nobody can know a purpose; the evidence for one is what stands here, and it never makes a failure a pass.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from jax.extend.core import Jaxpr
+
+from ...jaxprs.inputs import Leaves
+from ...jaxprs.number_systems.interpreter import FLOAT64, evaluate
+from ...jaxprs.queries import holds
+from ...jaxprs.rules import bodies
+from ..decide import judge_gradient
+from ..oracles.autodiff import Case
+from .evidence import Evidence
+from .from_numbers import fits
+
+
+def by_design(evidence: Evidence) -> str:
+    """What speaks for an intended difference, in words; empty where nothing does."""
+    case, found, truth = evidence.case, np.asarray(evidence.found), np.asarray(evidence.truth)
+    if _is_identity(case, evidence.leaf):
+        return _of_an_identity(found, np.asarray(evidence.upstream[0], np.float64))
+    flat = any(holds(case.value_program.jaxpr, name) for name in _STEPS)
+    if flat and not np.any(truth) and np.any(found):
+        return "straight-through estimator: the plain function is a step, whose derivative is zero; a gradient passes"
+    if holds(case.value_program.jaxpr, "stop_gradient") and not np.any(truth) and np.any(found):
+        return "the plain function stops this gradient, the backward pass lets one through"
+    silent = _silent_outputs(evidence)
+    if silent:
+        return f"no gradient passes output {', '.join(map(str, silent))}: handed out beside the value; else it is right"
+    return ""
+
+
+def _silent_outputs(evidence: Evidence) -> list[int]:
+    """The outputs whose upstream gradients are ignored, where that is all that is wrong: a softmax's largest score."""
+    case, upstream = evidence.case, evidence.upstream
+    if len(upstream) < 2 or not case.differentiable:
+        return []
+
+    def only(kept: Callable[[int], bool]) -> Leaves:
+        return [u if kept(j) else np.zeros_like(u) for j, u in enumerate(upstream)]
+
+    silent = []
+    for j in range(len(upstream)):
+        alone = only(lambda k, j=j: k == j)
+        if not any(map(np.any, case.hand(case.point.arrays, alone)[1])):
+            silent.append(j)
+    if not silent or len(silent) == len(upstream):
+        return []
+    others = only(lambda k: k not in silent)
+    found = case.hand(case.point.arrays, others)[1]
+    return silent if judge_gradient(case, found, others, case.working_dtype).passed else []
+
+
+def _is_identity(case: Case, leaf: int) -> bool:
+    """Whether the value is that argument: here, and a little aside (clip answers its argument at its bounds, too)."""
+    rng = case.random("identity")
+    away = rng.uniform(-0.1, 0.1, case.x.size) * (1 + np.abs(case.x))
+    for x in (case.x, case.x + away):
+        arrays = [a[0] if i in case.point.live else a for i, a in enumerate(case.unflat(x[None]))]
+        value = evaluate(case.value_program, arrays, FLOAT64)
+        x = np.asarray(arrays[case.point.live[leaf]])
+        if len(value) != 1 or value[0].shape != x.shape or not np.array_equal(value[0], x):
+            return False
+    return True
+
+
+def knows_more(case: Case) -> str:
+    """The plain function is a constant, and its derivative rule says more than that."""
+    if not case.x.size:
+        return ""
+    handed = _hands_out_values(case)
+    if handed:
+        return f"the same comes as the gradient of {handed}, whatever arrives: a new value handed out in its place"
+    if _draws_until_accepted(case.value_program.jaxpr):
+        return "the plain function draws at random until it accepts: the derivative of the distribution is meant"
+    if np.any(case.slopes.value):
+        return ""
+    return "the plain function is constant here: only its derivative rule can be meant"
+
+
+def _hands_out_values(case: Case) -> str:
+    """The arguments whose gradient is not zero, the same for every upstream gradient, and not that of the sum."""
+    if not case.differentiable:
+        return ""
+    arrays, u = case.point.arrays, case.upstream(0)
+    zero, one = ([np.zeros_like(x) for x in u], [np.ones_like(x) for x in u])
+    nothing, something = (case.hand(arrays, upstream)[1] for upstream in (zero, u))
+    of_the_sum = case.auto(arrays, one)[1]
+    same = [
+        np.any(a) and np.array_equal(a, b) and not fits(np.asarray(a), np.asarray(t))
+        for a, b, t in zip(nothing, something, of_the_sum, strict=True)
+    ]
+    # Where all gradients do so, the upstream gradient was forgotten.
+    return ", ".join(n for n, s in zip(case.names(), same, strict=True) if s) if not all(same) else ""
+
+
+def _draws_until_accepted(jaxpr: Jaxpr) -> bool:
+    for eqn in jaxpr.eqns:
+        inside = bodies(eqn)
+        if eqn.primitive.name == "while" and any(holds(b, name) for b in inside for name in _DRAWS):
+            return True
+        if any(_draws_until_accepted(b) for b in inside):
+            return True
+    return False
+
+
+_DRAWS = ("random_bits", "threefry2x32", "rng_bit_generator")
+
+
+_STEPS = ("round", "floor", "ceil", "sign", "gt", "ge", "lt", "le", "argmax", "convert_element_type")
+
+
+def _of_an_identity(found: np.ndarray, upstream: np.ndarray) -> str:
+    """The function answers its argument unchanged: it exists for its backward pass alone."""
+    start = "the value is the argument itself, so only the backward pass can be meant: "
+    if not np.any(found):
+        return start + "a stopped gradient"
+    weight = float(np.sum(upstream**2))
+    k = float(np.sum(found * upstream)) / weight if weight else 0.0
+    if k and fits(found, k * upstream):
+        return start + (f"gradient reversal, times {k:.4g}" if k < 0 else f"a gradient scaled by {k:.4g}")
+    inside = np.abs(found) <= np.abs(upstream) * (1 + 1e-6)
+    if inside.all() and np.all(found * upstream >= 0):
+        return start + "gradient clipping, no element grows or turns its sign"
+    return start + "the upstream gradient is changed on its way"

@@ -1,0 +1,57 @@
+"""What words and texts come to as vectors, against fastText's own answers."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxbackprop.fasttext.files.fasttext_model import read_model, read_word_model
+from jaxbackprop.fasttext.predict.vectors import sentence_vectors, word_vectors
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+SAID = json.loads((GOLDEN / "predictions.json").read_text(encoding="utf-8"))
+MODELS = SAID["models"]
+DENSE = [name for name in MODELS if name.endswith(".bin")]
+
+
+def asked(name: str, what: str) -> np.ndarray:
+    answers = MODELS[name][what]
+    return np.array(list(answers.values()) if isinstance(answers, dict) else answers, np.float32)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_words_vector_is_fasttexts(name):
+    """Known words, unknown ones, the end of line and the empty word; pruned and quantised models among them."""
+    found = word_vectors(read_word_model(GOLDEN / name), list(MODELS[name]["words asked"]))
+    expected = asked(name, "words asked")
+    assert np.allclose(found, expected, rtol=1e-6, atol=1e-7)
+    assert name not in DENSE or np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if "texts asked" in MODELS[name]])
+def test_a_texts_vector_is_fasttexts(name):
+    found = sentence_vectors(read_model(GOLDEN / name), SAID["texts"])
+    expected = asked(name, "texts asked")
+    assert np.allclose(found, expected, rtol=1e-6, atol=1e-7)
+    assert name not in DENSE or np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_all_words_are_asked_for_where_none_are_named(name):
+    model = read_word_model(GOLDEN / name)
+    assert np.array_equal(word_vectors(model), word_vectors(model, model.vocabulary.words))
+
+
+def test_a_word_without_rows_is_zero():
+    model = read_model(GOLDEN / "softmax.bin")
+    assert not word_vectors(model, ["unheard"]).any()
+    assert word_vectors(model, []).shape == sentence_vectors(model, []).shape == (0, 4)
+
+
+def test_a_words_own_row_is_its_vector_where_there_are_no_character_ngrams():
+    model = read_model(GOLDEN / "softmax.bin")
+    table = np.arange(19 * 4, dtype=np.float32).reshape(19, 4)
+    vector = word_vectors(replace(model, input=table), [model.vocabulary.words[7]])
+    assert vector.tolist() == [[28, 29, 30, 31]]

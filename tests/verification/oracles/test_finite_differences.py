@@ -1,0 +1,52 @@
+"""The numerical derivative is right within its own error bar, and the bar is small where it can be."""
+
+import mpmath
+import numpy as np
+import pytest
+
+from jaxbackprop.verification.oracles.finite_differences import in_many_digits, scales, slopes
+
+FUNCTIONS = {
+    "sin": (np.sin, np.cos, 0.7),
+    "exp": (np.exp, np.exp, 3.0),
+    "log": (np.log, lambda x: 1 / x, 1e-6),
+    "a high power": (lambda x: x**9, lambda x: 9 * x**8, 1.3),
+    "large numbers": (lambda x: 1e8 + np.sin(x), np.cos, 0.4),
+    "sqrt near zero": (np.sqrt, lambda x: 0.5 / np.sqrt(x), 1e-8),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_truth_lies_within_the_bar(name: str):
+    fun, derivative, at = FUNCTIONS[name]
+    x = np.array([at])
+    found = slopes(fun, x, np.diag(scales(x, np.zeros(1, int))))
+    value, bar = found.value[0, 0] / at, found.bar[0, 0] / at
+    assert abs(value - derivative(at)) <= bar
+    # Rounding of the values themselves cannot be extrapolated away.
+    assert bar < 1e-6 * abs(derivative(at)) + 1e4 * np.finfo(float).eps * abs(fun(at)) / at
+    assert not found.kinked.any()
+
+
+def test_at_a_kink_both_sides_are_known():
+    found = slopes(np.abs, np.zeros(1), np.ones((1, 1)))
+    assert found.kinked.all()
+    assert found.right[0, 0] == pytest.approx(1)
+    assert found.left[0, 0] == pytest.approx(-1)
+
+
+def test_beyond_the_edge_of_a_domain_only_one_side_is_known():
+    found = slopes(lambda x: np.where(x < 0, np.nan, x * 2), np.zeros(1), np.ones((1, 1)))
+    assert found.right[0, 0] == pytest.approx(2)
+    assert not np.isfinite(found.left[0, 0])
+
+
+def test_a_step_is_relative_to_the_number_it_moves():
+    assert scales(np.array([1e-9, 2e-9, 5.0]), np.array([0, 0, 1])).tolist() == [1e-9, 2e-9, 5.0]
+
+
+def test_in_digits_a_difference_that_has_not_settled_is_not_a_number():
+    steps = (mpmath.mpf("1e-20"), mpmath.mpf("1e-25"))
+    with mpmath.workdps(60):
+        assert in_many_digits(lambda h: [mpmath.mpf(2) + h], steps)[0] == 2.0
+        assert np.isnan(in_many_digits(lambda h: [1 / h], steps)[0])

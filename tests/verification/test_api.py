@@ -1,0 +1,176 @@
+"""`verify`: what it answers about functions whose derivative is known on paper."""
+
+import json
+import re
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from planted.formulas import by_hand
+
+from jaxbackprop.gates.sigmoid_like import tanh
+from jaxbackprop.jaxprs.inputs import Point
+from jaxbackprop.verification import VerificationError, assert_verified, audit, table, verify, verify_rules
+from jaxbackprop.verification.decide import judge_gradient
+from jaxbackprop.verification.oracles.autodiff import Case
+from jaxbackprop.verification.oracles.many_digits import exactly
+from jaxbackprop.verification.problem import target
+
+x = np.array([0.7, -1.2, 0.4])
+sine = by_hand(jnp.sin, lambda s, u: (u * jnp.cos(s[0]),))
+wrong_sine = by_hand(jnp.sin, lambda s, u: (-u * jnp.cos(s[0]),))
+
+
+def test_a_right_rule_passes_and_every_check_has_a_name():
+    found = verify(sine, x)
+    assert found.passed
+    assert found.failures == ()
+    assert {"forward pass", "gradient of argument 0", "vmap", "second order", "jit"} <= {c.name for c in found.checks}
+    assert found.raise_if_failed() is found
+
+
+def test_a_cause_is_sought_without_a_warning_where_an_argument_is_zero():
+    """Warnings are errors here and would end the search; a formula that nothing explains is searched to the end."""
+    odd = by_hand(jnp.sin, lambda s, u: (u * (jnp.cos(s[0]) + 0.3 * jnp.exp(s[0])),))
+    found = verify(odd, np.array([0.0, 1.0, 2.5]))
+    assert found.verdict == "WRONG"
+    assert "divide by zero" not in str(found)
+
+
+def test_a_failure_says_which_element_both_values_and_why():
+    found = verify(wrong_sine, x)
+    assert found.verdict == "WRONG"
+    assert found.likely_cause == "sign: minus the truth"
+    detail = found.failures[0].detail
+    assert re.search(r"by hand -0\.\d+, true 0\.\d+ \+- \de-\d+; 3 of 3 wrong|by hand 0", detail), detail
+    with pytest.raises(VerificationError, match="sign: minus the truth"):
+        assert_verified(wrong_sine, x)
+
+
+def test_the_report_fits_a_screen_and_is_html_and_json():
+    found = verify(wrong_sine, x)
+    assert len(str(found).splitlines()) <= 40
+    assert "WRONG" in found._repr_html_()
+    assert json.loads(found.to_json())["likely_cause"] == "sign: minus the truth"
+
+
+def test_many_digits_judge_where_the_plain_function_overflows():
+    """softplus'(1000) = 1, where autodiff of log(1 + e^x) says not a number."""
+    naive = lambda x: jnp.log(1 + jnp.exp(x))  # noqa: E731
+    stable = by_hand(naive, lambda s, u: (u * jax.nn.sigmoid(s[0]),))
+    case = Case(target(stable), Point((np.array([1000.0]),)), np.float64)
+    assert np.isnan(case.auto(case.point.arrays, [np.ones(1)])[1][0]).all()
+    judged = judge_gradient(case, [np.array([1.0])], [np.ones(1)], np.float64)
+    assert judged.passed
+    assert judged.by == {"many digits"}
+    assert judge_gradient(case, [np.array([0.99])], [np.ones(1)], np.float64).passed is False
+
+
+def test_many_digits_judge_where_autodiff_cancels():
+    """sinc'(x) = -x / 3 near 0: at 1e-30 that is -3.3e-31, and autodiff says 0 or something enormous."""
+    case = Case(target(jnp.sin, lambda x: jnp.sin(x) / x), Point((np.array([1e-30]),)), np.float64)
+    found = exactly(case, [np.ones(1)], [np.ones(1, bool)])
+    assert found is not None
+    assert found[0][0] == pytest.approx(-1e-30 / 3, rel=1e-12)
+
+
+@pytest.mark.parametrize(("value", "right"), [(-1.01, False), (-1.0, True), (0.0, True), (0.5, True), (1.2, False)])
+def test_at_a_kink_anything_between_the_sides_is_right(value: float, right: bool):
+    absolute = by_hand(jnp.abs, lambda s, u: (u * jnp.where(s[0] == 0, value, jnp.sign(s[0])),))
+    assert verify(absolute, np.zeros(2)).passed is right
+
+
+def test_errors_planted_in_the_rule_itself_are_found():
+    found = verify(tanh, prove=True)
+    assert found.passed
+    assert next(c for c in found.checks if c.name == "finds planted errors").passed
+
+
+def test_a_plain_function_needs_a_reference():
+    with pytest.raises(TypeError, match="reference="):
+        verify(jnp.sin, x)
+    assert verify(jax.nn.softmax, x, reference=lambda x: jnp.exp(x) / jnp.exp(x).sum()).passed
+
+
+def test_a_custom_vjp_needs_arguments():
+    with pytest.raises(TypeError, match="give the arguments"):
+        verify(sine)
+
+
+def test_rules_are_verified_by_name():
+    found = verify_rules(["mul", "sub"])
+    assert [r.name for r in found] == ["mul", "sub"]
+    assert "2 rules, 0 not right" in table(found)
+    with pytest.raises(ValueError, match="Did you mean"):
+        verify_rules(["tanhh"])
+
+
+def test_a_wrong_element_in_a_million_is_caught():
+    def backward(s, u):
+        return (u.at[123_456].multiply(1.01) * 2 * s[0],)
+
+    large = by_hand(jnp.square, backward)
+    point = Point((np.random.default_rng(0).normal(size=1_000_000),))
+    case = Case(target(large), point, np.float64)
+    upstream = case.upstream(0)
+    judged = judge_gradient(case, case.hand(case.point.arrays, upstream)[1], upstream, np.float64)
+    assert [int(i) for (i,) in np.argwhere(judged.wrong[0])] == [123_456]
+
+
+def test_in_a_large_array_one_wrong_sign_is_found_and_named():
+    """Beyond 100,000 numbers fewer derivatives are taken, but every element is still compared."""
+    large = by_hand(jnp.square, lambda s, u: ((2 * u * s[0]).at[7, 301].multiply(-1),))
+    found = verify(large, np.random.default_rng(1).normal(size=(400, 400)))
+    (gradient,) = (c for c in found.checks if c.name == "gradient of argument 0")
+    assert gradient.passed is False
+    assert "argument 0[7, 301]" in gradient.detail
+    assert "1 of 160000 wrong" in gradient.detail
+    assert "sign" in found.likely_cause
+
+
+@pytest.mark.parametrize(("at_zero", "verdict"), [(0.0, "right"), (1.5, "WRONG")])
+def test_in_a_large_array_of_kinks_any_value_between_the_sides_is_right(at_zero: float, verdict: str):
+    relu = by_hand(jax.nn.relu, lambda s, u: (u * jnp.where(s[0] == 0, at_zero, s[0] > 0),))
+    clipped = np.maximum(np.random.default_rng(2).normal(size=(350, 350)), 0)
+    assert verify(relu, clipped).verdict == verdict
+
+
+def test_arguments_at_which_the_plain_function_raises_are_named():
+    product = by_hand(lambda a, b: a @ b, lambda s, u: (u @ s[1].T, s[0].T @ u))
+    with pytest.raises(ValueError, match=r"plain function.*float64\[2, 3\], float64\[2, 3\].*contracting dimensions"):
+        verify(product, np.ones((2, 3)), np.ones((2, 3)))
+
+
+def test_what_is_no_function_is_refused():
+    nothing: Any = 3
+    for ask in (verify, audit):
+        with pytest.raises(TypeError, match="3 is no function"):
+            ask(nothing, x)
+
+
+def test_a_backward_pass_that_raises_is_one_failure_with_the_whole_message():
+    found = verify(by_hand(jnp.sin, lambda s, u: (jnp.ones(4),)), x)
+    (only,) = found.checks
+    assert found.verdict == "WRONG"
+    assert only.name == "can be differentiated"
+    assert re.search(r"float\d\d\[4\].*float\d\d\[3\]", only.detail)
+
+
+def test_of_a_leaked_tracer_the_leak_is_the_cause_and_its_exception_is_told_once():
+    held = []
+
+    def forward(a):
+        held.append(a)
+        return 2 * a, None
+
+    found = verify(by_hand(lambda a: 2 * a, lambda s, u: (2 * u + 0 * held[-1],), forward), x)
+    assert found.likely_cause == "a tracer is kept beyond its call"
+    assert len({c.detail for c in found.failures}) == len(found.failures)
+
+
+def test_one_number_of_a_smaller_batch_does_not_decide_on_the_cause():
+    """At -1 the wrong derivative is 0 by chance; so it is for a batch of one, which holds nothing else."""
+    found = verify(by_hand(jnp.tanh, lambda s, u: (u * (1 - s[0] ** 2),)), np.linspace(-1, 1, 5))
+    assert "at the input instead of the output" in found.likely_cause

@@ -1,0 +1,67 @@
+"""The pytest plugin, in a pytest of its own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+MARKED = """
+import jax, jax.numpy as jnp, numpy as np, pytest
+
+def made(factor):
+    f = jax.custom_vjp(jnp.sin)
+    f.defvjp(lambda x: (jnp.sin(x), x), lambda x, u: (factor * u * jnp.cos(x),))
+    return f
+
+@pytest.mark.verify_rule
+def test_right():
+    return made(1), (np.array([0.3, 1.1]),)
+
+@pytest.mark.verify_rule
+def test_wrong():
+    return made(2), (np.array([0.3, 1.1]),)
+"""
+
+RULES = """
+from jaxtyping import Array, Float
+from jaxbackprop.core.rule import WithResiduals, rule
+
+@rule
+def doubled(x: Float[Array, "..."]) -> WithResiduals[Float[Array, "..."]]:
+    return 2 * x, None
+
+@doubled.backward
+def doubled_backward(saved, upstream):
+    return 2 * upstream
+
+@rule
+def tripled(x: Float[Array, "..."]) -> WithResiduals[Float[Array, "..."]]:
+    return 3 * x, None
+
+@tripled.backward
+def tripled_backward(saved, upstream):
+    return -3 * upstream
+"""
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    plugin = ("-p", "no:jaxbackprop", "-p", "jaxbackprop.verification.pytest_plugin", "-p", "no:cacheprovider")
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", *plugin, *arguments],
+        cwd=folder,
+        env={"PYTHONPATH": f"{ROOT}:{folder}", "PATH": "/usr/bin:/bin", "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_marked_test_verifies_what_it_returns_and_a_package_is_collected(tmp_path: Path):
+    (tmp_path / "test_marked.py").write_text(MARKED)
+    (tmp_path / "ruleful.py").write_text(RULES)
+    found = run(tmp_path, "--verify-rules", "ruleful")
+    assert "2 failed, 2 passed" in found.stdout, found.stdout + found.stderr
+    assert "constant factor 2" in found.stdout
+    assert "tripled: WRONG" in found.stdout
+    assert "sign: minus the truth" in found.stdout
