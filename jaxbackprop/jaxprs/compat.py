@@ -61,13 +61,13 @@ def _shape(atom: Any) -> tuple[int, ...]:
     return tuple(atom.aval.shape)
 
 
-def binding(eqn: JaxprEqn) -> Callable[..., list[Any]]:
-    """The equation as a function of its inputs, its own derivative rule included."""
-    primitive = eqn.primitive
+def binding(eqn: JaxprEqn, params: dict[str, Any] | None = None) -> Callable[..., list[Any]]:
+    """The equation, or with other `params`, as a function of its inputs, its own derivative rule included."""
+    primitive, params = eqn.primitive, eqn.params if params is None else params
 
     def bind(*inputs: Any) -> list[Any]:
         with eqn.ctx.manager:  # the precision and mesh it was traced under
-            outputs = primitive.bind(*inputs, **primitive.get_bind_params(eqn.params))
+            outputs = primitive.bind(*inputs, **primitive.get_bind_params(params))
         return list(outputs) if primitive.multiple_results else [outputs]
 
     return bind
