@@ -101,7 +101,9 @@ def fused() -> list[dict[str, Any]]:
 def measured(loss: Callable[..., Any], x: Any, W: Any, labels: Any) -> tuple[float, int]:
     """Seconds and temporary bytes of a loss with its gradients for x and W."""
     program = jax.jit(jax.value_and_grad(loss, (0, 1))).lower(x, W, labels).compile()
-    return seconds_of(partial(program, x, W, labels)), program.memory_analysis().temp_size_in_bytes
+    memory = program.memory_analysis()
+    assert memory is not None
+    return seconds_of(partial(program, x, W, labels)), memory.temp_size_in_bytes
 
 
 def mean_loss(x: Any, W: Any, labels: Any, *, rule: Callable[..., Any], at_once: int) -> Any:
