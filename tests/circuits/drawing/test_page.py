@@ -8,10 +8,10 @@ from circuit_zoo import ZOO
 from pages import a_network, arrays
 
 from jaxbackprop.circuits import trace
-from jaxbackprop.circuits.drawing import format as words
 from jaxbackprop.circuits.drawing.as_html import VIEWS
 from jaxbackprop.circuits.drawing.graph import plan
 from jaxbackprop.circuits.drawing.layout import place
+from jaxbackprop.circuits.drawing.format import backward_formula, format_array, format_number
 from jaxbackprop.circuits.expression.trace_expression import trace_expression
 from jaxbackprop.gates import gelu
 from jaxbackprop.layers import affine_unit
@@ -71,7 +71,7 @@ def test_other_views_are_stepped_through_like_the_circuit(neuron, view):
 
     circuit = neuron.circuit
     neuron.click(f"[data-view={view}]")
-    assert gradients() == {w.id: words.array(w.gradient) for w in circuit.wires if w.kind != "literal"}
+    assert gradients() == {w.id: format_array(w.gradient) for w in circuit.wires if w.kind != "literal"}
     neuron.press(Keys.HOME)
     assert set(gradients().values()) == {""}
     for _ in circuit.gates:
@@ -79,11 +79,11 @@ def test_other_views_are_stepped_through_like_the_circuit(neuron, view):
         assert neuron.texts("#canvas .now .name")
     if view == "flowgraph":
         values = neuron.texts("#canvas .item > text.value")
-        assert sorted(values) == sorted(words.array(w.value) for w in circuit.wires if w.kind != "literal")
+        assert sorted(values) == sorted(format_array(w.value) for w in circuit.wires if w.kind != "literal")
     for gate in reversed(circuit.gates):
         neuron.press(Keys.ARROW_RIGHT)
         now = gradients()
-        assert all(now[w.id] == words.array(w.gradient) for w in gate.inputs if w.kind != "literal")
+        assert all(now[w.id] == format_array(w.gradient) for w in gate.inputs if w.kind != "literal")
         marked = set(neuron.run("[...document.querySelectorAll('#canvas .now')].map(e => +e.dataset.wire)"))
         made = gate.outputs if view == "flowgraph" else [w for w in gate.inputs if w.kind != "literal"]
         assert marked == {w.id for w in made}
@@ -112,7 +112,7 @@ def test_the_deltas_are_cards_whose_numbers_can_be_unrounded(open_page):
     page.click("[data-view=deltas]")
     cards = page.texts("#canvas .card text")
     assert cards[0].startswith("layer 1: ")
-    assert f"delta_2 = {words.array(page.circuit.wires[page.circuit.gates[2].outputs[0].id].gradient)}" in cards
+    assert f"delta_2 = {format_array(page.circuit.wires[page.circuit.gates[2].outputs[0].id].gradient)}" in cards
     neuron = open_page(trace_expression("x * y", {"x": 2, "y": 3}))
     neuron.click("[data-view=deltas]")
     assert neuron.texts("#canvas > text") == ["no matrix product in it: there are no layers, and so no deltas to show"]
