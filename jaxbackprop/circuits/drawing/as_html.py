@@ -158,7 +158,7 @@ def _edge(route: Route, wider: Route, picture: Picture, numbering: _Numbering) -
 
 
 def _px(x: float) -> float:
-    return round(x, 1)
+    return round(x, 2)
 
 
 def _add_inside(root: dict[str, Any], gate: Gate, gates: list, wires: list) -> None:
