@@ -247,6 +247,24 @@ def test_other_equations_have_no_backward_pass():
     assert compat.backward_function(first(jax.jit(jnp.sin), X)) is None
 
 
+def test_a_jitted_function_goes_by_its_name():
+    def layer(x):
+        return jnp.sin(x)
+
+    assert compat.name_of_call(first(jax.jit(layer), X)) == "layer"
+    assert first(jax.jit(layer), X).primitive.name in compat.JITTED
+    assert compat.name_of_call(first(sine, X)) == ""
+
+
+def test_the_function_that_a_rule_was_made_of_is_known():
+    def plain(x):
+        return x
+
+    assert compat.plain_function_of(jax.custom_vjp(plain)) is plain
+    assert compat.plain_function_of(jax.custom_jvp(plain)) is plain
+    assert compat.plain_function_of(plain) is None
+
+
 def test_a_custom_vjp_has_two_halves():
     parts = compat.custom_vjp_parts(sine)
     assert parts is not None
