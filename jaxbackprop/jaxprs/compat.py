@@ -283,6 +283,31 @@ def x64_enabled() -> bool:
     return bool(jax.config.read("jax_enable_x64"))
 
 
+# Compiling.
+
+_QUICK: dict[str, Any] = {
+    "xla_backend_optimization_level": 0,
+    "xla_llvm_disable_expensive_passes": True,
+    "xla_cpu_parallel_codegen_split_count": 1,
+    "xla_cpu_use_fusion_emitters": False,
+    "xla_allow_excess_precision": False,
+}
+"""XLA's options for a program that runs seldom: compiling it costs more than running it. Nothing is rounded less often
+than the program's types say."""
+
+
+def compile_quickly(lowered: Any) -> Any:
+    """What `jax.jit(...).lower(...)` returned, compiled with little optimisation; each step rounds as its type says."""
+    while True:
+        try:
+            return lowered.compile(dict(_QUICK))
+        except jax.errors.JaxRuntimeError as error:
+            unknown = re.search(r"No such compile option: '(\w+)'", str(error))
+            if unknown is None:
+                raise
+            del _QUICK[unknown[1]]  # this release of XLA has it no more, or not yet
+
+
 # A primitive of our own.
 
 

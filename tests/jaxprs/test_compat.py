@@ -298,6 +298,18 @@ def test_tracers_are_told_from_values():
     assert not isinstance(X, compat.Tracer)
 
 
+def test_the_options_of_a_quick_compilation_are_known_to_this_release():
+    """One of them, which only saves time, is not known to every release."""
+    program = compat.compile_quickly(jax.jit(lambda x: x + 1).lower(1.0))
+    assert program(1.0) == 2
+    assert {*compat._QUICK} >= {
+        "xla_backend_optimization_level",
+        "xla_llvm_disable_expensive_passes",
+        "xla_cpu_parallel_codegen_split_count",
+        "xla_allow_excess_precision",
+    }
+
+
 def test_a_primitive_of_our_own_runs_differentiates_transposes_and_maps():
     """A primitive that doubles, and adds up what its transformations are told."""
     told = []
