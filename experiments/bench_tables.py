@@ -1,6 +1,6 @@
 """Tables and plots of the benchmark suite, drawn from its JSONs alone.
 
-python experiments/bench_tables.py     prints the README's section, and draws every plot again
+python experiments/bench_tables.py     prints the section of docs/benchmarks.md, and draws every plot again
 """
 
 import json
@@ -43,13 +43,13 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def section() -> str:
-    """The README's benchmark section: the full runs of all devices, or the quick ones where there is no other."""
+    """The benchmark section of docs/benchmarks.md: the full runs of all devices, or the quick ones where there is no other."""
     full = [p for p in sorted(RESULTS.glob("bench_*.json")) if not p.stem.endswith("_quick")]
     parts = []
     for path in full or sorted(RESULTS.glob("bench_*_quick.json")):
         parts.append(markdown(json.loads(path.read_text())))
         if (DOCS / f"{path.stem}.svg").exists():
-            parts.append(f"![cost curves and ratios on {path.stem.split('_')[1]}](docs/{path.stem}.svg)")
+            parts.append(f"![cost curves and ratios on {path.stem.split('_')[1]}]({path.stem}.svg)")
     return "\n\n".join(parts)
 
 
