@@ -12,9 +12,10 @@ GREEK = {
     "sigma": "σ", "theta": "θ", "pi": "π",
 }  # fmt: skip
 FUNCTIONS = {
-    "log", "exp", "sin", "cos", "tanh", "sigmoid", "max", "min", "mean", "sign", "erf", "erfc", "softmax", "unit", "hash",
-    "layer_norm", "dropout", "softplus", "relu",
+    "log", "exp", "sin", "cos", "tanh", "sigmoid", "max", "min", "mean", "sign", "erf", "erfc", "softmax", "unit",
+    "hash", "layer_norm", "dropout", "softplus", "relu",
 }  # fmt: skip
+SHORT_WORDS = ("of", "by", "is", "at", "or", "to", "in", "as", "no", "an", "so")
 SIGNS = {"<=": "≤", ">=": "≥", "-": "−", "*": "·", "...": "…", "!=": "≠"}
 TOKEN = re.compile(
     r"\s+|\d+(?:\.\d+)?|\.\.\.|<=|>=|!=|[A-Za-z](?:[A-Za-z0-9]|_(?=[a-z]{4,}))*'?|`[^`]*`|\|\||[-+*/^_=<>()\[\]{}|.,;:]|."
@@ -26,7 +27,7 @@ def is_word(token: str, names: frozenset[str]) -> bool:
     """Whether a token is English, not a variable."""
     if not token.isalpha() or token in names or token in GREEK or token in FUNCTIONS or token in ("sum", "sqrt"):
         return False
-    return len(token) > 2 and token.islower() or token in ("of", "by", "is", "at", "or", "to", "in", "as", "no", "an", "so")
+    return token in SHORT_WORDS or (len(token) > 2 and token.islower())
 
 
 def typeset(line: str, names: frozenset[str] = frozenset()) -> str:

@@ -25,10 +25,11 @@ from docs_formula import typeset  # noqa: E402  # pyright: ignore[reportMissingI
 FOLDERS = {"gates": "Gates", "layers": "Layers", "losses": "Losses"}
 ROWS = ("Forward", "Local", "Backward", "Saved", "Kink", "Source")
 FORMULAS = ("Forward", "Local", "Backward")
+VARIABLES = {"upstream", "rate", "delta", "loss", "share", "slope"}
 COLUMNS = ("float64", "float32", "bfloat16", "float16")
 
 
-# --- the rules -------------------------------------------------------------------------------------------------------
+# --- the rules ------------------------------------------------------------------------------------
 
 
 def rules_of(folder: str) -> dict[str, list[Any]]:
@@ -42,7 +43,7 @@ def rules_of(folder: str) -> dict[str, list[Any]]:
 
 
 def parts_of(doc: str) -> tuple[str, dict[str, list[str]], str, dict[str, str]]:
-    """A rule's docstring: its first line, its rows (Forward, Backward, ...), its prose, its Args, Returns and Raises."""
+    """A rule's docstring: first line, rows (Forward, Backward, ...), prose, and Args, Returns, Raises."""
     summary, _, rest = doc.partition("\n")
     rows: dict[str, list[str]] = {}
     prose: list[str] = []
@@ -70,7 +71,14 @@ def parts_of(doc: str) -> tuple[str, dict[str, list[str]], str, dict[str, str]]:
 def rule_page(folder: str, module: str, rule: Any, verdicts: dict[str, Any]) -> str:
     """A rule's page: signature, formulas, circuit, verdict, code."""
     summary, rows, prose, sections = parts_of(inspect.getdoc(rule) or "")
-    names = frozenset(p.name for p in rule.signature.parameters) | {"upstream", "rate", "delta", "loss", "share", "slope"}
+    names = frozenset(p.name for p in rule.signature.parameters) | {
+        "upstream",
+        "rate",
+        "delta",
+        "loss",
+        "share",
+        "slope",
+    }
     formulas = "".join(
         f"<dt>{name}</dt><dd>{''.join(_line(name, line, names) for line in lines)}</dd>" for name, lines in rows.items()
     )
@@ -179,8 +187,8 @@ def rules_index(verdicts: dict[str, Any]) -> str:
     lines = [
         "# Rules",
         "",
-        "Each rule is one function with its derivation and its backward pass, bound by `jax.custom_vjp`. The pages are made "
-        "from the docstrings; `upstream` is the gradient that arrives, `delta` the gradient at a pre-activation.",
+        "Each rule is one function with its derivation and its backward pass, bound by `jax.custom_vjp`. The pages are "
+        "made from the docstrings; `upstream` is the gradient that arrives, `delta` the gradient at a pre-activation.",
     ]
     for folder, title in FOLDERS.items():
         lines += ["", f"## {title}", "", "| rule | what it does | verdict |", "|---|---|---|"]
@@ -191,7 +199,7 @@ def rules_index(verdicts: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-# --- what is measured for them, once -----------------------------------------------------------------------------------
+# --- what is measured for them, once --------------------------------------------------------------
 
 
 def stamp() -> str:
@@ -253,7 +261,7 @@ def _draw(rule: Any) -> str:
         return jbp.trace(rule, *args, upstream=upstream, **chosen.settings).to_svg()
 
 
-# --- the commands ------------------------------------------------------------------------------------------------------
+# --- the commands ---------------------------------------------------------------------------------
 
 
 def commands() -> str:
@@ -294,7 +302,7 @@ def _metavar(parameter: Any) -> str:
     return f"{shown}..." if parameter.nargs == -1 and not shown.endswith("...") else shown
 
 
-# --- hooks of mkdocs ---------------------------------------------------------------------------------------------------
+# --- hooks of mkdocs ------------------------------------------------------------------------------
 
 
 def on_config(config: Any) -> Any:

@@ -162,8 +162,8 @@ def headline() -> list[str]:
         f"{missed['check_grads']}; PyTorch `gradcheck` {missed['torch gradcheck']} | `scripts/wrong_rules.py` |",
         f"| an epoch of an MLP at batch {sizes[0]} to {sizes[-1]:,}, beside {SCANS.get(rival, rival)} | "
         f"{min(ratios):.2f} to {max(ratios):.2f} times as fast | `scripts/bench` |",
-        f"| text, the whole process beside fastText's C++ program | {min(speeds):.2f} to {max(speeds):.2f} times as fast, "
-        f"faster on {faster} of {len(speeds)}; accuracy {min(apart):+.1f} to {max(apart):+.1f} points | "
+        f"| text, the whole process beside fastText's C++ program | {min(speeds):.2f} to {max(speeds):.2f} times as "
+        f"fast, faster on {faster} of {len(speeds)}; accuracy {min(apart):+.1f} to {max(apart):+.1f} points | "
         "`experiments/text_against_fasttext.py` |",
     ]
 
