@@ -32,7 +32,7 @@ def is_word(token: str, names: frozenset[str]) -> bool:
 
 def typeset(line: str, names: frozenset[str] = frozenset()) -> str:
     """One line of a docstring's formula as HTML: a `math` element, in which words are text."""
-    return f"<math>{_Reader(line, names).row()}</math>"
+    return f'<math displaystyle="true">{_Reader(line, names).row()}</math>'
 
 
 class _Reader:
@@ -86,6 +86,8 @@ class _Reader:
         base = self.atom()
         if base.startswith("<mtext"):
             return base
+        if token.isidentifier() and not base.startswith("<msqrt") and self.peek() == "(":
+            return f"<mrow>{base}{self.atom()}</mrow>"  # a call: a product would have a space
         under = over = ""
         while self.peek() in ("_", "^") and not self.peek(1).isspace() and self.peek(1):
             if self.take() == "_":
@@ -141,12 +143,11 @@ class _Reader:
 
 def _name(token: str) -> str:
     """A variable, with its prime and its Greek letter; a differential d x keeps its d."""
-    prime = "′" if token.endswith("'") else ""
-    token = token.rstrip("'")
-    token = GREEK.get(token, token)
-    if token.startswith("d") and GREEK.get(token[1:]):
-        token = "d" + GREEK[token[1:]]
-    return f"<mi>{escape(token)}{prime}</mi>"
+    if token.endswith("'"):
+        return f"<msup>{_name(token[:-1])}<mo>′</mo></msup>"
+    if token.startswith("d") and (len(token) == 2 or token[1:] in GREEK):
+        return f'<mrow><mi mathvariant="normal">d</mi><mi>{escape(GREEK.get(token[1:], token[1:]))}</mi></mrow>'
+    return f"<mi>{escape(GREEK.get(token, token))}</mi>"
 
 
 def _bare(element: str) -> str:
