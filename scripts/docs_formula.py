@@ -78,6 +78,9 @@ class _Reader:
             return above
         self.at += behind
         below = self.factor()
+        if following == "sum":  # a sum is divided by as a whole
+            self.at += self.peek().isspace()
+            below = f"<mrow>{below}{self.factor()}</mrow>"
         return f"<mfrac>{_bare(above)}{_bare(below)}</mfrac>"
 
     def factor(self) -> str:
@@ -134,7 +137,7 @@ class _Reader:
             return f"<mtext><code>{escape(token[1:-1])}</code></mtext>"
         if token[0].isdigit():
             return f"<mn>{token}</mn>"
-        if is_word(token, self.names):
+        if is_word(token, self.names) and self.peek() != "_":
             return f"<mtext>{escape(token)}</mtext>"
         if token[0].isalpha():
             return _name(token)

@@ -274,6 +274,14 @@ def commands() -> str:
     return "\n\n".join(_command("jaxbackprop", name, command) for name, command in sorted(_leaves(group)))
 
 
+def checks() -> str:
+    """Every check that `verify` makes, with its claim."""
+    from jaxbackprop.verification.checks.registry import CHECKS
+
+    rows = [f"| `{key}` | {check.claim} |" for key, check in CHECKS.items()]
+    return "\n".join(["| check | what it asks |", "|---|---|", *rows])
+
+
 def _leaves(group: Any, before: str = "") -> list[tuple[str, Any]]:
     found = []
     for name, command in group.commands.items():
@@ -347,8 +355,11 @@ def _moved(text: str) -> str:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """`<!-- commands -->` stands for the commands' options."""
-    return markdown.replace("<!-- commands -->", commands()) if "<!-- commands -->" in markdown else markdown
+    """Comments such as `<!-- commands -->` stand for what is written from the code."""
+    for name, write in {"commands": commands, "checks": checks}.items():
+        if f"<!-- {name} -->" in markdown:
+            markdown = markdown.replace(f"<!-- {name} -->", write())
+    return markdown
 
 
 def on_page_content(content: str, **_: Any) -> str:
