@@ -174,6 +174,7 @@ def pages() -> dict[Path, str]:
         "README.md": {"headline": headline()},
         "docs/benchmarks.md": {
             "benchmarks": bench_tables.section().split("\n"),
+            "accelerators": bench_tables.accelerators(),
             "wrong rules": wrong_rules_table(),
             "real data": real_data_table(),
         },
