@@ -18,13 +18,15 @@ FUNCTIONS = {
 SHORT_WORDS = ("of", "by", "is", "at", "or", "to", "in", "as", "no", "an", "so")
 SIGNS = {"<=": "≤", ">=": "≥", "-": "−", "*": "·", "...": "…", "!=": "≠"}
 TOKEN = re.compile(
-    r"\s+|\d+(?:\.\d+)?|\.\.\.|<=|>=|!=|[A-Za-z](?:[A-Za-z0-9]|_(?=[a-z]{4,}))*'?|`[^`]*`|\|\||[-+*/^_=<>()\[\]{}|.,;:]|."
+    r"\s+|[a-z]{2,}-[a-z]{2,}|\d+(?:\.\d+)?|\.\.\.|<=|>=|!=|[A-Za-z](?:[A-Za-z0-9]|_(?=[a-z]{4,}))*'?|`[^`]*`|\|\||[-+*/^_=<>()\[\]{}|.,;:]|."
 )
 OPEN, CLOSE = {"(": ")", "[": "]", "{": "}"}, {")", "]", "}"}
 
 
 def is_word(token: str, names: frozenset[str]) -> bool:
     """Whether a token is English, not a variable."""
+    if re.fullmatch(r"[a-z]+-[a-z]+", token):
+        return True
     if not token.isalpha() or token in names or token in GREEK or token in FUNCTIONS or token in ("sum", "sqrt"):
         return False
     return token in SHORT_WORDS or (len(token) > 2 and token.islower())

@@ -301,7 +301,9 @@ def _command(program: str, name: str, command: Any) -> str:
         default = "" if parameter.default in (None, False, "", ()) or callable(parameter.default) else parameter.default
         about = re.sub(r"\s+", " ", parameter.help or "").replace("|", "\\|")
         rows.append(f"| `{shown}` | {about} | {f'`{default}`' if str(default) else ''} |")
-    head = ["| argument or option | what it says | default |", "|---|---|---|"]
+    head = ["| argument or option | what it is | default |", "|---|---|---|"]
+    if all(row.endswith("|  |") for row in rows):
+        head, rows = ["| argument or option | what it is |", "|---|---|"], [row.removesuffix("  |") for row in rows]
     return "\n".join([f"### {program} {name}", "", html.escape(text, quote=False), "", *(head if rows else []), *rows])
 
 
