@@ -220,4 +220,3 @@ def _summaries(
         return None, None
     kept = summarise(hand, 0.0, saturated)
     return kept, kept if same else summarise(autodiff, relative_gap(hand, autodiff))
-

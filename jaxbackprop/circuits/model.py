@@ -101,6 +101,12 @@ class Wire:
         return self.dense(self.autodiff_upstream)
 
     @property
+    def shares(self) -> list[Any]:
+        """What adds up to its gradient: the share of each use, and what enters from outside."""
+        outside = [] if self.output_cotangent is None else [self.output_cotangent]
+        return [edge.gradient for edge in self.edges] + outside
+
+    @property
     def gap(self) -> float | None:
         """The `relative_gap` between the two gradients; None where no handwritten rule had a part in them."""
         return relative_gap(self.gradient, self.autodiff_gradient) if self.diverged else None
@@ -121,7 +127,12 @@ class Wire:
         gate = self.source
         if isinstance(self.upstream, Summary):
             return self.upstream.saturated
-        if gate is None or gate.name not in ACTIVATIONS or gate.inputs[0].shape != self.shape or not self.differentiable:
+        if (
+            gate is None
+            or gate.name not in ACTIVATIONS
+            or gate.inputs[0].shape != self.shape
+            or not self.differentiable
+        ):
             return None
         passed = gate.edges[0].gradient
         if isinstance(passed, Summary):

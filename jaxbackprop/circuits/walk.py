@@ -95,9 +95,7 @@ class _Walk:
         self.names = naming.Names()
         self.active: set[Wire] = set()
 
-    def graph(
-        self, name: str, arguments: list[Wire], outputs: list[Wire], tree: jax.tree_util.PyTreeDef
-    ) -> Graph:
+    def graph(self, name: str, arguments: list[Wire], outputs: list[Wire], tree: jax.tree_util.PyTreeDef) -> Graph:
         """What was walked, all wires named."""
         for wire in self.wires:
             if not wire.named:
@@ -120,7 +118,7 @@ class _Walk:
     def program(
         self, jaxpr: Jaxpr, consts: Sequence[Any], inputs: Sequence[Wire], box: Box | None = None, depth: int = 0
     ) -> list[Wire]:
-        """The output wires of `jaxpr`; its gates go into `box`, and `depth` of the user's lines belong to its caller."""
+        """The output wires of `jaxpr`; its gates go into `box`. `depth` of the user's lines belong to its caller."""
         known: dict[Any, Any] = dict(zip(jaxpr.invars, inputs, strict=True))
         refs.refuse(consts, "something it closes over")
         for var, value in zip(jaxpr.constvars, consts, strict=True):
@@ -184,7 +182,7 @@ class _Walk:
         return self._gate(eqn, into, box, stack)
 
     def _stateful(self, eqn: JaxprEqn, into: list[Any], cells: list[int], box: Box | None, stack: list) -> list[Wire]:
-        """An equation that reads or writes references, as a gate: contents in, its outputs and the contents afterwards out."""
+        """What reads or writes references, as a gate: contents in, its outputs and the contents afterwards out."""
         name, cell = eqn.primitive.name, into[cells[0]]
         if name == refs.ENDS or (name == refs.READS and len(into) == 1):
             return [cell.now]

@@ -78,8 +78,7 @@ def test_every_gradient_is_exact(name):
         same(circuit.wires[wire_id].gradient, gradient)
     for wire in circuit.wires:
         if wire.differentiable and wire.edges:
-            shares = [edge.gradient for edge in wire.edges] + ([wire.output_cotangent] if wire.output_cotangent is not None else [])
-            same(sum(shares[1:], shares[0]), wire.gradient)
+            same(sum(wire.shares[1:], wire.shares[0]), wire.gradient)
 
 
 def test_a_true_while_loop_has_the_gradient_of_the_same_steps_written_out():

@@ -123,7 +123,9 @@ def check(graph: Graph, mine: Mapping[str, Any], tolerance: float | None = None)
 
 def _explained(graph: Graph, given: Mapping[Wire, np.ndarray], tolerance: float | None) -> dict[Wire, np.ndarray]:
     """For each given wire the gradient that the exact rules make of the given ones that lie further on."""
-    arriving: dict[Wire, Any] = {wire: wire.output_cotangent for wire in graph.outputs if wire.output_cotangent is not None}
+    arriving: dict[Wire, Any] = {
+        wire: wire.output_cotangent for wire in graph.outputs if wire.output_cotangent is not None
+    }
     found: dict[Wire, np.ndarray] = {}
 
     def settle(wire: Wire) -> Any:

@@ -115,4 +115,3 @@ def _autodiff(gate: Gate, inputs: Sequence[Any], upstream: Sequence[Any], wanted
 
 def _dense(gradient: Any, like: Any) -> np.ndarray:
     return np.zeros_like(to_numpy(like)) if gradient is None else to_numpy(gradient)
-

@@ -1,7 +1,7 @@
 """The picture as one self-contained page: every subgraph arranged, and every number as text, for page/*.js to draw.
 
-The page is given each subgraph as `layout.place` arranges it with its boxes closed, once with numbers rounded and, where
-the page can show them unrounded, the widths for that too. `page/compose.js` puts open boxes together from these.
+The page is given each subgraph as `layout.place` arranges it with its boxes closed, its widths both for rounded and for
+unrounded numbers. `page/compose.js` puts pictures with open boxes together from these.
 """
 
 import json
@@ -93,9 +93,7 @@ def _subgraph(rounded: Subgraph, exact: Subgraph | None, numbering: _Numbering) 
     """A subgraph arranged with its boxes closed; widths as [with rounded numbers, with unrounded ones]."""
     picture = place(rounded, opened=())
     wider = place(exact, opened=(), order=picture.order) if exact is not None else picture
-    nodes = {
-        numbering.name(key): _node(placed, wider.nodes[key], numbering) for key, placed in picture.nodes.items()
-    }
+    nodes = {numbering.name(key): _node(placed, wider.nodes[key], numbering) for key, placed in picture.nodes.items()}
     return {
         "title": rounded.title,
         "kind": rounded.kind,
@@ -105,8 +103,7 @@ def _subgraph(rounded: Subgraph, exact: Subgraph | None, numbering: _Numbering) 
         "height": _px(picture.height),
         "nodes": nodes,
         "edges": [
-            _edge(route, other, picture, numbering)
-            for route, other in zip(picture.routes, wider.routes, strict=True)
+            _edge(route, other, picture, numbering) for route, other in zip(picture.routes, wider.routes, strict=True)
         ],
     }
 

@@ -134,7 +134,9 @@ def _element(tag: str, classes: str, content: str = "", **attributes: Any) -> st
         paint |= PAINT[cls]
     painted = "".join(f' {name}="{LIGHT.get(value, value)}"' for name, value in paint.items())
     given = "".join(
-        f' {name.replace("_", "-")}="{value:.1f}"' if isinstance(value, float) else f' {name.replace("_", "-")}="{value}"'
+        f' {name.replace("_", "-")}="{value:.1f}"'
+        if isinstance(value, float)
+        else f' {name.replace("_", "-")}="{value}"'
         for name, value in attributes.items()
     )
     return f'<{tag} class="{classes}"{given}{painted}{f">{content}</{tag}>" if content else "/>"}'

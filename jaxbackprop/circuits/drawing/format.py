@@ -168,7 +168,9 @@ def _lined_up(gate: Gate, slot: int) -> str:
         return f"{delta} summed over the batch"
     if gate.name in ("add", "add_any"):
         summed = gate.inputs[slot].shape != out.shape
-        return f"{delta} summed to {format_shape(gate.inputs[slot].shape) or 'one number'}" if summed else f"1 × {delta}"
+        return (
+            f"{delta} summed to {format_shape(gate.inputs[slot].shape) or 'one number'}" if summed else f"1 × {delta}"
+        )
     if gate.name == "mul" and len(gate.inputs) == 2:
         other = gate.inputs[1 - slot]
         return f"{short_name(other, 16)} {format_shape(other.shape)} ∘ {delta}".replace("  ", " ")
@@ -191,7 +193,7 @@ def _turned(other: Wire, gate: Gate, slot: int) -> tuple[int, ...]:
 
 def sum_of_shares(wire: Wire, digits: int | None = 4) -> str:
     """A fork's gradient as the sum of its branches' shares: a copy gate is an adder on the way back."""
-    shares = [edge.gradient for edge in wire.edges] + ([wire.output_cotangent] if wire.output_cotangent is not None else [])
-    if len(shares) < 2 or not wire.differentiable:
+    if len(wire.shares) < 2 or not wire.differentiable:
         return ""
-    return f"{' + '.join(format_array(s, digits) for s in shares)} = {format_array(wire.gradient, digits)}".replace("+ −", "− ")
+    total = " + ".join(format_array(share, digits) for share in wire.shares).replace("+ −", "− ")
+    return f"{total} = {format_array(wire.gradient, digits)}"

@@ -88,7 +88,9 @@ def test_a_parameter_used_everywhere_is_a_label_at_each_use(circuits):
     """W of the recurrent network enters five steps: five labels, and no line between steps for it."""
     circuit = circuits["rnn"]
     w = circuit.wire("W").id
-    labels = [k for p in inside_out(place(plan(circuit, "circuit", 3))) for k in p.nodes if (k.kind, k.id) == ("label", w)]
+    labels = [
+        k for p in inside_out(place(plan(circuit, "circuit", 3))) for k in p.nodes if (k.kind, k.id) == ("label", w)
+    ]
     assert len(labels) == 5
 
 
