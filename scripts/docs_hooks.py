@@ -5,6 +5,7 @@ verdicts) into build/docs; a page says so where that has not been done.
 """
 
 import ast
+import functools
 import hashlib
 import html
 import importlib
@@ -240,7 +241,7 @@ def _verify(jobs: int) -> dict[str, Any]:
 
 
 def _draw(rule: Any) -> str:
-    """A rule as one gate, at a single number for each argument where it takes those, else at its plain example."""
+    """A rule as one gate at an example input, a gate at single numbers where it takes those."""
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -249,16 +250,22 @@ def _draw(rule: Any) -> str:
     from jaxbackprop.core.example_inputs import examples
 
     drawn = list(examples(rule, seed=0))
-    chosen = next((e for label in ("single", "scalar", "plain") for e in drawn if e.label == label), drawn[0])
+    labels = ("single", "scalar", "plain") if ".gates." in rule.__module__ else ("plain",)
+    chosen = next((e for label in labels for e in drawn if e.label == label), drawn[0])
     args = chosen.cast(jnp.float32)
-    out = jax.eval_shape(lambda *a: rule(*a, **chosen.settings), *args)
+
+    @functools.wraps(rule.forward)
+    def call(*arrays: Any) -> Any:
+        return rule(*arrays, **chosen.settings)
+
+    out = jax.eval_shape(call, *args)
     rng = np.random.default_rng(0)
     upstream = jax.tree.map(
         lambda x: jnp.asarray(rng.normal(size=x.shape), x.dtype) if jnp.issubdtype(x.dtype, jnp.inexact) else None, out
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return jbp.trace(rule, *args, upstream=upstream, **chosen.settings).to_svg()
+        return jbp.trace(call, *args, upstream=upstream).to_svg()
 
 
 # --- the commands ---------------------------------------------------------------------------------
