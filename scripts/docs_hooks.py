@@ -161,7 +161,7 @@ def _picture(name: str) -> str:
         return "Not drawn in this build: run `scripts/docs`."
     return (
         f'<figure class="circuit"><img src="circuits/{name}.svg" alt="{name} as a gate, at one of its example inputs">'
-        "<figcaption>At one of its example inputs. Values above the wires, gradients below.</figcaption></figure>"
+        "<figcaption>At one of its example inputs, with a random upstream gradient.</figcaption></figure>"
     )
 
 
