@@ -368,7 +368,16 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     for name, write in {"commands": commands, "checks": checks}.items():
         if f"<!-- {name} -->" in markdown:
             markdown = markdown.replace(f"<!-- {name} -->", write())
-    return markdown
+    return re.sub(r"^::: (jaxbackprop\S*)$", _defined, markdown, flags=re.MULTILINE)
+
+
+def _defined(found: re.Match) -> str:
+    """A public name by where it is defined: a module may have the same name as a function in it."""
+    package, _, name = found[1].rpartition(".")
+    if (ROOT / found[1].replace(".", "/")).with_suffix(".py").exists():
+        return found[0]
+    thing = getattr(importlib.import_module(package), name)
+    return f"::: {thing.__module__}.{thing.__qualname__}"
 
 
 def on_page_content(content: str, **_: Any) -> str:
