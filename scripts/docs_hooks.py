@@ -24,7 +24,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 from docs_formula import typeset  # noqa: E402  # pyright: ignore[reportMissingImports]
 
 FOLDERS = {"gates": "Gates", "layers": "Layers", "losses": "Losses"}
-ROWS = ("Forward", "Local", "Backward", "Saved", "Kink", "Source")
+ROWS = ("Forward", "Local", "Backward", "Residuals", "Saved", "Kink", "Source")
 FORMULAS = ("Forward", "Local", "Backward")
 VARIABLES = {"upstream", "rate", "delta", "loss", "share", "slope"}
 COLUMNS = ("float64", "float32", "bfloat16", "float16")
@@ -51,11 +51,11 @@ def parts_of(doc: str) -> tuple[str, dict[str, list[str]], str, dict[str, str]]:
     sections: dict[str, str] = {}
     inside = ""
     for line in rest.splitlines():
-        if head := re.match(r"(\w+)\s{2,}(\S.*)$", line):
-            if head[1] in ROWS:
-                inside = head[1]
-                rows[inside] = [head[2]]
-                continue
+        head = re.match(r"(\w+)\s+(\S.*)$", line)
+        if head and head[1] in ROWS and not any(prose):
+            inside = head[1]
+            rows[inside] = [head[2]]
+            continue
         if head := re.fullmatch(r"(Args|Returns|Raises):", line):
             inside = head[1]
             sections[inside] = ""
@@ -107,7 +107,8 @@ def _line(name: str, line: str, names: frozenset[str]) -> str:
 
 
 def _linked(text: str) -> str:
-    """arXiv numbers as links."""
+    """Addresses and arXiv numbers as links."""
+    text = re.sub(r"https://[^\s,;()]+", lambda found: f'<a href="{found[0]}">{found[0].split("/")[2]}</a>', text)
     return re.sub(r"arXiv:(\d{4}\.\d{4,5})", r'<a href="https://arxiv.org/abs/\1">arXiv:\1</a>', text)
 
 
