@@ -72,14 +72,8 @@ def parts_of(doc: str) -> tuple[str, dict[str, list[str]], str, dict[str, str]]:
 def rule_page(folder: str, module: str, rule: Any, verdicts: dict[str, Any]) -> str:
     """A rule's page: signature, formulas, circuit, verdict, code."""
     summary, rows, prose, sections = parts_of(inspect.getdoc(rule) or "")
-    names = frozenset(p.name for p in rule.signature.parameters) | {
-        "upstream",
-        "rate",
-        "delta",
-        "loss",
-        "share",
-        "slope",
-    }
+    names = frozenset(inspect.signature(rule.forward).parameters) | VARIABLES
+    names |= {f"d{name}" for name in names}
     formulas = "".join(
         f"<dt>{name}</dt><dd>{''.join(_line(name, line, names) for line in lines)}</dd>" for name, lines in rows.items()
     )
