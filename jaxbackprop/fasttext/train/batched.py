@@ -14,8 +14,8 @@ from jaxtyping import Float
 
 from .losses import Loss, Targets, clip_row_update
 from .sequential import Texts
-from .step import EXACTLY, BinaryTargets, taking, through_output
-from .tables import Held, Rows, Tables, change_rows
+from .step import EXACTLY, BinaryTargets, through_output
+from .tables import HostOrDevice, Rows, Tables, change_rows, take_rows
 
 AXIS = "rows"
 
@@ -82,7 +82,7 @@ def _every_batch(tables: Tables, times: Array, texts: Texts, targets: Targets, *
         ids = jnp.where((ids >= begin) & (ids < begin + here), ids - begin, here)  # another's, or none
         cold, named = _without_hot(ids, text, cut)
         h = jnp.zeros((cut.batch, tables.input.rows.shape[1]), jnp.float32)
-        h = h.at[text].add(taking(tables.input.rows, cold), mode="drop", indices_are_sorted=True)
+        h = h.at[text].add(take_rows(tables.input.rows, cold), mode="drop", indices_are_sorted=True)
         if named is not None:
             h = h + jnp.matmul(named, tables.input.rows[: cut.hot], precision=EXACTLY)
         h = lax.psum(h, AXIS) if sharded else h
@@ -96,7 +96,7 @@ def _every_batch(tables: Tables, times: Array, texts: Texts, targets: Targets, *
     return lax.fori_loop(jnp.uint32(0), batches, batch, (tables, times, jnp.float32(0)))
 
 
-def _batch(ids: Held, offsets: Held, first: Array, batch: int, room: int) -> tuple[Array, Array, Array]:
+def _batch(ids: HostOrDevice, offsets: HostOrDevice, first: Array, batch: int, room: int) -> tuple[Array, Array, Array]:
     """The ids of texts first, ..., first + batch - 1 (room,), which text each belongs to, and their lengths (batch,).
 
     Places that no text fills have the id -1 and belong to text `batch`.
@@ -121,11 +121,11 @@ def _without_hot(ids: Array, text: Array, cut: Batching) -> tuple[Array, Array |
 
 def _change(table: Rows, times: Array, cold: Array, text: Array, each: Array, named, lr: Array, cut: Batching):
     """The input table after the texts' rows met `each` (batch, D), and `times` as it was."""
-    gradients = taking(each, text)
+    gradients = take_rows(each, text)
     if cut.batch == 1 or table.second_moment is not None:
         return change_rows(table, cold, gradients, lr), times
     times = times.at[cold].add(1, mode="drop")
-    learning_rate_scale = lax.rsqrt(jnp.maximum(taking(times, cold), 1))
+    learning_rate_scale = lax.rsqrt(jnp.maximum(take_rows(times, cold), 1))
     times = times.at[cold].set(
         0 * learning_rate_scale, mode="drop"
     )  # after they were read: else a copy is kept for that
@@ -158,7 +158,7 @@ def _targets(targets: Targets, first: Array, there: Array, labels: int, loss: Lo
     label = lax.dynamic_slice(targets.labels, (first,), (cut.batch,)).astype(jnp.int32)
     if loss == "softmax":
         return label
-    begin, end = (taking(targets.offsets, label + k).astype(jnp.int32)[:, None] for k in (0, 1))
+    begin, end = (take_rows(targets.offsets, label + k).astype(jnp.int32)[:, None] for k in (0, 1))
     place = begin + jnp.arange(targets.most.shape[1])
-    rows = jnp.where(there[:, None] & (place < end), taking(targets.nodes, place).astype(jnp.int32), -1)
-    return BinaryTargets(rows, taking(targets.codes, place))
+    rows = jnp.where(there[:, None] & (place < end), take_rows(targets.nodes, place).astype(jnp.int32), -1)
+    return BinaryTargets(rows, take_rows(targets.codes, place))
