@@ -192,7 +192,7 @@ def test_every_test_file_is_named_after_the_file_it_tests():
         "test_every_unit",
         "test_wrong_rules",
         "test_house",
-        "test_readme",
+        "test_docs",
         "test_experiments",
         "test_courses",
         "test_gpu",

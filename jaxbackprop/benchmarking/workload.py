@@ -36,7 +36,7 @@ class Task:
         self.varied = {i: x for i, x in arrays.items() if jnp.issubdtype(x.dtype, jnp.inexact)}
         self.fixed = {i: x for i, x in arrays.items() if i not in self.varied}
         if not self.varied:
-            raise ValueError("compare: no argument is a floating-point array, so there is no gradient to compare.")
+            raise ValueError("benchmark: no argument is a floating-point array, so there is no gradient to measure.")
         self.forms = jax.eval_shape(lambda v, f: self._values(function, v, f), self.varied, self.fixed)
         rng = np.random.default_rng([seed, zlib.crc32(b"upstream")])  # nobody's data are drawn from this
         self.upstream = [jnp.asarray(rng.standard_normal(out.shape), out.dtype) for out in self.forms]
@@ -80,7 +80,7 @@ class Task:
         forms = jax.eval_shape(lambda v, f: self._values(contender.function, v, f), self.varied, self.fixed)
         if [(f.shape, f.dtype) for f in forms] != [(f.shape, f.dtype) for f in self.forms]:
             answers, expected = (", ".join(f"{f.dtype}{list(f.shape)}" for f in fs) for fs in (forms, self.forms))
-            raise ValueError(f"compare: {contender.name} answers {answers}, but the function compared {expected}.")
+            raise ValueError(f"benchmark: {contender.name} answers {answers}, but the function compared {expected}.")
         return jax.jit(self.passes(contender)).lower(*self.inputs).compile()
 
     def residual_bytes(self, contender: Contender) -> int:
