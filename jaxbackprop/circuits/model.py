@@ -1,7 +1,7 @@
 """What a circuit is made of: wires and their uses, gates, boxes, and the graph of all of them."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
@@ -183,10 +183,14 @@ class Operation(Protocol):
     Attributes:
         handwritten: whether a handwritten backward pass is in it, so that its gradient may differ from autodiff's.
         sealed: whether that backward pass cannot be left out.
+        key: the same for operations that do the same.
     """
 
     handwritten: bool
     sealed: bool
+
+    @property
+    def key(self) -> Hashable: ...
 
     def forward(self, *inputs: Any) -> list[Any]: ...
 
