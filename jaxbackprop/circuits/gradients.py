@@ -5,7 +5,7 @@ Here are also the operations of gates: an equation of a jaxpr, a loop's slices, 
 
 from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ from ..jaxprs.rules import (
     strip_equation,
 )
 from .model import Gate
-from .summary import WHOLE, Gradient, is_inexact, relative_gap, summarise
+from .summary import WHOLE, Value, is_inexact, relative_gap, summarise
 
 
 class Equation:
@@ -217,12 +217,11 @@ def release_arrays(gate: Gate) -> None:
             wire.upstream, wire.autodiff_upstream = _summaries(
                 wire.gradient, wire.autodiff_gradient, not wire.diverged, share
             )
-            wire.value = summarise(wire.value)
+            wire.value = cast(Value, summarise(wire.value))
 
 
-def _summaries(
-    hand: Any, autodiff: Any, same: bool, saturated: float | None = None
-) -> tuple[Gradient | None, Gradient | None]:
+def _summaries(hand: Any, autodiff: Any, same: bool, saturated: float | None = None) -> tuple[Any, Any]:
+    """Both gradients summarised; still one where they were one."""
     if hand is None:
         return None, None
     kept = summarise(hand, 0.0, saturated)

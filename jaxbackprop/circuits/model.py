@@ -309,7 +309,8 @@ class Gate:
         scalar = out.shape == () == into.shape and len(self.outputs) == 1
         if not self.is_whole or not scalar or not is_inexact(into.value) or not is_inexact(out.value):
             return None
-        (derivative,) = self.vjp([np.ones((), out.dtype)], wanted=self._only(slot))
+        one: list[Any] = [np.ones((), out.dtype)]
+        (derivative,) = self.vjp(one, wanted=self._only(slot))
         return derivative
 
     def jacobian(self, slot: int, output: int = 0) -> Inexact[np.ndarray, "output input"]:
@@ -346,7 +347,7 @@ class Graph:
     boxes: list[Box]
     arguments: list[Wire]
     outputs: list[Wire]
-    tree: jax.tree_util.PyTreeDef
+    tree: Any
 
     @property
     def value(self) -> Any:

@@ -37,7 +37,7 @@ def walk_function(
     """The graph of `fun(*args)`; the arguments are those of `trace`, `summaries` its `steps`."""
     leaves, tree = jax.tree.flatten(args)
     refs.refuse(leaves, "an argument")
-    structures: list[jax.tree_util.PyTreeDef] = []
+    structures: list[Any] = []
 
     def of_leaves(*leaves: Any) -> list[Any]:
         unflattened = tree.unflatten(leaves)
@@ -96,7 +96,7 @@ class _Walk:
         self.names = naming.Names()
         self.active: set[Wire] = set()
 
-    def graph(self, name: str, arguments: list[Wire], outputs: list[Wire], tree: jax.tree_util.PyTreeDef) -> Graph:
+    def graph(self, name: str, arguments: list[Wire], outputs: list[Wire], tree: Any) -> Graph:
         """What was walked, all wires named."""
         for wire in self.wires:
             if not wire.named:
