@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from ..core.accumulation import wide
+from ..core.accumulation import to_accumulator
 from ..core.domains import within
 from ..core.rule import WithResiduals, rule
 
@@ -33,7 +33,7 @@ def copy(x: Float[Array, "..."], *, times: int = 2) -> WithResiduals[tuple[Float
 
 @copy.backward
 def copy_backward(residuals, upstreams):
-    return sum(wide(upstream) for upstream in upstreams)
+    return sum(to_accumulator(upstream) for upstream in upstreams)
 
 
 def _sign(x: Array, y: Array | float = 0) -> Array:

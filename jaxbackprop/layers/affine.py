@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from ..core.accumulation import dot, leading_sum, outer_sum, wide, wide_dot
+from ..core.accumulation import dot, leading_sum, matmul_accumulating, outer_sum, to_accumulator
 from ..core.rule import Rule, ShapeDtype, WithResiduals, rule
 from ..gates import relu_like, sigmoid_like
 
@@ -33,10 +33,10 @@ def unit_of(unit: str | Rule, caller: str) -> Rule:
 
 
 def pre_activation(x: Array, W: Array, b: Array | None) -> Array:
-    """x W + b, accumulated in the wide type and rounded once."""
+    """x W + b, accumulated in the accumulator type and rounded once."""
     if b is None:
         return dot(x, W)
-    return (wide_dot(x, W) + wide(b)).astype(jnp.result_type(x, W, b))
+    return (matmul_accumulating(x, W) + to_accumulator(b)).astype(jnp.result_type(x, W, b))
 
 
 @rule
