@@ -139,7 +139,7 @@ class Rule(Generic[P, T]):
     def _bind(self, settings: dict[str, Any]) -> Callable[..., T]:
         forward, missing = self.forward, {}
 
-        def tied(value: Any, args: tuple) -> Any:
+        def with_dependence(value: Any, args: tuple) -> Any:
             leaves, tree = jax.tree.flatten(args)
             if not _traced(leaves):
                 return value  # no vmap without a tracer
@@ -151,12 +151,12 @@ class Rule(Generic[P, T]):
         # Under a transformation JAX hands a constant over as a bare Python number: as_array gives it a shape again.
         def call(*args):
             args = as_array(args)
-            return tied(forward(*args, **settings)[0], args)
+            return with_dependence(forward(*args, **settings)[0], args)
 
         def call_forward(*args):
             args = as_array(args)
             value, residuals = forward(*args, **settings)
-            return tied(value, args), (residuals, jax.tree.map(ShapeDtype, args))
+            return with_dependence(value, args), (residuals, jax.tree.map(ShapeDtype, args))
 
         def call_backward(residuals_and_shapes, upstream):
             residuals, shapes = residuals_and_shapes
