@@ -12,7 +12,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Var
+
+from ..jaxprs.compat import vjp_into_refs
+from ..jaxprs.queries import saved_bytes
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Workload:
             if not contender.into_refs:
                 return values, pull(upstream)[0]
             refs = jax.tree.map(lambda x: jax.new_ref(jnp.zeros_like(x)), varied)
-            getattr(pull, "with_refs")(refs)(upstream)  # noqa: B009 - not in the stubs of every release
+            vjp_into_refs(pull, refs, upstream)
             return values, jax.tree.map(jax.freeze, refs)
 
         return forward_backward
@@ -87,9 +89,7 @@ class Workload:
         def pulled(varied: dict, fixed: dict) -> list:
             return jax.tree.leaves(jax.vjp(lambda v: self._values(contender.function, v, fixed), varied)[1])
 
-        jaxpr = jax.make_jaxpr(pulled)(self.varied, self.fixed).jaxpr
-        residuals = {v for v in jaxpr.outvars if isinstance(v, Var)} - {*jaxpr.invars, *jaxpr.constvars}
-        return sum(v.aval.size * v.aval.dtype.itemsize for v in residuals)  # pyright: ignore[reportAttributeAccessIssue]
+        return saved_bytes(jax.make_jaxpr(pulled)(self.varied, self.fixed))
 
     def oracle(self, plain: Callable[..., Any]) -> list[np.ndarray]:
         """Outputs and gradients of the plain function in float64, at the very same numbers."""

@@ -10,19 +10,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import JaxprEqn
 
-from ..jaxprs.compat import (
-    RULES,
-    binding,
-    body_of,
-    holds_a_rule,
-    inner_jaxprs,
-    own_backward,
-    plain,
-    plain_equation,
-    sealed,
-    written,
+from ..core.rule import Rule
+from ..jaxprs.compat import RULES, JaxprEqn, backward_function, binding, body_of, inner_jaxprs
+from ..jaxprs.provenance import text_of
+from ..jaxprs.rules import (
+    HANDWRITTEN_BACKWARD,
+    cannot_be_stripped,
+    evaluate_stripped,
+    holds_rule_inside,
+    strip_equation,
 )
 from .model import Gate, is_inexact, precision
 from .summary import is_whole, let_go
@@ -34,8 +31,8 @@ class Equation:
     def __init__(self, eqn: JaxprEqn):
         self.eqn = eqn
         self.bind = binding(eqn)
-        self.differs = eqn.primitive.name in RULES or holds_a_rule(eqn)
-        self.sealed = self.differs and sealed(eqn)
+        self.differs = eqn.primitive.name in RULES or holds_rule_inside(eqn, HANDWRITTEN_BACKWARD)
+        self.sealed = self.differs and cannot_be_stripped(eqn)
 
     def forward(self, *inputs: Any) -> list[Any]:
         return self.bind(*inputs)
@@ -50,7 +47,9 @@ class Equation:
 
     def _plain(self, *inputs: Any) -> list[Any]:
         body = body_of(self.eqn)
-        return plain(*body, inputs) if body is not None else plain_equation(self.eqn, list(inputs))
+        if body is not None:
+            return evaluate_stripped(*body, inputs, HANDWRITTEN_BACKWARD)
+        return strip_equation(self.eqn, list(inputs), HANDWRITTEN_BACKWARD)
 
     def _pulled(self, function: Any, key: Any, inputs: Any, upstream: Any, wanted: tuple[bool, ...]) -> list[Any]:
         live = tuple(u is not None for u in upstream)
@@ -62,16 +61,19 @@ class Equation:
     @cached_property
     def _own_key(self) -> Any:
         """What tells this equation's own backward pass from others'; None where nothing short does."""
-        if self.eqn.primitive.name == "custom_vjp_call":
-            own, text = own_backward(self.eqn), self._plain_key
-            return None if own is None or text is None else (own, text)
+        if self.eqn.primitive.name in HANDWRITTEN_BACKWARD:
+            # One of our rules has one backward pass for each of its settings. Two of anybody else's may share one, and
+            # differ in what the forward pass saves.
+            backward, text = backward_function(self.eqn), self._plain_key
+            ours = getattr(backward, "__module__", None) == Rule.__module__
+            return (backward, text) if ours and text is not None else None
         if self.differs or inner_jaxprs(self.eqn):
             return None
         return (self.eqn.primitive, tuple(sorted(self.eqn.params.items())))
 
     @cached_property
     def _plain_key(self) -> Any:
-        return written(self.eqn)
+        return text_of(self.eqn)
 
 
 class _Same:

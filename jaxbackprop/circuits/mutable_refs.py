@@ -10,12 +10,12 @@ from functools import cached_property
 from typing import Any
 
 import jax
-from jax.extend.core import JaxprEqn
 
+from ..jaxprs.compat import FREEZE_REF, NEW_REF, READ_REF, WRITE_REF, JaxprEqn
 from .gradients import Equation
 from .model import Wire
 
-MAKES, READS, WRITES, ENDS = "new_ref", "get", "swap", "freeze"
+MAKES, READS, WRITES, ENDS = NEW_REF, READ_REF, WRITE_REF, FREEZE_REF
 
 
 @dataclass(eq=False)

@@ -9,9 +9,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Jaxpr, JaxprEqn, Literal
 
 from ..jaxprs import compat as jaxprs
+from ..jaxprs.compat import Jaxpr, JaxprEqn, Literal
+from ..jaxprs.provenance import call_name, defined, scopes
+from ..jaxprs.queries import only_forgets_weak_type
+from ..jaxprs.rules import HANDWRITTEN_BACKWARD, evaluate_stripped
 from . import mutable_refs as refs
 from . import naming
 from .circuit import Circuit
@@ -135,9 +138,9 @@ class _Walk:
         for var, value in zip(jaxpr.constvars, consts, strict=True):
             known[var] = self.wire("constant", "constant", value)
         targets, stacks = naming.assigned(jaxpr.eqns, depth)
-        scopes: list[Box] = []
+        open_scopes: list[Box] = []
         for eqn, target, stack in zip(jaxpr.eqns, targets, stacks, strict=True):
-            here = self._scope(scopes, jaxprs.scope(eqn), box)
+            here = self._scope(open_scopes, scopes(eqn), box)
             into = [self._at(known, atom) for atom in eqn.invars]
             leaving = self._equation(eqn, into, here, target, stack)
             if target and len(leaving) == 1 and _unnamed(leaving[0]):
@@ -170,15 +173,15 @@ class _Walk:
         cells = [i for i, wire in enumerate(into) if isinstance(wire, refs.Cell)]
         if name == refs.MAKES:
             return [refs.Cell(into[0])]
-        if jaxprs.changes_nothing(eqn) and into[0].kind != "literal":
+        if only_forgets_weak_type(eqn) and into[0].kind != "literal":
             return into
         if name in jaxprs.CALLS and body is not None and (cells or any(w in self.active for w in into)):
             return self.program(*body, into, box, len(stack))
         if name in jaxprs.REMAT and body is not None:
-            made = self.box(jaxprs.call_name(eqn), "remat", box, "computed again on the way back")
+            made = self.box(call_name(eqn), "remat", box, "computed again on the way back")
             return self.program(*body, into, made, len(stack))
         if name in jaxprs.RULES and body is not None:
-            rule = jaxprs.call_name(eqn)
+            rule = call_name(eqn)
             if self.open is True or (self.open is not False and rule in self.open):
                 return self.program(*body, into, self.box(rule, "rule", box), len(stack))
         if name == "cond":
@@ -214,14 +217,14 @@ class _Walk:
     ) -> list[Wire]:
         rule = eqn.primitive.name in jaxprs.RULES
         opaque = bool(jaxprs.inner_jaxprs(eqn)) and not rule
-        name = jaxprs.call_name(eqn) if jaxprs.body_of(eqn) else eqn.primitive.name
+        name = call_name(eqn) if jaxprs.body_of(eqn) else eqn.primitive.name
         kind = "rule" if rule else "opaque" if opaque else "primitive"
         source = f"{stack[-1].file}:{stack[-1].line}" if stack else ""
         gate = self.gate(name, kind, operation or Equation(eqn), into, box, source)
         gate.settings = eqn.params if not rule and not opaque else {}
-        gate.defined = jaxprs.defined(eqn)[1] if rule else ""
+        gate.defined = defined(eqn)[1] if rule else ""
         if opaque and eqn.primitive.name == "scan":
-            gate.note = f"{eqn.params['length']} steps, more than unroll={self.unroll}"
+            gate.note = f"{jaxprs.scan_of(eqn).length} steps, more than unroll={self.unroll}"
         return list(gate.outputs)
 
     def gate(
@@ -239,10 +242,10 @@ class _Walk:
         return gate
 
     def _cond(self, eqn: JaxprEqn, into: list[Wire], box: Box | None, depth: int) -> list[Wire]:
-        branches = eqn.params["branches"]
+        branches = jaxprs.branches_of(eqn)
         taken = int(np.clip(int(into[0].value), 0, len(branches) - 1))
         made = self.box("cond", "cond", box, f"branch {taken} of 0 to {len(branches) - 1}, chosen by {into[0].name}")
-        return self.program(*jaxprs.closed(branches[taken]), into[1:], made, depth)
+        return self.program(*branches[taken], into[1:], made, depth)
 
     def _scan(self, loop: jaxprs.Loop, into: list[Wire], box: Box | None, depth: int) -> list[Wire]:
         made = self.box("scan", "scan", box, f"{loop.length} steps{', from the last' * loop.reverse}")
@@ -276,13 +279,11 @@ class _Walk:
 
     def _while(self, eqn: JaxprEqn, into: list[Wire], box: Box | None, depth: int) -> list[Wire] | None:
         """The loop unrolled as often as it really runs; None where that is more than `unroll` times."""
-        n_cond, n_body = eqn.params["cond_nconsts"], eqn.params["body_nconsts"]
-        test, test_consts = jaxprs.closed(eqn.params["cond_jaxpr"])
-        body, consts = jaxprs.closed(eqn.params["body_jaxpr"])
-        goes_on = jax.jit(lambda a: jaxprs.plain(test, test_consts, a)[0])
-        advance = jax.jit(lambda a: jaxprs.plain(body, consts, a))
-        cond_constants = [w.value for w in into[:n_cond]]
-        constants, state = into[n_cond : n_cond + n_body], into[n_cond + n_body :]
+        loop = jaxprs.while_of(eqn)
+        goes_on = jax.jit(lambda a: evaluate_stripped(*loop.condition, a, HANDWRITTEN_BACKWARD)[0])
+        advance = jax.jit(lambda a: evaluate_stripped(*loop.body, a, HANDWRITTEN_BACKWARD))
+        tested, constants, state = loop.split(into)
+        cond_constants = [w.value for w in tested]
         values, steps = [w.value for w in state], 0
         while goes_on([*cond_constants, *values]):
             values, steps = advance([*(w.value for w in constants), *values]), steps + 1
@@ -290,5 +291,5 @@ class _Walk:
                 return None
         made = self.box("while", "while", box, f"{steps} steps")
         for i in range(steps):
-            state = self.program(body, consts, [*constants, *state], self.box(f"step {i}", "step", made), depth)
+            state = self.program(*loop.body, [*constants, *state], self.box(f"step {i}", "step", made), depth)
         return state
