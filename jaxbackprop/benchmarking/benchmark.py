@@ -12,6 +12,7 @@ import numpy as np
 
 from ..core.example_inputs import large
 from ..core.rule import Rule, rules
+from ..jaxprs.compat import plain_function_of
 from .results import AUTODIFF, BY_HAND, Benchmark, Row
 from .timing import interleaved, ratio, spread
 from .workload import Contender, Workload, temporary_bytes
@@ -95,8 +96,9 @@ def plain_function(fun: Function) -> Function:
         return partial(plain_function(fun.func), *fun.args, **fun.keywords)
     if isinstance(fun, Rule):
         return fun.primal
-    if isinstance(fun, jax.custom_vjp | jax.custom_jvp):
-        return fun.__wrapped__
+    plain = plain_function_of(fun)
+    if plain is not None:
+        return plain
     raise TypeError(
         f"benchmark: {_name(fun)} is neither a Rule nor a jax.custom_vjp, so its plain function is not known.\n"
         f"  Give it: benchmark({_name(fun)}, ..., reference=plain_function)."

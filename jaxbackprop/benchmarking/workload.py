@@ -36,7 +36,7 @@ class Workload:
         self.varied = {i: x for i, x in arrays.items() if jnp.issubdtype(x.dtype, jnp.inexact)}
         self.fixed = {i: x for i, x in arrays.items() if i not in self.varied}
         if not self.varied:
-            raise ValueError("benchmark: no argument is a floating-point array, so there is no gradient to compare.")
+            raise ValueError("benchmark: no argument is a floating-point array, so there is no gradient to measure.")
         self.outputs = jax.eval_shape(lambda v, f: self._values(function, v, f), self.varied, self.fixed)
         rng = np.random.default_rng([seed, zlib.crc32(b"upstream")])  # a seed that no user's data are drawn from
         self.upstream = [jnp.asarray(rng.standard_normal(out.shape), out.dtype) for out in self.outputs]

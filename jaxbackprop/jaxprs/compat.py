@@ -1,9 +1,9 @@
 """All of JAX that is private, unstable or different between its releases, behind functions and constants with names.
 
-No other file imports `jax.extend` or `jax.interpreters`, or reads a primitive's parameters by name. Each entry has a
-test (`tests/jaxprs/test_compat.py`) that asserts the right answer on a small program: a release of JAX that moved
-something fails there, and this file is the one to mend. Nothing here falls back to a default where JAX's answer is
-missing.
+No other file imports `jax.extend` or `jax.interpreters`, and none outside of `jaxprs/` reads a primitive's parameters.
+Each entry has a test (`tests/jaxprs/test_compat.py`) that asserts the right answer on a small program: a release of JAX
+that moved something fails there, and this file is the one to mend. Nothing here falls back to a default where JAX's
+answer is missing.
 """
 
 import inspect
@@ -26,7 +26,10 @@ from jax.interpreters import ad, batching, mlir
 
 # Primitives by name. A name that a release does not use does no harm; one that it adds must be entered here.
 
-CALLS = ("jit", "pjit", "closed_call", "core_call", "core_closed_call", "custom_vmap_call")
+JITTED = ("jit", "pjit")
+"""Calls of a function under `jax.jit`."""
+
+CALLS = (*JITTED, "closed_call", "core_call", "core_closed_call", "custom_vmap_call")
 """Primitives that only call the program they hold."""
 
 REMAT = ("remat2", "remat", "checkpoint")
@@ -212,7 +215,17 @@ def traceback_of(eqn: JaxprEqn) -> list[tuple[str, int, str]]:
     return [(frame.file_name, frame.line_num, frame.function_name) for frame in frames]
 
 
+def name_of_call(eqn: JaxprEqn) -> str:
+    """The name that a jitted function goes by; empty for every other equation."""
+    return str(eqn.params["name"]) if eqn.primitive.name in JITTED else ""
+
+
 # Functions whose derivative is written by hand.
+
+
+def plain_function_of(function: Any) -> Callable[..., Any] | None:
+    """The plain function that a `jax.custom_vjp` or `jax.custom_jvp` was made of; None for anything else."""
+    return function.__wrapped__ if isinstance(function, jax.custom_vjp | jax.custom_jvp) else None
 
 
 def backward_function(eqn: JaxprEqn) -> Callable[..., Any] | None:
@@ -268,6 +281,31 @@ def to_varying(x: Any, axes: Sequence[Any]) -> Any:
 def x64_enabled() -> bool:
     """Whether 64-bit types are on here: by the process's setting, or by `jax.enable_x64` around it."""
     return bool(jax.config.read("jax_enable_x64"))
+
+
+# Compiling.
+
+_QUICK: dict[str, Any] = {
+    "xla_backend_optimization_level": 0,
+    "xla_llvm_disable_expensive_passes": True,
+    "xla_cpu_parallel_codegen_split_count": 1,
+    "xla_cpu_use_fusion_emitters": False,
+    "xla_allow_excess_precision": False,
+}
+"""XLA's options for a program that runs seldom: compiling it costs more than running it. Nothing is rounded less often
+than the program's types say."""
+
+
+def compile_quickly(lowered: Any) -> Any:
+    """What `jax.jit(...).lower(...)` returned, compiled with little optimisation; each step rounds as its type says."""
+    while True:
+        try:
+            return lowered.compile(dict(_QUICK))
+        except jax.errors.JaxRuntimeError as error:
+            unknown = re.search(r"No such compile option: '(\w+)'", str(error))
+            if unknown is None:
+                raise
+            del _QUICK[unknown[1]]  # this release of XLA has it no more, or not yet
 
 
 # A primitive of our own.

@@ -13,7 +13,6 @@ calls counted, values tapped. A hook sees every equation, also those inside call
 What is evaluated are JAX's own primitives, so it may be traced, differentiated, mapped and compiled like any function.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -35,6 +34,7 @@ from .compat import (
     binding,
     body_of,
     branches_of,
+    compile_quickly,
     scan_of,
     shard_map_like,
     while_of,
@@ -138,32 +138,13 @@ def typed(value: Any, aval: Any) -> Any:
     return value if isinstance(value, jax.Array) or hasattr(value, "aval") else np.asarray(value, aval.dtype)
 
 
-# Compiled once, called often, with little optimisation: compiling is most of what a verification costs.
-
-_OPTIONS: dict[str, Any] = {
-    "xla_backend_optimization_level": 0,
-    "xla_llvm_disable_expensive_passes": True,
-    "xla_cpu_parallel_codegen_split_count": 1,
-    "xla_cpu_use_fusion_emitters": False,
-    "xla_allow_excess_precision": False,
-}
-
-
 def compiled(function: Callable[..., Any], *args: Any) -> Callable[..., Any]:
     """`function`, compiled for arguments of these shapes and types, on the CPU, each step rounded as its type says.
 
     Under `jax.enable_x64` it must be called as it was compiled.
     """
     with jax.default_device(_cpu()):
-        lowered = jax.jit(function).lower(*args)
-        while True:
-            try:
-                return lowered.compile(dict(_OPTIONS))
-            except jax.errors.JaxRuntimeError as error:
-                unknown = re.search(r"No such compile option: '(\w+)'", str(error))
-                if unknown is None:
-                    raise
-                del _OPTIONS[unknown[1]]  # this release of XLA has it no more, or not yet
+        return compile_quickly(jax.jit(function).lower(*args))
 
 
 @cache

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from .compat import (
-    CALLS,
+    JITTED,
     Jaxpr,
     JaxprEqn,
     backward_function,
     body_of,
     function_of,
     inner_jaxprs,
+    name_of_call,
     name_stack,
     traceback_of,
 )
@@ -42,9 +43,8 @@ def place(eqn: JaxprEqn) -> tuple[str, str]:
 
 def call_name(eqn: JaxprEqn) -> str:
     """The name of a called function: a rule's, a jitted function's."""
-    if eqn.primitive.name in CALLS and "name" in eqn.params:
-        return str(eqn.params["name"]).lstrip("_") or "jit"
-    return place(eqn)[0]
+    name = name_of_call(eqn).lstrip("_")
+    return name or ("jit" if eqn.primitive.name in JITTED else place(eqn)[0])
 
 
 def key(eqn: JaxprEqn) -> tuple[Any, ...]:

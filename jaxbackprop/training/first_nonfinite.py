@@ -20,11 +20,12 @@ from .step import Program, State, all_finite
 class Fault:
     """The first rule that made a number which is not finite.
 
-    rule       its name; the primitive's where no rule is to blame, None where the arithmetic of the model was finite
-    what       "output" or "gradient"
-    value      what stood there: "NaN" or "infinity"
-    source     file and line of the rule, where known
-    arguments  the arrays that were not finite before the rule was even called
+    Attributes:
+        rule: its name; the primitive's where no rule is to blame, None where the arithmetic of the model was finite.
+        what: "output" or "gradient".
+        value: what stood there: "NaN" or "infinity".
+        source: file and line of the rule, or of the line that called the primitive, where known.
+        arguments: the arrays that were not finite before the rule was even called.
     """
 
     rule: str | None
@@ -44,9 +45,10 @@ class Fault:
 class NotFinite(FloatingPointError):
     """Training stopped because the loss became NaN or infinite.
 
-    Attributes
-        epoch, step: where the first number was not finite, both counted from 1
-        fault: the first rule that made such a number
+    Attributes:
+        epoch: in which the first number was not finite, counted from 1.
+        step: of that epoch, counted from 1.
+        fault: the first rule that made such a number; None where the epoch, run again, had none.
     """
 
     def __init__(self, epoch: int, step: int, steps: int, fault: Fault | None, seen: str):

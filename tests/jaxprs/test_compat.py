@@ -247,6 +247,24 @@ def test_other_equations_have_no_backward_pass():
     assert compat.backward_function(first(jax.jit(jnp.sin), X)) is None
 
 
+def test_a_jitted_function_goes_by_its_name():
+    def layer(x):
+        return jnp.sin(x)
+
+    assert compat.name_of_call(first(jax.jit(layer), X)) == "layer"
+    assert first(jax.jit(layer), X).primitive.name in compat.JITTED
+    assert compat.name_of_call(first(sine, X)) == ""
+
+
+def test_the_function_that_a_rule_was_made_of_is_known():
+    def plain(x):
+        return x
+
+    assert compat.plain_function_of(jax.custom_vjp(plain)) is plain
+    assert compat.plain_function_of(jax.custom_jvp(plain)) is plain
+    assert compat.plain_function_of(plain) is None
+
+
 def test_a_custom_vjp_has_two_halves():
     parts = compat.custom_vjp_parts(sine)
     assert parts is not None
@@ -278,6 +296,18 @@ def test_tracers_are_told_from_values():
     jax.jit(lambda x: seen.append(isinstance(x, compat.Tracer)) or x)(1.0)
     assert seen == [True]
     assert not isinstance(X, compat.Tracer)
+
+
+def test_the_options_of_a_quick_compilation_are_known_to_this_release():
+    """One of them, which only saves time, is not known to every release."""
+    program = compat.compile_quickly(jax.jit(lambda x: x + 1).lower(1.0))
+    assert program(1.0) == 2
+    assert {*compat._QUICK} >= {
+        "xla_backend_optimization_level",
+        "xla_llvm_disable_expensive_passes",
+        "xla_cpu_parallel_codegen_split_count",
+        "xla_allow_excess_precision",
+    }
 
 
 def test_a_primitive_of_our_own_runs_differentiates_transposes_and_maps():
