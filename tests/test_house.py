@@ -48,7 +48,7 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
 def imports_of_files(path: Path) -> set[Path]:
     """The files of the package that a file imports when it is loaded; what stands in a function is not among them."""
     found = set()
-    nodes = list(ast.parse(path.read_text()).body)
+    nodes: list[ast.AST] = [*ast.parse(path.read_text()).body]
     while nodes:
         node = nodes.pop()
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or is_type_checking(node):
