@@ -146,7 +146,7 @@ def test_no_two_files_import_each_other():
 
 OPTIONAL = ("matplotlib", "hypothesis", "pooch", "requests", "sklearn", "orbax", "scipy")
 """Packages that only some users need, or that take long to load: imported by the function that uses them."""
-IMPORTS_IN_FUNCTIONS = ("circuits", "fasttext", "verification")
+IMPORTS_IN_FUNCTIONS = ("fasttext", "verification")
 """Where others are still to be taken out of functions."""
 
 
