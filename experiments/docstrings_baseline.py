@@ -21,11 +21,11 @@ def logistic_regression() -> dict[str, float]:
     from sklearn.linear_model import LogisticRegression
 
     from jaxbackprop.data import load
-    from jaxbackprop.training.preprocessing import Task
+    from jaxbackprop.training.preprocessing import Preprocessor
 
     found = load("docstrings")
     assert found.test is not None
-    task = Task.of(found.train, word_ngrams=NGRAMS, bucket=BUCKET)
+    task = Preprocessor.of(found.train, word_ngrams=NGRAMS, bucket=BUCKET)
     assert task.vocabulary is not None
     x, y = task.pairs(found.train)
     model = LogisticRegression(max_iter=2000).fit(bags_as_matrix(x, task.vocabulary.rows), y)

@@ -10,7 +10,7 @@ from .console import app, out, print_json
 
 if TYPE_CHECKING:
     from ..data import Examples, Texts
-    from ..training.preprocessing import Task
+    from ..training.preprocessing import Preprocessor
 
 Run = Annotated[Path, typer.Argument(help="The folder of a run, or a fastText model (.bin, .ftz).")]
 Threshold = Annotated[float, typer.Option(help="Only classes with at least this probability.")]
@@ -88,7 +88,7 @@ def resume_command(
     """Go on with a run that was interrupted, to the bits it would have had without the interruption."""
     from ..data import DataError, load
     from ..training import RunFolder
-    from ..training.preprocessing import Task
+    from ..training.preprocessing import Preprocessor
     from .text import is_unfinished, resume_classifier
     from .training import train
 
@@ -100,7 +100,7 @@ def resume_command(
         advice = "Train anew, with more --epochs."
         raise DataError("a finished model", expected="a run that was interrupted", file=run, advice=advice)
     folder = RunFolder.open(run)
-    config, task = folder.config, Task.load(folder)
+    config, task = folder.config, Preprocessor.load(folder)
     asked = config["data"]
     kind = "texts" if config["task"]["texts"] else "examples"
     found = load(asked["name"], asked["test"], kind=kind, label_column=asked["label_column"])
@@ -141,13 +141,13 @@ def is_classifier(run: Path) -> bool:
     return is_model(run)
 
 
-def load_run(path: Path) -> tuple[Any, "Task"]:
+def load_run(path: Path) -> tuple[Any, "Preprocessor"]:
     """The best model of a run and what it was trained for."""
     from flax import nnx
 
     from ..models import build
     from ..training import RunFolder
-    from ..training.preprocessing import Task
+    from ..training.preprocessing import Preprocessor
 
     folder = RunFolder.open(path)
     config = folder.config
@@ -155,7 +155,7 @@ def load_run(path: Path) -> tuple[Any, "Task"]:
     _, params, others = nnx.split(model, nnx.Param, ...)
     _, numbers = folder.load("best", (params, others))
     nnx.update(model, *numbers)
-    return model, Task.load(folder)
+    return model, Preprocessor.load(folder)
 
 
 def _test_side(run: Path, data: str | None) -> "Examples | Texts":
@@ -174,7 +174,7 @@ def _test_side(run: Path, data: str | None) -> "Examples | Texts":
     return found.test
 
 
-def _read_features(task: "Task", file: str) -> Any:
+def _read_features(task: "Preprocessor", file: str) -> Any:
     """Texts as bags, or numbers as rows, from a file or stdin."""
     if task.vocabulary is not None:
         return task.encode([line.rstrip("\r\n") for line in _lines(file)])
@@ -186,7 +186,7 @@ def _read_features(task: "Task", file: str) -> Any:
     return _rows(task, file)
 
 
-def _rows(task: "Task", file: str) -> Any:
+def _rows(task: "Preprocessor", file: str) -> Any:
     """Rows of numbers with commas or blanks between them; a first line of names is passed over, a label is not read."""
     import numpy as np
 

@@ -69,12 +69,12 @@ def mlp_command(
 ) -> None:
     """Train a multi-layer perceptron on examples of numbers."""
     from ..data import load
-    from ..training.preprocessing import Task
+    from ..training.preprocessing import Preprocessor
     from .training import free_folder, train
 
     asked = {"name": data, "test": test_data, "label_column": label_column}
     found = load(data, test_data, kind="examples", label_column=label_column)
-    task = Task.of(found.train)
+    task = Preprocessor.of(found.train)
     model = {
         "class": "MLP", "features": math.prod(task.shape), "hidden": _sizes(hidden), "classes": len(task.classes),
         "unit": unit, "dropout": dropout, "norm": None if norm == "none" else norm, "smoothing": smoothing,
@@ -200,14 +200,14 @@ def _train_module(
 ) -> None:
     """Train the flax module; what was not chosen is as it suits that."""
     from ..data import load
-    from ..training.preprocessing import Task
+    from ..training.preprocessing import Preprocessor
     from .training import free_folder, train
 
     given = {name: value for name, value in chosen.items() if value is not None}
     cut |= {name: given.pop(name) for name in ("word_ngrams", "bucket") if name in given}
     given = {"optimizer": "adam", "lr": 0.03, "batch": 64, "epoch": 10, "dim": 10, **given}
     found = load(asked["name"], asked["test"], kind="texts", label_column=asked["label_column"])
-    task = Task.of(found.train, **cut)
+    task = Preprocessor.of(found.train, **cut)
     assert task.rows is not None
     model = {"class": "BagOfWords", "rows": len(task.rows), "dim": given.pop("dim"), "classes": len(task.classes)}
     settings = _settings(**others, epochs=given.pop("epoch"), **given)

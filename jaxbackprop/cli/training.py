@@ -13,12 +13,12 @@ from .console import INTERRUPTED, err, fail, note, out, print_json
 if TYPE_CHECKING:
     from ..data import DataSet
     from ..training import Epoch, History, RunFolder
-    from ..training.preprocessing import Task
+    from ..training.preprocessing import Preprocessor
 
 
 def train(
     data: "DataSet",
-    task: "Task",
+    task: "Preprocessor",
     model: Mapping[str, Any],
     settings: Mapping[str, Any],
     asked: Mapping[str, Any],
@@ -93,7 +93,7 @@ def reported(result: Mapping[str, Any]) -> dict[str, Any]:
     return {name: result[name] for name in ("examples", "accuracy", "loss")}
 
 
-def _keep(run: "RunFolder", task: "Task", result: Mapping[str, Any]) -> None:
+def _keep(run: "RunFolder", task: "Preprocessor", result: Mapping[str, Any]) -> None:
     """The test's numbers and its picture, beside the model."""
     from ..training.plots import draw_confusion
 
@@ -107,7 +107,7 @@ def _keep(run: "RunFolder", task: "Task", result: Mapping[str, Any]) -> None:
 
 
 def _say_what(
-    data: "DataSet", examples: int, task: "Task", model: Mapping[str, Any], numbers: int, folder: Path
+    data: "DataSet", examples: int, task: "Preprocessor", model: Mapping[str, Any], numbers: int, folder: Path
 ) -> None:
     console = err()
     tested = "" if data.test is None else f", {len(data.test):,} to test on"

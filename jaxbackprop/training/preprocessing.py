@@ -17,7 +17,7 @@ VOCABULARY_FILE, ROWS_FILE = "vocabulary.json", "rows.npy"
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
+class Preprocessor:
     """Classes to tell apart, and how examples become the arrays a model takes.
 
     classes     their names, in the order of the model's scores
@@ -33,7 +33,7 @@ class Task:
     rows: np.ndarray | None = None
 
     @classmethod
-    def of(cls, train: Examples | Texts, **vocabulary: Any) -> "Task":
+    def of(cls, train: Examples | Texts, **vocabulary: Any) -> "Preprocessor":
         """The task that a training set poses; `vocabulary` as `Vocabulary.build` takes it, for texts."""
         if isinstance(train, Examples):
             return cls(train.classes, train.shape)
@@ -41,7 +41,7 @@ class Task:
         return cls(built.labels, (), built, np.unique(built.encode(train).ids))
 
     @classmethod
-    def load(cls, run: RunFolder) -> "Task":
+    def load(cls, run: RunFolder) -> "Preprocessor":
         """The task of a run."""
         config = run.config
         classes, shape = tuple(config["task"]["classes"]), tuple(config["task"]["shape"])

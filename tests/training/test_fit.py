@@ -199,12 +199,12 @@ def test_a_loss_of_ones_own_is_used():
     """Squared error of a linear model: the solution is that of least squares."""
     target = (X @ np.array([1.0, -2.0, 0.5, 3.0]) + 0.25).astype(np.float32)[:, None]
 
-    def assess(model: Any, x: Any, y: Any) -> Any:
+    def loss_and_correct(model: Any, x: Any, y: Any) -> Any:
         error = ((model(x) - y) ** 2).sum(-1)
         return error, error < 1e-4
 
     model = MLP(4, [], 1, rngs=nnx.Rngs(0))
-    fit(model, (X, target), epochs=200, batch=90, optimizer="momentum", lr=0.05, assess=assess)
+    fit(model, (X, target), epochs=200, batch=90, optimizer="momentum", lr=0.05, loss_and_correct=loss_and_correct)
     assert np.asarray(model.W[0][...])[:, 0] == pytest.approx([1.0, -2.0, 0.5, 3.0], rel=1e-3)
     assert np.asarray(model.b[0][...])[0] == pytest.approx(0.25, rel=1e-3)
 
@@ -247,7 +247,7 @@ def test_a_model_that_cannot_be_assessed_is_told_how():
     class Bare(nnx.Module):
         pass
 
-    with pytest.raises(TypeError, match="Bare has no method assess"):
+    with pytest.raises(TypeError, match="Bare has no method loss_and_correct"):
         fit(Bare(), (X, Y))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxbackprop.data import DataError, Examples, Texts
-from jaxbackprop.training.preprocessing import Task
+from jaxbackprop.training.preprocessing import Preprocessor
 from jaxbackprop.training.run_folder import RunFolder
 
 TRAIN = Texts(
@@ -16,7 +16,7 @@ NUMBERS = Examples(np.arange(6.0).reshape(3, 2), np.array([1, 0, 1]), ("no", "ye
 
 
 def test_texts_become_bags_of_the_rows_that_training_named():
-    task = Task.of(TRAIN, word_ngrams=2, bucket=1000)
+    task = Preprocessor.of(TRAIN, word_ngrams=2, bucket=1000)
     assert task.rows is not None
     bags = task.encode(TRAIN)
     assert sorted(set(bags.ids.tolist())) == list(range(len(task.rows)))
@@ -27,14 +27,14 @@ def test_texts_become_bags_of_the_rows_that_training_named():
 
 def test_what_training_never_named_is_left_out():
     """Of "red pear" one word is known, and the bigram is not; "pear plum" has the end of its line left."""
-    task = Task.of(TRAIN, word_ngrams=2, bucket=10**6)
+    task = Preprocessor.of(TRAIN, word_ngrams=2, bucket=10**6)
     red, nothing = task.encode(["red pear", "pear plum"])
     whole = task.encode(["red"])[0]
     assert set(nothing) < set(red) <= set(whole)
 
 
 def test_a_text_with_several_labels_is_trained_on_once_for_each():
-    task = Task.of(TRAIN)
+    task = Preprocessor.of(TRAIN)
     bags, y = task.pairs(TRAIN)
     assert len(bags) == 5
     assert bags[3].tolist() == bags[4].tolist()
@@ -42,7 +42,7 @@ def test_a_text_with_several_labels_is_trained_on_once_for_each():
 
 
 def test_numbers_are_taken_as_they_are():
-    task = Task.of(NUMBERS)
+    task = Preprocessor.of(NUMBERS)
     x, y = task.pairs(NUMBERS)
     assert isinstance(x, np.ndarray)
     assert np.array_equal(x, NUMBERS.x)
@@ -51,10 +51,10 @@ def test_numbers_are_taken_as_they_are():
 
 @pytest.mark.parametrize("train", [TRAIN, NUMBERS], ids=["texts", "numbers"])
 def test_a_task_is_loaded_as_it_was_saved(tmp_path: Path, train: Texts | Examples):
-    task = Task.of(train, word_ngrams=2, bucket=100) if isinstance(train, Texts) else Task.of(train)
+    task = Preprocessor.of(train, word_ngrams=2, bucket=100) if isinstance(train, Texts) else Preprocessor.of(train)
     run = RunFolder.create(tmp_path, {"task": task.describe()})
     task.save(run)
-    again = Task.load(RunFolder.open(tmp_path))
+    again = Preprocessor.load(RunFolder.open(tmp_path))
     assert again.classes == task.classes
     (x, y), (x_again, y_again) = task.pairs(train), again.pairs(train)
     assert list(map(list, x)) == list(map(list, x_again))
@@ -63,12 +63,12 @@ def test_a_task_is_loaded_as_it_was_saved(tmp_path: Path, train: Texts | Example
 
 def test_data_that_do_not_fit_are_refused():
     with pytest.raises(DataError, match="found numbers, expected texts"):
-        Task.of(TRAIN).features(NUMBERS)
+        Preprocessor.of(TRAIN).features(NUMBERS)
     with pytest.raises(DataError, match="found texts, expected numbers"):
-        Task.of(NUMBERS).features(TRAIN)
+        Preprocessor.of(NUMBERS).features(TRAIN)
     with pytest.raises(DataError, match="never seen in training"):
-        Task.of(TRAIN).labels(Texts(("blue sky",), (("air",),)))
+        Preprocessor.of(TRAIN).labels(Texts(("blue sky",), (("air",),)))
     with pytest.raises(DataError, match="examples of 3"):
-        Task.of(NUMBERS).features(Examples(np.zeros((1, 3)), np.array([0]), ("no", "yes")))
+        Preprocessor.of(NUMBERS).features(Examples(np.zeros((1, 3)), np.array([0]), ("no", "yes")))
     with pytest.raises(DataError, match="never seen in training"):
-        Task.of(NUMBERS).labels(Examples(np.zeros((1, 2)), np.array([0]), ("maybe",)))
+        Preprocessor.of(NUMBERS).labels(Examples(np.zeros((1, 2)), np.array([0]), ("maybe",)))
