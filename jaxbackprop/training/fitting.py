@@ -15,13 +15,14 @@ from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 
 from ..models import describe
+from .checkpoints import Checkpoints
 from .evaluation import evaluate
 from .first_nonfinite import NotFinite, find_fault
 from .history import Epoch, History, best_of
 from .minibatches import Batches, Data, on_device, parts_of, size_of, take_rows
 from .optimizer import Schedule, learning_rate, make_optimizer
 from .plots import draw_confusion, draw_curves
-from .run_folder import RunFolder
+from .run_folder import CHECKPOINTS, RunFolder
 from .step import EpochMetrics, LossAndCorrect, Program, State, prepare
 
 EVALUATION_BATCH = 1024
@@ -105,7 +106,11 @@ def fit(
         "clip": clip, "patience": patience, "seed": seed, "dtype": dtype,
         "valid": valid if isinstance(valid, float) else None,
     }  # fmt: skip
-    run = _run_folder(out, resume, {**(config or {}), "model": describe(model), "fit": config_of_fit})
+    run = _run_folder(
+        out,
+        resume,
+        {**(config or {}), "model": describe(model), "fit": config_of_fit, "device": jax.devices()[0].device_kind},
+    )
     loop = _Loop(program, batches, _on_device(held_out), jax.random.key(seed), run, patience, progress, state, state)
     history = loop.run(epochs, resume=resume)
     best = loop.best_params if devices is None else jax.device_put(loop.best_params, devices[0])
@@ -130,6 +135,11 @@ class _Loop:
     state: State
     before: State
     best_params: tuple[Any, Any] = (None, None)
+    checkpoints: Checkpoints | None = None
+
+    def __post_init__(self):
+        if self.folder is not None:
+            self.checkpoints = Checkpoints(self.folder.path / CHECKPOINTS)
 
     def run(self, epochs: int, *, resume: bool) -> History:
         self.best_params = _copy((self.state.params, self.state.model_state))
@@ -151,9 +161,9 @@ class _Loop:
             if epoch.better_than(best):
                 best, self.best_params = epoch, _copy((self.state.params, self.state.model_state))
             stopped = self._out_of_patience(done, best)
-            if self.folder is not None:
+            if self.folder is not None and self.checkpoints is not None:
                 self.folder.record(epoch)
-                if stopped or len(done) == epochs or self.folder.due():
+                if stopped or len(done) == epochs or self.checkpoints.due():
                     self._save(best, len(done), self.state)
             if self.progress is not None:
                 self.progress(epoch)
@@ -196,16 +206,17 @@ class _Loop:
         return self.patience is not None and best is not None and len(done) - best.epoch >= self.patience
 
     def _save(self, best: Epoch | None, number: int, state: State) -> None:
-        if self.folder is not None and best is not None:
+        if self.checkpoints is not None and best is not None:
             # The best first: were it the other way round, a run cut off between the two would lack its best model.
-            self.folder.save("best", best.epoch, self.best_params)
-            self.folder.save("last", number, state)
+            self.checkpoints.save("best", best.epoch, self.best_params)
+            self.checkpoints.save("last", number, state)
 
     def _resumed(self) -> list[Epoch]:
-        """Take state and best numbers from the folder; the epochs they stand for."""
+        """Load the last state and the best parameters; returns the epochs up to that state."""
         assert self.folder is not None
-        number, self.state = self.folder.load("last", self.state)
-        _, self.best_params = self.folder.load("best", self.best_params)
+        assert self.checkpoints is not None
+        number, self.state = self.checkpoints.load("last", self.state)
+        _, self.best_params = self.checkpoints.load("best", self.best_params)
         return self.folder.forget_after(number)
 
 
