@@ -12,7 +12,7 @@ from flax import nnx
 from jax import Array, lax
 from jax.typing import DTypeLike
 
-from ..core.accumulation import wide
+from ..core.accumulation import to_accumulator
 from ..gates import add, reduce_mean
 from ..losses import l2_penalty
 from .minibatches import Batches
@@ -90,11 +90,10 @@ class Program:
     def objective(self, params: Any, model_state: Any, batch: tuple) -> tuple[Array, tuple[Any, Array, Array]]:
         """What a step minimises, and beside it the new model state, the mean loss, how many were correct."""
         computed, batch = (params, batch) if self.dtype is None else cast((params, batch), self.dtype)
-        model = nnx.merge(
-            self.train, computed, model_state, copy=True
-        )  # its state changes while the gradient is computed
+        # a copy, since its state changes while the gradient is computed
+        model = nnx.merge(self.train, computed, model_state, copy=True)
         losses, correct = self.loss_and_correct(model, *batch)
-        loss = total = reduce_mean(wide(losses))
+        loss = total = reduce_mean(to_accumulator(losses))
         if self.l2:
             weights = [p for p in jax.tree.leaves(params) if p.ndim >= 2]
             total = add(loss, l2_penalty(weights, self.l2))

@@ -146,7 +146,7 @@ class Skipped:
             said.append(f"{self.unlabelled:,} line(s) without label passed over")
         return "; ".join(said)
 
-    def __add__(self, other: "Passed") -> "Passed":
+    def __add__(self, other: "Skipped") -> "Skipped":
         return Skipped(self.unknown + other.unknown, self.unlabelled + other.unlabelled, self.first or other.first)
 
 

@@ -13,8 +13,8 @@ from jaxbackprop.fasttext.corpus.reading import iter_prediction_batches, text_gr
 
 ECHO = """
 import sys
-from jaxbackprop.fasttext.corpus.reading import lines_to_ask
-for tokens in lines_to_ask("-"):
+from jaxbackprop.fasttext.corpus.reading import iter_prediction_batches
+for tokens in iter_prediction_batches("-"):
     print(len(tokens), len(tokens.codes), flush=True)
 """
 
