@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -66,7 +67,8 @@ def load(path: Path, config: Mapping[str, Any], model: nnx.Module | None = None)
             )
         model = build(description, rngs=nnx.Rngs(0))
     _, params, model_state = nnx.split(model, nnx.Param, ...)
-    _, best = Checkpoints(path / CHECKPOINTS).load("best", (params, model_state))
+    like = jax.tree.map(jnp.asarray, (params, model_state))
+    _, best = Checkpoints(path / CHECKPOINTS).load("best", like)
     nnx.update(model, *best)
     model.eval()
     described = config.get("preprocessor")

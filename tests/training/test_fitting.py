@@ -15,6 +15,7 @@ from flax import nnx
 from jaxbackprop.data import Bags, DataError, Examples
 from jaxbackprop.models import MLP, BagOfWords
 from jaxbackprop.training import NotFinite, fit
+from jaxbackprop.training.checkpoints import Checkpoints
 from jaxbackprop.training.minibatches import on_device
 from jaxbackprop.training.run_folder import RunFolder
 from jaxbackprop.training.step import prepare
@@ -132,7 +133,7 @@ def test_a_run_folder_holds_all_of_a_run(tmp_path: Path):
     for picture in ("curves.png", "confusion.png"):
         assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
     _, params, others = nnx.split(noisy(), nnx.Param, ...)
-    number, (params, _) = RunFolder.open(tmp_path).load("best", (params, others))
+    number, (params, _) = Checkpoints(tmp_path / "checkpoints").load("best", (params, others))
     assert number == history.best.epoch
     kept = nnx.state(model, nnx.Param)
     for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(kept), strict=True):
@@ -152,7 +153,7 @@ def test_what_was_saved_before_a_nan_stays(tmp_path: Path):
     run = RunFolder.open(tmp_path)
     assert [e.epoch for e in run.epochs()] == [1, 2]
     _, params, others = nnx.split(noisy(), nnx.Param, ...)
-    number, numbers = run.load("best", (params, others))
+    number, numbers = Checkpoints(tmp_path / "checkpoints").load("best", (params, others))
     assert number in (1, 2)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(numbers[0]))
 
