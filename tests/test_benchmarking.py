@@ -1,4 +1,4 @@
-"""compare(): what can be known exactly of it. No test here asks how long anything takes."""
+"""benchmark(): what can be known exactly of it. No test here asks how long anything takes."""
 
 import gc
 import json
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxbackprop.benchmarking import Benchmark, Row, bench_rules, compare
+from jaxbackprop.benchmarking import Benchmark, Row, bench_rules, benchmark
 from jaxbackprop.benchmarking.benchmark import plain_function
 from jaxbackprop.benchmarking.results import AUTODIFF, BY_HAND, in_bytes, in_seconds
 from jaxbackprop.benchmarking.timing import interleaved, interval_of_median, ratio, spread
@@ -21,7 +21,7 @@ from jaxbackprop.gates.relu_like import relu
 from jaxbackprop.layers import affine
 from jaxbackprop.losses.fused_cross_entropy import linear_cross_entropy
 
-quick = partial(compare, rounds=2)
+quick = partial(benchmark, rounds=2)
 
 
 def noisy(mean: float, seed: int, width: float = 0.01, rounds: int = 31) -> np.ndarray:
@@ -151,7 +151,7 @@ def test_a_function_beside_its_reference_a_custom_vjp_and_a_rule_are_taken():
         assert [r.name for r in made.rows][:2] == [BY_HAND, AUTODIFF]
         assert made.row(BY_HAND).error == pytest.approx(0, abs=1e-6)
     with pytest.raises(TypeError, match=r"neither a Rule nor a jax.custom_vjp.*\n.*reference=plain_function"):
-        compare(plain, 3.0)
+        benchmark(plain, 3.0)
 
 
 def test_static_arguments_stay_static():
@@ -178,7 +178,7 @@ def test_others_can_run_along_and_must_answer_alike():
     with pytest.raises(ValueError, match=r"total answers float32\[\], but the function compared float32\[3\]"):
         quick(mul, x, y, against={"total": lambda x, y: (x * y).sum()})
     with pytest.raises(ValueError, match="no argument is a floating-point array"):
-        compare(lambda n: n, jnp.arange(3), reference=lambda n: n)
+        benchmark(lambda n: n, jnp.arange(3), reference=lambda n: n)
 
 
 def two_sizes() -> Benchmark:

@@ -1,4 +1,4 @@
-"""compare(): who runs, and one row for each; bench_rules(): the library's rules at sizes that fit."""
+"""benchmark(): who runs, and one row for each; bench_rules(): the library's rules at sizes that fit."""
 
 import difflib
 import platform
@@ -12,6 +12,7 @@ import numpy as np
 
 from ..core.example_inputs import large
 from ..core.rule import Rule, rules
+from ..jaxprs.compat import plain_function_of
 from .results import AUTODIFF, BY_HAND, Benchmark, Row
 from .timing import interleaved, ratio, spread
 from .workload import Contender, Task, temporary_bytes
@@ -22,7 +23,7 @@ POLICIES = ("nothing_saveable", "dots_saveable", "dots_with_no_batch_dims_saveab
 Function = Callable[..., Any]
 
 
-def compare(
+def benchmark(
     fun: Function,
     *args: Any,
     against: Mapping[str, Function] | Sequence[Function] | Function = (),
@@ -95,11 +96,12 @@ def plain_function(fun: Function) -> Function:
         return partial(plain_function(fun.func), *fun.args, **fun.keywords)
     if isinstance(fun, Rule):
         return fun.primal
-    if isinstance(fun, jax.custom_vjp | jax.custom_jvp):
-        return fun.__wrapped__
+    plain = plain_function_of(fun)
+    if plain is not None:
+        return plain
     raise TypeError(
-        f"compare: {_name(fun)} is neither a Rule nor a jax.custom_vjp, so its plain function is not known.\n"
-        f"  Give it: compare({_name(fun)}, ..., reference=plain_function)."
+        f"benchmark: {_name(fun)} is neither a Rule nor a jax.custom_vjp, so its plain function is not known.\n"
+        f"  Give it: benchmark({_name(fun)}, ..., reference=plain_function)."
     )
 
 
@@ -130,7 +132,7 @@ def _race(
             row = replace(rows[c.name], temporary_bytes=temporary_bytes(compiled[c.name]))
             rows[c.name] = replace(row, residual_bytes=task.residual_bytes(c))
         except Exception as error:
-            if c.name in (BY_HAND, AUTODIFF) or (isinstance(error, ValueError) and "compare:" in str(error)):
+            if c.name in (BY_HAND, AUTODIFF) or (isinstance(error, ValueError) and "benchmark:" in str(error)):
                 raise
             rows[c.name] = replace(rows[c.name], note=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
     running = [c for c in contenders if c.name in compiled]
@@ -180,7 +182,7 @@ def _doubted(rows: list[Row]) -> list[Row]:
 
 
 def bench_rules(names: Sequence[str] | None = None, *, quick: bool = False) -> Iterator[Benchmark]:
-    """`compare` for the rules named, all of the library where none is, each at up to three sizes drawn for it.
+    """`benchmark` for the rules named, all of the library where none is, each at up to three sizes drawn for it.
 
     Args:
         names: rules of the library.
@@ -212,7 +214,7 @@ def _bench(rule: Rule, quick: bool) -> Benchmark:
         example = large(rule, size=size, batch=batch)
         bytes_before, bytes_now = bytes_now, sum(getattr(x, "nbytes", 0) for x in jax.tree.leaves(example.args))
         sizes = {f"{batch} x {size}": example.cast(np.float32)}
-        new = compare(partial(rule, **example.settings), sizes=sizes, seconds=0.3 if quick else 1.5)
+        new = benchmark(partial(rule, **example.settings), sizes=sizes, seconds=0.3 if quick else 1.5)
         found = new if found is None else replace(new, rows=found.rows + new.rows, sizes=found.sizes | new.sizes)
         if (new.row(BY_HAND).seconds or 0) > LONGEST:
             break

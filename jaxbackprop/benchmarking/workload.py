@@ -12,7 +12,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Var
+
+from ..jaxprs.compat import vjp_into_refs
+from ..jaxprs.queries import saved_bytes
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Task:
         self.varied = {i: x for i, x in arrays.items() if jnp.issubdtype(x.dtype, jnp.inexact)}
         self.fixed = {i: x for i, x in arrays.items() if i not in self.varied}
         if not self.varied:
-            raise ValueError("compare: no argument is a floating-point array, so there is no gradient to compare.")
+            raise ValueError("benchmark: no argument is a floating-point array, so there is no gradient to measure.")
         self.forms = jax.eval_shape(lambda v, f: self._values(function, v, f), self.varied, self.fixed)
         rng = np.random.default_rng([seed, zlib.crc32(b"upstream")])  # nobody's data are drawn from this
         self.upstream = [jnp.asarray(rng.standard_normal(out.shape), out.dtype) for out in self.forms]
@@ -64,7 +66,7 @@ class Task:
             if not contender.into_refs:
                 return values, pull(upstream)[0]
             refs = jax.tree.map(lambda x: jax.new_ref(jnp.zeros_like(x)), varied)
-            getattr(pull, "with_refs")(refs)(upstream)  # noqa: B009 - not in the stubs of every release
+            vjp_into_refs(pull, refs, upstream)
             return values, jax.tree.map(jax.freeze, refs)
 
         return forward_backward
@@ -78,7 +80,7 @@ class Task:
         forms = jax.eval_shape(lambda v, f: self._values(contender.function, v, f), self.varied, self.fixed)
         if [(f.shape, f.dtype) for f in forms] != [(f.shape, f.dtype) for f in self.forms]:
             answers, expected = (", ".join(f"{f.dtype}{list(f.shape)}" for f in fs) for fs in (forms, self.forms))
-            raise ValueError(f"compare: {contender.name} answers {answers}, but the function compared {expected}.")
+            raise ValueError(f"benchmark: {contender.name} answers {answers}, but the function compared {expected}.")
         return jax.jit(self.passes(contender)).lower(*self.inputs).compile()
 
     def residual_bytes(self, contender: Contender) -> int:
@@ -87,9 +89,7 @@ class Task:
         def residuals(varied: dict, fixed: dict) -> list:
             return jax.tree.leaves(jax.vjp(lambda v: self._values(contender.function, v, fixed), varied)[1])
 
-        jaxpr = jax.make_jaxpr(residuals)(self.varied, self.fixed).jaxpr
-        kept = {v for v in jaxpr.outvars if isinstance(v, Var)} - {*jaxpr.invars, *jaxpr.constvars}
-        return sum(v.aval.size * v.aval.dtype.itemsize for v in kept)  # pyright: ignore[reportAttributeAccessIssue]
+        return saved_bytes(jax.make_jaxpr(residuals)(self.varied, self.fixed))
 
     def oracle(self, plain: Callable[..., Any]) -> list[np.ndarray]:
         """Outputs and gradients of the plain function in float64, at the very same numbers."""

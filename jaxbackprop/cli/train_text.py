@@ -185,7 +185,7 @@ def train_classifier(request: "TextRequest", folder: Path, *, as_json: bool) -> 
 def _set_compiler_flags(request: "TextRequest") -> None:
     """What XLA is told, for rows of this length; it reads its flags when JAX starts, and JAX has not started yet."""
     from ..fasttext.options import settings_of
-    from ..fasttext.train.tables import flags
+    from ..fasttext.train.row_loops import flags
 
     if more := flags(settings_of(request.settings, called="train text").dim):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {more}".strip()

@@ -11,9 +11,9 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 from jax.typing import DTypeLike
 
+from ..jaxprs.compat import Tracer
 from .accumulation import unbroadcast
 from .signature import Signature, as_array
 from .vmap_dependence import add_dependence, missing_dependence, to_common_axes
@@ -24,7 +24,7 @@ T = TypeVar("T")
 WithResiduals = tuple[T, Any]
 """What a forward pass returns: its value, and what the backward pass needs of it."""
 
-RULE_PACKAGES = ("gates", "layers", "losses")
+RULE_PACKAGES = ("gates", "layers", "losses", "fasttext.train.step_rules")
 """Where the library's own rules live."""
 _REGISTER: dict[tuple[str, str], "Rule"] = {}
 
@@ -279,6 +279,6 @@ def rules(package: str = "jaxbackprop") -> dict[str, Rule]:
     return {name: made for (owner, name), made in sorted(_REGISTER.items()) if owner == package}
 
 
-def registered() -> list[Rule]:
-    """Every rule of every imported package."""
-    return list(_REGISTER.values())
+def registered_as(name: str) -> Rule | None:
+    """The rule of this library, or of one built on it, that has this name."""
+    return next((made for made in _REGISTER.values() if made.name == name), None)

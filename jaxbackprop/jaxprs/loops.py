@@ -13,11 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
+from .compat import CALLS, REMAT, RULES, ClosedJaxpr, Jaxpr, JaxprEqn, Literal, aval, binding, close, inner_jaxprs
 from .inputs import is_key
 from .number_systems.interpreter import scan_counts
-from .rules import CALLS, RULES, aval, bodies, body_of, holds_rule
+from .rules import holds_rule, plain_program, rules_in
 
 LONG = 16
 """So many iterations of a loop are evaluated step by step; a longer one is compiled."""
@@ -38,17 +38,6 @@ class Survey:
     iterations: list[int]
 
 
-def rules_in(jaxpr: Jaxpr) -> list[JaxprEqn]:
-    """The equations that call a rule, wherever they stand; each once."""
-    found: dict[int, JaxprEqn] = {}
-    for eqn in jaxpr.eqns:
-        if eqn.primitive.name in RULES:
-            found[id(eqn)] = eqn
-        for body in bodies(eqn):
-            found.update((id(e), e) for e in rules_in(body))
-    return list(found.values())
-
-
 class Loop:
     """A `scan` or `while` equation, compiled twice: to its end, counting, and to any iteration.
 
@@ -59,8 +48,8 @@ class Loop:
     def __init__(self, eqn: JaxprEqn) -> None:
         self.eqn, p = eqn, eqn.params
         self.is_scan = eqn.primitive.name == "scan"
-        self.body: ClosedJaxpr = _closed(p["jaxpr" if self.is_scan else "body_jaxpr"])
-        self.rules = [e for held in bodies(eqn) for e in rules_in(held)]
+        self.body: ClosedJaxpr = close(p["jaxpr" if self.is_scan else "body_jaxpr"])
+        self.rules = [e for held in inner_jaxprs(eqn) for e in rules_in(held)]
         self.slots = {id(e): k for k, e in enumerate(self.rules)}
         if self.is_scan:
             self.fixed, self.carried = scan_counts(eqn)
@@ -114,7 +103,7 @@ class Loop:
             return [*state[2], *rows], state[1], state[0]
 
         n = self.eqn.params["cond_nconsts"]
-        cond = _closed(self.eqn.params["cond_jaxpr"])
+        cond = close(self.eqn.params["cond_jaxpr"])
 
         def advance(state: Any) -> Any:
             i, tally, carry, _ = state
@@ -129,7 +118,7 @@ class Loop:
         return state[2], state[1], state[0]
 
     def _going(self, fixed: list[Any], carry: list[Any]) -> Any:
-        cond = _closed(self.eqn.params["cond_jaxpr"])
+        cond = close(self.eqn.params["cond_jaxpr"])
         given = [*fixed[: self.eqn.params["cond_nconsts"]], *carry]
         return _counted(cond.jaxpr, cond.consts, given, jnp.zeros(len(self.rules), jnp.int32), self.slots)[1][0]
 
@@ -171,10 +160,6 @@ def _is_key(x: Any) -> bool:
     return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
-def _closed(body: Any) -> ClosedJaxpr:
-    return body if isinstance(body, ClosedJaxpr) else ClosedJaxpr(body, ())
-
-
 Slots = dict[int, int]
 
 
@@ -198,12 +183,11 @@ def _equation(eqn: JaxprEqn, args: list[Any], calls: Any, slots: Slots) -> tuple
     name = eqn.primitive.name
     if name in RULES:
         calls = calls.at[slots[id(eqn)]].add(1)
-    if name in RULES or name in CALLS:
-        body = _closed(body_of(eqn))
+    if name in (*RULES, *CALLS, *REMAT):
+        body = plain_program(eqn)
         return _counted(body.jaxpr, body.consts, args, calls, slots)
-    if not any(holds_rule(body) for body in bodies(eqn)):
-        found = eqn.primitive.bind(*args, **eqn.primitive.get_bind_params(eqn.params))
-        return calls, list(found) if eqn.primitive.multiple_results else [found]
+    if not any(holds_rule(body) for body in inner_jaxprs(eqn)):
+        return calls, binding(eqn)(*args)
     if name == "cond":
         return lax.switch(args[0], [_branch(b, slots) for b in eqn.params["branches"]], calls, args[1:])
     if name in ("scan", "while"):
@@ -215,7 +199,7 @@ def _equation(eqn: JaxprEqn, args: list[Any], calls: Any, slots: Slots) -> tuple
 
 
 def _branch(body: Any, slots: Slots) -> Callable[[Any, list[Any]], tuple[Any, list[Any]]]:
-    closed = _closed(body)
+    closed = close(body)
 
     def taken(closed: ClosedJaxpr, calls: Any, given: list[Any]) -> tuple[Any, list[Any]]:
         calls, out = _counted(closed.jaxpr, closed.consts, given, calls, slots)

@@ -7,14 +7,16 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.extend.core import ClosedJaxpr, JaxprEqn, jaxpr_as_fun
 
+from ..core.rule import registered_as
 from ..jaxprs import loops
+from ..jaxprs.compat import JaxprEqn, binding, jaxpr_as_fun
 from ..jaxprs.inputs import Point, is_key
 from ..jaxprs.number_systems.arithmetic import Written
 from ..jaxprs.number_systems.interpreter import evaluate
-from ..jaxprs.provenance import key, outputs_read, place, registered_as
-from ..jaxprs.rules import body_of
+from ..jaxprs.provenance import key, place
+from ..jaxprs.queries import outputs_read
+from ..jaxprs.rules import kind_of, plain_program, rules_in
 from .api import Collected
 from .checks.registry import LAWS, Law, Verdict, what_happened
 from .problem import Target
@@ -154,7 +156,7 @@ def audit(fun: Callable, *args: Any, **settings: Any) -> Audit:
         evaluate(program, point.arrays, watching)
     except Exception as error:
         broken = f"the program could not be run as far as this rule: {what_happened(error)}"
-    for eqn in loops.rules_in(program.jaxpr):
+    for eqn in rules_in(program.jaxpr):
         watching.found.setdefault(key(eqn), Seen(eqn))
     used = outputs_read(program.jaxpr)
     sites = tuple(_site(seen, used, broken) for seen in watching.found.values())
@@ -242,7 +244,6 @@ def _judged(seen: Seen, used: dict[int, list[int]], name: str, source: str) -> V
 
 def _target(eqn: JaxprEqn, name: str, source: str, kept: list[int]) -> Target:
     """The equation, bound again, beside the plain function that it holds: their outputs that are `kept`."""
-    body = body_of(eqn)
     # No gradient arrives at an output the program throws away: the running maximum a softmax hands out beside.
     kept = kept or list(range(len(eqn.outvars)))
 
@@ -250,15 +251,13 @@ def _target(eqn: JaxprEqn, name: str, source: str, kept: list[int]) -> Target:
         return [outputs[i] for i in kept]
 
     def hand(*args: Any) -> Any:
-        with eqn.ctx.manager:
-            return used(eqn.primitive.bind(*args, **eqn.primitive.get_bind_params(eqn.params)))
+        return used(binding(eqn)(*args))
 
-    whole = jaxpr_as_fun(body if isinstance(body, ClosedJaxpr) else ClosedJaxpr(body, ()))
+    whole = jaxpr_as_fun(plain_program(eqn))
 
     def primal(*args: Any) -> Any:
         return used(whole(*args))
 
-    kind = "custom_vjp" if "vjp" in eqn.primitive.name else "custom_jvp"
     own = registered_as(name)
     names = (
         tuple(p.name for p in own.signature.parameters)
@@ -266,4 +265,4 @@ def _target(eqn: JaxprEqn, name: str, source: str, kept: list[int]) -> Target:
         else ()
     )
     names = names or tuple(f"input {i}" for i in range(len(eqn.invars)))
-    return Target(name, hand, primal, names, source, kind, typed=True)
+    return Target(name, hand, primal, names, source, kind_of(eqn), typed=True)

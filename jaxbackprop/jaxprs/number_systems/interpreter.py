@@ -12,10 +12,9 @@ from weakref import WeakKeyDictionary
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
+from ..compat import CALLS, REMAT, RULES, ClosedJaxpr, Jaxpr, JaxprEqn, Literal, aval, body_of, closed, inner_jaxprs
 from ..inputs import is_key
-from ..rules import CALLS, RULES, aval, bodies, body_of
 from .arithmetic import Digits, Float64, Written
 from .primitives import ELEMENTWISE, IDENTITIES, TABLE
 
@@ -132,7 +131,7 @@ def _by_jax(eqn: JaxprEqn, args: list[Any], arithmetic: Arithmetic) -> list[Any]
         as_written = [x if is_key(x) else jnp.asarray(x, aval(v).dtype) for x, v in zip(args, eqn.invars, strict=True)]
         found = None
         # A primitive that holds a program takes the types of that program alone.
-        if isinstance(arithmetic, Float64) and eqn.primitive.name not in _BITS and not bodies(eqn):
+        if isinstance(arithmetic, Float64) and eqn.primitive.name not in _BITS and not inner_jaxprs(eqn):
             try:
                 given = [x if is_key(x) else jnp.asarray(x) for x in args]
                 found = eqn.primitive.bind(*given, **_unrounded(params))
@@ -156,12 +155,9 @@ _BITS = frozenset({"bitcast_convert_type", "nextafter"})
 """Primitives that look at how a number is stored: only right in the type the program says."""
 
 
-def _closed(body: Any) -> tuple[Jaxpr, Sequence[Any]]:
-    return (body.jaxpr, body.consts) if isinstance(body, ClosedJaxpr) else (body, ())
-
-
 def _call(eqn: JaxprEqn, args: list[Any], arithmetic: Arithmetic) -> list[Any]:
-    return _run(*_closed(body_of(eqn)), args, arithmetic)
+    body = body_of(eqn) or closed(eqn.params["jaxpr"])  # a shard_map's, here the whole arrays'
+    return _run(*body, args, arithmetic)
 
 
 def _rule(eqn: JaxprEqn, args: list[Any], arithmetic: Arithmetic) -> list[Any]:
@@ -173,7 +169,7 @@ def _scan(eqn: JaxprEqn, args: list[Any], arithmetic: Arithmetic) -> list[Any]:
     leapt = arithmetic.leap(eqn, args, 0)
     if leapt is not None:
         return leapt
-    p, (body, consts) = eqn.params, _closed(eqn.params["jaxpr"])
+    p, (body, consts) = eqn.params, closed(eqn.params["jaxpr"])
     fixed, carried = scan_counts(eqn)
     constants, carry, xs = args[:fixed], args[fixed : fixed + carried], args[fixed + carried :]
     rows: list[list[Any]] = []
@@ -203,7 +199,7 @@ def scan_counts(eqn: JaxprEqn) -> tuple[int, int]:
 
     What is scanned over has one axis more outside the body than in it; constants and carries have the same.
     """
-    body, _ = _closed(eqn.params["jaxpr"])
+    body, _ = closed(eqn.params["jaxpr"])
     carried = sum(aval(v).ndim == aval(w).ndim for v, w in zip(eqn.outvars, body.outvars, strict=True))
     same = sum(aval(v).ndim == aval(w).ndim for v, w in zip(eqn.invars, body.invars, strict=True))
     return same - carried, carried
@@ -213,7 +209,7 @@ def _while(eqn: JaxprEqn, args: list[Any], arithmetic: Arithmetic) -> list[Any]:
     p = eqn.params
     n, m = p["cond_nconsts"], p["body_nconsts"]
     for_cond, for_body, carry = args[:n], args[n : n + m], args[n + m :]
-    cond, body = _closed(p["cond_jaxpr"]), _closed(p["body_jaxpr"])
+    cond, body = closed(p["cond_jaxpr"]), closed(p["body_jaxpr"])
     for done in itertools.count():
         leapt = arithmetic.leap(eqn, [*args[: n + m], *carry], done)
         if leapt is not None:
@@ -235,11 +231,11 @@ def _chosen(going: Any, new: Any, old: Any) -> Any:
 def _cond(eqn: JaxprEqn, args: list[Any], arithmetic: Arithmetic) -> list[Any]:
     branches = eqn.params["branches"]
     which = min(max(int(args[0]), 0), len(branches) - 1)
-    return _run(*_closed(branches[which]), args[1:], arithmetic)
+    return _run(*closed(branches[which]), args[1:], arithmetic)
 
 
 _NESTED = {
-    **dict.fromkeys(CALLS, _call),
+    **dict.fromkeys((*CALLS, *REMAT), _call),
     **dict.fromkeys(RULES, _rule),
     "shard_map": _call,
     "scan": _scan,
