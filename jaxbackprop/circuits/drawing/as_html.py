@@ -110,7 +110,7 @@ def _subgraph(rounded: Subgraph, exact: Subgraph | None, numbering: _Numbering) 
 
 def _node(placed: Placed, wider: Placed, numbering: _Numbering) -> dict[str, Any]:
     node = placed.node
-    made: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "kind": node.kind,
         "title": node.title,
         "lines": [[k.text, numbering.wire_of(k.wire), k.which, k.head] if k.which else [k.text] for k in node.lines],
@@ -123,17 +123,17 @@ def _node(placed: Placed, wider: Placed, numbering: _Numbering) -> dict[str, Any
         "h": _px(placed.h),
     }
     if node.kind == "port":
-        made["side"] = node.key.kind
+        fields["side"] = node.key.kind
     if node.inside is not None:
-        made["inside"] = _subgraph(node.inside, wider.node.inside if wider is not placed else None, numbering)
-    return made
+        fields["inside"] = _subgraph(node.inside, wider.node.inside if wider is not placed else None, numbering)
+    return fields
 
 
 def _edge(route: Route, wider: Route, picture: Picture, numbering: _Numbering) -> dict[str, Any]:
     """An edge; where it begins and ends it is fixed to its nodes, to their ports while they are open."""
     edge, label = route.edge, route.edge.label
     source, target = picture.nodes[edge.source], picture.nodes[edge.target]
-    made: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "from": numbering.name(edge.source),
         "to": numbering.name(edge.target),
         "slot": edge.slot,
@@ -148,10 +148,10 @@ def _edge(route: Route, wider: Route, picture: Picture, numbering: _Numbering) -
         "tail": [_px(route.tail), _px(wider.tail)],
     }
     if source.node.inside is not None:
-        made["exit"] = numbering.name(Key("exit", edge.wire))
+        fields["exit"] = numbering.name(Key("exit", edge.wire))
     if target.node.inside is not None:
-        made["entry"] = numbering.name(Key("entry", edge.wire))
-    return made
+        fields["entry"] = numbering.name(Key("entry", edge.wire))
+    return fields
 
 
 def _px(x: float) -> float:
@@ -166,10 +166,10 @@ def _add_inside(root: dict[str, Any], gate: Gate, gates: list, wires: list) -> N
         return
     numbering = _Numbering(f"r{len(gates)}.", len(wires), len(gates))
     new_gates = [_gate(g, True) for g in inner.gates]
-    for made in new_gates:
-        made["inputs"] = [i + numbering.wire for i in made["inputs"]]
-        made["outputs"] = [i + numbering.wire for i in made["outputs"]]
-        made["inside"] = gate.id
+    for fields in new_gates:
+        fields["inputs"] = [i + numbering.wire for i in fields["inputs"]]
+        fields["outputs"] = [i + numbering.wire for i in fields["outputs"]]
+        fields["inside"] = gate.id
     gates += new_gates
     wires += [_wire(w, True) for w in inner.wires]
     rounded, exact = plan_inside(inner, 4), plan_inside(inner, None)
@@ -235,7 +235,7 @@ def _in_numbers(gate: Gate) -> str:
 
 def _wire(wire: Wire, detailed: bool) -> dict[str, Any]:
     gradient = wire.gradient
-    made = {
+    fields = {
         "name": wire.name,
         "kind": wire.kind,
         "shape": format_shape(wire.shape) or "scalar",
@@ -249,9 +249,9 @@ def _wire(wire: Wire, detailed: bool) -> dict[str, Any]:
         "zeros": share_of_zeros(wire.value),
     }
     if detailed:
-        made["exact"] = [format_array(x, None) for x in (wire.value, gradient, wire.autodiff_gradient)]
-        made["map"] = [heat_map(x) for x in (wire.value, gradient)]
-    return made
+        fields["exact"] = [format_array(x, None) for x in (wire.value, gradient, wire.autodiff_gradient)]
+        fields["map"] = [heat_map(x) for x in (wire.value, gradient)]
+    return fields
 
 
 def _magnitude(x: Any) -> float | None:
