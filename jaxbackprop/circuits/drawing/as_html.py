@@ -32,6 +32,13 @@ MAP = 24
 READABLE = 60
 """A page opens with as many of its boxes open as show at most this many gates."""
 
+USUAL_NODE: dict[str, Any] = {"lines": [], "badge": "", "gate": -1, "wire": -1}
+USUAL_EDGE: dict[str, Any] = {
+    "slot": 0, "above": "", "below": "", "share": "", "live": False, "first": True, "start": 0.0, "end": 0.0,
+    "bends": [], "lead": [0.0], "tail": [0.0],
+}  # fmt: skip
+"""Values that are left out of nodes and edges, so that the page of a large circuit stays small."""
+
 SCRIPTS = ("compose.js", "draw.js", "page.js", "panel.js", "keys.js")
 
 
@@ -68,6 +75,7 @@ def payload(graph: Graph) -> dict[str, Any]:
         "outputs": [wire.id for wire in graph.outputs],
         "wrong": [gate.id for gate in graph.wrong],
         "pad": PAD,
+        "usual": {"node": USUAL_NODE, "edge": USUAL_EDGE},
     }
 
 
@@ -98,7 +106,7 @@ def _subgraph(rounded: Subgraph, exact: Subgraph | None, numbering: _Numbering) 
         "title": rounded.title,
         "kind": rounded.kind,
         "box": rounded.box,
-        "gaps": [[_px(a.gap), _px(b.gap)] for a, b in zip(picture.columns, wider.columns, strict=True)],
+        "gaps": [_widths(a.gap, b.gap) for a, b in zip(picture.columns, wider.columns, strict=True)],
         "least": _px(least_width(rounded)),
         "height": _px(picture.height),
         "nodes": nodes,
@@ -119,14 +127,14 @@ def _node(placed: Placed, wider: Placed, numbering: _Numbering) -> dict[str, Any
         "wire": numbering.wire_of(node.wire),
         "column": placed.column,
         "y": _px(placed.middle),
-        "w": [_px(placed.w), _px(wider.w)],
+        "w": _widths(placed.w, wider.w),
         "h": _px(placed.h),
     }
     if node.kind == "port":
         fields["side"] = node.key.kind
     if node.inside is not None:
         fields["inside"] = _subgraph(node.inside, wider.node.inside if wider is not placed else None, numbering)
-    return fields
+    return _but(USUAL_NODE, fields)
 
 
 def _edge(route: Route, wider: Route, picture: Picture, numbering: _Numbering) -> dict[str, Any]:
@@ -138,24 +146,36 @@ def _edge(route: Route, wider: Route, picture: Picture, numbering: _Numbering) -
         "to": numbering.name(edge.target),
         "slot": edge.slot,
         "wire": edge.wire + numbering.wire,
-        **({"live": True} if label.live else {"above": label.above, "below": label.below}),
+        "live": label.live,
+        "above": "" if label.live else label.above,
+        "below": "" if label.live else label.below,
         "share": label.share,
         "first": route.first,
         "start": _px(route.points[0][1] - source.middle),
         "end": _px(route.points[-1][1] - target.middle),
         "bends": [[column, _px(y)] for column, y in route.bends],
-        "lead": [_px(route.lead), _px(wider.lead)],
-        "tail": [_px(route.tail), _px(wider.tail)],
+        "lead": _widths(route.lead, wider.lead),
+        "tail": _widths(route.tail, wider.tail),
     }
     if source.node.inside is not None:
         fields["exit"] = numbering.name(Key("exit", edge.wire))
     if target.node.inside is not None:
         fields["entry"] = numbering.name(Key("entry", edge.wire))
-    return fields
+    return _but(USUAL_EDGE, fields)
 
 
 def _px(x: float) -> float:
     return round(x, 2)
+
+
+def _widths(rounded: float, exact: float) -> list[float]:
+    """[with rounded numbers, with unrounded ones], or one for both."""
+    return [_px(rounded)] if rounded == exact else [_px(rounded), _px(exact)]
+
+
+def _but(usual: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields that differ from the usual ones."""
+    return {name: value for name, value in fields.items() if name not in usual or usual[name] != value}
 
 
 def _add_inside(root: dict[str, Any], gate: Gate, gates: list, wires: list) -> None:
@@ -180,8 +200,8 @@ def _add_inside(root: dict[str, Any], gate: Gate, gates: list, wires: list) -> N
     entries = {slot: Key("entry", wire.id) for slot, wire in enumerate(inner.arguments)}
     exits = {outer.id: Key("exit", wire.id) for outer, wire in zip(gate.outputs, inner.outputs, strict=True)}
     for edge in holder["edges"]:
-        if edge["to"] == name and entries[edge["slot"]] in rounded.nodes:
-            edge["entry"] = numbering.name(entries[edge["slot"]])
+        if edge["to"] == name and entries[edge.get("slot", 0)] in rounded.nodes:
+            edge["entry"] = numbering.name(entries[edge.get("slot", 0)])
         if edge["from"] == name:
             edge["exit"] = numbering.name(exits[edge["wire"]])
 
