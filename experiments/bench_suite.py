@@ -120,7 +120,7 @@ def main() -> int:
         measured = {str(b): bench_training.epochs(b, examples, 3.0 if quick else 12.0, names) for b in batches}
         if options.against and "epochs" in result:  # each ratio is paired with our own epochs of its run
             for batch, row in result["epochs"].items():
-                row[options.against] = measured[batch][options.against]
+                row[options.against] = measured[batch][options.against] | {"apart": True}
             measured = result["epochs"]
         keep("epochs", measured)
     if "text" in sections:
