@@ -47,7 +47,7 @@ class Table:
     preset: Annotated[
         str, typer.Option(help="default, or fasttext: fastText's own defaults (in brackets, after the default).")
     ] = "default"
-    dim: Annotated[int | None, typer.Option(help="The length of a row. [50; 100]")] = None
+    dim: Annotated[int | None, typer.Option(help="The length of a row. [100]")] = None
     ngrams: Annotated[int | None, typer.Option(help="Runs of up to this many words have a row. [2; 1]")] = None
     bucket: Annotated[int | None, typer.Option(help="Rows that n-grams share. [200000; 2000000]")] = None
     min_count: Annotated[int | None, typer.Option(help="Words that occur less often have no row. [1]")] = None
@@ -73,7 +73,7 @@ class Training:
     idf: Annotated[
         float | None, typer.Option(help="sgd: rows learn in proportion to their idf to this power. [2; 0]")
     ] = None
-    epochs: Annotated[int | None, typer.Option(help="Passes over the texts. [10; 5]")] = None
+    epochs: Annotated[int | None, typer.Option(help="Passes over the texts. [8; 5]")] = None
     batch: Annotated[int | None, typer.Option(help="Texts per step. [1 on a CPU, 256 on an accelerator]")] = None
     shuffle: Annotated[
         bool | None, typer.Option("--shuffle/--no-shuffle", help="A new order of the texts in each epoch. [yes; no]")

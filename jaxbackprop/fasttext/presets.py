@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 Preset = Literal["default", "fasttext"]
-DEFAULT: Mapping[str, Any] = {"dim": 50, "epoch": 10, "word_ngrams": 2, "bucket": 200_000, "shuffle": True}
+DEFAULT: Mapping[str, Any] = {"dim": 100, "epoch": 8, "word_ngrams": 2, "bucket": 200_000, "shuffle": True}
 LEARNING_RATES = {"sgd": 0.5, "adagrad": 0.05, "adam": 0.01}
 IDF, SMOOTHING = 2.0, 0.05
 
