@@ -37,7 +37,7 @@ COMMANDS = [
     for line in text.splitlines()
     if line.startswith("$ ")
 ]
-QUICK = ("circuit", "info")
+QUICK = ("circuit", "info", "--version")
 
 
 def test_the_readme_fits_its_limit_and_the_pages_show_code_and_commands():
