@@ -13,10 +13,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from ..jaxprs.compat import Tracer
+from ..jaxprs.lazy_import import lazy_import
 from .accumulation import unbroadcast
 from .signature import Signature, as_array
-from .vmap_dependence import add_dependence, missing_dependence, to_common_axes
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -24,8 +23,12 @@ T = TypeVar("T")
 WithResiduals = tuple[T, Any]
 """What a forward pass returns: its value, and what the backward pass needs of it."""
 
+ROOT = __name__.partition(".")[0]
+# What JAX loads for a look into jaxprs takes longer than a small training, which calls passes and no rule.
+compat, vmap_dependence = (lazy_import(f"{ROOT}.{name}") for name in ("jaxprs.compat", "core.vmap_dependence"))
+
 RULE_PACKAGES = ("gates", "layers", "losses", "fasttext.train.step_rules")
-"""Where the library's own rules live."""
+"""The packages of the library's own rules."""
 _REGISTER: dict[tuple[str, str], "Rule"] = {}
 
 
@@ -60,7 +63,7 @@ class Rule(Generic[P, T]):
         name: the function's name.
         signature: its arrays, their axes, its settings.
         primal: the plain function that autodiff differentiates.
-        domain: for an argument, the domain its values come from (a real number where nothing is said).
+        domain: for an argument, the domain its values come from (any real number by default).
         kinks: a function of the arguments that is zero where no derivative exists, or None.
         formula: the same function written independently, over NumPy arrays, or None.
         example_settings: further settings at which the rule is exercised, beside its defaults.
@@ -99,7 +102,7 @@ class Rule(Generic[P, T]):
         """Decorator: `function(residuals, upstream)` is the backward pass of this rule.
 
         It returns one gradient for each argument that can be floating-point, in order (the bare gradient where there
-        is one such argument; None stands for zero). A setting that it names as a keyword-only argument is passed on.
+        is one such argument; None stands for zero). A setting that it takes as a keyword-only argument is passed on.
         Gradients are cast to the dtype of their argument and, in a broadcasting rule, summed to its shape.
         """
         self._backward = function
@@ -118,7 +121,7 @@ class Rule(Generic[P, T]):
         """The value of the rule; differentiating it runs the hand-derived backward pass."""
         arrays, settings = self.signature.bind(args, kwargs)
         self.signature.check(arrays)
-        return self.bound(settings)(*(to_common_axes(arrays) if _traced(arrays) else arrays))
+        return self.bound(settings)(*(vmap_dependence.to_common_axes(arrays) if _traced(arrays) else arrays))
 
     def bound(self, settings: Mapping[str, Any]) -> Callable[..., T]:
         """The `jax.custom_vjp` function of this rule at `settings`."""
@@ -145,8 +148,8 @@ class Rule(Generic[P, T]):
                 return value  # no vmap without a tracer
             key = (tree, *(ShapeDtype(x) for x in leaves))
             if key not in missing:
-                missing[key] = missing_dependence(lambda *a: forward(*a, **settings)[0], args)
-            return add_dependence(value, args, missing[key])
+                missing[key] = vmap_dependence.missing_dependence(lambda *a: forward(*a, **settings)[0], args)
+            return vmap_dependence.add_dependence(value, args, missing[key])
 
         # Under a transformation JAX hands a constant over as a bare Python number: as_array gives it a shape again.
         def call(*args):
@@ -230,7 +233,7 @@ class Rule(Generic[P, T]):
 
 
 def _traced(tree: Any) -> bool:
-    return any(isinstance(x, Tracer) for x in jax.tree.leaves(tree))
+    return any(isinstance(x, compat.Tracer) for x in jax.tree.leaves(tree))
 
 
 def _value_of(forward: Callable[P, tuple[T, Any]]) -> Callable[P, T]:
@@ -257,7 +260,7 @@ def rule(forward: Callable | None = None, /, **definition: Any) -> Any:
     """Decorator: make a rule of a forward pass that returns `(value, residuals)`, and register it.
 
     Args:
-        forward: the function; arrays are positional, settings keyword-only, axes stand in its annotations.
+        forward: the function; arrays are positional, settings keyword-only, axes are given in the annotations.
         domain: the values of arguments that are not any real number, by name.
         kinks: a function of the rule's arguments, zero where the rule has no derivative.
         broadcasts: sum each gradient over the axes along which its argument was broadcast.
