@@ -159,7 +159,11 @@ class _Rounding:
                 mode=params["mode"],
             )
             return [self.rounded(walk, outputs, unit) if adds or "mul" in name else outputs]
-        outputs = [_widen(x) for x in _bound(eqn, inputs)]
+        bound, as_traced = _bound(eqn, inputs)
+        outputs = [_widen(x) for x in bound]
+        if as_traced and self.bank is not None and unit:  # it did round to its narrow type, whatever is asked
+            really = jnp.where(self.scale[0] > 0, unit, 0.0)
+            return [self.noise(walk, x, really) for x in outputs]
         return outputs if name in _EXACT else [self.rounded(walk, x, unit) for x in outputs]
 
     def converted(self, walk: Walk, eqn: JaxprEqn, x: Any) -> Any:
@@ -204,15 +208,15 @@ class _Rounding:
 _INSIDE = frozenset({*CALLS, *REMAT, *RULES, "scan", "while", "cond"})
 
 
-def _bound(eqn: JaxprEqn, inputs: list[Any]) -> list[Any]:
-    """The equation in the types of `inputs`; where it takes no others than those it was traced with, in these."""
+def _bound(eqn: JaxprEqn, inputs: list[Any]) -> tuple[list[Any], bool]:
+    """The equation in the types of `inputs`; or, and True, in those it was traced with, where it takes no others."""
     if eqn.primitive.name not in AS_TRACED:
         try:
-            return binding(eqn, _wide_params(eqn))(*inputs)
+            return binding(eqn, _wide_params(eqn))(*inputs), False
         except (TypeError, ValueError, NotImplementedError):
             pass
     narrow = [x.astype(v.aval.dtype) if _inexact_array(x) else x for x, v in zip(inputs, eqn.invars, strict=True)]
-    return binding(eqn)(*narrow)
+    return binding(eqn)(*narrow), True
 
 
 def _wide_params(eqn: JaxprEqn) -> dict[str, Any]:

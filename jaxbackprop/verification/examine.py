@@ -13,7 +13,7 @@ import numpy as np
 
 from ..jaxprs.flatten import dual, flatten
 from ..jaxprs.inputs import Leaves
-from .decide import Decision, Lost, Oracle, Row, Verdict, decide, decide_arithmetic
+from .decide import ALLOWED_ROUNDINGS, Decision, Lost, Oracle, Row, Verdict, decide, decide_arithmetic
 from .oracles import autodiff, finite_differences, many_digits, subgradient_interval
 from .problem import Problem
 from .rounding import ALLOWED, FLOAT64, apart, as_wide, in_ulps, largest, rounding, scale_of, size, tolerance
@@ -358,7 +358,7 @@ def compare_arithmetic(problem: Problem, low: Problem, upstream: Leaves) -> tupl
     exact_y, exact_g = problem.handwritten_vjp(wide)
     unit = _unit(low)
     quick = [
-        [4 * unit * size(x) + 2 * unit * largest(x) + _tiny(low) for x in exact] for exact in (exact_y, exact_g)
+        [ALLOWED_ROUNDINGS * least for least in _floor(low, exact)] for exact in (exact_y, exact_g)
     ]
     values, gradients = (
         compared(f, t, b, low.dtype) for f, t, b in ((y, exact_y, quick[0]), (g, exact_g, quick[1]))
@@ -371,6 +371,12 @@ def compare_arithmetic(problem: Problem, low: Problem, upstream: Leaves) -> tupl
         _lost(low, f, t, own[k], of_autodiff[k], lambda k=k: errors.largest[k])
         for k, (f, t) in enumerate(((y, exact_y), (g, exact_g)))
     )  # type: ignore[return-value]
+
+
+def _floor(low: Problem, exact: Leaves) -> Leaves:
+    """What last places are worth in that precision: of the element, and of the leaf."""
+    unit = _unit(low)
+    return [2 * unit * size(x) + unit * largest(x) + _tiny(low) for x in exact]
 
 
 def _unit(low: Problem) -> float:
@@ -406,12 +412,10 @@ class _ErrorsOfAutodiff:
 
 
 def _lost(low: Problem, actual: Leaves, exact: Leaves, own: Leaves, other: Leaves, errors: Any) -> Comparison:
-    unit, tiny = _unit(low), _tiny(low)
     wrong, undecided, ulps, bounds, imprecise = [], [], [], [], True
-    for j, (f, t) in enumerate(zip(actual, exact, strict=True)):
-        least = 2 * unit * size(t) + unit * largest(t) + tiny
+    for j, (f, t, least) in enumerate(zip(actual, exact, _floor(low, exact), strict=True)):
         rounded = np.where(np.isfinite(other[j]), other[j], 0.0)
-        allowed = 10.0 * (rounded + least)
+        allowed = ALLOWED_ROUNDINGS * (rounded + least)
         off = apart(f, t, allowed) & np.isfinite(as_wide(t))
         flags = np.zeros(off.shape, bool)
         for at in map(tuple, np.argwhere(off)[:: max(1, int(off.sum()) // 256)]):

@@ -60,7 +60,7 @@ def _all_words(hypothesis: Hypothesis, evidence: Evidence) -> Iterator[str]:
     """The words of every prediction that fits."""
     try:
         for words, predicted in hypothesis(evidence):
-            if predicted is True or (predicted is not None and fits(evidence.found, predicted)):
+            if predicted is True or (predicted is not None and fits(evidence.actual, predicted)):
                 yield words
     except (*UNTRACEABLE, IndexError):
         return  # shapes or primitives that the hypothesis is not about
