@@ -25,10 +25,10 @@ from harness import DOCS, RESULTS, report
 from jaxbackprop.data import Bags
 from jaxbackprop.fasttext.predict.huffman import paths
 from jaxbackprop.fasttext.settings import Loss, Settings
-from jaxbackprop.fasttext.train.chunks import Slabs
+from jaxbackprop.fasttext.train.chunks import Chunker
 from jaxbackprop.fasttext.train.initial_tables import starting_tables
-from jaxbackprop.fasttext.train.sampler import Draws
-from jaxbackprop.fasttext.train.sequential import visit
+from jaxbackprop.fasttext.train.sampler import Sampler
+from jaxbackprop.fasttext.train.sequential import train_chunk
 from jaxbackprop.fasttext.train.tables import Rows, Tables
 
 PICTURE = DOCS / "text_cost.svg"
@@ -53,10 +53,10 @@ def microseconds(loss: Loss, labels: int, vocabulary: int, texts: int, seed: int
     gold = Bags(random.integers(0, labels, texts).astype(np.int32), np.arange(texts + 1))
     counts = np.ones(labels, np.int64)
     settings = Settings(loss=loss, dim=DIM)
-    slabs = Slabs(settings, Draws(counts, settings.neg, seed), paths(counts) if loss == "hs" else None)
-    data = jax.device_put(list(slabs.of(rows, gold, np.full(texts, 0.05, np.float32))))
+    chunker = Chunker(settings, Sampler(counts, settings.neg, seed), paths(counts) if loss == "hs" else None)
+    data = jax.device_put(list(chunker.of(rows, gold, np.full(texts, 0.05, np.float32))))
     tables = Tables(*map(Rows, starting_tables(vocabulary, labels, DIM, seed, None)))
-    program = visit.lower(tables, *data[0], loss=loss, smoothing=0.0).compile()
+    program = train_chunk.lower(tables, *data[0], loss=loss, smoothing=0.0).compile()
     taken = []
     while len(taken) < REPEATS or sum(taken) < LEAST:
         jax.block_until_ready(tables)

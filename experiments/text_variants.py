@@ -1,5 +1,5 @@
 """What might raise a text classifier's accuracy at the cost it has, and how each is trained: the candidates of
-text_quality.py. All are trained by the package's own loop over texts, whole passes as one slab.
+text_quality.py. All are trained by the package's own loop over texts, whole passes as one chunk.
 """
 
 import gzip
@@ -19,12 +19,12 @@ from jaxbackprop.fasttext.corpus.vocabulary import Vocabulary
 from jaxbackprop.fasttext.model import Model, mean_rows
 from jaxbackprop.fasttext.predict.huffman import paths
 from jaxbackprop.fasttext.settings import Settings
-from jaxbackprop.fasttext.train.chunks import Slabs
-from jaxbackprop.fasttext.train.idf import idf_shares
+from jaxbackprop.fasttext.train.chunks import Chunker
+from jaxbackprop.fasttext.train.idf import idf_learning_rate_scale
 from jaxbackprop.fasttext.train.initial_tables import starting_tables
-from jaxbackprop.fasttext.train.sampler import Draws
-from jaxbackprop.fasttext.train.sequential import visit
-from jaxbackprop.fasttext.train.tables import Tables, remembering
+from jaxbackprop.fasttext.train.sampler import Sampler
+from jaxbackprop.fasttext.train.sequential import train_chunk
+from jaxbackprop.fasttext.train.tables import Tables, init_slots
 
 HELD_OUT, SPLIT_SEED = 0.2, 7
 PRIOR = 10.0  # visits' worth of what all texts say, before a row's labels are believed
@@ -51,12 +51,12 @@ class Split:
                 (Path(folder) / name).write_bytes(b"\n".join(lines[k] for k in np.sort(which)) + b"\n")
                 tokens.append(read_tokens(Path(folder) / name))
         known = Vocabulary.build(tokens[0], word_ngrams=settings.word_ngrams, bucket=settings.bucket)
-        sides = []
+        parts = []
         for part in tokens:
             rows, labels = known.encode(part), known.encode_labels(part, unknown="drop")
             usable = (rows.lengths > 0) & (labels.lengths > 0)
-            sides.append((rows.take(usable), labels.take(usable)))
-        return cls(known, sides[0], sides[1], settings)
+            parts.append((rows.take(usable), labels.take(usable)))
+        return cls(known, parts[0], parts[1], settings)
 
     @property
     def named(self) -> np.ndarray:
@@ -69,7 +69,7 @@ class Variant:
     """One way to train.
 
     change   settings that are others
-    share    by how much each row's learning rate is multiplied, of a split: (rows, 1)
+    learning_rate_scale    by how much each row's learning rate is multiplied, of a split: (rows, 1)
     kept     the probability with which a row is visited when it is named, of a split; 0: never, and it has no vector
     first    by how much the first table is multiplied
     shuffle  whether every pass has its own order
@@ -79,7 +79,7 @@ class Variant:
     """
 
     change: dict[str, Any] = field(default_factory=dict)
-    share: Callable[[Split], np.ndarray] | None = None
+    learning_rate_scale: Callable[[Split], np.ndarray] | None = None
     kept: Callable[[Split], np.ndarray] | None = None
     first: float = 1.0
     shuffle: bool = False
@@ -108,7 +108,7 @@ def information(split: Split) -> np.ndarray:
 
 def idf(exponent: float) -> Callable[[Split], np.ndarray]:
     """The package's own shares."""
-    return lambda split: idf_shares([split.train], split.vocabulary.rows, exponent)
+    return lambda split: idf_learning_rate_scale([split.train], split.vocabulary.rows, exponent)
 
 
 def repeated_ngrams(split: Split) -> np.ndarray:
@@ -130,12 +130,12 @@ def less_of_the_frequent(split: Split) -> np.ndarray:
 
 VARIANTS = {
     "as fastText": Variant(),
-    "idf 1": Variant(share=idf(1)),
-    "idf 2": Variant(share=idf(2)),
-    "idf 3": Variant(share=idf(3)),
-    "weighted by label information": Variant(share=information),
+    "idf 1": Variant(learning_rate_scale=idf(1)),
+    "idf 2": Variant(learning_rate_scale=idf(2)),
+    "idf 3": Variant(learning_rate_scale=idf(3)),
+    "weighted by label information": Variant(learning_rate_scale=information),
     "smoothing 0.1": Variant(change={"smoothing": 0.1}),
-    "idf 2, smoothing 0.1": Variant(change={"smoothing": 0.1}, share=idf(2)),
+    "idf 2, smoothing 0.1": Variant(change={"smoothing": 0.1}, learning_rate_scale=idf(2)),
     "row-wise adagrad": Variant(change={"optimizer": "adagrad"}, rate=0.1),
     "a tenth of each text's rows left out": Variant(kept=lambda split: np.full(split.vocabulary.rows, 0.9)),
     "frequent rows subsampled": Variant(kept=less_of_the_frequent),
@@ -153,14 +153,16 @@ def trained(split: Split, variant: Variant, rate: float, seed: int) -> tuple[Mod
     settings = replace(split.settings, seed=seed, lr=split.settings.lr * rate, **variant.change)
     (rows, labels), known = split.train, split.vocabulary
     counts = known.counts[known.word_count :]
-    slabs = Slabs(settings, Draws(counts, settings.neg, seed), paths(counts) if settings.loss == "hs" else None)
+    chunker = Chunker(settings, Sampler(counts, settings.neg, seed), paths(counts) if settings.loss == "hs" else None)
     first, output = starting_tables(known.rows, len(counts), settings.dim, seed, None)
     kept = None if variant.kept is None else np.asarray(variant.kept(split), float)
     if kept is not None and not kept.all():
         first = first * jnp.array(kept[:, None] > 0)
-    tables = Tables(remembering(variant.first * first, settings.optimizer), remembering(output, settings.optimizer))
-    if variant.share is not None:
-        tables = tables._replace(input=tables.input._replace(share=jnp.array(variant.share(split))))
+    tables = Tables(init_slots(variant.first * first, settings.optimizer), init_slots(output, settings.optimizer))
+    if variant.learning_rate_scale is not None:
+        tables = tables._replace(
+            input=tables.input._replace(learning_rate_scale=jnp.array(variant.learning_rate_scale(split)))
+        )
     random, mean, begun = np.random.default_rng(seed), [], getrusage(RUSAGE_SELF).ru_utime
     for epoch in range(settings.epoch):
         done = rows.offsets[:-1] / rows.offsets[-1] if variant.by_rows else np.arange(len(rows)) / len(rows)
@@ -168,8 +170,8 @@ def trained(split: Split, variant: Variant, rate: float, seed: int) -> tuple[Mod
         order = random.permutation(len(rows)) if variant.shuffle else np.arange(len(rows))
         bags, gold = rows.take(order), labels.take(order)
         bags = bags if kept is None else _thinned(bags, kept, random)
-        for texts, answers in slabs.of(bags, gold, (settings.lr * falls).astype(np.float32)):
-            tables, _ = visit(tables, texts, answers, loss=settings.loss, smoothing=settings.smoothing)
+        for texts, targets in chunker.of(bags, gold, (settings.lr * falls).astype(np.float32)):
+            tables, _ = train_chunk(tables, texts, targets, loss=settings.loss, smoothing=settings.smoothing)
         if variant.average and epoch >= settings.epoch // 2:
             mean.append([np.array(part.rows) for part in tables])
     last = [np.asarray(part.rows) for part in tables]

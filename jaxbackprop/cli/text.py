@@ -108,13 +108,13 @@ def is_unfinished(run: Path) -> bool:
 
 def resume_classifier(run: Path, *, as_json: bool) -> None:
     """Go on with a training that was cut off."""
-    from ..fasttext.corpus.reading import sides
+    from ..fasttext.corpus.reading import train_and_test_sources
     from ..fasttext.train.checkpointing import asked_in
 
     how = asked_in(run / TRAINING)
     assert how is not None
     asked, cache = how["asked"], how["cache"]
-    train, test = sides(asked["name"], asked["test"], asked["label_column"])
+    train, test = train_and_test_sources(asked["name"], asked["test"], asked["label_column"])
     train_classifier(
         train, test, how["settings"], run, asked=asked, unlabelled=how["unlabelled"],
         cache=None if cache is None else Path(cache), tuning=None, every=how["every"], calibrate_on=how["on"],
@@ -126,16 +126,16 @@ def assess_classifier(run: Path, data: str | None, k: int, threshold: float, *, 
     """Test a classifier on labelled lines."""
     from ..data import DataError
     from ..fasttext import TextClassifier
-    from ..fasttext.corpus.reading import sides
+    from ..fasttext.corpus.reading import train_and_test_sources
     from ..fasttext.files import model_folder as folder
 
     classifier = TextClassifier.load(run)
     asked = folder.config(run).get("data", {}) if (run / folder.CONFIG).is_file() else {}
     if data is None:
-        side = sides(asked["name"], asked["test"], asked["label_column"])[1] if asked else None
+        side = train_and_test_sources(asked["name"], asked["test"], asked["label_column"])[1] if asked else None
     else:
         own, beside = None, None
-        own, beside = sides(data, label_column=asked.get("label_column"))
+        own, beside = train_and_test_sources(data, label_column=asked.get("label_column"))
         side = beside or own
     if side is None:
         raise DataError("no test set", file=run, advice="Give labelled data to test on: --data.")
@@ -153,14 +153,14 @@ def assess_classifier(run: Path, data: str | None, k: int, threshold: float, *, 
 def predict_with_classifier(run: Path, file: str, k: int, threshold: float, *, plain: bool) -> None:
     """Classify the lines of a file or of stdin as they come, many at a time."""
     from ..fasttext import TextClassifier
-    from ..fasttext.corpus.reading import lines_to_ask
+    from ..fasttext.corpus.reading import iter_prediction_batches
 
     classifier = TextClassifier.load(run)
     names = classifier.get_labels(on_unicode_error="replace")
     prefix = len(classifier.model.vocabulary.label_prefix)
     said = [f"{name} " if plain else f'{{"label": {json.dumps(name[prefix:], ensure_ascii=False)}, ' for name in names]
     write = _fasttext_lines if plain else _json_lines
-    for tokens in lines_to_ask(file):
+    for tokens in iter_prediction_batches(file):
         for found in classifier.predictions(tokens, k=k, threshold=threshold):
             sys.stdout.write(write(found, said, single=k == 1))
             sys.stdout.flush()
@@ -249,15 +249,15 @@ def _tuning(seconds: float) -> Iterator[Any]:
 
 def _all_of(data: str) -> "Source":
     """Labelled texts that are only asked about: a file, or the test side of a set that has two."""
-    from ..fasttext.corpus.reading import sides
+    from ..fasttext.corpus.reading import train_and_test_sources
 
-    return next(side for side in sides(data)[::-1] if side is not None)
+    return next(side for side in train_and_test_sources(data)[::-1] if side is not None)
 
 
 def _scored(classifier: "TextClassifier", side: "Source", k: int, threshold: float) -> "Scoring":
-    scoring, passed = classifier.score(side, k, threshold)
-    if str(passed):
-        note(f"{passed}.")
+    scoring, skipped = classifier.score(side, k, threshold)
+    if str(skipped):
+        note(f"{skipped}.")
     return scoring
 
 

@@ -174,13 +174,13 @@ def text_command(
         )  # fmt: skip
         return
     _refuse(of_module, "belongs to training without --loss and --tune-on")
-    from ..fasttext.corpus.reading import sides
+    from ..fasttext.corpus.reading import train_and_test_sources
     from .text import train_classifier
     from .training import free_folder
 
     settings = {**chosen, **of_rows, "loss": loss, "minn": minn or None, "maxn": maxn or None, "seed": seed}
     settings["min_count"] = min_count
-    train, test = sides(data, test_data, label_column)
+    train, test = train_and_test_sources(data, test_data, label_column)
     tuning = None if tune_on is None else {"valid": tune_on, "seconds": tune_seconds, "metric": tune_metric}
     train_classifier(
         train, test, {name: value for name, value in settings.items() if value is not None},

@@ -1,4 +1,4 @@
-"""Arithmetic that every rule shares: un-broadcasting, accumulation in a wider type.
+"""Arithmetic that every rule shares: un-broadcasting, accumulation in a wider type than the arrays have.
 
 Nothing here knows what a rule is.
 """
@@ -12,41 +12,41 @@ import numpy as np
 from jax import Array, lax
 from jax.typing import DTypeLike
 
-FEW = 8
-"""How many examples' outer products are added up one by one."""
-NARROW = 32
-"""How many columns of delta are few beside those of x: a layer that ends in that many classes."""
+FEW_EXAMPLES = 8
+"""Up to so many examples' outer products are added up one by one."""
+NARROW_DELTA = 32
+"""Up to so many columns of delta are few beside those of x, as in a layer that ends in a few classes."""
 
 
-def wide_dtype(dtype: DTypeLike) -> np.dtype:
+def accumulator_dtype(dtype: DTypeLike) -> np.dtype:
     """The type in which sums of `dtype` are accumulated: float32 for halves, the type itself for the rest."""
     return jnp.promote_types(dtype, jnp.float32)
 
 
-def wide(x: Array) -> Array:
+def to_accumulator(x: Array) -> Array:
     """`x` in the type its sums are accumulated in."""
-    return x.astype(wide_dtype(x.dtype))
+    return x.astype(accumulator_dtype(x.dtype))
 
 
-def factor(x: Array) -> Array:
-    """`x` as a factor of a product that is to be accumulated in the wide type (`preferred_element_type=`).
+def matmul_operand(x: Array) -> Array:
+    """`x` as an operand of a product that is to be accumulated in the accumulator type (`preferred_element_type=`).
 
-    On CPU it is made wide beforehand. XLA does so there anyway, but not where a stack of bfloat16 matrices meets a
+    On CPU it is converted beforehand. XLA does so there anyway, but not where a stack of bfloat16 matrices meets a
     transposed matrix that they share: asked for a float32 result it then refuses ("Unsupported element type for
     DotThunk", JAX 0.10 to 0.12), and unasked it accumulates in bfloat16 (0.12).
     """
-    return wide(x) if jax.default_backend() == "cpu" else x
+    return to_accumulator(x) if jax.default_backend() == "cpu" else x
 
 
-def wide_dot(x: Array, y: Array) -> Array:
-    """`x @ y` accumulated and answered in the wide type."""
-    dtype = wide_dtype(jnp.promote_types(x.dtype, y.dtype))
-    return jnp.matmul(factor(x), factor(y), preferred_element_type=dtype)
+def matmul_accumulating(x: Array, y: Array) -> Array:
+    """`x @ y` accumulated and answered in the accumulator type."""
+    dtype = accumulator_dtype(jnp.promote_types(x.dtype, y.dtype))
+    return jnp.matmul(matmul_operand(x), matmul_operand(y), preferred_element_type=dtype)
 
 
 def dot(x: Array, y: Array) -> Array:
-    """`x @ y` accumulated in the wide type and rounded once, to the type the operands promote to."""
-    return wide_dot(x, y).astype(jnp.promote_types(x.dtype, y.dtype))
+    """`x @ y` accumulated in the accumulator type and rounded once, to the type the operands promote to."""
+    return matmul_accumulating(x, y).astype(jnp.promote_types(x.dtype, y.dtype))
 
 
 def outer_sum(x: Array, delta: Array) -> Array:
@@ -55,25 +55,25 @@ def outer_sum(x: Array, delta: Array) -> Array:
     x (*B, D), delta (*B, H) -> (D, H)
 
     Of a few examples the sum is written out on CPU: XLA then computes it inside the optimizer's update, and the
-    gradient itself is never in memory. Of more than `FEW` the matrix product is faster nevertheless; of two as well.
-    Where delta is narrow, delta^T x is computed and turned afterwards, on CPU twice to four times as fast as x^T delta
-    (512 by 10, from 128 examples on), for which the columns of x are gathered; the barriers keep XLA from going back.
+    gradient itself is never in memory. Of more than `FEW_EXAMPLES` the matrix product is faster; of two as well.
+    Where delta is narrow, delta^T x is computed and transposed afterwards: for x^T delta the columns of x would be
+    gathered, which is slower on CPU. The barriers keep XLA from going back.
     """
     examples = math.prod(x.shape[:-1])  # not -1: that cannot be told where another axis is empty
     x, delta = x.reshape(examples, x.shape[-1]), delta.reshape(examples, delta.shape[-1])
     if jax.default_backend() != "cpu" or examples <= 2:
         return dot(x.T, delta)
-    if examples <= FEW:
-        each = (jnp.outer(wide(x[i]), wide(delta[i])) for i in range(examples))
+    if examples <= FEW_EXAMPLES:
+        each = (jnp.outer(to_accumulator(x[i]), to_accumulator(delta[i])) for i in range(examples))
         return functools.reduce(jnp.add, each).astype(jnp.promote_types(x.dtype, delta.dtype))
-    if delta.shape[1] <= NARROW < x.shape[1]:
+    if delta.shape[1] <= NARROW_DELTA < x.shape[1]:
         return lax.optimization_barrier(dot(lax.optimization_barrier(delta.T), x)).T
     return dot(x.T, delta)
 
 
 def leading_sum(delta: Array) -> Array:
-    """The bias gradient: `delta` (*B, H) summed over every leading axis, accumulated wide."""
-    return delta.sum(tuple(range(delta.ndim - 1)), dtype=wide_dtype(delta.dtype)).astype(delta.dtype)
+    """The bias gradient: `delta` (*B, H) summed over every leading axis in the accumulator type."""
+    return delta.sum(tuple(range(delta.ndim - 1)), dtype=accumulator_dtype(delta.dtype)).astype(delta.dtype)
 
 
 def unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:
@@ -85,7 +85,7 @@ def unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:
         return gradient
     new = gradient.ndim - len(shape)
     stretched = [new + i for i, n in enumerate(shape) if n == 1 and gradient.shape[new + i] != 1]
-    summed = gradient.sum((*range(new), *stretched), dtype=wide_dtype(gradient.dtype))
+    summed = gradient.sum((*range(new), *stretched), dtype=accumulator_dtype(gradient.dtype))
     return summed.reshape(shape).astype(gradient.dtype)
 
 

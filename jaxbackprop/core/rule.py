@@ -16,7 +16,7 @@ from jax.typing import DTypeLike
 
 from .accumulation import unbroadcast
 from .signature import Signature, as_array
-from .vmap_dependence import alike, tie, untied
+from .vmap_dependence import add_dependence, missing_dependence, to_common_axes
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -115,7 +115,7 @@ class Rule(Generic[P, T]):
         """The value of the rule; differentiating it runs the hand-derived backward pass."""
         arrays, settings = self.signature.bind(args, kwargs)
         self.signature.check(arrays)
-        return self.bound(settings)(*(alike(arrays) if _traced(arrays) else arrays))
+        return self.bound(settings)(*(to_common_axes(arrays) if _traced(arrays) else arrays))
 
     def bound(self, settings: Mapping[str, Any]) -> Callable[..., T]:
         """The `jax.custom_vjp` function of this rule at `settings`."""
@@ -142,8 +142,8 @@ class Rule(Generic[P, T]):
                 return value  # no vmap without a tracer
             key = (tree, *(ShapeDtype(x) for x in leaves))
             if key not in missing:
-                missing[key] = untied(lambda *a: forward(*a, **settings)[0], args)
-            return tie(value, args, missing[key])
+                missing[key] = missing_dependence(lambda *a: forward(*a, **settings)[0], args)
+            return add_dependence(value, args, missing[key])
 
         # Under a transformation JAX hands a constant over as a bare Python number: as_array gives it a shape again.
         def call(*args):

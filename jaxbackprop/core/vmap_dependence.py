@@ -2,7 +2,7 @@
 
 A `jax.custom_vjp` under `vmap` is only right when an output is mapped as soon as any input is. In JAX 0.10 an output
 that does not depend on the mapped input counts its gradient once an example (`f(x, w) = (x w, w^2)` mapped over x
-answers 78 for 30), and 0.12 refuses. `tie` adds the missing dependence at no cost: XLA folds it away.
+answers 78 for 30), and 0.12 refuses. `add_dependence` adds the missing dependence at no cost: XLA folds it away.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ def reach(jaxpr: Jaxpr, inputs: list[frozenset[int]]) -> list[frozenset[int]]:
     """For each output of `jaxpr` the union of the sets that stand at the inputs it surely depends on.
 
     What cannot be told (the outputs of a loop, of an equation with several results) counts as depending on nothing:
-    one tie too many costs nothing, one too few is a wrong gradient.
+    one dependence too many costs nothing, one too few is a wrong gradient.
     """
     known = dict(zip(jaxpr.invars, inputs, strict=True))
 
@@ -50,7 +50,7 @@ def _holds_jaxpr(parameter: Any) -> bool:
     return any(isinstance(p, ClosedJaxpr | Jaxpr) for p in members)
 
 
-def alike(args: Any) -> Any:
+def to_common_axes(args: Any) -> Any:
     """`args`, under `jax.shard_map` all varying over the same devices, as a `jax.custom_vjp` asks of them.
 
     Weights that every device holds meet examples that differ: without this JAX refuses their gradient, which is then
@@ -72,14 +72,14 @@ def _varies_over(x: Any) -> frozenset[Any]:
     return frozenset(kind.varying) if kind is not None else frozenset()
 
 
-def untied(function: Callable, args: tuple) -> list[frozenset[int]]:
+def missing_dependence(function: Callable, args: tuple) -> list[frozenset[int]]:
     """For each output leaf of `function(*args)` the positions of the input leaves that it does not depend on."""
     jaxpr = jax.make_jaxpr(function)(*args).jaxpr
     all_of_them = frozenset(range(len(jaxpr.invars)))
     return [all_of_them - found for found in reach(jaxpr, [frozenset([i]) for i in range(len(jaxpr.invars))])]
 
 
-def tie(value: Any, args: tuple, missing: list[frozenset[int]]) -> Any:
+def add_dependence(value: Any, args: tuple, missing: list[frozenset[int]]) -> Any:
     """`value`, each leaf now depending also on the input leaves `missing` for it; no number changes."""
     leaves = jax.tree.leaves(args)
     outputs, tree = jax.tree.flatten(value)

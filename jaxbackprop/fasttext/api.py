@@ -60,7 +60,7 @@ def train_supervised(
     order, a `thread` above 1 is `shuffle`: each pass in an order of its own, drawn by the seed. Under "ova" a text
     moves none of its rows by more than 5, where fastText's steps may run off (Encountered NaN).
     `verbose` is taken and changes nothing: for progress give a function. With an autotuneModelSize ("2M") all are
-    quantised to fit into it before they are scored.
+    quantized to fit into it before they are scored.
 
         unlabelled  a line without label is an error ("refuse"), or is passed over as fastText does ("skip")
 

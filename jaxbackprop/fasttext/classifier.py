@@ -18,14 +18,14 @@ from .corpus.reading import Source
 from .files import model_folder as folder
 from .model import Model, Table
 from .options import settings_of, whole_number
-from .predict.metrics import Passed, Scoring, score
-from .predict.predictor import Answers, Predictions, Predictor, lists
+from .predict.metrics import Scoring, Skipped, score
+from .predict.predictor import LabelsAndProbabilities, Predictions, Predictor, as_fasttext_lists
 from .predict.subwords import one_line_each, subword_row, subwords, words_and_labels
 from .predict.vectors import sentence_vectors, word_vectors
 from .quantize.product_quantizer import quantize
-from .quantize.table import Quantised
+from .quantize.table import QuantizedTable
 from .train.checkpointing import Checkpoints
-from .train.train_from_file import model_from_file
+from .train.train_from_file import train_from_file
 
 if TYPE_CHECKING:
     from .predict.calibration import Calibration
@@ -73,7 +73,7 @@ class TextClassifier:
             FloatingPointError: training diverged.
         """
         chosen = settings_of(settings, called="TextClassifier.train")
-        return cls(model_from_file(data, chosen, unlabelled, cache, pretrained, checkpoints, progress))
+        return cls(train_from_file(data, chosen, unlabelled, cache, pretrained, checkpoints, progress))
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> "TextClassifier":
@@ -99,7 +99,7 @@ class TextClassifier:
     @overload
     def predict(
         self, text: list[str] | tuple[str, ...], k: int = 1, threshold: float = 0.0, on_unicode_error: str = "strict"
-    ) -> Answers: ...
+    ) -> LabelsAndProbabilities: ...
     def predict(self, text: Any, k: int = 1, threshold: float = 0.0, on_unicode_error: str = "strict") -> Any:
         """The `k` best labels (-1: all) whose probability is at least `threshold`, best first.
 
@@ -112,7 +112,7 @@ class TextClassifier:
         if isinstance(text, str):
             one_line_each(texts)
         found = Predictions.joined(list(self.predictions(texts, k=k, threshold=threshold)))
-        labels, probabilities = lists(found, self.get_labels(on_unicode_error=on_unicode_error))
+        labels, probabilities = as_fasttext_lists(found, self.get_labels(on_unicode_error=on_unicode_error))
         return (
             (tuple(labels[0]), probabilities[0].astype(np.float64))
             if isinstance(text, str)
@@ -134,7 +134,7 @@ class TextClassifier:
         parts = [self.model.encode(texts[start : start + PIECE]) for start in range(0, max(len(texts), 1), PIECE)]
         return np.concatenate([self._predictor.probabilities(part) for part in parts])
 
-    def score(self, data: Source, k: int = 1, threshold: float = 0.0) -> tuple[Scoring, Passed]:
+    def score(self, data: Source, k: int = 1, threshold: float = 0.0) -> tuple[Scoring, Skipped]:
         """The `k` best labels of each line held against its own, and what had to be passed over, as fastText does:
         lines without label or words, and labels never seen in training.
 
@@ -160,9 +160,9 @@ class TextClassifier:
         return {label: scoring.of_label(number) for number, label in enumerate(self.labels)}
 
     def _scored(self, path: Source, k: int, threshold: float) -> Scoring:
-        scoring, passed = self.score(path, k, threshold)
-        if passed.unknown:
-            warnings.warn(f"{path if isinstance(path, str | PathLike) else 'texts'}: {passed}.", stacklevel=3)
+        scoring, skipped = self.score(path, k, threshold)
+        if skipped.unknown:
+            warnings.warn(f"{path if isinstance(path, str | PathLike) else 'texts'}: {skipped}.", stacklevel=3)
         return scoring
 
     def calibrate(self, data: Source) -> "Calibration":
@@ -191,9 +191,9 @@ class TextClassifier:
     ) -> None:
         """Make the model small, in place, by fastText's names: see `quantization.quantize`.
 
-        With `retrain`, the rows that the cutoff has left are trained further on `input` before they are quantised.
+        With `retrain`, the rows that the cutoff has left are trained further on `input` before they are quantized.
         """
-        from .train.fine_tune import train_further
+        from .train.fine_tune import fine_tune
 
         again = None
         if retrain:
@@ -202,13 +202,13 @@ class TextClassifier:
             shuffle = None if thread is None else whole_number(thread, "thread", "quantize") > 1
             given = {"epoch": epoch, "lr": lr, "shuffle": shuffle}
             changes = {name: value for name, value in given.items() if value is not None}
-            again = partial(train_further, input, changes)
+            again = partial(fine_tune, input, changes)
         self.model = quantize(self.model, cutoff=cutoff, qnorm=qnorm, qout=qout, dsub=dsub, retrain=again)
         self.__dict__.pop("_predictor", None)
 
     def is_quantized(self) -> bool:
-        """Whether the input table is quantised."""
-        return isinstance(self.model.input, Quantised)
+        """Whether the input table is quantized."""
+        return isinstance(self.model.input, QuantizedTable)
 
     @property
     def labels(self) -> list[str]:
@@ -270,11 +270,11 @@ class TextClassifier:
         return np.array(self.model.input[np.array([ind])][0])
 
     def get_input_matrix(self) -> np.ndarray:
-        """The input table, (rows, dim); ValueError where it is quantised."""
+        """The input table, (rows, dim); ValueError where it is quantized."""
         return _plain(self.model.input)
 
     def get_output_matrix(self) -> np.ndarray:
-        """The output table, (labels, dim); ValueError where it is quantised."""
+        """The output table, (labels, dim); ValueError where it is quantized."""
         return _plain(self.model.output)
 
     def __getitem__(self, word: str) -> np.ndarray:
@@ -292,6 +292,6 @@ class TextClassifier:
 
 
 def _plain(table: Table) -> np.ndarray:
-    if isinstance(table, Quantised):
-        raise ValueError("a quantised table is no matrix; ask for rows by get_input_vector.")
+    if isinstance(table, QuantizedTable):
+        raise ValueError("a quantized table is no matrix; ask for rows by get_input_vector.")
     return np.asarray(table)

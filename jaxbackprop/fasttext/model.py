@@ -15,7 +15,7 @@ from .settings import Settings
 
 
 class Table(Protocol):
-    """Rows that can be asked for by number: a plain array of float32 does, and a quantised one."""
+    """Rows that can be asked for by number: a plain array of float32 does, and a quantized one."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -40,8 +40,8 @@ def row_blocks(table: Table, size: int) -> Iterator[np.ndarray]:
 class Model:
     """fastText's model: a text is the mean of the input rows of its words and n-grams; the output rows score it.
 
-    input    (vocabulary.rows, dim) float32, or quantised
-    output   (labels, dim) float32, or quantised: a row a label; under hs the first labels - 1 rows are the inner
+    input    (vocabulary.rows, dim) float32, or quantized
+    output   (labels, dim) float32, or quantized: a row a label; under hs the first labels - 1 rows are the inner
              nodes of the Huffman tree, in the order in which they were joined
     kept     for a pruned table, (P, 2) int32: the number of an n-gram (from 0, its bucket), and which row after the
              words it has now; other n-grams have none. None where nothing was pruned

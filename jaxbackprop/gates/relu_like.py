@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..core.accumulation import leading_sum, wide
+from ..core.accumulation import leading_sum, to_accumulator
 from ..core.rule import WithResiduals, rule
 
 
@@ -71,7 +71,7 @@ def prelu(z: Float[Array, "*B C"], slope: Float[Array, ""] | Float[Array, "C"]) 
 def prelu_backward(residuals, upstream):
     z, slope = residuals
     dz = jnp.where(z >= 0, upstream, slope * upstream)
-    each = jnp.where(z >= 0, 0, wide(z) * wide(upstream))
+    each = jnp.where(z >= 0, 0, to_accumulator(z) * to_accumulator(upstream))
     return dz, leading_sum(each) if slope.ndim else each.sum()
 
 
@@ -86,7 +86,7 @@ def _elu(z: Array, alpha: float, scale: float = 1.0) -> Array:
     e^z - 1 is tanh(z/2) (e^z + 1), which cancels nowhere. XLA's expm1 is that too or e^z - 1, by the size of z, and on
     a CPU it computes both: together with the exponential of the backward pass a tenth more time.
     """
-    low = _not_positive(wide(z))
+    low = _not_positive(to_accumulator(z))
     return jnp.where(z > 0, scale * z, (scale * alpha * jnp.tanh(low / 2) * (jnp.exp(low) + 1)).astype(z.dtype))
 
 
@@ -149,7 +149,7 @@ def softplus(z: Float[Array, "..."]) -> WithResiduals[Float[Array, "..."]]:
     The second form never overflows: at 1000 it answers 1000 and the gradient 1, where log(1 + e^z) answers infinity
     and NaN.
     """
-    return jnp.logaddexp(wide(z), 0).astype(z.dtype), z
+    return jnp.logaddexp(to_accumulator(z), 0).astype(z.dtype), z
 
 
 @softplus.backward
@@ -163,7 +163,7 @@ def _beyond(limit: float, z: Array) -> tuple[Array, Array]:
     Minus infinity times a share of 0 would be NaN.
     """
     far = jnp.abs(z) > limit
-    return far, jnp.where(far, 0, wide(z))
+    return far, jnp.where(far, 0, to_accumulator(z))
 
 
 def _shares(z: Array) -> tuple[Array, Array]:

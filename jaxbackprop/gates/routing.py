@@ -7,7 +7,7 @@ choose (`maxout`, `softmax`) are in `choosing`.
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from ..core.accumulation import wide
+from ..core.accumulation import to_accumulator
 from ..core.domains import within
 from ..core.rule import WithResiduals, rule
 
@@ -31,7 +31,7 @@ def copy(x: Float[Array, "..."], *, times: int = 2) -> WithResiduals[tuple[Float
 
 @copy.backward
 def copy_backward(residuals, upstreams):
-    return sum(wide(upstream) for upstream in upstreams)
+    return sum(to_accumulator(upstream) for upstream in upstreams)
 
 
 def _sign(x: Array, y: Array | float = 0) -> Array:

@@ -11,7 +11,7 @@ from itertools import accumulate
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ..core.accumulation import dot, factor, wide, wide_dtype
+from ..core.accumulation import accumulator_dtype, dot, matmul_operand, to_accumulator
 from ..core.domains import below, real
 from ..core.rule import ShapeDtype, WithResiduals, rule
 
@@ -45,7 +45,7 @@ def reduce_sum(
     Backward  dx_i = upstream
     Source    the addition gate, repeated
     """
-    return x.sum(axis, wide_dtype(x.dtype), keepdims=keepdims).astype(x.dtype), ShapeDtype(x)
+    return x.sum(axis, accumulator_dtype(x.dtype), keepdims=keepdims).astype(x.dtype), ShapeDtype(x)
 
 
 @reduce_sum.backward
@@ -64,14 +64,14 @@ def reduce_mean(
     Backward  dx_i = upstream / n
     Source    the sum, scaled by a constant
     """
-    return x.mean(axis, wide_dtype(x.dtype), keepdims=keepdims).astype(x.dtype), ShapeDtype(x)
+    return x.mean(axis, accumulator_dtype(x.dtype), keepdims=keepdims).astype(x.dtype), ShapeDtype(x)
 
 
 @reduce_mean.backward
 def reduce_mean_backward(form, upstream, *, axis, keepdims):
     rank = len(form.shape)
     n = math.prod(form.shape[i] for i in _axes(axis, rank))
-    return jnp.broadcast_to(wide(_restored(upstream, rank, axis, keepdims)) / n, form.shape)
+    return jnp.broadcast_to(to_accumulator(_restored(upstream, rank, axis, keepdims)) / n, form.shape)
 
 
 def lead(x: Array, *, axis: Axis) -> Array:
@@ -102,8 +102,8 @@ def reduce_max(
 
 @reduce_max.backward
 def reduce_max_backward(winners, upstream, *, axis, keepdims):
-    ties = winners.sum(_axes(axis, winners.ndim), keepdims=True, dtype=wide_dtype(upstream.dtype))
-    return jnp.where(winners, wide(_restored(upstream, winners.ndim, axis, keepdims)) / ties, 0)
+    ties = winners.sum(_axes(axis, winners.ndim), keepdims=True, dtype=accumulator_dtype(upstream.dtype))
+    return jnp.where(winners, to_accumulator(_restored(upstream, winners.ndim, axis, keepdims)) / ties, 0)
 
 
 def _labels(shape: tuple[int, ...], batch: tuple[int, ...]) -> tuple[tuple[int, ...], list[int]]:
@@ -122,10 +122,10 @@ def _matmul_to(shape: tuple[int, ...], x: Array, y: Array) -> Array:
     (x_stretched, x_batch), (y_stretched, y_batch), (_, kept) = (_labels(s, batch) for s in (x.shape, y.shape, shape))
     row, inner, column = range(len(batch), len(batch) + 3)
     summed = jnp.einsum(
-        factor(x).squeeze(x_stretched), [*x_batch, row, inner],
-        factor(y).squeeze(y_stretched), [*y_batch, inner, column],
+        matmul_operand(x).squeeze(x_stretched), [*x_batch, row, inner],
+        matmul_operand(y).squeeze(y_stretched), [*y_batch, inner, column],
         [*kept, row, column],
-        preferred_element_type=wide_dtype(jnp.promote_types(x.dtype, y.dtype)),
+        preferred_element_type=accumulator_dtype(jnp.promote_types(x.dtype, y.dtype)),
     )  # fmt: skip
     return summed.reshape(shape)
 
@@ -223,4 +223,4 @@ def gather(x: Float[Array, "N ..."], index: Int[Array, "*I"]) -> WithResiduals[F
 @gather.backward
 def gather_backward(residuals, upstream):
     index, form = residuals
-    return jnp.zeros(form.shape, wide_dtype(form.dtype)).at[index].add(wide(upstream), mode="drop")
+    return jnp.zeros(form.shape, accumulator_dtype(form.dtype)).at[index].add(to_accumulator(upstream), mode="drop")

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from ..core.accumulation import wide, wide_dtype
+from ..core.accumulation import accumulator_dtype, to_accumulator
 from ..core.rule import WithResiduals, rule
 from .shaping import lead
 
@@ -28,7 +28,7 @@ def maxout(pieces: Float[Array, "*B K"]) -> WithResiduals[Float[Array, "*B"]]:
 
 @maxout.backward
 def maxout_backward(winners, upstream):
-    share = wide(upstream) / winners.sum(-1, dtype=wide_dtype(upstream.dtype))
+    share = to_accumulator(upstream) / winners.sum(-1, dtype=accumulator_dtype(upstream.dtype))
     return jnp.where(winners, share[..., None], 0)
 
 
@@ -44,7 +44,7 @@ def softmax(z: Float[Array, "*B C"], *, axis: int = -1) -> WithResiduals[Float[A
     A score of minus infinity (masked) has probability 0 and gradient 0. Where all scores of a row are masked, so are
     its probabilities and gradients: 0, not NaN. A score of plus infinity makes its row NaN.
     """
-    powers = jnp.exp(_below_zero(wide(z), axis))
+    powers = jnp.exp(_below_zero(to_accumulator(z), axis))
     total = powers.sum(axis, keepdims=True)
     p = (powers / jnp.where(total == 0, 1, total)).astype(z.dtype)
     return p, p
@@ -58,7 +58,7 @@ def _below_zero(z: Array, axis: int) -> Array:
 
 @softmax.backward
 def softmax_backward(p, upstream, *, axis):
-    p, upstream = wide(p), wide(upstream)
+    p, upstream = to_accumulator(p), to_accumulator(upstream)
     return p * (upstream - (p * upstream).sum(axis, keepdims=True))
 
 
@@ -75,7 +75,7 @@ def log_softmax(z: Float[Array, "*B C"], *, axis: int = -1) -> WithResiduals[Flo
     A score of minus infinity (masked) stays minus infinity and draws nothing from the others. Where all scores of a
     row are masked its gradient is 0. A score of plus infinity makes its row NaN.
     """
-    low = _below_zero(wide(z), axis)
+    low = _below_zero(to_accumulator(z), axis)
     powers = jnp.exp(low)
     total = powers.sum(axis, keepdims=True)
     dead = total == 0  # then -inf - log 0 would be NaN
@@ -85,7 +85,7 @@ def log_softmax(z: Float[Array, "*B C"], *, axis: int = -1) -> WithResiduals[Flo
 
 @log_softmax.backward
 def log_softmax_backward(residuals, upstream, *, axis):
-    (powers, total), upstream = residuals, wide(upstream)
+    (powers, total), upstream = residuals, to_accumulator(upstream)
     dead = total == 0
     dz = upstream - powers * (upstream.sum(axis, keepdims=True) / jnp.where(dead, 1, total))
     return jnp.where(dead, 0, dz)

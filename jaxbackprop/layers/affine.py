@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from ..core.accumulation import dot, leading_sum, outer_sum, wide, wide_dot
+from ..core.accumulation import dot, leading_sum, matmul_accumulating, outer_sum, to_accumulator
 from ..core.rule import Rule, ShapeDtype, WithResiduals, rule
 from ..gates import relu_like as rectified
 from ..gates import sigmoid_like as saturating
@@ -88,10 +88,10 @@ def affine_unit_backward(residuals, upstream, *, unit):
 
 
 def _product_and_bias(x: Array, W: Array, b: Array | None) -> Array:
-    """X W + b, accumulated in the wide type and rounded once."""
+    """X W + b, accumulated in the accumulator type and rounded once."""
     if b is None:
         return dot(x, W)
-    return (wide_dot(x, W) + wide(b)).astype(jnp.result_type(x, W, b))
+    return (matmul_accumulating(x, W) + to_accumulator(b)).astype(jnp.result_type(x, W, b))
 
 
 def _unit(unit: str | Rule) -> Rule:

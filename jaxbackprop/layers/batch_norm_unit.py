@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from ..core.accumulation import leading_sum, wide
+from ..core.accumulation import leading_sum, to_accumulator
 from ..core.domains import Domain, nonzero, within
 from ..core.rule import WithResiduals, rule
 from .normalization import batch_norm
@@ -75,9 +75,9 @@ def batch_norm_unit(
 @batch_norm_unit.backward
 def batch_norm_unit_backward(residuals, upstream, *, negative_slope):
     y, scale, shift, r = residuals  # (*B, D) (D,) (D,) (1s, D)
-    upstream_y, upstream_m, upstream_v = map(wide, upstream)
+    upstream_y, upstream_m, upstream_v = map(to_accumulator, upstream)
     count = max(y.size // max(y.shape[-1], 1), 1)
-    z = jnp.where(y >= 0, wide(y), wide(y) / negative_slope)
+    z = jnp.where(y >= 0, to_accumulator(y), to_accumulator(y) / negative_slope)
     n = (z - shift) / scale
     dz = jnp.where(y >= 0, upstream_y, negative_slope * upstream_y)
     dscale, dshift = leading_sum(dz * n), leading_sum(dz)

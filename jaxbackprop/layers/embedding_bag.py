@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float, Int
 
-from ..core.accumulation import index, inside, wide, wide_dtype
+from ..core.accumulation import accumulator_dtype, index, inside, to_accumulator
 from ..core.domains import below, positive, starts
 from ..core.rule import ShapeDtype, WithResiduals, rule
 
@@ -73,13 +73,13 @@ def embedding_bag_backward(residuals, upstream, *, pool, at_once):
     ids, form, weighted = residuals
     table, weights = weighted or (None, None)
     share, total = _padded_shares(ids, weights, form, pool)
-    arriving = wide(upstream)[..., None, :]  # (*B, 1, D)
+    arriving = to_accumulator(upstream)[..., None, :]  # (*B, 1, D)
 
     def add(dtable, ids, share):
         dtable = _added(dtable, ids, share[..., None] * arriving)
         if table is None:
             return dtable, None
-        return dtable, jnp.matmul(wide(_take(table, ids)), arriving.swapaxes(-1, -2))[..., 0]
+        return dtable, jnp.matmul(to_accumulator(_take(table, ids)), arriving.swapaxes(-1, -2))[..., 0]
 
     dtable, dw = _along_places(add, jnp.zeros(form.shape, share.dtype), ids, share, form, at_once)
     if dw is None:
@@ -154,7 +154,7 @@ def ragged_embedding_bag(
     """
     bag = _bag_of(ids, offsets)
     share, _ = _ragged_shares(ids, weights, bag, offsets.shape[0], table, pool)
-    h = _per_bag(wide(_take(table, ids)) * share[:, None], bag, offsets.shape[0])
+    h = _per_bag(to_accumulator(_take(table, ids)) * share[:, None], bag, offsets.shape[0])
     residuals = (ids, offsets, ShapeDtype(table), None if weights is None else (table, weights))
     return h.astype(table.dtype if weights is None else jnp.result_type(table, weights)), residuals
 
@@ -165,11 +165,11 @@ def ragged_embedding_bag_backward(residuals, upstream, *, pool):
     table, weights = weighted or (None, None)
     bag = _bag_of(ids, offsets)
     share, total = _ragged_shares(ids, weights, bag, offsets.shape[0], form, pool)
-    arriving = _take(wide(upstream), bag)  # (N, D)
+    arriving = _take(to_accumulator(upstream), bag)  # (N, D)
     dtable = _scatter(form, ids, share[:, None] * arriving)
     if table is None:
         return dtable, None
-    dw = (wide(_take(table, ids)) * arriving).sum(-1)
+    dw = (to_accumulator(_take(table, ids)) * arriving).sum(-1)
     if total is not None:
         dw = _divided(dw, total)
         dw = dw - _take(_per_bag(share * dw, bag, offsets.shape[0]), bag)
@@ -202,7 +202,7 @@ def window(table: Float[Array, "V D"], ids: Int[Array, "*B L"]) -> WithResiduals
 @window.backward
 def window_backward(residuals, upstream):
     ids, form = residuals
-    return _scatter(form, ids, wide(upstream).reshape(*ids.shape, form.shape[1]))
+    return _scatter(form, ids, to_accumulator(upstream).reshape(*ids.shape, form.shape[1]))
 
 
 def _take(table: Array, ids: Array) -> Array:
@@ -214,7 +214,7 @@ def _take(table: Array, ids: Array) -> Array:
 
 def _weighted_sum(rows: Array, share: Array) -> Array:
     """The sum of an example's rows (*B, L, D), each times its share (*B, L)."""
-    return jnp.einsum("...l,...ld->...d", share, wide(rows), precision=lax.Precision.HIGHEST)
+    return jnp.einsum("...l,...ld->...d", share, to_accumulator(rows), precision=lax.Precision.HIGHEST)
 
 
 def _added(sums: Array, ids: Array, deltas: Array) -> Array:
@@ -224,13 +224,17 @@ def _added(sums: Array, ids: Array, deltas: Array) -> Array:
 
 def _scatter(table: ShapeDtype, ids: Array, deltas: Array) -> Array:
     """A table in which the rows of `deltas` are added up where `ids` say."""
-    return _added(jnp.zeros(table.shape, wide_dtype(table.dtype)), ids, deltas)
+    return _added(jnp.zeros(table.shape, accumulator_dtype(table.dtype)), ids, deltas)
 
 
 def _counted(ids: Array, weights: Array | None, table: Array | ShapeDtype) -> Array:
     """The weight of each place, 0 for padding."""
     present = inside(ids, table.shape[0])
-    return present.astype(wide_dtype(table.dtype)) if weights is None else jnp.where(present, wide(weights), 0)
+    return (
+        present.astype(accumulator_dtype(table.dtype))
+        if weights is None
+        else jnp.where(present, to_accumulator(weights), 0)
+    )
 
 
 def _shares(counted: Array, total: Array | None) -> Array:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float, Key
 
-from ..core.accumulation import wide, wide_dot
+from ..core.accumulation import matmul_accumulating, to_accumulator
 from ..core.rule import Rule, ShapeDtype, WithResiduals, rule
 from ..gates import relu_like as rectified
 from ..gates import sigmoid_like as saturating
@@ -129,8 +129,8 @@ def affine_unit_dropout_backward(residuals, upstream, *, unit, rate):
 
 
 def pre_activation(x: Array, W: Array, b: Array) -> Array:
-    """X W + b, accumulated in the wide type and rounded once."""
-    return (wide_dot(x, W) + wide(b)).astype(jnp.result_type(x, W, b))
+    """X W + b, accumulated in the accumulator type and rounded once."""
+    return (matmul_accumulating(x, W) + to_accumulator(b)).astype(jnp.result_type(x, W, b))
 
 
 def unit_of(unit: str) -> Rule:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float
 
-from ..core.accumulation import leading_sum, wide
+from ..core.accumulation import leading_sum, to_accumulator
 from ..core.domains import positive
 from ..core.rule import WithResiduals, rule
 
@@ -37,7 +37,7 @@ def layer_norm(
 @layer_norm.backward
 def layer_norm_backward(residuals, upstream):
     x, centre, r, scale = residuals  # (*B, D) (*B, 1) (*B, 1) (D,)
-    n, upstream = _centred(x, centre) * r, wide(upstream)
+    n, upstream = _centred(x, centre) * r, to_accumulator(upstream)
     upstream_n = upstream * n
     through_m, through_r = _mean_of_product(upstream, scale), n * _mean_of_product(upstream_n, scale)
     dx = r * (upstream * scale - through_m - through_r)
@@ -58,14 +58,14 @@ def rms_norm(
 
     Beside its arrays it takes two numbers an example, r and that mean, where autodiff takes three; dx needs both.
     """
-    r = _reciprocal_deviation(wide(x), eps, -1)
-    return (wide(x) * r * scale).astype(jnp.result_type(x, scale)), (x, r, scale)
+    r = _reciprocal_deviation(to_accumulator(x), eps, -1)
+    return (to_accumulator(x) * r * scale).astype(jnp.result_type(x, scale)), (x, r, scale)
 
 
 @rms_norm.backward
 def rms_norm_backward(residuals, upstream):
     x, r, scale = residuals
-    n, upstream = wide(x) * r, wide(upstream)
+    n, upstream = to_accumulator(x) * r, to_accumulator(upstream)
     upstream_n = upstream * n
     through_r = n * _mean_of_product(upstream_n, scale)
     return r * (upstream * scale - through_r), leading_sum(upstream_n)
@@ -107,7 +107,7 @@ def batch_norm(
 @batch_norm.backward
 def batch_norm_backward(residuals, upstream):
     x, centre, r, scale = residuals  # (*B, D) (1s, D) (1s, D) (D,)
-    upstream_y, upstream_m, upstream_v = map(wide, upstream)
+    upstream_y, upstream_m, upstream_v = map(to_accumulator, upstream)
     centred, N = _centred(x, centre), _count(x, tuple(range(x.ndim - 1)))
     n = centred * r
     dscale, dshift = leading_sum(upstream_y * n), leading_sum(upstream_y)
@@ -133,16 +133,16 @@ def batch_norm_running(
     Saved     x, mean, scale, r
     Source    Ioffe, Szegedy 2015, arXiv:1502.03167
     """
-    r = lax.rsqrt(wide(var) + eps)
-    n = (wide(x) - wide(mean)) * r
+    r = lax.rsqrt(to_accumulator(var) + eps)
+    n = (to_accumulator(x) - to_accumulator(mean)) * r
     return (n * scale + shift).astype(jnp.result_type(x, mean, var, scale, shift)), (x, mean, scale, r)
 
 
 @batch_norm_running.backward
 def batch_norm_running_backward(residuals, upstream):
     x, mean, scale, r = residuals
-    upstream, slope = wide(upstream), r * scale
-    n = (wide(x) - wide(mean)) * r
+    upstream, slope = to_accumulator(upstream), r * scale
+    n = (to_accumulator(x) - to_accumulator(mean)) * r
     dscale, dshift = leading_sum(upstream * n), leading_sum(upstream)
     return slope * upstream, -slope * dshift, -0.5 * r**2 * scale * dscale, dscale, dshift
 
@@ -162,17 +162,17 @@ def _mean(x: Array, axes: int | tuple[int, ...]) -> Array:
 
 def _mean_of_product(x: Array, scale: Array) -> Array:
     """The mean of x scale along the last axis, (*B, 1): the product is not written down."""
-    return jnp.matmul(x, wide(scale), precision=lax.Precision.HIGHEST)[..., None] / _count(x, -1)
+    return jnp.matmul(x, to_accumulator(scale), precision=lax.Precision.HIGHEST)[..., None] / _count(x, -1)
 
 
 def _centre(x: Array, axes: int | tuple[int, ...]) -> tuple[Array, Array]:
     """The mean, and the mean of what is left: a large mean is not representable more finely than its own last digit."""
-    first = _mean(wide(x), axes)
-    return first, _mean(wide(x) - first, axes)
+    first = _mean(to_accumulator(x), axes)
+    return first, _mean(to_accumulator(x) - first, axes)
 
 
 def _centred(x: Array, centre: tuple[Array, Array]) -> Array:
-    return (wide(x) - centre[0]) - centre[1]
+    return (to_accumulator(x) - centre[0]) - centre[1]
 
 
 def _reciprocal_deviation(x: Array, eps: float, axes: int | tuple[int, ...]) -> Array:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float
 
-from ..core.accumulation import leading_sum, outer_sum, wide, wide_dot, wide_dtype
+from ..core.accumulation import accumulator_dtype, leading_sum, matmul_accumulating, outer_sum, to_accumulator
 from ..core.rule import WithResiduals, rule
 
 
@@ -53,7 +53,7 @@ def rnn(
         h = _ACTIVATED[unit](z + _times(h, U)).astype(dtype)
         return h, h
 
-    states = lax.scan(step, h.astype(dtype), _times(x, W) + wide(b))[1]
+    states = lax.scan(step, h.astype(dtype), _times(x, W) + to_accumulator(b))[1]
     return states, (x, h, W, U, states)
 
 
@@ -62,11 +62,11 @@ def rnn_backward(residuals, upstream, *, unit):
     x, h, W, U, states = residuals
 
     def step(arriving, at_t):
-        upstream, state = map(wide, at_t)
+        upstream, state = map(to_accumulator, at_t)
         delta = (upstream + arriving) * _FROM_OUTPUT[unit](state)
         return _times(delta.astype(states.dtype), U.T), delta.astype(states.dtype)
 
-    dh, delta = lax.scan(step, jnp.zeros_like(h, wide_dtype(states.dtype)), (upstream, states), reverse=True)
+    dh, delta = lax.scan(step, jnp.zeros_like(h, accumulator_dtype(states.dtype)), (upstream, states), reverse=True)
     before = _before(h, states)
     return _times(delta, W.T), dh, outer_sum(x, delta), outer_sum(before, delta), leading_sum(delta)
 
@@ -108,12 +108,14 @@ def lstm(
     def step(carry, z):
         h, c = carry
         i, f, g, o = _lstm_gates(z + _times(h, U))
-        c = f * wide(c) + i * g
+        c = f * to_accumulator(c) + i * g
         h = (o * jnp.tanh(c)).astype(dtype)
         c = c.astype(dtype)
         return (h, c), (h, c, jnp.concatenate([i, f, g, o], -1).astype(dtype))
 
-    (_, last), (states, cells, gates) = lax.scan(step, (h.astype(dtype), c.astype(dtype)), _times(x, W) + wide(b))
+    (_, last), (states, cells, gates) = lax.scan(
+        step, (h.astype(dtype), c.astype(dtype)), _times(x, W) + to_accumulator(b)
+    )
     return (states, last), (x, h, c, W, U, states, cells, gates)
 
 
@@ -123,20 +125,20 @@ def lstm_backward(residuals, upstream):
     upstream_h, upstream_c = upstream
 
     # What does not wait for the next step is done for all of time at once: the step is left with six multiplications.
-    i, f, g, o = jnp.split(wide(gates), 4, -1)
-    out = jnp.tanh(wide(cells))
+    i, f, g, o = jnp.split(to_accumulator(gates), 4, -1)
+    out = jnp.tanh(to_accumulator(cells))
     to_cell = o * (1 - out) * (1 + out)
-    parts = g * i * (1 - i), wide(_before(c, cells)) * f * (1 - f), i * (1 - g) * (1 + g), out * o * (1 - o)
+    parts = g * i * (1 - i), to_accumulator(_before(c, cells)) * f * (1 - f), i * (1 - g) * (1 + g), out * o * (1 - o)
 
     def step(arriving, at_t):
         dh, dc = arriving
         upstream, to_cell, to_gates, f = at_t
-        dh = dh + wide(upstream)
+        dh = dh + to_accumulator(upstream)
         dc = dc + dh * to_cell
         delta = (jnp.concatenate([dc, dc, dc, dh], -1) * to_gates).astype(states.dtype)
         return (_times(delta, U.T), dc * f), delta
 
-    start = jnp.zeros_like(h, wide_dtype(states.dtype)), wide(upstream_c)
+    start = jnp.zeros_like(h, accumulator_dtype(states.dtype)), to_accumulator(upstream_c)
     over_time = upstream_h, to_cell, jnp.concatenate(parts, -1), f
     (dh, dc), delta = lax.scan(step, start, over_time, reverse=True)
     dU = outer_sum(_before(h, states), delta)
@@ -181,10 +183,10 @@ def gru(
         (r, z, n), (from_r, from_z, m) = jnp.split(from_x, 3, -1), jnp.split(_times(h, U), 3, -1)
         r, z = jax.nn.sigmoid(r + from_r), jax.nn.sigmoid(z + from_z)
         n = jnp.tanh(n + r * m)
-        h = (z * wide(h) + (1 - z) * n).astype(dtype)
+        h = (z * to_accumulator(h) + (1 - z) * n).astype(dtype)
         return h, (h, jnp.concatenate([r, z, n, m], -1).astype(dtype))
 
-    states, gates = lax.scan(step, h.astype(dtype), _times(x, W) + wide(b))[1]
+    states, gates = lax.scan(step, h.astype(dtype), _times(x, W) + to_accumulator(b))[1]
     return states, (x, h, W, U, states, gates)
 
 
@@ -193,7 +195,7 @@ def gru_backward(residuals, upstream):
     x, h, W, U, states, gates = residuals
 
     def step(arriving, at_t):
-        upstream, gates, before = map(wide, at_t)
+        upstream, gates, before = map(to_accumulator, at_t)
         r, z, n, m = jnp.split(gates, 4, -1)
         d = arriving + upstream
         dn = d * (1 - z) * (1 - n) * (1 + n)
@@ -203,7 +205,7 @@ def gru_backward(residuals, upstream):
         return d * z + _times(epsilon, U.T), (delta, epsilon)
 
     before = _before(h, states)
-    start = jnp.zeros_like(h, wide_dtype(states.dtype))
+    start = jnp.zeros_like(h, accumulator_dtype(states.dtype))
     dh, (delta, epsilon) = lax.scan(step, start, (upstream, gates, before), reverse=True)
     return _times(delta, W.T), dh, outer_sum(x, delta), outer_sum(before, epsilon), leading_sum(delta)
 
@@ -213,8 +215,8 @@ _FROM_OUTPUT = {"tanh": lambda a: (1 - a) * (1 + a), "sigmoid": lambda a: a * (1
 
 
 def _times(x: Array, W: Array) -> Array:
-    """X W in the wide type, not rounded: it is added to before it is stored."""
-    return wide_dot(x, W)
+    """X W in the accumulator type, not rounded: it is added to before it is stored."""
+    return matmul_accumulating(x, W)
 
 
 def _lstm_gates(z: Array) -> tuple[Array, Array, Array, Array]:

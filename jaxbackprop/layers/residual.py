@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Key
 
-from ..core.accumulation import wide
+from ..core.accumulation import to_accumulator
 from ..core.rule import WithResiduals, rule
 from .affine import affine_backward
 from .hashed_dropout import masked, pre_activation, through_unit, unit_of
@@ -73,7 +73,7 @@ def residual_block(
     n = layer_norm.primal(x, scale, shift, eps=eps)
     z = pre_activation(n, W1, b1)
     h = masked(unit_of(unit).primal(z), key, rate)
-    y = (wide(x) + wide(pre_activation(h, W2, b2))).astype(jnp.result_type(x, n, z, W2, b2))
+    y = (to_accumulator(x) + to_accumulator(pre_activation(h, W2, b2))).astype(jnp.result_type(x, n, z, W2, b2))
     return y, (x, scale, shift, W1, b1, W2, key, z if keep == "z" else None)
 
 
@@ -87,4 +87,4 @@ def residual_block_backward(residuals, upstream, *, unit, rate, eps):
     delta = through_unit(unit, z, masked(dh, key, rate))
     dn, dW1, db1 = affine_backward((n, W1), delta)
     dx, dscale, dshift = layer_norm_backward(norm, dn)
-    return wide(upstream) + dx, dscale, dshift, dW1, db1, dW2, db2
+    return to_accumulator(upstream) + dx, dscale, dshift, dW1, db1, dW2, db2

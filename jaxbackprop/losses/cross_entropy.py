@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float, Int
 
-from ..core.accumulation import index, inside, wide
+from ..core.accumulation import index, inside, to_accumulator
 from ..core.domains import below, probabilities, within
 from ..core.rule import WithResiduals, rule
 
@@ -57,9 +57,9 @@ def softmax_cross_entropy(
     s = None
     if _one_class(labels) and smoothing == 0:  # picking one number of each row is cheaper than a sum over the row
         at = jnp.clip(index(labels), 0, logits.shape[-1] - 1)[..., None]
-        loss = ((top - wide(jnp.take_along_axis(logits, at, -1))) + rest)[..., 0]
+        loss = ((top - to_accumulator(jnp.take_along_axis(logits, at, -1))) + rest)[..., 0]
     else:
-        s = _finite_where_unasked((top - wide(logits)) + rest, q)
+        s = _finite_where_unasked((top - to_accumulator(logits)) + rest, q)
         loss = (q * s).sum(-1)
     counts = there & inside(labels, logits.shape[-1]) if _one_class(labels) else there
     loss, weighted = _weigh(jnp.where(counts, loss, 0), weights)
@@ -120,7 +120,7 @@ def sigmoid_cross_entropy_backward(residuals, upstream):
 
 def _answers(logits: Array, targets: Array) -> tuple[Array, Array, Array, Array]:
     """How far each target is from the likelier answer, |z|, exp(-|z|), and whether the likelier answer is yes."""
-    z, t = wide(logits), wide(targets)
+    z, t = to_accumulator(logits), to_accumulator(targets)
     yes = z > 0
     doubt, d = jnp.where(yes, -z, z), jnp.where(yes, 1 - t, t)  # not abs: at 0 its derivative would be 0
     return d, _finite_where_unasked(-doubt, d), jnp.exp(doubt), yes
@@ -136,12 +136,12 @@ def squared_error(prediction: Float[Array, "*B D"], target: Float[Array, "*B D"]
     Source    UFLDL, "Backpropagation algorithm"; with the half, the delta at a linear output is e itself
     """
     e = prediction - target
-    return (0.5 * (wide(e) ** 2).sum(-1)).astype(e.dtype), e
+    return (0.5 * (to_accumulator(e) ** 2).sum(-1)).astype(e.dtype), e
 
 
 @squared_error.backward
 def squared_error_backward(e, upstream):
-    delta = wide(upstream)[..., None] * e
+    delta = to_accumulator(upstream)[..., None] * e
     return delta, -delta
 
 
@@ -151,7 +151,7 @@ def _exponentials(z: Array) -> tuple[Array, Array, Array]:
     m and the log of the sum are log sum exp z; added up, they would lose the digits of the second. Only of a row of
     -inf alone is the sum 0.
     """
-    z = wide(z)
+    z = to_accumulator(z)
     top = lax.stop_gradient(z.max(-1, initial=-jnp.inf, keepdims=True))
     top = jnp.where(jnp.isfinite(top), top, 0)
     exps = jnp.exp(z - top)
@@ -165,7 +165,11 @@ def _one_class(labels: Array) -> bool:
 def _targets(labels: Array, z: Array, smoothing: float) -> Array:
     """The target of each class, (*B, C): one-hot for an integer label, smoothed over the classes that are there."""
     classes = jnp.arange(z.shape[-1])
-    q = wide(labels) if not _one_class(labels) else (index(labels)[..., None] == classes).astype(wide(z).dtype)
+    q = (
+        to_accumulator(labels)
+        if not _one_class(labels)
+        else (index(labels)[..., None] == classes).astype(to_accumulator(z).dtype)
+    )
     if smoothing == 0:
         return q
     there = z != -jnp.inf
@@ -181,7 +185,7 @@ def _weigh(loss: Array, weights: Array | None) -> tuple[Array, tuple[Array, Arra
     """The weighted loss, and what its backward pass needs: the weights and the loss before."""
     if weights is None:
         return loss, None
-    return wide(weights) * jnp.where(_silent(weights, loss), 0, loss), (weights, loss)
+    return to_accumulator(weights) * jnp.where(_silent(weights, loss), 0, loss), (weights, loss)
 
 
 def _silent(weights: Array, loss: Array) -> Array:
@@ -191,7 +195,7 @@ def _silent(weights: Array, loss: Array) -> Array:
 
 def _share(upstream: Array, weighted: tuple[Array, Array] | None) -> tuple[Array, Array | None]:
     """What arrives at each example's loss before it is weighted, (*B, 1), and the gradient of the weights."""
-    upstream = wide(upstream)
+    upstream = to_accumulator(upstream)
     if weighted is None:
         return upstream[..., None], None
     weights, loss = weighted

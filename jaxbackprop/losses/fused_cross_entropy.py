@@ -7,7 +7,15 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float, Int
 
-from ..core.accumulation import index, inside, leading_sum, outer_sum, wide, wide_dot, wide_dtype
+from ..core.accumulation import (
+    accumulator_dtype,
+    index,
+    inside,
+    leading_sum,
+    matmul_accumulating,
+    outer_sum,
+    to_accumulator,
+)
 from ..core.domains import below
 from ..core.rule import WithResiduals, rule
 
@@ -69,7 +77,7 @@ def linear_cross_entropy(
         here, at = inside(chosen - start, width), jnp.clip(chosen - start, 0, width - 1)
         return larger, s, jnp.where(here, jnp.take_along_axis(z, at[:, None], -1)[:, 0], z_label)
 
-    zero = jnp.zeros(len(rows), wide_dtype(_dtype(x, W, b)))
+    zero = jnp.zeros(len(rows), accumulator_dtype(_dtype(x, W, b)))
     carry = _along(add, (zero - jnp.inf, zero, zero), size, width, chunks)
     top, rest = _finite(carry[0]), jnp.log(carry[1])
     loss = jnp.where(_counts(chosen, W, rest), (top - carry[2]) + rest, 0).astype(_dtype(x, W, b))
@@ -81,7 +89,7 @@ def linear_cross_entropy_backward(residuals, upstream, *, at_once):
     x, W, labels, b, top, rest = residuals
     rows, size = x.reshape(-1, x.shape[-1]), W.shape[1]
     chosen = index(labels).reshape(-1)
-    share = jnp.where(_counts(chosen, W, rest), wide(upstream).reshape(-1), 0)[:, None]
+    share = jnp.where(_counts(chosen, W, rest), to_accumulator(upstream).reshape(-1), 0)[:, None]
     width, chunks = _cut(size, at_once // max(len(rows), 1))
 
     def add(carry, start, width):
@@ -91,12 +99,12 @@ def linear_cross_entropy_backward(residuals, upstream, *, at_once):
         hot = chosen[:, None] == start + jnp.arange(width)
         delta = share * (jnp.where(share == 0, 0, jnp.exp((z - top[:, None]) - rest[:, None])) - hot)
         low = delta.astype(_dtype(x, W))
-        dx = dx + wide_dot(low, part.T)
+        dx = dx + matmul_accumulating(low, part.T)
         dW = lax.dynamic_update_slice_in_dim(dW, outer_sum(rows, low).astype(W.dtype), start, 1)
         db = lax.dynamic_update_slice_in_dim(db, leading_sum(delta), start, 0)
         return dx, dW, db
 
-    zero = wide(jnp.zeros_like(rows)), jnp.zeros_like(W), jnp.zeros(size, share.dtype)
+    zero = to_accumulator(jnp.zeros_like(rows)), jnp.zeros_like(W), jnp.zeros(size, share.dtype)
     dx, dW, db = _along(add, zero, size, width, chunks)
     return dx.reshape(x.shape), dW, None if b is None else db
 
@@ -135,7 +143,7 @@ def mean_linear_cross_entropy(
         at_once: about how many scores there are at a time; at least one example's.
     """
     rows, chosen, size = x.reshape(-1, x.shape[-1]), index(labels).reshape(-1), W.shape[1]
-    dtype, low = wide_dtype(_dtype(x, W, b)), _dtype(x, W)
+    dtype, low = accumulator_dtype(_dtype(x, W, b)), _dtype(x, W)
     scale = 1 / jnp.maximum(inside(chosen, size).sum(), 1).astype(dtype)
     height, chunks = _cut(len(rows), at_once // max(size, 1))
 
@@ -151,8 +159,8 @@ def mean_linear_cross_entropy(
         surprise = (top - jnp.take_along_axis(z, at, -1)) + jnp.log(s)
         counts = _counts(label, W, jnp.log(s)[:, 0])[:, None]
         delta = scale * jnp.where(counts, e / jnp.where(counts, s, 1) - (label[:, None] == jnp.arange(size)), 0)
-        dx_part = wide_dot(delta.astype(low), W.T).astype(x.dtype)
-        dW = dW + wide_dot(part.T, delta.astype(low))
+        dx_part = matmul_accumulating(delta.astype(low), W.T).astype(x.dtype)
+        dW = dW + matmul_accumulating(part.T, delta.astype(low))
         dx = lax.dynamic_update_slice_in_dim(dx, dx_part, start, 0)
         return loss + scale * jnp.where(counts, surprise, 0).sum(), dx, dW, db + leading_sum(delta)
 
@@ -164,7 +172,7 @@ def mean_linear_cross_entropy(
 
 @mean_linear_cross_entropy.backward
 def mean_linear_cross_entropy_backward(residuals, upstream):
-    return tuple(None if gradient is None else wide(upstream) * gradient for gradient in residuals)
+    return tuple(None if gradient is None else to_accumulator(upstream) * gradient for gradient in residuals)
 
 
 def _cut(size: int, wanted: int) -> tuple[int, int]:
@@ -191,9 +199,9 @@ def _columns(W: Array, b: Array | None, start, width: int) -> tuple[Array, Array
 
 
 def _scores(x: Array, W: Array, b: Array | None) -> Array:
-    """X W + b in the wide type, not rounded: the softmax is next."""
-    z = wide_dot(x, W)
-    return z if b is None else z + wide(b)
+    """X W + b in the accumulator type, not rounded: the softmax is next."""
+    z = matmul_accumulating(x, W)
+    return z if b is None else z + to_accumulator(b)
 
 
 def _finite(m: Array) -> Array:

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
-from ..core.accumulation import index, inside, wide
+from ..core.accumulation import index, inside, to_accumulator
 from ..core.domains import below
 from ..core.rule import WithResiduals, rule
 
@@ -59,7 +59,7 @@ def multiclass_hinge(
 @multiclass_hinge.backward
 def multiclass_hinge_backward(residuals, upstream):
     paid, labels = residuals
-    ds = jnp.where(paid, wide(upstream)[..., None], 0)
+    ds = jnp.where(paid, to_accumulator(upstream)[..., None], 0)
     at = jnp.clip(index(labels), 0, paid.shape[-1] - 1)[..., None]  # where nothing is paid for, 0 is written over 0
     return jnp.put_along_axis(ds, at, -ds.sum(-1, keepdims=True), -1, inplace=False)
 
@@ -69,4 +69,4 @@ def _shortfall(scores: Array, labels: Array, margin: float) -> tuple[Array, Arra
     C = scores.shape[-1]
     own = jnp.take_along_axis(scores, jnp.clip(index(labels), 0, C - 1)[..., None], -1)
     wrong = inside(labels, C)[..., None] & (jnp.arange(C) != index(labels)[..., None])
-    return margin + (wide(scores) - wide(own)), wrong
+    return margin + (to_accumulator(scores) - to_accumulator(own)), wrong

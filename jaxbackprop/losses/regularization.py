@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, PyTree
 
-from ..core.accumulation import wide, wide_dtype
+from ..core.accumulation import accumulator_dtype, to_accumulator
 from ..core.rule import WithResiduals, rule
 
 
@@ -70,5 +70,5 @@ def l2_penalty_backward(residuals, upstream):
 def _total(W: PyTree, of) -> Array:
     """The sum of `of` each weight of a pytree; 0 for one without leaves."""
     leaves = jax.tree.leaves(W)
-    dtype = wide_dtype(jnp.result_type(*leaves)) if leaves else jnp.float32
-    return sum((of(wide(w)).sum(dtype=dtype) for w in leaves), start=jnp.zeros((), dtype))
+    dtype = accumulator_dtype(jnp.result_type(*leaves)) if leaves else jnp.float32
+    return sum((of(to_accumulator(w)).sum(dtype=dtype) for w in leaves), start=jnp.zeros((), dtype))

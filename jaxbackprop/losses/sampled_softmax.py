@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float, Int
 
-from ..core.accumulation import index, inside, wide, wide_dtype
+from ..core.accumulation import accumulator_dtype, index, inside, to_accumulator
 from ..core.domains import Domain, below
 from ..core.rule import WithResiduals, rule
 
@@ -43,7 +43,7 @@ def hierarchical_softmax(
 @hierarchical_softmax.backward
 def hierarchical_softmax_backward(residuals, upstream):
     h, nodes, path, wrong = residuals
-    return _through_rows(h, nodes, path, wide(upstream)[..., None] * wrong)
+    return _through_rows(h, nodes, path, to_accumulator(upstream)[..., None] * wrong)
 
 
 @rule(domain={"label": below("V", padding=True), "samples": below("V", padding=True)})
@@ -75,7 +75,7 @@ def negative_sampling(
 def negative_sampling_backward(residuals, upstream):
     h, W, label, samples, wrong = residuals
     ids, _ = _label_first(label, samples)
-    return _through_rows(h, W, ids, wide(upstream)[..., None] * wrong)
+    return _through_rows(h, W, ids, to_accumulator(upstream)[..., None] * wrong)
 
 
 def _label_first(label: Array, samples: Array) -> tuple[Array, Array]:
@@ -85,13 +85,13 @@ def _label_first(label: Array, samples: Array) -> tuple[Array, Array]:
 
 
 def _products(h: Array, table: Array, ids: Array) -> Array:
-    """The product of each example with each of its rows, (*B, L), in the wide type."""
-    return jnp.einsum("...d,...ld->...l", wide(h), _rows(table, ids), precision=lax.Precision.HIGHEST)
+    """The product of each example with each of its rows, (*B, L), in the accumulator type."""
+    return jnp.einsum("...d,...ld->...l", to_accumulator(h), _rows(table, ids), precision=lax.Precision.HIGHEST)
 
 
 def _rows(table: Array, ids: Array) -> Array:
     """The rows named, zeros for padding."""
-    return wide(table.at[index(ids)].get(mode="fill", fill_value=0, wrap_negative_indices=False))
+    return to_accumulator(table.at[index(ids)].get(mode="fill", fill_value=0, wrap_negative_indices=False))
 
 
 def _yes_or_no(z: Array, ids: Array, yes: Array, table: Array) -> tuple[Array, Array]:
@@ -110,8 +110,8 @@ def _yes_or_no(z: Array, ids: Array, yes: Array, table: Array) -> tuple[Array, A
 def _through_rows(h: Array, table: Array, ids: Array, delta: Array):
     """Dh, dtable and nothing for the integers."""
     dh = jnp.einsum("...l,...ld->...d", delta, _rows(table, ids), precision=lax.Precision.HIGHEST)
-    zeros = jnp.zeros(table.shape, wide_dtype(table.dtype))
-    each = delta[..., None] * wide(h)[..., None, :]
+    zeros = jnp.zeros(table.shape, accumulator_dtype(table.dtype))
+    each = delta[..., None] * to_accumulator(h)[..., None, :]
     return dh, zeros.at[index(ids)].add(each, mode="drop", wrap_negative_indices=False)
 
 

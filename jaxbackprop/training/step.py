@@ -15,7 +15,7 @@ from flax import nnx
 from jax import Array, lax
 from jax.typing import DTypeLike
 
-from ..core.accumulation import wide
+from ..core.accumulation import to_accumulator
 from ..gates import add, reduce_mean
 from ..losses import l2_penalty
 from .minibatches import Batches
@@ -83,7 +83,7 @@ class Program:
         computed, batch = (params, batch) if self.dtype is None else cast((params, batch), self.dtype)
         model = nnx.merge(self.train, computed, others, copy=True)  # its other numbers change under the gradient
         losses, right = self.assess(model, *batch)
-        loss = total = reduce_mean(wide(losses))
+        loss = total = reduce_mean(to_accumulator(losses))
         if self.l2:
             weights = [p for p in jax.tree.leaves(params) if p.ndim >= 2]
             total = add(loss, l2_penalty(weights, self.l2))

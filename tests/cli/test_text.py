@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from jaxbackprop.fasttext import TextClassifier
-from jaxbackprop.fasttext.train import chunks as train_slabs
+from jaxbackprop.fasttext.train import chunks as chunk_module
 from jaxbackprop.fasttext.train.checkpointing import Checkpoints
 
 Run = Callable[..., tuple[int, str, str]]
@@ -127,7 +127,7 @@ def test_the_settings_that_do_best_are_searched_for(run: Run, trained: str):
 def test_a_training_that_was_interrupted_ends_as_one_that_was_not(
     run: Run, trained: str, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(train_slabs, "TEXTS", 16)
+    monkeypatch.setattr(chunk_module, "TEXTS", 16)
     keep, kept = Checkpoints.keep, []
 
     def keep_and_interrupt(self, *what):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from jaxbackprop.core.accumulation import dot, index, inside, leading_sum, outer_sum, unbroadcast, wide_dtype
+from jaxbackprop.core.accumulation import accumulator_dtype, dot, index, inside, leading_sum, outer_sum, unbroadcast
 
 
 @given(hnp.mutually_broadcastable_shapes(num_shapes=2, max_dims=4, min_side=0, max_side=3), st.integers(0, 9))
@@ -27,7 +27,7 @@ def test_unbroadcasting_adds_up_every_copy(shapes, seed):
 def test_sums_of_halves_are_accumulated_in_float32(dtype):
     """4,096 times 1/16 is 256 exactly; an accumulator in half precision stops growing long before."""
     x = jnp.full((4096, 2), 0.0625, dtype)
-    assert wide_dtype(dtype) == jnp.float32
+    assert accumulator_dtype(dtype) == jnp.float32
     assert leading_sum(x).tolist() == [256, 256]
     assert unbroadcast(x, (2,)).tolist() == [256, 256]
     assert outer_sum(x, jnp.ones((4096, 1), dtype)).ravel().tolist() == [256, 256]

@@ -7,7 +7,7 @@ import pytest
 from jaxtyping import Array, Float
 
 from jaxbackprop.core.rule import Rule, WithResiduals
-from jaxbackprop.core.vmap_dependence import tie, untied
+from jaxbackprop.core.vmap_dependence import add_dependence, missing_dependence
 
 
 def forward(x: Float[Array, ""], w: Float[Array, ""]) -> WithResiduals:
@@ -52,18 +52,20 @@ def test_a_bare_custom_vjp_does_get_it_wrong():
 def test_a_tie_changes_no_number(x):
     args = (jnp.full(3, x), jax.random.key(0), jnp.zeros((0, 2)))
     value = (jnp.float32(-0.0), jnp.int32(7), jnp.full(2, jnp.nan))
-    tied = tie(value, args, [frozenset([0, 1, 2])] * 3)
+    tied = add_dependence(value, args, [frozenset([0, 1, 2])] * 3)
     assert np.signbit(tied[0])
     assert tied[1] == 7
     assert np.isnan(tied[2]).all()
 
 
 def test_dependence_is_followed_into_jitted_calls():
-    found = untied(jax.jit(lambda x, y, z: (x + 1, y * z, jax.nn.relu(z))), (1.0, 2.0, 3.0))
+    found = missing_dependence(jax.jit(lambda x, y, z: (x + 1, y * z, jax.nn.relu(z))), (1.0, 2.0, 3.0))
     assert found == [{1, 2}, {0}, {0, 1}]
 
 
 def test_a_loop_counts_as_depending_on_nothing():
     """vmap looks into a loop output by output; tying one that is already tied costs nothing."""
-    found = untied(lambda x, y: jax.lax.fori_loop(0, 3, lambda _, c: (c[0] * 2, c[1] + c[0]), (x, y)), (1.0, 2.0))
+    found = missing_dependence(
+        lambda x, y: jax.lax.fori_loop(0, 3, lambda _, c: (c[0] * 2, c[1] + c[0]), (x, y)), (1.0, 2.0)
+    )
     assert found == [{0, 1}, {0, 1}]

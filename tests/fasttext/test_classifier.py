@@ -136,7 +136,7 @@ def test_a_missing_file_is_named_with_the_one_that_is_like_it(tmp_path: Path):
 
 
 def test_a_small_copy_answers_alike(tmp_path: Path):
-    """Product quantisation, pruned to 30 rows and trained further, on disk and back."""
+    """Product quantization, pruned to 30 rows and trained further, on disk and back."""
     path = write_lines(tmp_path / "train.txt", 400)
     classifier = TextClassifier.train(path, word_ngrams=2, **{**SMALL, "bucket": 2_000})
     whole = classifier.test(path)[1]
@@ -150,7 +150,7 @@ def test_a_small_copy_answers_alike(tmp_path: Path):
         TextClassifier.load(tmp_path / "small").predict("soup bread", k=3)[0]
         == classifier.predict("soup bread", k=3)[0]
     )
-    with pytest.raises(ValueError, match="quantised"):
+    with pytest.raises(ValueError, match="quantized"):
         classifier.get_input_matrix()
     with pytest.raises(ValueError, match="input"):
         TextClassifier.train(path, **SMALL).quantize(retrain=True)

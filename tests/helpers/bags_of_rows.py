@@ -10,7 +10,7 @@ from jaxbackprop.data.bags import starts
 from jaxbackprop.fasttext.corpus.vocabulary import Vocabulary
 from jaxbackprop.fasttext.predict.huffman import paths
 from jaxbackprop.fasttext.settings import Settings
-from jaxbackprop.fasttext.train.sampler import Draws
+from jaxbackprop.fasttext.train.sampler import Sampler
 
 REACH = 5.0  # under ova
 
@@ -72,10 +72,10 @@ def without(bags: Bags, k: int) -> Bags:
 class Memory:
     """What an optimizer remembers of a table's rows, in the longest way to write it."""
 
-    def __init__(self, table, optimizer, share=None):
+    def __init__(self, table, optimizer, learning_rate_scale=None):
         self.table, self.optimizer = table, optimizer
-        self.share = np.ones(len(table)) if share is None else share
-        self.seen, self.drift = {}, {}
+        self.learning_rate_scale = np.ones(len(table)) if learning_rate_scale is None else learning_rate_scale
+        self.second_moment, self.first_moment = {}, {}
 
     def meet(self, row, gradient, lr):
         self.remember(row, gradient)
@@ -84,21 +84,21 @@ class Memory:
     def remember(self, row, gradient):
         square = (gradient**2).mean()
         if self.optimizer == "adagrad":
-            self.seen[row] = self.seen.get(row, 0) + square
+            self.second_moment[row] = self.second_moment.get(row, 0) + square
         if self.optimizer == "adam":
-            mean, t = self.seen.get(row, (0.0, 0))
-            self.seen[row] = 0.999 * mean + 0.001 * square, t + 1
-            self.drift[row] = 0.9 * self.drift.get(row, 0) + 0.1 * gradient
+            mean, t = self.second_moment.get(row, (0.0, 0))
+            self.second_moment[row] = 0.999 * mean + 0.001 * square, t + 1
+            self.first_moment[row] = 0.9 * self.first_moment.get(row, 0) + 0.1 * gradient
 
     def move(self, row, gradient, lr):
         if self.optimizer == "sgd":
-            self.table[row] -= lr * self.share[row] * gradient
+            self.table[row] -= lr * self.learning_rate_scale[row] * gradient
         elif self.optimizer == "adagrad":
-            self.table[row] -= lr * gradient / np.sqrt(self.seen[row] + 1e-16)
+            self.table[row] -= lr * gradient / np.sqrt(self.second_moment[row] + 1e-16)
         else:
-            mean, t = self.seen[row]
+            mean, t = self.second_moment[row]
             rate = np.sqrt(1 - 0.999**t) / (1 - 0.9**t) / np.sqrt(mean + 1e-16)
-            self.table[row] -= lr * rate * self.drift[row]
+            self.table[row] -= lr * rate * self.first_moment[row]
 
 
 def sigmoid(z):
@@ -122,7 +122,7 @@ def deltas(h, output, loss, asked, smoothing):
     return rows, sigmoid(z) - yes, -np.log(np.where(np.array(yes) == 1, sigmoid(z), sigmoid(-z))).sum()
 
 
-def within_reach(gradient, lr, settings):
+def clip_row_update(gradient, lr, settings):
     """What a row of a text meets: under ova and sgd so little that a row that all texts of a batch name moves by 5."""
     if settings.loss != "ova" or settings.optimizer != "sgd" or not gradient.any():
         return gradient
@@ -132,7 +132,7 @@ def within_reach(gradient, lr, settings):
 def visited(corpus: InMemory, settings: Settings):
     """Each visit of a usable text: its rows, what it is asked, its learning rate; drawn as training draws."""
     counts = corpus.vocabulary.counts[corpus.vocabulary.word_count :]
-    draws = Draws(counts, settings.neg, settings.seed)
+    sampler = Sampler(counts, settings.neg, settings.seed)
     tree = paths(counts)
     for epoch in range(settings.epoch):
         begun = epoch * corpus.texts
@@ -143,25 +143,25 @@ def visited(corpus: InMemory, settings: Settings):
             usable = np.flatnonzero((rows.lengths > 0) & (labels.lengths > 0))
             lr = settings.lr * (1 - (begun + usable) / (settings.epoch * corpus.texts))
             begun += len(rows)
-            order = usable[draws.order(len(usable))] if settings.shuffle else usable
+            order = usable[sampler.order(len(usable))] if settings.shuffle else usable
             rows, labels = rows.take(order), labels.take(order)
             if settings.loss == "ova":
                 asked = list(labels)
             else:
-                chosen = draws.labels(labels)
+                chosen = sampler.labels(labels)
                 asked = [int(c) for c in chosen]
                 if settings.loss == "ns":
-                    asked = [(list(map(int, s)), [1] + [0] * settings.neg) for s in draws.samples(chosen)]
+                    asked = [(list(map(int, s)), [1] + [0] * settings.neg) for s in sampler.samples(chosen)]
                 elif settings.loss == "hs":
                     ends = tree.offsets
                     asked = [
-                        (tree.nodes[ends[c] : ends[c + 1]].tolist(), tree.turns[ends[c] : ends[c + 1]].tolist())
+                        (tree.nodes[ends[c] : ends[c + 1]].tolist(), tree.codes[ends[c] : ends[c + 1]].tolist())
                         for c in asked
                     ]
             yield list(zip(rows, asked, lr, strict=True))
 
 
-def idf_shares(corpus: InMemory, exponent: float) -> list[float]:
+def idf_learning_rate_scale(corpus: InMemory, exponent: float) -> list[float]:
     """By how much each row's rate is multiplied: a power of its idf, divided by that power's mean over all visits."""
     rows = [int(row) for bags, _ in corpus.chunks() for bag in bags for row in bag]
     powers = [math.log(1 + corpus.texts / max(rows.count(row), 1)) ** exponent for row in range(corpus.vocabulary.rows)]
@@ -173,14 +173,14 @@ def in_order(corpus: InMemory, settings: Settings, first: np.ndarray):
     """The tables after one text at a time, and the mean loss met on the way."""
     counts = corpus.vocabulary.counts[corpus.vocabulary.word_count :]
     table, output = first.astype(np.float64), np.zeros((len(counts), settings.dim))
-    inner = Memory(table, settings.optimizer, idf_shares(corpus, settings.idf))
+    inner = Memory(table, settings.optimizer, idf_learning_rate_scale(corpus, settings.idf))
     outer, losses = Memory(output, settings.optimizer), []
     for chunk in visited(corpus, settings):
         for rows, asked, lr in chunk:
             h = table[rows].mean(0)
             which, delta, loss = deltas(h, output, settings.loss, asked, settings.smoothing)
             dh = sum(d * output[c] for c, d in zip(which, delta, strict=True))
-            each = within_reach(dh / len(rows), lr, settings)
+            each = clip_row_update(dh / len(rows), lr, settings)
             changes = (
                 [(outer, c, d * h) for c, d in zip(which, delta, strict=True)],
                 [(inner, r, each) for r in rows],
@@ -198,7 +198,7 @@ def in_batches(corpus: InMemory, settings: Settings, first: np.ndarray):
     """The tables after batches of texts, by sgd: a row's sum over the root of how often it was named."""
     counts = corpus.vocabulary.counts[corpus.vocabulary.word_count :]
     table, output = first.astype(np.float64), np.zeros((len(counts), settings.dim))
-    share = idf_shares(corpus, settings.idf)
+    learning_rate_scale = idf_learning_rate_scale(corpus, settings.idf)
     for chunk in visited(corpus, settings):
         size = settings.batch or 1
         for begin in range(0, len(chunk), size):
@@ -209,11 +209,11 @@ def in_batches(corpus: InMemory, settings: Settings, first: np.ndarray):
                 which, delta, _ = deltas(h, output, settings.loss, asked, settings.smoothing)
                 for c, d in zip(which, delta, strict=True):
                     outer.setdefault(c, []).append(d * h)
-                each = within_reach((np.array(delta) @ output[list(which)]) / len(rows), lr, settings)
+                each = clip_row_update((np.array(delta) @ output[list(which)]) / len(rows), lr, settings)
                 for row in rows:
                     inner.setdefault(row, []).append(each)
             for row, met in inner.items():
-                table[row] -= lr * share[row] * sum(met) / np.sqrt(len(met))
+                table[row] -= lr * learning_rate_scale[row] * sum(met) / np.sqrt(len(met))
             for row, met in outer.items():
                 output[row] -= lr * sum(met)
     return table, output

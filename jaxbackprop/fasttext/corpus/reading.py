@@ -35,7 +35,9 @@ def text_groups(source: Source, label_prefix: str) -> Iterator[Tokens]:
         yield from token_groups(read_blocks(Path(source)), source=str(source))
 
 
-def sides(data: str, test: str | None = None, label_column: str | None = None) -> tuple[Source, Source | None]:
+def train_and_test_sources(
+    data: str, test: str | None = None, label_column: str | None = None
+) -> tuple[Source, Source | None]:
     """What is trained on and what is tested on: by the name of a set, a file, or a folder with train.* and test.*.
 
     Plain lines of labelled words are left where they are, to be read once and fast; all else becomes Texts.
@@ -50,7 +52,7 @@ def sides(data: str, test: str | None = None, label_column: str | None = None) -
         some = ", ".join(sorted(file.name for file in path.iterdir())[:10]) or "nothing"
         raise DataError(f"a folder with {some}", expected="a file train.*", file=path)
     if test is not None:
-        beside = sides(test, label_column=label_column)
+        beside = train_and_test_sources(test, label_column=label_column)
         return _lines_or_texts(train, label_column), beside[1] or beside[0]
     return _lines_or_texts(train, label_column), None if beside is None else _lines_or_texts(beside, label_column)
 
@@ -69,7 +71,7 @@ def _beside(folder: Path, side: str) -> Path | None:
     )
 
 
-def lines_to_ask(file: str) -> Iterator[Tokens]:
+def iter_prediction_batches(file: str) -> Iterator[Tokens]:
     """The lines of a file, or of standard input ("-") as they arrive: as many at a time as are there."""
     blocks = read_blocks(Path(file), MANY) if file != STDIN else line_blocks(cast("IO[bytes]", _Arriving()), MANY)
     yield from (tokenise([block], source=file) for block in blocks)

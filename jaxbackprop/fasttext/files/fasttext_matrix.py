@@ -1,8 +1,8 @@
-"""fastText's two kinds of table as bytes: a matrix of float32, and one that is product-quantised.
+"""fastText's two kinds of table as bytes: a matrix of float32, and one that is product-quantized.
 
-Dense: m, n (int64), then m n numbers. Quantised: whether norms are apart (bool), m, n (int64), how many codes (int32),
-the codes, a quantiser; where norms are apart, a code a row and a second quantiser, of rows of one number. A quantiser:
-dim, stretches, dsub, length of the last stretch (int32), 256 dim centroids.
+Dense: m, n (int64), then m n numbers. Quantized: whether norms are apart (bool), m, n (int64), how many codes (int32),
+the codes, a quantizer; where norms are apart, a code a row and a second quantizer, of rows of one number. A quantizer:
+dim, subvectors, dsub, length of the last subvector (int32), 256 dim centroids.
 
 Source  fastText 0.9.2: densematrix.cc, quantmatrix.cc, productquantizer.cc
 """
@@ -13,7 +13,7 @@ from typing import IO
 import numpy as np
 
 from ..model import Table, row_blocks
-from ..quantize.table import CENTROIDS, Quantised, cuts, stretches
+from ..quantize.table import CENTROIDS, QuantizedTable, n_subvectors, subvector_slices
 from .binary_reader import BinaryFile
 
 ROWS = 1 << 16  # so many are written at a time
@@ -27,9 +27,9 @@ def flag_from(file: BinaryFile, what: str) -> bool:
     return bool(value)
 
 
-def table_from(file: BinaryFile, quantised: bool, rows: int, dim: int, what: str) -> Table:
+def table_from(file: BinaryFile, quantized: bool, rows: int, dim: int, what: str) -> Table:
     """The next table, which must have so many rows of so many numbers."""
-    return _quantised(file, rows, dim, what) if quantised else _dense(file, rows, dim, what)
+    return _quantized(file, rows, dim, what) if quantized else _dense(file, rows, dim, what)
 
 
 def _dense(file: BinaryFile, rows: int, dim: int, what: str) -> np.ndarray:
@@ -44,7 +44,7 @@ def _check_shape(file: BinaryFile, rows: int, dim: int, what: str) -> None:
         file.refuse(f"{m:,} rows of {n:,} numbers as {what}", expected=f"{rows:,} rows of {dim:,}", at=at)
 
 
-def _quantised(file: BinaryFile, rows: int, dim: int, what: str) -> Quantised:
+def _quantized(file: BinaryFile, rows: int, dim: int, what: str) -> QuantizedTable:
     norms_apart = flag_from(file, "whether norms are apart")
     _check_shape(file, rows, dim, what)
     at, count = file.at, file.number("i", "the number of codes")
@@ -54,27 +54,27 @@ def _quantised(file: BinaryFile, rows: int, dim: int, what: str) -> Quantised:
     codes = file.array("u1", (rows, count // rows), f"the codes of {what}")
     dsub, centroids = _quantiser(file, dim, codes.shape[1], what)
     if not norms_apart:
-        return Quantised(dim, dsub, codes, centroids)
+        return QuantizedTable(dim, dsub, codes, centroids)
     norm_codes = file.array("u1", (rows,), f"the codes of the norms of {what}")
     _, norms = _quantiser(file, 1, 1, f"the norms of {what}")
-    return Quantised(dim, dsub, codes, centroids, norm_codes, norms)
+    return QuantizedTable(dim, dsub, codes, centroids, norm_codes, norms)
 
 
 def _quantiser(file: BinaryFile, dim: int, count: int, what: str) -> tuple[int, np.ndarray]:
-    """The length of a stretch, and the centroids."""
+    """The length of a subvector, and the centroids."""
     at = file.at
     said = tuple(file.number("i", f"the sizes of the centroids of {what}") for _ in range(4))
     dsub = said[2]
-    if dsub < 1 or said != (dim, count, dsub, dim - (count - 1) * dsub) or stretches(dim, dsub) != count:
-        found = "dim {:,}, {:,} stretches of {:,} and a last one of {:,}".format(*said)
+    if dsub < 1 or said != (dim, count, dsub, dim - (count - 1) * dsub) or n_subvectors(dim, dsub) != count:
+        found = "dim {:,}, {:,} subvectors of {:,} and a last one of {:,}".format(*said)
         file.refuse(f"{found} for {what}", expected=f"dim {dim:,} cut into {count:,}", at=at)
     return dsub, file.array("<f4", (CENTROIDS * dim,), f"the centroids of {what}")
 
 
 def write_table(file: IO[bytes], table: Table) -> None:
-    """The table, quantised where it is; none is copied whole."""
+    """The table, quantized where it is; none is copied whole."""
     m, n = table.shape
-    if isinstance(table, Quantised):
+    if isinstance(table, QuantizedTable):
         file.write(struct.pack("<?qqi", table.norms is not None, m, n, table.codes.size))
         file.write(_plain(table.codes))
         _write_quantiser(file, n, table.dsub, table.centroids)
@@ -88,8 +88,8 @@ def write_table(file: IO[bytes], table: Table) -> None:
 
 
 def _write_quantiser(file: IO[bytes], dim: int, dsub: int, centroids: np.ndarray) -> None:
-    begin, end = cuts(dim, dsub)[-1]
-    file.write(struct.pack("<4i", dim, stretches(dim, dsub), dsub, end - begin))
+    begin, end = subvector_slices(dim, dsub)[-1]
+    file.write(struct.pack("<4i", dim, n_subvectors(dim, dsub), dsub, end - begin))
     file.write(_plain(np.ascontiguousarray(centroids, "<f4")))
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from ...data import DataError
 from ..corpus.vocabulary import LABEL_PREFIX, Vocabulary
 from ..model import Model
-from ..quantize.table import Quantised
+from ..quantize.table import QuantizedTable
 from ..settings import Settings
 from .binary_reader import BinaryFile, opened_binary, written_whole
 from .fasttext_dictionary import bytes_of_entries, entries_from
@@ -77,15 +77,15 @@ def _read(path: Path, label_prefix: str | None, kinds: tuple[str, ...]) -> Model
             header["maxn"] = 0  # it had no character n-grams, whatever is written there
         vocabulary, kept = _vocabulary(file, header, label_prefix, needs_labels=supervised)
         words, at = vocabulary.word_count, file.at
-        quantised = flag_from(file, "whether the input table is quantised")
-        if kept is not None and not quantised:
-            file.refuse("a pruned table that is not quantised", expected="both or neither", at=at)
+        quantized = flag_from(file, "whether the input table is quantized")
+        if kept is not None and not quantized:
+            file.refuse("a pruned table that is not quantized", expected="both or neither", at=at)
         rows = words + (header["bucket"] if kept is None else len(kept))
-        input = table_from(file, quantised, rows, header["dim"], "the input table")
+        input = table_from(file, quantized, rows, header["dim"], "the input table")
         # fastText passes over the second flag where the first is not set.
-        quantised = flag_from(file, "whether the output table is quantised") and quantised
+        quantized = flag_from(file, "whether the output table is quantized") and quantized
         rows = len(vocabulary.labels) if supervised else words
-        output = table_from(file, quantised, rows, header["dim"], "the output table")
+        output = table_from(file, quantized, rows, header["dim"], "the output table")
         if file.left:
             file.refuse(f"{file.left:,} more bytes", expected="the end of the file")
         return Model(vocabulary, _settings(file, header, t, vocabulary.label_prefix), input, output, kept)
@@ -195,11 +195,11 @@ def _settings(file: BinaryFile, header: dict[str, int], t: float, label_prefix: 
 
 
 def write_model(model: Model, path: str | PathLike[str]) -> None:
-    """Write fastText's file: a .bin, or a .ftz where the input table is quantised. It takes its name once it is whole.
+    """Write fastText's file: a .bin, or a .ftz where the input table is quantized. It takes its name once it is whole.
 
     Raises:
-        ValueError: what fastText has no form for: an output table quantised alone, a pruned table that is not
-            quantised, tables whose shapes do not fit the vocabulary, a number too great for its place.
+        ValueError: what fastText has no form for: an output table quantized alone, a pruned table that is not
+            quantized, tables whose shapes do not fit the vocabulary, a number too great for its place.
     """
     _refuse_unwritable(model)
     vocabulary, settings, kept = model.vocabulary, model.settings, model.kept
@@ -220,7 +220,7 @@ def write_model(model: Model, path: str | PathLike[str]) -> None:
         if kept is not None:
             file.write(np.ascontiguousarray(kept, "<i4").tobytes())
         for table in (model.input, model.output):
-            file.write(struct.pack("<?", isinstance(table, Quantised)))
+            file.write(struct.pack("<?", isinstance(table, QuantizedTable)))
             write_table(file, table)
 
 
@@ -233,9 +233,9 @@ def _refuse_unwritable(model: Model) -> None:
     if tuple(model.output.shape) != (len(vocabulary.labels), dim):
         shape, expected = tuple(model.output.shape), (len(vocabulary.labels), dim)
         raise ValueError(f"write_model: the output table is {shape}; labels and dim make it {expected}.")
-    quantised = isinstance(model.input, Quantised)
-    if not quantised and (isinstance(model.output, Quantised) or model.kept is not None):
-        raise ValueError("write_model: quantise the input table; fastText prunes, and quantises the output, with it.")
+    quantized = isinstance(model.input, QuantizedTable)
+    if not quantized and (isinstance(model.output, QuantizedTable) or model.kept is not None):
+        raise ValueError("write_model: quantize the input table; fastText prunes, and quantizes the output, with it.")
     for table in (model.input, model.output):
-        if isinstance(table, Quantised) and table.codes.size > INT:
+        if isinstance(table, QuantizedTable) and table.codes.size > INT:
             raise ValueError(f"write_model: {table.codes.size:,} codes; fastText's file holds {INT:,}. Raise dsub.")

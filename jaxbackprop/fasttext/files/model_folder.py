@@ -1,6 +1,6 @@
 """A trained classifier on disk: a folder with fastText's own file and, beside it, what that file does not hold.
 
-    model.bin    the model as fastText reads it; model.ftz where it is quantised
+    model.bin    the model as fastText reads it; model.ftz where it is quantized
     config.json  all settings, with versions, and whatever else the caller keeps there
 
 How a model is written stands in fasttext_file.py.
@@ -16,7 +16,7 @@ from ...data import DataError
 from ...data.errors import missing
 from ..model import Model
 from ..options import settings_of
-from ..quantize.table import Quantised
+from ..quantize.table import QuantizedTable
 from .fasttext_model import read_model, write_model
 
 CONFIG, PLAIN, SMALL = "config.json", "model.bin", "model.ftz"
@@ -39,7 +39,7 @@ def save(model: Model, path: Path, about: Mapping[str, Any] = {}) -> None:
         raise DataError("a run that is there already", expected="a new folder", file=path, advice=advice)
     path.mkdir(parents=True, exist_ok=True)
     config = {"kind": KIND, **about, "settings": dataclasses.asdict(model.settings), "versions": versions()}
-    write_model(model, path / (SMALL if isinstance(model.input, Quantised) else PLAIN))
+    write_model(model, path / (SMALL if isinstance(model.input, QuantizedTable) else PLAIN))
     new = path / f"{CONFIG}.new"
     new.write_text(json.dumps(config, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     new.replace(path / CONFIG)

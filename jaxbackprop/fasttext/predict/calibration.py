@@ -15,7 +15,7 @@ from ...data import Bags
 from ..corpus.reading import Source, text_groups
 from ..model import Model, mean_rows
 from .huffman import paths
-from .metrics import Passed, labelled, nothing_to_score
+from .metrics import Skipped, labelled, nothing_to_score
 from .predictor import Predictor, softmax
 
 BINS = 15
@@ -51,19 +51,19 @@ def calibrate(model: Model, data: Source) -> tuple[Model, Calibration]:
 
     Raises:
         DataError: no such file, or no line that can be scored.
-        ValueError: the output table is quantised.
+        ValueError: the output table is quantized.
     """
     if not isinstance(model.output, np.ndarray):
-        raise ValueError("calibrate: the output table is quantised; calibrate first, then quantize.")
-    passed, bags, gold = Passed(), [], []
+        raise ValueError("calibrate: the output table is quantized; calibrate first, then quantize.")
+    skipped, bags, gold = Skipped(), [], []
     for tokens in text_groups(data, model.settings.label_prefix):
-        found, skipped = labelled(model.vocabulary, tokens)
-        rows, passed = model.encode(tokens), passed + skipped
+        found, skipped_here = labelled(model.vocabulary, tokens)
+        rows, skipped = model.encode(tokens), skipped + skipped_here
         usable = np.flatnonzero((found.lengths > 0) & (rows.lengths > 0))
         gold.append(found.take(usable))
         bags.append(rows.take(usable))
     if not sum(map(len, gold)):
-        raise nothing_to_score(passed, model.settings.label_prefix, data)
+        raise nothing_to_score(skipped, model.settings.label_prefix, data)
     return calibrated(model, _joined(bags), _joined(gold))
 
 
@@ -115,7 +115,7 @@ def _questions(model: Model, hidden: np.ndarray, labels: np.ndarray, weight: np.
     place = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     place += tree.offsets[labels][text]
     z = (hidden[text] * np.asarray(model.output)[tree.nodes[place]]).sum(1, dtype=np.float64)
-    return z, tree.turns[place], weight[text]
+    return z, tree.codes[place], weight[text]
 
 
 def _zero_of(slope: Callable[[float], float]) -> float:

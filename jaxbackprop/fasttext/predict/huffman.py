@@ -15,12 +15,12 @@ class Paths:
     """The way from each label up to the root: label c has nodes[offsets[c] : offsets[c + 1]], the root last.
 
     nodes    int32, inner nodes numbered in the order in which they were joined, the root is L - 2
-    turns    int32, one a node: 1 where the way there comes from its second child, 0 from its first
+    codes    int32, one a node: 1 where the way there comes from its second child, 0 from its first
     offsets  (L + 1,) int32
     """
 
     nodes: np.ndarray
-    turns: np.ndarray
+    codes: np.ndarray
     offsets: np.ndarray
 
     @property
@@ -75,7 +75,7 @@ def paths(counts: np.ndarray) -> Paths:
         lengths[labels] += 1
     offsets = np.zeros(leaves + 1, np.int32)
     np.cumsum(lengths, out=offsets[1:])
-    nodes, turns = np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.int32)
+    nodes, codes = np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.int32)
     for k, (labels, parents, sides) in enumerate(steps):
-        nodes[offsets[labels] + k], turns[offsets[labels] + k] = parents, sides
-    return Paths(nodes, turns, offsets)
+        nodes[offsets[labels] + k], codes[offsets[labels] + k] = parents, sides
+    return Paths(nodes, codes, offsets)

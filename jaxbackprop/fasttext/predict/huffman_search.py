@@ -20,12 +20,12 @@ class Tree:
 
     children  (2 L - 1, 2) int32: left and right, -1 for a leaf; the way right is the sigmoid of the node's score
     levels    the inner nodes by their distance from the root, from the root down
-    met       (L,) int64 the labels from left to right: the order in which fastText's search meets them
+    visit_order     (L,) int64 the labels from left to right: the order in which fastText's search meets them
     """
 
     children: np.ndarray
     levels: tuple[np.ndarray, ...]
-    met: np.ndarray
+    visit_order: np.ndarray
 
     @classmethod
     def of(cls, counts: np.ndarray) -> "Tree":
@@ -48,10 +48,10 @@ class Tree:
     @property
     def labels(self) -> int:
         """How many leaves there are."""
-        return len(self.met)
+        return len(self.visit_order)
 
     def scores(self, x: np.ndarray, output: np.ndarray, least: np.ndarray) -> np.ndarray:
-        """fastText's score of every label, in the order `met`: (N, dim) -> (N, L) float32.
+        """fastText's score of every label, in the order `visit_order`: (N, dim) -> (N, L) float32.
 
         It is the sum of log(p + 1e-5) over the way from the root; -inf where it falls below `least` on the way.
         """
@@ -62,7 +62,7 @@ class Tree:
             above = np.where(scores[level] < least, -np.inf, scores[level]).astype(np.float32)
             for side in (0, 1):
                 scores[self.children[level, side]] = above + steps[side, level - self.labels]
-        scores = scores[self.met]
+        scores = scores[self.visit_order]
         scores[scores < least] = -np.inf
         return np.ascontiguousarray(scores.T)
 
@@ -156,7 +156,7 @@ class Tree:
     def _followed(self, x: np.ndarray, output: np.ndarray, k: int, least: np.ndarray) -> tuple[list[int], list[float]]:
         """The k best labels of one text by fastText's own course: depth first, left first, and a heap."""
         heap: list[float] = []
-        met: list[int] = []
+        visit_order: list[int] = []
         scores: list[np.ndarray] = []
         stack = [(len(self.children) - 1, np.zeros((), np.float32))]
         while stack:
@@ -164,7 +164,7 @@ class Tree:
             if score < least or (len(heap) == k and score < heap[0]):
                 continue
             if node < self.labels:
-                met.append(node)
+                visit_order.append(node)
                 scores.append(score)
                 heappush(heap, float(score))
                 if len(heap) > k:
@@ -173,7 +173,7 @@ class Tree:
             right = _sigmoid(x @ output[node - self.labels])
             stack.append((int(self.children[node, 1]), score + log(right)))
             stack.append((int(self.children[node, 0]), score + log(1 - right)))
-        return heap_order(np.array(met, np.int64), np.array(scores, np.float32), k)
+        return heap_order(np.array(visit_order, np.int64), np.array(scores, np.float32), k)
 
 
 def _sigmoid(score: np.ndarray) -> np.ndarray:

@@ -125,7 +125,7 @@ class Scoring:
 
 
 @dataclass(frozen=True, eq=False)
-class Passed:
+class Skipped:
     """What of a labelled text cannot be scored: counted, and the first of it named.
 
     unknown     labels the model does not know
@@ -145,11 +145,11 @@ class Passed:
             said.append(f"{self.unlabelled:,} line(s) without label passed over")
         return "; ".join(said)
 
-    def __add__(self, other: "Passed") -> "Passed":
-        return Passed(self.unknown + other.unknown, self.unlabelled + other.unlabelled, self.first or other.first)
+    def __add__(self, other: "Skipped") -> "Skipped":
+        return Skipped(self.unknown + other.unknown, self.unlabelled + other.unlabelled, self.first or other.first)
 
 
-def labelled(vocabulary: Vocabulary, tokens: Tokens) -> tuple[Bags, Passed]:
+def labelled(vocabulary: Vocabulary, tokens: Tokens) -> tuple[Bags, Skipped]:
     """The labels of each line that the vocabulary knows, and what had to be passed over."""
     known = vocabulary.encode_labels(tokens, unknown="drop")
     is_label = starts_with(tokens.words, vocabulary.label_prefix)
@@ -165,30 +165,30 @@ def labelled(vocabulary: Vocabulary, tokens: Tokens) -> tuple[Bags, Passed]:
         name = next(name for name in names if name not in has)
         first = f"{shown(name.removeprefix(vocabulary.label_prefix))} in line {tokens.line(int(lines[0]))}"
     unlabelled = (said == 0) & (all_tokens > 1)  # one token is the end of an empty line
-    return known, Passed(int(strange.sum()), int(unlabelled.sum()), first)
+    return known, Skipped(int(strange.sum()), int(unlabelled.sum()), first)
 
 
-def score(predictor: Predictor, data: Source, k: int, threshold: float) -> tuple[Scoring, Passed]:
+def score(predictor: Predictor, data: Source, k: int, threshold: float) -> tuple[Scoring, Skipped]:
     """A labelled text held against a model: its scoring, and what had to be passed over."""
-    model, passed, parts = predictor.model, Passed(), []
+    model, skipped, parts = predictor.model, Skipped(), []
     prefix = model.vocabulary.label_prefix
     for tokens in text_groups(data, prefix):
-        gold, skipped = labelled(model.vocabulary, tokens)
-        bags, passed = model.encode(tokens), passed + skipped
+        gold, skipped_here = labelled(model.vocabulary, tokens)
+        bags, skipped = model.encode(tokens), skipped + skipped_here
         usable = np.flatnonzero((gold.lengths > 0) & (bags.lengths > 0))
         gold, bags = gold.take(usable), bags.take(usable)
         parts.append(Scoring.of(gold, predictor.best(bags, k, threshold), predictor.labels))
     scoring = Scoring.joined(parts) if parts else None
     if scoring is None or not scoring.texts:
-        raise nothing_to_score(passed, prefix, data)
-    return scoring, passed
+        raise nothing_to_score(skipped, prefix, data)
+    return scoring, skipped
 
 
-def nothing_to_score(passed: Passed, prefix: str, data: Source) -> DataError:
+def nothing_to_score(skipped: Skipped, prefix: str, data: Source) -> DataError:
     """The error for a text of which no line can be scored."""
     source = data.source if isinstance(data, Texts) else str(data)
     return DataError(
-        f"no line to test on ({passed})" if str(passed) else "no line to test on",
+        f"no line to test on ({skipped})" if str(skipped) else "no line to test on",
         expected=f"lines such as {prefix}x some words, with labels seen in training",
         advice="Is it the right file, and the right model?",
         file=source,

@@ -16,7 +16,7 @@ from ...data import Bags
 from ...data.bags import starts
 from ..model import Model, Table, mean_rows
 from .huffman_search import Tree
-from .top_k import choose, log
+from .top_k import log, top_k
 
 CELLS = 1 << 21  # so many (text, label) pairs are worked on at a time: they stay in the cache
 TEXTS = 1 << 14  # texts searched for in a tree together
@@ -25,7 +25,7 @@ FEW = 8  # where at most one label in so many is asked for, a Huffman tree is se
 UNLIKELY = 0.01  # and where only labels as likely as this are
 REACH, STEPS = np.float32(8), 512  # fastText's sigmoid: a table of 512 steps from -8 to 8, 0 and 1 beyond
 SIGMOID = (1 / (1 + np.exp(-(np.arange(STEPS + 1, dtype=np.float32) * 16 / STEPS - 8)).astype(np.float64))).astype("f4")
-Answers = tuple[list[list[str]], list[np.ndarray]]
+LabelsAndProbabilities = tuple[list[list[str]], list[np.ndarray]]
 NEAR = 2e-3  # so near to the border of two steps, in steps, a score is summed in fastText's order: rounding decides
 
 
@@ -106,12 +106,12 @@ class Predictor:
         """How many labels each text has, the labels, and the logarithms of their probabilities."""
         if self.tree is None:
             p = softmax(x @ self.output.T) if self.loss == "softmax" else self._tabled_sigmoid(x)
-            return choose(p, k, threshold, log)
+            return top_k(p, k, threshold, log)
         if searched:
             return self.tree.search(x, self.output, k, log(threshold))
         scores = self.tree.scores(x, self.output, log(threshold))  # labels in the order in which fastText meets them
-        counts, found, logs = choose(scores, k, np.float32(np.finfo(np.float32).min), lambda score: score)
-        return counts, self.tree.met[found], logs
+        counts, found, logs = top_k(scores, k, np.float32(np.finfo(np.float32).min), lambda score: score)
+        return counts, self.tree.visit_order[found], logs
 
     def _tabled_sigmoid(self, x: np.ndarray) -> np.ndarray:
         scores = x @ self.output.T
@@ -147,7 +147,7 @@ def _in_order(x: np.ndarray, output: np.ndarray, text: np.ndarray, label: np.nda
     return total
 
 
-def lists(predictions: Predictions, names: list[str]) -> Answers:
+def as_fasttext_lists(predictions: Predictions, names: list[str]) -> LabelsAndProbabilities:
     """Predictions as fastText's Python module answers them for a list of texts: label names, and probabilities."""
     named = np.array(names, object)[predictions.labels].tolist()
     ends = predictions.offsets.tolist()

@@ -17,7 +17,7 @@ def log(p: np.ndarray | np.floating) -> np.ndarray:
     return np.log(np.asarray(p, np.float64) + SMALL).astype(np.float32)
 
 
-def choose(
+def top_k(
     p: np.ndarray, k: int, threshold: np.float32, log: Callable[[np.ndarray], np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The k best columns of each row that reach the threshold: how many, which, and their logarithms, best first.
@@ -25,7 +25,7 @@ def choose(
     Where two logarithms are equal it is the course of fastText's heap that decides, and that is followed.
     """
     if k == 1:
-        return _choose_one(p, threshold, log)
+        return _top_1(p, threshold, log)
     enough = p >= threshold
     counts = np.minimum(enough.sum(1), k)
     m = min(int(counts.max(initial=0)) + 1, p.shape[1])
@@ -47,7 +47,7 @@ def choose(
     return counts, columns[taken], logs[taken]
 
 
-def _choose_one(
+def _top_1(
     p: np.ndarray, threshold: np.float32, log: Callable[[np.ndarray], np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The best column of each row; of equal ones the last, for it takes the place of those before it."""

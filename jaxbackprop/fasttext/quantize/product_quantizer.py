@@ -1,6 +1,6 @@
-"""A trained model made small: rows of great norm kept, and each cut into stretches that are one of 256 centroids.
+"""A trained model made small: rows of great norm kept, and each cut into subvectors that are one of 256 centroids.
 
-How such a table is asked for rows stands in quantised.py, how it is filed in fasttext_file.py.
+How such a table is asked for rows stands in quantized.py, how it is filed in fasttext_file.py.
 
 Source  Joulin, Grave, Bojanowski, Douze, Jégou, Mikolov 2016, "FastText.zip", arXiv:1612.03651; fastText 0.9.2
 """
@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from ...data.tokens import END
 from ..model import Model, Table, row_blocks
-from .table import CENTROIDS, Quantised, cuts, stretches
+from .table import CENTROIDS, QuantizedTable, n_subvectors, subvector_slices
 
 POINTS = 256 * CENTROIDS  # centroids are found from so many rows at most
 SAMPLE = 1 << 13  # their first places from so many
@@ -35,25 +35,25 @@ def quantize(
     """The same model in a fraction of its memory, by fastText's names.
 
     cutoff   keep so many words and n-grams, those of greatest norm, and `</s>`; 0 keeps all
-    qnorm    quantise the norms of rows apart from their directions: a byte a row more
-    qout     quantise the output table too
+    qnorm    quantize the norms of rows apart from their directions: a byte a row more
+    qout     quantize the output table too
     dsub     how many numbers one byte stands for
-    retrain  what to do with the pruned model, its tables not yet quantised, before they are: train it further
+    retrain  what to do with the pruned model, its tables not yet quantized, before they are: train it further
     seed     of the centroids' first places
 
     Raises:
-        ValueError: a model that is quantised already; a cutoff or dsub that cannot be.
+        ValueError: a model that is quantized already; a cutoff or dsub that cannot be.
     """
-    if isinstance(model.input, Quantised):
-        raise ValueError("quantize: the model is quantised already.")
+    if isinstance(model.input, QuantizedTable):
+        raise ValueError("quantize: the model is quantized already.")
     if dsub < 1 or cutoff < 0:
         raise ValueError(f"quantize: dsub is {dsub} and cutoff {cutoff}; they must be at least 1 and 0.")
     if 0 < cutoff < model.input.shape[0]:
         model = prune(model, cutoff)
         model = model if retrain is None else retrain(model)
     rng = np.random.default_rng(seed)
-    output = quantised(model.output, OUTPUT_DSUB, qnorm=qnorm, rng=rng) if qout else model.output
-    return replace(model, input=quantised(model.input, dsub, qnorm=qnorm, rng=rng), output=output)
+    output = quantize_table(model.output, OUTPUT_DSUB, qnorm=qnorm, rng=rng) if qout else model.output
+    return replace(model, input=quantize_table(model.input, dsub, qnorm=qnorm, rng=rng), output=output)
 
 
 def prune(model: Model, cutoff: int) -> Model:
@@ -84,10 +84,10 @@ def row_norms(table: Table) -> np.ndarray:
     return np.concatenate([np.zeros(0), *norms]).astype(np.float32)
 
 
-def quantised(table: Table, dsub: int, *, qnorm: bool, rng: np.random.Generator) -> Quantised:
-    """The table product-quantised: (rows, dim) float32 becomes a byte for each `dsub` numbers of a row.
+def quantize_table(table: Table, dsub: int, *, qnorm: bool, rng: np.random.Generator) -> QuantizedTable:
+    """The table product-quantized: (rows, dim) float32 becomes a byte for each `dsub` numbers of a row.
 
-    Fewer than 256 rows are kept exactly where they have one stretch; fastText itself refuses such a table.
+    Fewer than 256 rows are kept exactly where they have one subvector; fastText itself refuses such a table.
     """
     rows, dim = table.shape
     norms, norm_codes, norm_centroids = None, None, None
@@ -96,9 +96,9 @@ def quantised(table: Table, dsub: int, *, qnorm: bool, rng: np.random.Generator)
         norm_centroids = _centroids(norms[:, None], rng)
         norm_codes = nearest(norms[:, None], norm_centroids)
         norm_centroids = norm_centroids[:, 0]
-    codes = np.empty((rows, stretches(dim, dsub)), np.uint8)
+    codes = np.empty((rows, n_subvectors(dim, dsub)), np.uint8)
     centroids = np.empty(CENTROIDS * dim, np.float32)
-    for k, (a, b) in enumerate(cuts(dim, dsub)):
+    for k, (a, b) in enumerate(subvector_slices(dim, dsub)):
         parts = [np.zeros((0, b - a), np.float32), *(block[:, a:b] for block in row_blocks(table, POINTS))]
         points = np.concatenate(parts)
         if norms is not None:
@@ -106,7 +106,7 @@ def quantised(table: Table, dsub: int, *, qnorm: bool, rng: np.random.Generator)
         found = _centroids(points, rng)
         codes[:, k] = nearest(points, found)
         centroids[a * CENTROIDS : b * CENTROIDS] = found.reshape(-1)
-    return Quantised(dim, dsub, codes, centroids, norm_codes, norm_centroids)
+    return QuantizedTable(dim, dsub, codes, centroids, norm_codes, norm_centroids)
 
 
 def _centroids(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -14,13 +14,13 @@ CENTROIDS = 256  # one byte says which
 
 
 @dataclass(frozen=True, eq=False)
-class Quantised:
-    """A table in which each stretch of `dsub` numbers of a row is one of 256 centroids of that stretch.
+class QuantizedTable:
+    """A table in which each subvector of `dsub` numbers of a row is one of 256 centroids of that subvector.
 
     dim         the length of a row
-    dsub        the length of a stretch; the last one of a row may be shorter
-    codes       (rows, stretches) uint8: which centroid
-    centroids   (256 dim,) float32, stretch after stretch, in each centroid after centroid
+    dsub        the length of a subvector; the last one of a row may be shorter
+    codes       (rows, subvectors) uint8: which centroid
+    centroids   (256 dim,) float32, subvector after subvector, in each centroid after centroid
     norm_codes  (rows,) uint8: which of `norms` the row is multiplied by, or None where the rows are as they are
     norms       (256,) float32, or None
     """
@@ -46,26 +46,26 @@ class Quantised:
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
         """The rows of these numbers, put together: (...) integers -> (..., dim) float32."""
         codes = self.codes[rows]
-        table = self._stretches[np.arange(codes.shape[-1]), codes]  # (..., stretches, dsub)
+        table = self._subvectors[np.arange(codes.shape[-1]), codes]  # (..., subvectors, dsub)
         table = table.reshape(*codes.shape[:-1], codes.shape[-1] * self.dsub)[..., : self.dim]
         if self.norms is None or self.norm_codes is None:
             return table
         return table * self.norms[self.norm_codes[rows]][..., None]
 
     @cached_property
-    def _stretches(self) -> np.ndarray:
-        """(stretches, 256, dsub), a short last stretch filled up with 0."""
-        table = np.zeros((stretches(self.dim, self.dsub), CENTROIDS, self.dsub), np.float32)
-        for k, (a, b) in enumerate(cuts(self.dim, self.dsub)):
+    def _subvectors(self) -> np.ndarray:
+        """(subvectors, 256, dsub), a short last subvector filled up with 0."""
+        table = np.zeros((n_subvectors(self.dim, self.dsub), CENTROIDS, self.dsub), np.float32)
+        for k, (a, b) in enumerate(subvector_slices(self.dim, self.dsub)):
             table[k, :, : b - a] = self.centroids[a * CENTROIDS : b * CENTROIDS].reshape(CENTROIDS, b - a)
         return table
 
 
-def stretches(dim: int, dsub: int) -> int:
-    """Into how many stretches a row is cut."""
+def n_subvectors(dim: int, dsub: int) -> int:
+    """Into how many subvectors a row is cut."""
     return -(-dim // dsub)
 
 
-def cuts(dim: int, dsub: int) -> list[tuple[int, int]]:
-    """Where each stretch begins and ends."""
+def subvector_slices(dim: int, dsub: int) -> list[tuple[int, int]]:
+    """Where each subvector begins and ends."""
     return [(a, min(a + dsub, dim)) for a in range(0, dim, dsub)]

@@ -1,6 +1,6 @@
-"""Training in batches, for accelerators: a slab of texts, some hundred at a time, in one program, on all devices.
+"""Training in batches, for accelerators: a chunk of texts, some hundred at a time, in one program, on all devices.
 
-A single step on padded texts, with its derivation, is sparse_step.py's.
+A single step on padded texts, with its derivation, is step.py's.
 """
 
 from functools import partial
@@ -12,16 +12,16 @@ from jax import Array, lax
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Float
 
-from .losses import Answers, Loss, within_reach
+from .losses import Loss, Targets, clip_row_update
 from .sequential import Texts
-from .step import EXACTLY, Questions, taking, through_output
+from .step import EXACTLY, BinaryTargets, taking, through_output
 from .tables import Held, Rows, Tables, change_rows
 
 AXIS = "rows"
 
 
 class Batching(NamedTuple):
-    """How a slab is cut.
+    """How a chunk is cut.
 
     batch   texts a step
     ids     room for the rows of a batch, at least as many as any has
@@ -36,11 +36,11 @@ class Batching(NamedTuple):
 
 
 @partial(jax.jit, static_argnames=("loss", "smoothing", "cut", "mesh"), donate_argnums=(0, 1))
-def visit_batches(
+def train_chunk_in_batches(
     tables: Tables,
     times: Float[Array, " V"],
     texts: Texts,
-    answers: Answers,
+    targets: Targets,
     *,
     loss: Loss,
     smoothing: float,
@@ -59,23 +59,23 @@ def visit_batches(
     """
     every = partial(_every_batch, loss=loss, smoothing=smoothing, cut=cut, sharded=mesh is not None)
     if mesh is None:
-        return every(tables, times, texts, answers)
+        return every(tables, times, texts, targets)
     mine, all_of_it = PartitionSpec(AXIS), PartitionSpec()
     shares = Tables(jax.tree.map(lambda _: mine, tables.input), jax.tree.map(lambda _: all_of_it, tables.output))
-    rest = jax.tree.map(lambda _: all_of_it, (texts, answers))
+    rest = jax.tree.map(lambda _: all_of_it, (texts, targets))
     every = jax.shard_map(
         every, mesh=mesh, in_specs=(shares, mine, *rest), out_specs=(shares, mine, all_of_it), check_vma=False
     )
-    return every(tables, times, texts, answers)
+    return every(tables, times, texts, targets)
 
 
-def _every_batch(tables: Tables, times: Array, texts: Texts, answers: Answers, *, loss, smoothing, cut, sharded):
+def _every_batch(tables: Tables, times: Array, texts: Texts, targets: Targets, *, loss, smoothing, cut, sharded):
     def batch(b: Array, carry: tuple[Tables, Array, Array]) -> tuple[Tables, Array, Array]:
         tables, times, total = carry
         first = b * jnp.uint32(cut.batch)
         ids, text, lengths = _batch(texts.ids, texts.offsets, first, cut.batch, cut.ids)
         counts = (lengths > 0).astype(jnp.float32)
-        targets = _targets(answers, first, lengths > 0, tables.output.rows.shape[0], loss, cut)
+        batch_targets = _targets(targets, first, lengths > 0, tables.output.rows.shape[0], loss, cut)
         lr = lax.dynamic_slice(texts.rates, (first,), (1,))[0]
         here = tables.input.rows.shape[0]
         begin = lax.axis_index(AXIS) * here if sharded else 0
@@ -87,8 +87,8 @@ def _every_batch(tables: Tables, times: Array, texts: Texts, answers: Answers, *
             h = h + jnp.matmul(named, tables.input.rows[: cut.hot], precision=EXACTLY)
         h = lax.psum(h, AXIS) if sharded else h
         shares = 1 / jnp.maximum(lengths, 1)[:, None]
-        output, dh, losses = through_output(tables.output, h * shares, targets, counts, lr, smoothing=smoothing)
-        each = within_reach(dh * shares, tables.input, lr, loss=loss, batch=cut.batch)
+        output, dh, losses = through_output(tables.output, h * shares, batch_targets, counts, lr, smoothing=smoothing)
+        each = clip_row_update(dh * shares, tables.input, lr, loss=loss, batch=cut.batch)
         rows, times = _change(tables.input, times, cold, text, each, named, lr, cut)
         return Tables(rows, output), times, total + losses.sum()
 
@@ -102,7 +102,7 @@ def _batch(ids: Held, offsets: Held, first: Array, batch: int, room: int) -> tup
     Places that no text fills have the id -1 and belong to text `batch`.
     """
     ends = lax.dynamic_slice(offsets, (first,), (batch + 1,)).astype(jnp.int32)
-    begin = jnp.minimum(ends[0], ids.shape[0] - room)  # a slice may not reach over the end of the slab
+    begin = jnp.minimum(ends[0], ids.shape[0] - room)  # a slice may not reach over the end of the chunk
     place = jnp.arange(room) + begin
     text = jnp.zeros(room + 1, jnp.int32).at[ends[1:] - begin].add(1, mode="drop").cumsum()[:room]
     text = jnp.where(place < ends[0], batch, text)
@@ -122,37 +122,43 @@ def _without_hot(ids: Array, text: Array, cut: Batching) -> tuple[Array, Array |
 def _change(table: Rows, times: Array, cold: Array, text: Array, each: Array, named, lr: Array, cut: Batching):
     """The input table after the texts' rows met `each` (batch, D), and `times` as it was."""
     gradients = taking(each, text)
-    if cut.batch == 1 or table.seen is not None:
+    if cut.batch == 1 or table.second_moment is not None:
         return change_rows(table, cold, gradients, lr), times
     times = times.at[cold].add(1, mode="drop")
-    share = lax.rsqrt(jnp.maximum(taking(times, cold), 1))
-    times = times.at[cold].set(0 * share, mode="drop")  # after they were read: else a copy is kept for that
-    table = change_rows(table, cold, gradients, lr, share=share)
+    learning_rate_scale = lax.rsqrt(jnp.maximum(taking(times, cold), 1))
+    times = times.at[cold].set(
+        0 * learning_rate_scale, mode="drop"
+    )  # after they were read: else a copy is kept for that
+    table = change_rows(table, cold, gradients, lr, learning_rate_scale=learning_rate_scale)
     if named is None:
         return table, times
-    share = lax.rsqrt(jnp.maximum(named.sum(0), 1))[:, None]
-    share = share if table.share is None else table.share[: cut.hot] * share
-    step = -lr * share * jnp.matmul(named.T, each, precision=EXACTLY)
+    learning_rate_scale = lax.rsqrt(jnp.maximum(named.sum(0), 1))[:, None]
+    learning_rate_scale = (
+        learning_rate_scale
+        if table.learning_rate_scale is None
+        else table.learning_rate_scale[: cut.hot] * learning_rate_scale
+    )
+    step = -lr * learning_rate_scale * jnp.matmul(named.T, each, precision=EXACTLY)
     return table._replace(rows=table.rows.at[: cut.hot].add(step)), times
 
 
-def _targets(answers: Answers, first: Array, there: Array, labels: int, loss: Loss, cut: Batching):
+def _targets(targets: Targets, first: Array, there: Array, labels: int, loss: Loss, cut: Batching):
     """What `sparse_step` takes as targets, for the texts from `first` on.
 
-    Beyond the slab's last text anything may stand in its arrays: a row that is named there would be met, by Adam too.
+    Beyond the chunk's last text anything may stand in its arrays: a row that is named there would be met, by Adam too.
     """
     if loss == "ova":
-        which, text, _ = _batch(answers.labels, answers.offsets, first, cut.batch, cut.labels)
+        which, text, _ = _batch(targets.labels, targets.offsets, first, cut.batch, cut.labels)
         return jnp.zeros((cut.batch, labels), jnp.float32).at[text, which].set(1, mode="drop")
     if loss == "ns":
-        most = answers.most.shape[1]
-        rows = lax.dynamic_slice(answers.labels, (first * jnp.uint32(most),), (cut.batch * most,))
+        most = targets.most.shape[1]
+        rows = lax.dynamic_slice(targets.labels, (first * jnp.uint32(most),), (cut.batch * most,))
         rows = jnp.where(there[:, None], rows.reshape(cut.batch, most).astype(jnp.int32), -1)
-        return Questions(rows, jnp.eye(1, most).repeat(cut.batch, 0))
-    label = lax.dynamic_slice(answers.labels, (first,), (cut.batch,)).astype(jnp.int32)
+        return BinaryTargets(rows, jnp.eye(1, most).repeat(cut.batch, 0))
+    label = lax.dynamic_slice(targets.labels, (first,), (cut.batch,)).astype(jnp.int32)
     if loss == "softmax":
         return label
-    begin, end = (taking(answers.offsets, label + k).astype(jnp.int32)[:, None] for k in (0, 1))
-    place = begin + jnp.arange(answers.most.shape[1])
-    rows = jnp.where(there[:, None] & (place < end), taking(answers.nodes, place).astype(jnp.int32), -1)
-    return Questions(rows, taking(answers.turns, place))
+    begin, end = (taking(targets.offsets, label + k).astype(jnp.int32)[:, None] for k in (0, 1))
+    place = begin + jnp.arange(targets.most.shape[1])
+    rows = jnp.where(there[:, None] & (place < end), taking(targets.nodes, place).astype(jnp.int32), -1)
+    return BinaryTargets(rows, taking(targets.codes, place))

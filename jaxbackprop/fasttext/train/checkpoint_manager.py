@@ -6,30 +6,32 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from .checkpointing import Checkpoints, Kept
-from .chunks import Slabs
-from .progress import Telling
+from .checkpointing import Checkpoint, Checkpoints
+from .chunks import Chunker
+from .progress import ProgressTracker
 from .tables import Rows, Tables
 
 
-class Keeping:
-    """One training beside its checkpoints: begins where the last one was, counts the slabs, keeps them when it is time.
+class CheckpointManager:
+    """One training beside its checkpoints: begins where the last one was, counts the chunks, keeps it now and then.
 
-    Draws, slabs and what is told are set to where they were; without checkpoints all of it does nothing.
+    Sampler, chunks and progress are set to where they were; without checkpoints all of it does nothing.
 
     room  for how many ids and labels of a batch the program was made: with another one it would round otherwise
     """
 
-    def __init__(self, checkpoints: Checkpoints | None, training: dict[str, Any], slabs: Slabs, telling: Telling):
-        self.checkpoints, self.training, self.slabs, self.telling = checkpoints, training, slabs, telling
-        self.kept: Kept | None = None if checkpoints is None else checkpoints.last(training)
+    def __init__(
+        self, checkpoints: Checkpoints | None, training: dict[str, Any], chunker: Chunker, tracker: ProgressTracker
+    ):
+        self.checkpoints, self.training, self.chunker, self.tracker = checkpoints, training, chunker, tracker
+        self.kept: Checkpoint | None = None if checkpoints is None else checkpoints.last(training)
         self.done, self.room = 0, (1, 1)
         if self.kept is not None:
-            self.done = slabs.passed_over = self.kept.slabs
-            slabs.draws.state = self.kept.rest["draws"]
+            self.done = chunker.skip = self.kept.chunks
+            chunker.sampler.state = self.kept.rest["sampler"]
             self.room = (self.kept.rest["room"][0], self.kept.rest["room"][1])
-            telling.texts, telling.loss = self.kept.rest["texts"], self.kept.rest["loss"]
-            telling.begun -= self.kept.rest["seconds"]
+            tracker.texts, tracker.loss = self.kept.rest["texts"], self.kept.rest["loss"]
+            tracker.begun -= self.kept.rest["seconds"]
 
     def tables(self) -> Tables | None:
         """The tables to go on from, where there are any; asked for once."""
@@ -40,17 +42,17 @@ class Keeping:
         return Tables(*(Rows(*(parts.get(f"{t}.{p}") for p in Rows._fields)) for t in Tables._fields))  # type: ignore
 
     def visited(self, tables: Tables) -> None:
-        """One slab more was begun; its tables are waited for, and kept, if it is time."""
+        """One chunk more was begun; its tables are waited for, and kept, if it is time."""
         self.done += 1
         if self.checkpoints is None or not self.checkpoints.due():
             return
-        self.telling.settle()
+        self.tracker.settle()
         rest = {
-            "draws": self.slabs.draws.state,
+            "sampler": self.chunker.sampler.state,
             "room": self.room,
-            "texts": self.telling.texts,
-            "loss": self.telling.loss,
-            "seconds": perf_counter() - self.telling.begun,
+            "texts": self.tracker.texts,
+            "loss": self.tracker.loss,
+            "seconds": perf_counter() - self.tracker.begun,
         }
         self.checkpoints.keep(self.done, _named(tables), self.training, rest)
 

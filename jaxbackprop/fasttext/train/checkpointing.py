@@ -1,6 +1,6 @@
 """A training kept on disk as it goes, so that one that was interrupted goes on, to the bits it would have had.
 
-    checkpoint-N/     what there was after N slabs; the folder has its name once it is whole
+    checkpoint-N/     what there was after N chunks; the folder has its name once it is whole
       about.json      of which training, and all that is no table: the draws' state, what was met so far
       input.rows.npy  the tables, and what their optimizer remembers
 
@@ -32,10 +32,10 @@ ABOUT, NAME = "about.json", "checkpoint-"
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError)
 
 
-class Kept(NamedTuple):
-    """A training as far as it has come: so many slabs, the parts of its tables (mapped files), and all the rest."""
+class Checkpoint(NamedTuple):
+    """A training as far as it has come: so many chunks, the parts of its tables (mapped files), and all the rest."""
 
-    slabs: int
+    chunks: int
     parts: dict[str, np.ndarray]
     rest: dict[str, Any]
 
@@ -60,8 +60,8 @@ class Checkpoints:
         waits = self._took / SHARE_OF_TIME if self.seconds else 0.0
         return time.monotonic() - self._kept_at >= max(self.seconds, waits)
 
-    def keep(self, slabs: int, parts: "Mapping[str, Array]", training: dict[str, Any], rest: dict[str, Any]) -> None:
-        """Write what there is after so many slabs; the checkpoint before is removed once this one is whole.
+    def keep(self, chunks: int, parts: "Mapping[str, Array]", training: dict[str, Any], rest: dict[str, Any]) -> None:
+        """Write what there is after so many chunks; the checkpoint before is removed once this one is whole.
 
         parts     the parts of the tables, by name; each (rows, columns)
         training  what tells this training from another: see `training_of`
@@ -73,16 +73,16 @@ class Checkpoints:
         unfinished.mkdir(parents=True)
         for name, part in parts.items():
             _write(unfinished / f"{name}.npy", part)
-        about = {"slabs": slabs, "asked": self.asked, "training": training, "rest": rest}
+        about = {"chunks": chunks, "asked": self.asked, "training": training, "rest": rest}
         (unfinished / ABOUT).write_text(json.dumps(about), encoding="utf-8")
         before = _whole(self.folder)
-        unfinished.rename(self.folder / f"{NAME}{slabs}")
+        unfinished.rename(self.folder / f"{NAME}{chunks}")
         for old in before:
             shutil.rmtree(old)
         self._kept_at = time.monotonic()
         self._took = self._kept_at - begun
 
-    def last(self, training: dict[str, Any]) -> Kept | None:
+    def last(self, training: dict[str, Any]) -> Checkpoint | None:
         """The newest checkpoint, or None where there is none.
 
         Raises:
@@ -94,7 +94,7 @@ class Checkpoints:
         path = whole[-1]
         try:
             about = json.loads((path / ABOUT).read_text(encoding="utf-8"))
-            found, slabs, rest = about["training"], int(about["slabs"]), about["rest"]
+            found, chunks, rest = about["training"], int(about["chunks"]), about["rest"]
             parts = {file.stem: np.load(file, mmap_mode="r") for file in path.glob("*.npy")}
         except UNREADABLE as error:
             advice = "Remove it, and train anew."
@@ -105,7 +105,7 @@ class Checkpoints:
                 raise DataError(
                     f"a training with other {name}", expected="one of these data and settings", file=path, advice=advice
                 )
-        return Kept(slabs, parts, rest)
+        return Checkpoint(chunks, parts, rest)
 
     def forget(self) -> None:
         """Remove all checkpoints: training is at its end."""

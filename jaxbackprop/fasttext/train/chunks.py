@@ -1,4 +1,4 @@
-"""Chunks of texts cut into slabs: arrays of one shape, so that one compiled program trains on all of them."""
+"""Chunks of texts cut into chunks: arrays of one shape, so that one compiled program trains on all of them."""
 
 from collections.abc import Iterator
 
@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike
 from ...data import Bags
 from ..predict.huffman import Paths
 from ..settings import Settings
-from .losses import Answers
-from .sampler import Draws
+from .losses import Targets
+from .sampler import Sampler
 from .sequential import Texts
 
 ROWS, TEXTS = 1 << 20, 1 << 16
@@ -18,49 +18,49 @@ ROWS, TEXTS = 1 << 20, 1 << 16
 CACHE_LINE = 64
 
 
-class Slabs:
-    """Cuts chunks into slabs and fills them in; what a slab looks like depends on the loss."""
+class Chunker:
+    """Cuts chunks into chunks and fills them in; what a chunk looks like depends on the loss."""
 
-    def __init__(self, settings: Settings, draws: Draws, paths: Paths | None, *, batch: int = 1):
-        self.settings, self.draws, self.batch = settings, draws, batch
-        self.neg = settings.neg if settings.loss == "ns" and len(draws.counts) > 1 else 0
+    def __init__(self, settings: Settings, sampler: Sampler, paths: Paths | None, *, batch: int = 1):
+        self.settings, self.sampler, self.batch = settings, sampler, batch
+        self.neg = settings.neg if settings.loss == "ns" and len(sampler.counts) > 1 else 0
         self.most = paths.longest if paths else 1 + self.neg
         self.texts = -(-TEXTS // batch) * batch
         self.labels = {"ova": 2 * TEXTS, "ns": self.texts * (1 + self.neg)}.get(settings.loss, self.texts)
         self.paths = paths
-        self.passed_over = 0  # so many slabs still to come were trained on before an interruption
+        self.skip = 0  # so many chunks still to come were trained on before an interruption
 
-    def of(self, rows: Bags, labels: Bags, rates: np.ndarray) -> Iterator[tuple[Texts, Answers]]:
-        """The slabs of a chunk; texts without a row or without a label are left out."""
+    def of(self, rows: Bags, labels: Bags, rates: np.ndarray) -> Iterator[tuple[Texts, Targets]]:
+        """The chunks of a chunk; texts without a row or without a label are left out."""
         usable = (rows.lengths > 0) & (labels.lengths > 0)
         if not usable.all():
             rows, labels, rates = rows.take(usable), labels.take(usable), rates[usable]
         start = 0
         while start < len(rows):
             stop = self._reach(rows, labels, start)
-            if self.passed_over:
-                self.passed_over -= 1
+            if self.skip:
+                self.skip -= 1
             else:
-                yield self._slab(rows.part(start, stop), labels.part(start, stop), rates[start:stop])
+                yield self._padded(rows.part(start, stop), labels.part(start, stop), rates[start:stop])
             start = stop
 
-    def shapes(self) -> tuple[Texts, Answers]:
-        """What an ordinary slab's arrays look like, for compiling before there is one."""
+    def shapes(self) -> tuple[Texts, Targets]:
+        """What an ordinary chunk's arrays look like, for compiling before there is one."""
         empty = Bags(np.zeros(0, np.int32), np.zeros(1, np.int32))
-        slab = self._slab(empty, empty, np.zeros(0, np.float32))
-        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), slab)
+        chunk = self._padded(empty, empty, np.zeros(0, np.float32))
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), chunk)
 
     def _reach(self, rows: Bags, labels: Bags, start: int) -> int:
-        """How far a slab that begins at text `start` goes; at least one text."""
+        """How far a chunk that begins at text `start` goes; at least one text."""
         stop = np.searchsorted(rows.offsets, rows.offsets[start] + ROWS, side="right") - 1
         if self.settings.loss == "ova":
             stop = min(stop, np.searchsorted(labels.offsets, labels.offsets[start] + self.labels, side="right") - 1)
         return max(start + 1, min(int(stop), start + TEXTS, len(rows)))
 
-    def _slab(self, rows: Bags, labels: Bags, rates: np.ndarray) -> tuple[Texts, Answers]:
+    def _padded(self, rows: Bags, labels: Bags, rates: np.ndarray) -> tuple[Texts, Targets]:
         order = np.arange(len(rows))
         if self.settings.shuffle:
-            drawn = self.draws.order(len(rows))
+            drawn = self.sampler.order(len(rows))
             labels = labels.take(drawn)
             if self.batch == 1:  # the rows stay where they are: to copy them would take a fifth of the training
                 order = drawn
@@ -74,20 +74,20 @@ class Slabs:
             np.array(len(rows), np.uint32),
         )
         none, nothing = np.zeros(1, np.uint32), np.zeros(1, np.float32)
-        answers = Answers(none, none, none, nothing, np.zeros((0, self.most), np.float32))
+        targets = Targets(none, none, none, nothing, np.zeros((0, self.most), np.float32))
         if self.settings.loss == "ova":
-            return texts, answers._replace(
+            return texts, targets._replace(
                 labels=_filled(self.labels, labels.ids, np.uint32), offsets=self._offsets(labels)
             )
-        chosen = self.draws.labels(labels)
+        chosen = self.sampler.labels(labels)
         if self.settings.loss == "ns":
-            chosen = self.draws.samples(chosen).ravel()
-        answers = answers._replace(labels=_filled(self.labels, chosen, np.uint32))
+            chosen = self.sampler.samples(chosen).ravel()
+        targets = targets._replace(labels=_filled(self.labels, chosen, np.uint32))
         if self.paths is None:
-            return texts, answers
-        nodes, turns = (part if len(part) else np.zeros(1) for part in (self.paths.nodes, self.paths.turns))
-        return texts, answers._replace(
-            offsets=self.paths.offsets.view(np.uint32), nodes=nodes.astype(np.uint32), turns=turns.astype(np.float32)
+            return texts, targets
+        nodes, codes = (part if len(part) else np.zeros(1) for part in (self.paths.nodes, self.paths.codes))
+        return texts, targets._replace(
+            offsets=self.paths.offsets.view(np.uint32), nodes=nodes.astype(np.uint32), codes=codes.astype(np.float32)
         )
 
     def _offsets(self, bags: Bags) -> np.ndarray:
@@ -98,7 +98,7 @@ class Slabs:
 
 
 def most_in_a_batch(offsets: ArrayLike, count: int, batch: int) -> int:
-    """How many ids the fullest batch has, rounded up: so that not every slab needs a program of its own."""
+    """How many ids the fullest batch has, rounded up: so that not every chunk needs a program of its own."""
     ends = np.asarray(offsets)[: -(-count // batch) * batch + 1 : batch].astype(np.int64)
     most = int(np.diff(ends).max(initial=1))
     step = 1 << max(most.bit_length() - 3, 0)

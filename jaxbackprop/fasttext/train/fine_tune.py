@@ -11,13 +11,13 @@ from ..corpus.reading import Source, text_groups
 from ..corpus.vocabulary import Vocabulary
 from ..files.vec_file import pretrained_rows
 from ..model import Model
-from ..predict.metrics import Passed, labelled, nothing_to_score
+from ..predict.metrics import Skipped, labelled, nothing_to_score
 from ..settings import Settings
 from .initial_tables import starting_tables
 from .loop import train
 
 
-def train_further(data: Source, changes: Mapping[str, Any], model: Model) -> Model:
+def fine_tune(data: Source, changes: Mapping[str, Any], model: Model) -> Model:
     """The model trained on `data` from where it is, with some settings changed.
 
     Texts become the rows that the model has: words it does not know stay unknown, and it may have been pruned.
@@ -25,14 +25,14 @@ def train_further(data: Source, changes: Mapping[str, Any], model: Model) -> Mod
     Raises:
         DataError: no line has a label that the model knows.
     """
-    settings, chunks, passed = replace(model.settings, **changes), [], Passed()
+    settings, chunks, skipped = replace(model.settings, **changes), [], Skipped()
     for tokens in text_groups(data, settings.label_prefix):
-        gold, skipped = labelled(model.vocabulary, tokens)
-        usable, passed = np.flatnonzero(gold.lengths > 0), passed + skipped
+        gold, skipped_here = labelled(model.vocabulary, tokens)
+        usable, skipped = np.flatnonzero(gold.lengths > 0), skipped + skipped_here
         chunks.append((model.encode(tokens).take(usable), gold.take(usable)))
     texts = sum(len(gold) for _, gold in chunks)
     if not texts:
-        raise nothing_to_score(passed, settings.label_prefix, data)
+        raise nothing_to_score(skipped, settings.label_prefix, data)
     as_is = model.vocabulary
     if model.kept is not None:  # for the trainer, a table of as many rows as are left
         cut = {} if len(model.kept) else {"word_ngrams": 1, "maxn": 0}

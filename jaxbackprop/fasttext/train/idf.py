@@ -1,6 +1,6 @@
 """By how much the learning rate of each row is multiplied: rare rows tell labels apart, frequent ones are everywhere.
 
-How it is applied is the business of sparse_loop.py and sparse_batches.py.
+How it is applied is the business of sequential.py and batched.py.
 """
 
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ import numpy as np
 from ...data import Bags
 
 
-def idf_shares(chunks: Iterable[tuple[Bags, Bags]], rows: int, exponent: float) -> np.ndarray:
+def idf_learning_rate_scale(chunks: Iterable[tuple[Bags, Bags]], rows: int, exponent: float) -> np.ndarray:
     """The share of each row, (rows, 1) float32: one pass over the texts.
 
     Formula  idf_i = log(1 + texts / n_i),  share_i = idf_i^exponent / c,  sum_i n_i share_i = sum_i n_i

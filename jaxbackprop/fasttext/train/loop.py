@@ -1,6 +1,6 @@
 """Training of a text classifier: passes over a corpus, the learning rate that falls, what is told on the way.
 
-The arithmetic of a step stands in sparse_loop.py and sparse_step.py; where texts come from, in corpus.py.
+The arithmetic of a step stands in sequential.py and step.py; where texts come from, in corpus.py.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,18 +17,18 @@ from ..corpus.vocabulary import Vocabulary
 from ..model import Model
 from ..predict.huffman import paths
 from ..settings import Settings
-from .batched import AXIS, Batching, visit_batches
-from .checkpoint_manager import Keeping
+from .batched import AXIS, Batching, train_chunk_in_batches
+from .checkpoint_manager import CheckpointManager
 from .checkpointing import Checkpoints, training_of
-from .chunks import Slabs, most_in_a_batch
+from .chunks import Chunker, most_in_a_batch
 from .compile_cache import compiled
-from .idf import idf_shares
+from .idf import idf_learning_rate_scale
 from .initial_tables import Start, starting_tables
-from .losses import Answers
-from .progress import Report, Telling
-from .sampler import Draws
-from .sequential import Texts, visit
-from .tables import Tables, remembering
+from .losses import Targets
+from .progress import ProgressTracker, Report
+from .sampler import Sampler
+from .sequential import Texts, train_chunk
+from .tables import Tables, init_slots
 
 BATCH = 256  # texts a step on an accelerator: on five data sets within a hundredth of one text at a time
 VECTOR = 8  # numbers that a CPU adds at once
@@ -85,15 +85,15 @@ def train(
     if not len(labels):
         raise ValueError("train: the vocabulary has no label.")
     batch = settings.batch or (1 if jax.default_backend() == "cpu" else BATCH)
-    draws = Draws(labels, settings.neg, settings.seed)
-    slabs = Slabs(settings, draws, paths(labels) if settings.loss == "hs" else None, batch=batch)
-    telling = Telling(corpus.texts, corpus.tokens, settings, progress)
+    sampler = Sampler(labels, settings.neg, settings.seed)
+    chunker = Chunker(settings, sampler, paths(labels) if settings.loss == "hs" else None, batch=batch)
+    tracker = ProgressTracker(corpus.texts, corpus.tokens, settings, progress)
     training = training_of(settings, corpus.vocabulary, corpus.texts, batch, len(jax.devices()) if batch > 1 else 1)
-    keeping = Keeping(checkpoints, training, slabs, telling)
-    visit_all = _in_order if batch == 1 else _in_batches
-    tables = visit_all(corpus, settings, start, slabs, telling, keeping)
-    telling.end()
-    keeping.end()
+    manager = CheckpointManager(checkpoints, training, chunker, tracker)
+    train_all = _in_order if batch == 1 else _in_batches
+    tables = train_all(corpus, settings, start, chunker, tracker, manager)
+    tracker.end()
+    manager.end()
     rows, dim = corpus.vocabulary.rows, settings.dim
     return Model(
         corpus.vocabulary,
@@ -108,25 +108,30 @@ def _without_padding(table: jax.Array, rows: int, dim: int) -> np.ndarray:
 
 
 def _in_order(
-    corpus: Corpus, settings: Settings, start: Start, slabs: Slabs, telling: Telling, keeping: Keeping
+    corpus: Corpus,
+    settings: Settings,
+    start: Start,
+    chunker: Chunker,
+    tracker: ProgressTracker,
+    manager: CheckpointManager,
 ) -> Tables:
     """One text after another."""
-    rows, labels = corpus.vocabulary.rows, len(slabs.draws.counts)
+    rows, labels = corpus.vocabulary.rows, len(chunker.sampler.counts)
     with ThreadPoolExecutor(1) as other:
-        program = other.submit(_compiled, slabs, rows, labels, settings)  # while the first chunk is read
-        tables = keeping.tables()
+        program = other.submit(_compiled, chunker, rows, labels, settings)  # while the first chunk is read
+        tables = manager.tables()
         if tables is None:
             padded = rows, _row_length(settings)
             first = starting_tables(rows, labels, settings.dim, settings.seed, start, padded=padded)
             tables = _begun(corpus, settings, first)
-        usual = slabs.shapes()
-        for texts, answers in _slabs(corpus, settings, slabs):
-            if jax.tree.map(np.shape, (texts, answers)) == jax.tree.map(np.shape, usual):
-                tables, surprise = program.result()(tables, *jax.device_put((texts, answers), may_alias=True))
-            else:  # a text longer than a slab
-                tables, surprise = visit(tables, texts, answers, loss=settings.loss, smoothing=settings.smoothing)
-            telling.visited(int(texts.total), surprise)
-            keeping.visited(tables)
+        usual = chunker.shapes()
+        for texts, targets in _chunks(corpus, settings, chunker):
+            if jax.tree.map(np.shape, (texts, targets)) == jax.tree.map(np.shape, usual):
+                tables, loss = program.result()(tables, *jax.device_put((texts, targets), may_alias=True))
+            else:  # a text longer than a chunk
+                tables, loss = train_chunk(tables, texts, targets, loss=settings.loss, smoothing=settings.smoothing)
+            tracker.visited(int(texts.total), loss)
+            manager.visited(tables)
     return tables
 
 
@@ -144,27 +149,32 @@ def _row_length(settings: Settings) -> int:
 
 def _begun(corpus: Corpus, settings: Settings, first: tuple[jax.Array, jax.Array]) -> Tables:
     """The first tables with what their optimizer needs, nothing seen yet."""
-    tables = Tables(*(remembering(table, settings.optimizer) for table in first))
+    tables = Tables(*(init_slots(table, settings.optimizer) for table in first))
     if not settings.idf:
         return tables
-    share = jnp.array(idf_shares(corpus.chunks(), len(tables.input.rows), settings.idf))
-    return tables._replace(input=tables.input._replace(share=share))
+    learning_rate_scale = jnp.array(idf_learning_rate_scale(corpus.chunks(), len(tables.input.rows), settings.idf))
+    return tables._replace(input=tables.input._replace(learning_rate_scale=learning_rate_scale))
 
 
-def _compiled(slabs: Slabs, rows: int, labels: int, settings: Settings):
+def _compiled(chunker: Chunker, rows: int, labels: int, settings: Settings):
     """The program for this corpus, made without waiting for its texts."""
     dim = _row_length(settings)
     tables = jax.eval_shape(
-        lambda: Tables(*(remembering(jnp.zeros((n, dim)), settings.optimizer) for n in (rows, labels)))
+        lambda: Tables(*(init_slots(jnp.zeros((n, dim)), settings.optimizer) for n in (rows, labels)))
     )
     if settings.idf:
-        share = jax.ShapeDtypeStruct((rows, 1), jnp.float32)
-        tables = tables._replace(input=tables.input._replace(share=share))
-    return compiled(visit, tables, *slabs.shapes(), loss=settings.loss, smoothing=settings.smoothing)
+        learning_rate_scale = jax.ShapeDtypeStruct((rows, 1), jnp.float32)
+        tables = tables._replace(input=tables.input._replace(learning_rate_scale=learning_rate_scale))
+    return compiled(train_chunk, tables, *chunker.shapes(), loss=settings.loss, smoothing=settings.smoothing)
 
 
 def _in_batches(
-    corpus: Corpus, settings: Settings, start: Start, slabs: Slabs, telling: Telling, keeping: Keeping
+    corpus: Corpus,
+    settings: Settings,
+    start: Start,
+    chunker: Chunker,
+    tracker: ProgressTracker,
+    manager: CheckpointManager,
 ) -> Tables:
     """Some texts at a time, the input table's rows shared out to all devices there are."""
     devices = jax.devices()
@@ -172,9 +182,9 @@ def _in_batches(
     rows = -(-corpus.vocabulary.rows // len(devices)) * len(devices)
     fast = jax.default_backend() != "cpu" and settings.optimizer == "sgd"
     dim = -(-settings.dim // SECTOR) * SECTOR if fast else settings.dim
-    tables = keeping.tables()
+    tables = manager.tables()
     if tables is None:
-        known, labels = corpus.vocabulary.rows, len(slabs.draws.counts)
+        known, labels = corpus.vocabulary.rows, len(chunker.sampler.counts)
         first = starting_tables(known, labels, settings.dim, settings.seed, start, padded=(rows, dim))
         tables = _begun(corpus, settings, first)
     times = jnp.zeros(rows)
@@ -182,27 +192,27 @@ def _in_batches(
         mine, whole = NamedSharding(mesh, PartitionSpec(AXIS)), NamedSharding(mesh, PartitionSpec())
         tables = Tables(jax.device_put(tables.input, mine), jax.device_put(tables.output, whole))
         times = jax.device_put(times, mine)
-    hot = HOT if fast and mesh is None and slabs.batch >= HOT and rows > HOT else 0
-    cut = Batching(slabs.batch, keeping.room[0], keeping.room[1], hot)
-    for texts, answers in _slabs(corpus, settings, slabs):
+    hot = HOT if fast and mesh is None and chunker.batch >= HOT and rows > HOT else 0
+    cut = Batching(chunker.batch, manager.room[0], manager.room[1], hot)
+    for texts, targets in _chunks(corpus, settings, chunker):
         cut = cut._replace(ids=max(cut.ids, most_in_a_batch(texts.offsets, int(texts.total), cut.batch)))
         if settings.loss == "ova":
-            cut = cut._replace(labels=max(cut.labels, most_in_a_batch(answers.offsets, int(texts.total), cut.batch)))
+            cut = cut._replace(labels=max(cut.labels, most_in_a_batch(targets.offsets, int(texts.total), cut.batch)))
         kind = {"loss": settings.loss, "smoothing": settings.smoothing, "cut": cut, "mesh": mesh}
-        tables, times, surprise = visit_batches(tables, times, texts, answers, **kind)
-        telling.visited(int(texts.total), surprise)
-        keeping.room = cut.ids, cut.labels
-        keeping.visited(tables)
+        tables, times, loss = train_chunk_in_batches(tables, times, texts, targets, **kind)
+        tracker.visited(int(texts.total), loss)
+        manager.room = cut.ids, cut.labels
+        manager.visited(tables)
     return tables
 
 
-def _slabs(corpus: Corpus, settings: Settings, slabs: Slabs) -> Iterator[tuple[Texts, Answers]]:
-    """The slabs of every chunk of every pass."""
-    for chunk in _visits(corpus, settings):
-        yield from slabs.of(*chunk)
+def _chunks(corpus: Corpus, settings: Settings, chunker: Chunker) -> Iterator[tuple[Texts, Targets]]:
+    """The chunks of every chunk of every pass."""
+    for chunk in _chunks_with_rates(corpus, settings):
+        yield from chunker.of(*chunk)
 
 
-def _visits(corpus: Corpus, settings: Settings) -> Iterator[tuple[Bags, Bags, np.ndarray]]:
+def _chunks_with_rates(corpus: Corpus, settings: Settings) -> Iterator[tuple[Bags, Bags, np.ndarray]]:
     """Every chunk of every pass, and the learning rate at each of its texts."""
     visits = settings.epoch * max(corpus.texts, 1)
     done = 0

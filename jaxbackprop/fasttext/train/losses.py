@@ -1,6 +1,6 @@
 """What each loss asks of the output table for one text, and what its answers change there: the deltas by hand.
 
-The same four losses for many texts at once stand in sparse_step.py; as rules, with their derivations, in losses/.
+The same four losses for many texts at once stand in step.py; as rules, with their derivations, in losses/.
 """
 
 from typing import Literal, NamedTuple
@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float, UInt32
 
-from .tables import Held, Rows, at, change_one_by_one, fitting, over_columns, remembered, step
+from .tables import Held, Rows, at, change_one_by_one, fitting, over_columns, step, update_slots
 
 Loss = Literal["softmax", "hs", "ns", "ova"]
 # One against all: dh is a sum over all labels, and no bound on it but their number. A text of two new words has h near
@@ -19,44 +19,44 @@ Loss = Literal["softmax", "hs", "ns", "ova"]
 # the others. Cooking (735 labels, lr 0.5): lr |dh| 1,459 where 12 is seldom passed, |h| 28 soon after, F1 .34 for .39,
 # in some orders of the texts; at lr 1 fastText 0.9.2 ends there with "Encountered NaN". A trained |h| is 1 to 3. Every
 # bound from 1 to 10 does alike at lr 0.25 and 0.5 (.392 in each of four orders); of those 5 is best at 0.7 and 1.
-FARTHEST = 5.0
+MAX_ROW_STEP = 5.0
 
 
-class Answers(NamedTuple):
+class Targets(NamedTuple):
     """The right answers at N visits of texts.
 
     labels   softmax and hs: (N,) a label a text;  ns: (N * (1 + neg),) a label a text and its negative samples;
              ova: (M,) all labels of all texts, one text after another
     offsets  ova: (N + 1,) where a text's labels begin;  hs: (labels + 1,) where a label's path begins;  else one 0
     nodes    hs: the nodes of all paths;  else one 0
-    turns    hs: 1 where the way goes to the second child;  else one 0
+    codes    hs: 1 where the way goes to the second child;  else one 0
     most     ns and hs: how many questions a text is asked at most, as the shape of an empty array (0, most)
     """
 
     labels: UInt32[Held, " M"]
     offsets: UInt32[Held, " P1"]
     nodes: UInt32[Held, " P"]
-    turns: Float[Held, " P"]
+    codes: Float[Held, " P"]
     most: Float[Held, "0 most"]
 
 
-def answer(
-    output: Rows, h: Float[Array, "1 D"], answers: Answers, n: Array, lr: Array, *, loss: Loss, smoothing: float
+def loss_step(
+    output: Rows, h: Float[Array, "1 D"], targets: Targets, n: Array, lr: Array, *, loss: Loss, smoothing: float
 ) -> tuple[Rows, Float[Array, "1 D"], Float[Array, ""]]:
     """The output table after text n with hidden vector h, the gradient of h, and the loss."""
     if loss == "softmax":
-        return _softmax(output, h, at(answers.labels, n), lr, smoothing)
+        return _softmax(output, h, at(targets.labels, n), lr, smoothing)
     if loss == "ova":
-        return _one_vs_all(output, h, answers, n, lr)
-    most = answers.most.shape[1]
+        return _one_vs_all(output, h, targets, n, lr)
+    most = targets.most.shape[1]
     if loss == "hs":
-        label = at(answers.labels, n)
-        first, last = at(answers.offsets, label), at(answers.offsets, label + 1)
-        return _questions(output, h, lr, first, last, most, lambda k: (at(answers.nodes, k), at(answers.turns, k)))
+        label = at(targets.labels, n)
+        first, last = at(targets.offsets, label), at(targets.offsets, label + 1)
+        return _questions(output, h, lr, first, last, most, lambda k: (at(targets.nodes, k), at(targets.codes, k)))
     first = n * np.uint32(most)
 
     def sample(k: Array) -> tuple[Array, Array]:
-        return at(answers.labels, k), (k == first).astype(jnp.float32)
+        return at(targets.labels, k), (k == first).astype(jnp.float32)
 
     return _questions(output, h, lr, first, first + np.uint32(most), most, sample)
 
@@ -76,14 +76,14 @@ def _softmax(output: Rows, h: Array, label: Array, lr: Array, smoothing: float):
     return *_through_all(output, h, exps / total - target, lr), jnp.log(total) - expected
 
 
-def _one_vs_all(output: Rows, h: Array, answers: Answers, n: Array, lr: Array):
+def _one_vs_all(output: Rows, h: Array, targets: Targets, n: Array, lr: Array):
     """Delta = sigmoid(z) - target at each score; see losses.sigmoid_cross_entropy."""
     z = (output.rows @ h[0])[:, None]
 
     def mark(k: Array, target: Array) -> Array:
-        return lax.dynamic_update_slice(target, jnp.ones((1, 1), z.dtype), (at(answers.labels, k), jnp.uint32(0)))
+        return lax.dynamic_update_slice(target, jnp.ones((1, 1), z.dtype), (at(targets.labels, k), jnp.uint32(0)))
 
-    target = lax.fori_loop(at(answers.offsets, n), at(answers.offsets, n + 1), mark, jnp.zeros_like(z))
+    target = lax.fori_loop(at(targets.offsets, n), at(targets.offsets, n + 1), mark, jnp.zeros_like(z))
     surprise = (jax.nn.softplus(z) - target * z).sum()
     return *_through_all(output, h, jax.nn.sigmoid(z) - target, lr), surprise
 
@@ -93,9 +93,15 @@ def _through_all(output: Rows, h: Array, delta: Array, lr: Array) -> tuple[Rows,
     dh = (delta[:, 0] @ output.rows)[None]
     lr = lr + 0 * dh[0, 0]  # dh first: else a copy of the table is kept for it
     gradient, square = delta * h, delta**2 * (h**2).mean()
-    seen = None if output.seen is None else remembered(output.seen, gradient, square, drift=False)
-    drift = None if output.drift is None else remembered(output.drift, gradient, square, drift=True)
-    return Rows(output.rows + step(gradient, lr, seen, drift), seen, drift), dh
+    second_moment = (
+        None
+        if output.second_moment is None
+        else update_slots(output.second_moment, gradient, square, first_moment=False)
+    )
+    first_moment = (
+        None if output.first_moment is None else update_slots(output.first_moment, gradient, square, first_moment=True)
+    )
+    return Rows(output.rows + step(gradient, lr, second_moment, first_moment), second_moment, first_moment), dh
 
 
 def _questions(output: Rows, h: Array, lr: Array, first: Array, last: Array, most: int, question):
@@ -136,19 +142,19 @@ def _questions(output: Rows, h: Array, lr: Array, first: Array, last: Array, mos
     return change_one_by_one(output, first, last, h, met, lr), dh, total
 
 
-def within_reach(
+def clip_row_update(
     gradient: Float[Array, "B D"], table: Rows, lr: Array, *, loss: Loss, batch: int = 1
 ) -> Float[Array, "B D"]:
-    """What each text's input rows meet: under "ova" and sgd so little that none moves by more than FARTHEST.
+    """What each text's input rows meet: under "ova" and sgd so little that none moves by more than MAX_ROW_STEP.
 
-    Forward   g min(1, FARTHEST / (sqrt(B) |lr g|));  g itself under other losses, and where adagrad or adam divide it
+    Forward   g min(1, MAX_ROW_STEP / (sqrt(B) |lr g|));  g itself under other losses, adagrad and adam
     Source    clipping by norm: Pascanu, Mikolov, Bengio 2013, arXiv:1211.5063
 
     h, the mean of a text's rows, moves as far as they do; a row named twice moves twice, and idf's shares come on top.
-    A row that each of B texts of a batch names moves by the sum of what they give it over sqrt(B), see `visit_batches`:
-    it, too, goes no farther. Cooking in batches of 256, F1: .385 with the root and .341 without; of 64, .401 and .397.
+    A row that each of B texts of a batch names moves by the sum of what they give it over sqrt(B), see
+    `train_chunk_in_batches`: it, too, goes no farther.
     """
-    if loss != "ova" or table.seen is not None:
+    if loss != "ova" or table.second_moment is not None:
         return gradient
     length = jnp.sqrt(batch * (gradient**2).sum(1, keepdims=True))
-    return gradient * jnp.minimum(1, FARTHEST / (lr * length))
+    return gradient * jnp.minimum(1, MAX_ROW_STEP / (lr * length))

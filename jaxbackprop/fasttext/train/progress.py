@@ -1,4 +1,4 @@
-"""How far training is: counted as slabs are visited, told now and then. What is done with it is the caller's."""
+"""How far training is: counted as chunks are visited, told now and then. What is done with it is the caller's."""
 
 from collections import deque
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from jax import Array
 
 from ..settings import Settings
 
-AHEAD = 2  # slabs prepared while one is trained on
+AHEAD = 2  # chunks prepared while one is trained on
 A_WHILE = 0.1  # seconds between two reports
 
 
@@ -35,8 +35,8 @@ class Report:
     seconds_left: float
 
 
-class Telling:
-    """Keeps count of what was visited, and reports it; never waits for more than what was begun some slabs ago."""
+class ProgressTracker:
+    """Keeps count of what was visited, and reports it; never waits for more than what was begun some chunks ago."""
 
     def __init__(self, texts: int, tokens: int, settings: Settings, progress: Callable[[Report], None] | None):
         self.in_a_pass, self.tokens, self.settings, self.progress = max(texts, 1), tokens, settings, progress

@@ -7,8 +7,8 @@ import numpy as np
 from ...data import Bags
 
 
-class Draws:
-    """Random choices of one training, the same for the same seed, in whatever slabs the texts come.
+class Sampler:
+    """Random choices of one training, the same for the same seed, in whatever chunks the texts come.
 
     counts  (L,) how often each label occurs
     neg     negative samples a text
@@ -22,12 +22,12 @@ class Draws:
     @property
     def state(self) -> list[Any]:
         """Where the draws stand, as JSON can hold it; to be set again where they are to go on from there."""
-        return [draws.bit_generator.state for draws in self._all]
+        return [sampler.bit_generator.state for sampler in self._all]
 
     @state.setter
     def state(self, state: list[Any]) -> None:
-        for draws, its in zip(self._all, state, strict=True):
-            draws.bit_generator.state = its
+        for sampler, its in zip(self._all, state, strict=True):
+            sampler.bit_generator.state = its
 
     @property
     def _all(self) -> list[np.random.Generator]:

@@ -1,6 +1,6 @@
 """Training on a CPU: one text after another in exact order, in one program that visits only the rows of each text.
 
-What a loss asks of the output table stands in sparse_answers.py; many texts at once are sparse_step.py's.
+What a loss asks of the output table stands in losses.py; many texts at once are step.py's.
 """
 
 from functools import partial
@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float, UInt32
 
-from .losses import Answers, Loss, answer, within_reach
+from .losses import Loss, Targets, clip_row_update, loss_step
 from .tables import Held, Rows, Tables, at, change_one_by_one, fitting, over_columns, row
 
 
@@ -34,13 +34,13 @@ class Texts(NamedTuple):
 
 
 @partial(jax.jit, static_argnames=("loss", "smoothing"), donate_argnums=0)
-def visit(
-    tables: Tables, texts: Texts, answers: Answers, *, loss: Loss, smoothing: float
+def train_chunk(
+    tables: Tables, texts: Texts, targets: Targets, *, loss: Loss, smoothing: float
 ) -> tuple[Tables, Float[Array, ""]]:
     """The tables after each text was visited in turn, and the sum of the losses met on the way.
 
     Forward   h = mean of the text's input rows,  the loss by the output rows, see `sparse_step`
-    Backward  each input row: dh / L for a text of L rows (a row named twice meets it twice); see also `within_reach`
+    Backward  each input row: dh / L for a text of L rows (a row named twice meets it twice); see also `clip_row_update`
     Update    at once, before the next text is read
 
     The tables are given away: their memory is that of the tables returned.
@@ -52,8 +52,8 @@ def visit(
         start, stop = at(texts.offsets, n), at(texts.offsets, n + 1)
         length = (stop - start).astype(jnp.float32)
         h = _sum_of_rows(tables.input.rows, texts.ids, start, stop) / length
-        output, dh, surprise = answer(tables.output, h, answers, k, lr, loss=loss, smoothing=smoothing)
-        each = within_reach(dh / length, tables.input, lr, loss=loss)
+        output, dh, surprise = loss_step(tables.output, h, targets, k, lr, loss=loss, smoothing=smoothing)
+        each = clip_row_update(dh / length, tables.input, lr, loss=loss)
         return Tables(_change(tables.input, texts.ids, start, stop, each, lr), output), total + surprise
 
     return lax.fori_loop(jnp.uint32(0), texts.total, text, (tables, jnp.float32(0)))
@@ -77,20 +77,24 @@ def _sum_of_rows(table: Array, ids: Held, start: Array, stop: Array) -> Array:
 
 def _change(table: Rows, ids: Held, start: Array, stop: Array, gradient: Array, lr: Array) -> Rows:
     """The table after each of the rows ids[start:stop] met `gradient`."""
-    if table.seen is None:
-        return table._replace(rows=_add_to_rows(table.rows, table.share, ids, start, stop, -lr * gradient))
+    if table.second_moment is None:
+        return table._replace(
+            rows=_add_to_rows(table.rows, table.learning_rate_scale, ids, start, stop, -lr * gradient)
+        )
 
     return change_one_by_one(table, start, stop, gradient, lambda k: (at(ids, k), jnp.float32(1)), lr)
 
 
-def _add_to_rows(table: Array, share: Array | None, ids: Held, start: Array, stop: Array, step: Array) -> Array:
-    at_once, width = _writing(table.shape[1], shared=share is not None)
+def _add_to_rows(
+    table: Array, learning_rate_scale: Array | None, ids: Held, start: Array, stop: Array, step: Array
+) -> Array:
+    at_once, width = _writing(table.shape[1], shared=learning_rate_scale is not None)
 
     def add(which: list[Array], table: Array) -> Array:
         def part(column: Array, table: Array) -> Array:
             piece = lax.dynamic_slice(step, (jnp.uint32(0), column), (1, width))
             for i in which:
-                own = piece if share is None else row(share, i) * piece
+                own = piece if learning_rate_scale is None else row(learning_rate_scale, i) * piece
                 new = lax.dynamic_slice(table, (i, column), (1, width)) + own
                 table = lax.dynamic_update_slice(table, new, (i, column))
             return table

@@ -1,7 +1,7 @@
 """One step of a bag-of-words classifier on some texts at once, from hand-derived deltas: only touched rows are written.
 
-A building block for people's own training loops, and the step that sparse_batches.py repeats. One text after another
-in exact order is sparse_loop.py's business.
+A building block for people's own training loops, and the step that batched.py repeats. One text after another
+in exact order is sequential.py's business.
 """
 
 from functools import partial
@@ -17,7 +17,7 @@ from .tables import Held, Rows, Tables, change_rows
 EXACTLY = jax.lax.Precision.HIGHEST
 
 
-class Questions(NamedTuple):
+class BinaryTargets(NamedTuple):
     """Yes-or-no questions to each text, by which it is told apart from others: for hs the nodes on its label's path.
 
     rows  (B, K) rows of the output table; one outside it, by custom -1, asks nothing
@@ -28,14 +28,14 @@ class Questions(NamedTuple):
     yes: Float[Array, "B K"]
 
 
-Targets = Int[Array, " B"] | Float[Array, "B C"] | Questions
+BatchTargets = Int[Array, " B"] | Float[Array, "B C"] | BinaryTargets
 
 
 @partial(jax.jit, static_argnames=("smoothing", "scaled"), donate_argnums=0)
 def sparse_step(
     tables: Tables,
     ids: Int[Array, "B L"],
-    targets: Int[Array, " B"] | Float[Array, "B C"] | Questions,
+    targets: Int[Array, " B"] | Float[Array, "B C"] | BinaryTargets,
     lr: Float[Array, ""],
     *,
     smoothing: float = 0.0,
@@ -46,7 +46,7 @@ def sparse_step(
     Forward   h = 1/L sum_l input[id_l],  L the rows a text has
               softmax (targets a label a text)   z = output h,  loss = -log softmax(z)_label
               one against all (targets (B, C))   z = output h,  loss = -sum_c t log sigmoid(z) + (1 - t) log sigmoid(-z)
-              Questions (a tree, or samples)     z_k = output[row_k] . h,  loss = -sum_k log sigmoid(z_k), or (-z_k)
+              BinaryTargets (a tree, or samples)     z_k = output[row_k] . h,  loss = -sum_k log sigmoid(z_k), or (-z_k)
     Backward  delta arrives at the scores: softmax(z) - onehot(label), or sigmoid(z) - t: what was said less what is so
               output row c: delta_c h
               dh = sum_c delta_c output[c]
@@ -63,9 +63,9 @@ def sparse_step(
     saw.
 
     Args:
-        tables: `Tables(remembering(input, "sgd"), remembering(output, "sgd"))`; given away.
+        tables: `Tables(init_slots(input, "sgd"), init_slots(output, "sgd"))`; given away.
         ids: rows of the input table, padded with ids outside it, by custom -1. A text without any changes nothing.
-        targets: a label a text; or one number from 0 to 1 a text and class; or Questions.
+        targets: a label a text; or one number from 0 to 1 a text and class; or BinaryTargets.
         lr: the learning rate.
         smoothing: share of the target spread over all labels (softmax).
         scaled: whether a row's change is divided as said above.
@@ -89,22 +89,22 @@ def sparse_step(
     counts = (lengths > 0).astype(jnp.float32)
     output, dh, loss = through_output(tables.output, h, targets, counts, lr, smoothing=smoothing)
     gradients = (dh / jnp.maximum(lengths, 1)[:, None])[text]
-    share = None
+    learning_rate_scale = None
     if scaled:
         ordered = jnp.sort(flat)
         times = jnp.searchsorted(ordered, flat, side="right") - jnp.searchsorted(ordered, flat, side="left")
-        share = jax.lax.rsqrt(times.astype(jnp.float32))
-    return Tables(change_rows(tables.input, flat, gradients, lr, share=share), output), loss
+        learning_rate_scale = jax.lax.rsqrt(times.astype(jnp.float32))
+    return Tables(change_rows(tables.input, flat, gradients, lr, learning_rate_scale=learning_rate_scale), output), loss
 
 
 def through_output(
-    output: Rows, h: Array, targets: Targets, counts: Array, lr: Array, *, smoothing: float
+    output: Rows, h: Array, targets: BatchTargets, counts: Array, lr: Array, *, smoothing: float
 ) -> tuple[Rows, Float[Array, "B D"], Float[Array, " B"]]:
     """The output table after the texts' hidden vectors h (B, D) met it, dh, and each text's loss.
 
     counts  (B,) 1, or 0 for a text that changes nothing
     """
-    if isinstance(targets, Questions):
+    if isinstance(targets, BinaryTargets):
         return _through_questions(output, h, targets, counts, lr)
     z = jnp.matmul(h, output.rows.T, precision=EXACTLY)
     if jnp.issubdtype(targets.dtype, jnp.integer):
@@ -122,7 +122,7 @@ def through_output(
     return changed, dh, loss * counts
 
 
-def _through_questions(output: Rows, h: Array, asked: Questions, counts: Array, lr: Array):
+def _through_questions(output: Rows, h: Array, asked: BinaryTargets, counts: Array, lr: Array):
     inside = (asked.rows >= 0) & (asked.rows < output.rows.shape[0])
     which = jnp.where(inside, asked.rows, output.rows.shape[0])
     w = taking(output.rows, which)  # (B, K, D)

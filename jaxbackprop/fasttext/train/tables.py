@@ -46,17 +46,18 @@ def flags(dim: int) -> str:
 class Rows(NamedTuple):
     """A table, and what is remembered of its rows.
 
-    rows   (V, D)
-    seen   adagrad: (V, 1) the sum of the squares of a row's gradients; adam: (V, 2) their running mean, and how often
-           the row was met; sgd: None. The square of a gradient is the mean of the squares of its D numbers.
-    drift  adam: (V, D) the running mean of a row's gradients; else None
-    share  sgd: (V, 1) by how much each row's learning rate is multiplied; None: by nothing
+    rows                 (V, D)
+    second_moment        adagrad: (V, 1) the sum of the squares of a row's gradients; adam: (V, 2) their running mean,
+                         and how often the row was met; sgd: None. The square of a gradient is the mean of the squares
+                         of its D numbers.
+    first_moment         adam: (V, D) the running mean of a row's gradients; else None
+    learning_rate_scale  sgd: (V, 1) by how much each row's learning rate is multiplied; None: by nothing
     """
 
     rows: Float[Array, "V D"]
-    seen: Float[Array, "V N"] | None = None
-    drift: Float[Array, "V D"] | None = None
-    share: Float[Array, "V 1"] | None = None
+    second_moment: Float[Array, "V N"] | None = None
+    first_moment: Float[Array, "V D"] | None = None
+    learning_rate_scale: Float[Array, "V 1"] | None = None
 
 
 class Tables(NamedTuple):
@@ -66,7 +67,7 @@ class Tables(NamedTuple):
     output: Rows
 
 
-def remembering(rows: Float[Array, "V D"], optimizer: Optimizer) -> Rows:
+def init_slots(rows: Float[Array, "V D"], optimizer: Optimizer) -> Rows:
     """A table with what its optimizer needs, nothing seen yet."""
     if optimizer == "sgd":
         return Rows(rows)
@@ -75,21 +76,21 @@ def remembering(rows: Float[Array, "V D"], optimizer: Optimizer) -> Rows:
     return Rows(rows, jnp.zeros((len(rows), 2), jnp.float32), jnp.zeros(rows.shape, jnp.float32))
 
 
-def remembered(part: Array, gradient: Array, square: Array, *, drift: bool) -> Array:
-    """What `seen` or `drift` holds of some rows after they met `gradient`, whose square is `square`.
+def update_slots(part: Array, gradient: Array, square: Array, *, first_moment: bool) -> Array:
+    """What `second_moment` or `first_moment` holds of some rows after they met `gradient`, whose square is `square`.
 
     Update  adagrad  s += g^2
             adam     s = b2 s + (1 - b2) g^2,  t += 1;  d = b1 d + (1 - b1) g
     """
-    if drift:
+    if first_moment:
         return BETA1 * part + (1 - BETA1) * gradient
     if part.shape[-1] == 1:
         return part + square
     return jnp.concatenate([BETA2 * part[..., :1] + (1 - BETA2) * square, part[..., 1:] + 1], -1)
 
 
-def step(gradient: Array, lr: Array, seen: Array | None, drift: Array | None) -> Array:
-    """What is added to some rows that met `gradient`, where `seen` and `drift` already know of it.
+def step(gradient: Array, lr: Array, second_moment: Array | None, first_moment: Array | None) -> Array:
+    """What is added to some rows that met `gradient`, where `second_moment` and `first_moment` already know of it.
 
     Update  sgd      -lr g
             adagrad  -lr g / sqrt(s)
@@ -98,12 +99,12 @@ def step(gradient: Array, lr: Array, seen: Array | None, drift: Array | None) ->
 
     A row's t counts the times it was met: a rare row is corrected as the young row it is.
     """
-    if seen is None:
+    if second_moment is None:
         return -lr * gradient
-    if drift is None:
-        return -lr * gradient * lax.rsqrt(seen + TINY**2)
-    mean, t = seen[..., :1], seen[..., 1:]
-    return -lr * drift * (jnp.sqrt(1 - BETA2**t) / (1 - BETA1**t) * lax.rsqrt(mean + TINY**2))
+    if first_moment is None:
+        return -lr * gradient * lax.rsqrt(second_moment + TINY**2)
+    mean, t = second_moment[..., :1], second_moment[..., 1:]
+    return -lr * first_moment * (jnp.sqrt(1 - BETA2**t) / (1 - BETA1**t) * lax.rsqrt(mean + TINY**2))
 
 
 def at(x: Held, k: Array) -> Array:
@@ -134,23 +135,27 @@ def change_one_by_one(
 
         return lax.fori_loop(first, last, one, part)
 
-    def see(k: Array, seen: Array) -> Array:
+    def see(k: Array, second_moment: Array) -> Array:
         i, factor = met(k)
         return lax.dynamic_update_slice(
-            seen, remembered(row(seen, i), factor, factor**2 * square, drift=False), (i, jnp.uint32(0))
+            second_moment,
+            update_slots(row(second_moment, i), factor, factor**2 * square, first_moment=False),
+            (i, jnp.uint32(0)),
         )
 
-    seen, drift = table.seen, table.drift
-    if seen is not None:
-        seen = lax.fori_loop(first, last, see, seen)
-    if drift is not None:
-        drift = change(drift, lambda old, i, column, gradient: remembered(old, gradient, square, drift=True))
+    second_moment, first_moment = table.second_moment, table.first_moment
+    if second_moment is not None:
+        second_moment = lax.fori_loop(first, last, see, second_moment)
+    if first_moment is not None:
+        first_moment = change(
+            first_moment, lambda old, i, column, gradient: update_slots(old, gradient, square, first_moment=True)
+        )
 
     def moved(old: Array, i: Array, column: Array, gradient: Array) -> Array:
-        of_drift = None if drift is None else lax.dynamic_slice(drift, (i, column), (1, width))
-        return old + step(gradient, lr, None if seen is None else row(seen, i), of_drift)
+        of_drift = None if first_moment is None else lax.dynamic_slice(first_moment, (i, column), (1, width))
+        return old + step(gradient, lr, None if second_moment is None else row(second_moment, i), of_drift)
 
-    return Rows(change(table.rows, moved), seen, drift)
+    return Rows(change(table.rows, moved), second_moment, first_moment)
 
 
 def row(table: Array, i: Array) -> Array:
@@ -186,31 +191,40 @@ def fitting(columns: int, moved: Callable[[int, int], int]) -> tuple[int, int]:
 
 
 def change_rows(
-    table: Rows, ids: Int[Array, " T"], gradients: Float[Array, "T D"], lr: Array, *, share: Array | None = None
+    table: Rows,
+    ids: Int[Array, " T"],
+    gradients: Float[Array, "T D"],
+    lr: Array,
+    *,
+    learning_rate_scale: Array | None = None,
 ) -> Rows:
     """The table after its rows `ids` met `gradients`, all at once; a row named more than once meets their sum.
 
-    Ids outside the table are dropped. `share` (T,) scales a gradient under sgd; adagrad and adam divide by what they
-    have seen, the squares of this very step included, and take it whole.
+    Ids outside the table are dropped. `learning_rate_scale` (T,) scales a gradient under sgd; adagrad and adam divide
+    by what they have seen, the squares of this very step included, and take it whole.
     """
     kept = {"mode": "drop", "wrap_negative_indices": False}
 
     def taken(part: Array) -> Array:
         return part.at[ids].get(mode="fill", fill_value=0, wrap_negative_indices=False)
 
-    if table.seen is None:
-        scaled = gradients if share is None else share[:, None] * gradients
-        scaled = scaled if table.share is None else taken(table.share) * scaled
+    if table.second_moment is None:
+        scaled = gradients if learning_rate_scale is None else learning_rate_scale[:, None] * gradients
+        scaled = scaled if table.learning_rate_scale is None else taken(table.learning_rate_scale) * scaled
         return table._replace(rows=table.rows.at[ids].add(step(scaled, lr, None, None), **kept))
     squares = (gradients**2).mean(-1, keepdims=True)
-    if table.drift is None:
-        seen = table.seen.at[ids].add(squares, **kept)
-        return Rows(table.rows.at[ids].add(step(gradients, lr, taken(seen), None), **kept), seen)
+    if table.first_moment is None:
+        second_moment = table.second_moment.at[ids].add(squares, **kept)
+        return Rows(table.rows.at[ids].add(step(gradients, lr, taken(second_moment), None), **kept), second_moment)
     # each part as if nothing had been met, alike wherever a row is named; then what was met is added up
     nothing = jnp.zeros((), gradients.dtype)
-    seen = table.seen.at[ids].set(remembered(taken(table.seen), nothing, nothing, drift=False), **kept)
-    seen = seen.at[ids].add(jnp.pad((1 - BETA2) * squares, ((0, 0), (0, 1))), **kept)
-    drift = table.drift.at[ids].set(remembered(taken(table.drift), nothing, nothing, drift=True), **kept)
-    drift = drift.at[ids].add((1 - BETA1) * gradients, **kept)
-    moved = taken(table.rows) + step(gradients, lr, taken(seen), taken(drift))
-    return Rows(table.rows.at[ids].set(moved, **kept), seen, drift)
+    second_moment = table.second_moment.at[ids].set(
+        update_slots(taken(table.second_moment), nothing, nothing, first_moment=False), **kept
+    )
+    second_moment = second_moment.at[ids].add(jnp.pad((1 - BETA2) * squares, ((0, 0), (0, 1))), **kept)
+    first_moment = table.first_moment.at[ids].set(
+        update_slots(taken(table.first_moment), nothing, nothing, first_moment=True), **kept
+    )
+    first_moment = first_moment.at[ids].add((1 - BETA1) * gradients, **kept)
+    moved = taken(table.rows) + step(gradients, lr, taken(second_moment), taken(first_moment))
+    return Rows(table.rows.at[ids].set(moved, **kept), second_moment, first_moment)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .loop import Report
 
 
-def model_from_file(
+def train_from_file(
     data: Source,
     settings: Settings,
     unlabelled: Unlabelled,

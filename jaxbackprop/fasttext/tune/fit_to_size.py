@@ -1,4 +1,4 @@
-"""A trained classifier made to fit into a file of a given size: pruned, trained further, quantised."""
+"""A trained classifier made to fit into a file of a given size: pruned, trained further, quantized."""
 
 import math
 import tempfile
@@ -10,8 +10,8 @@ from ..files.fasttext_model import write_model
 from ..model import Model
 
 UNITS = {"k": 10**3, "m": 10**6, "g": 10**9}
-LEAST = 256  # rows; fewer cannot be quantised
-MANY_LABELS = 256  # from here on the output table is quantised too
+LEAST = 256  # rows; fewer cannot be quantized
+MANY_LABELS = 256  # from here on the output table is quantized too
 SMALLER = 0.9
 
 
@@ -29,8 +29,8 @@ def bytes_of(size: int | str) -> int:
     return int(digits) * unit
 
 
-def fit_into(classifier: TextClassifier, size: int | str, data: Source, *, dsub: int = 2) -> TextClassifier:
-    """The classifier quantised to at most `size` bytes on disk, its rows that are left trained further on `data`.
+def fit_to_size(classifier: TextClassifier, size: int | str, data: Source, *, dsub: int = 2) -> TextClassifier:
+    """The classifier quantized to at most `size` bytes on disk, its rows that are left trained further on `data`.
 
     Raises:
         TooSmall: so small it cannot be.

@@ -25,11 +25,11 @@ from ..corpus.corpus import Corpus, Unlabelled
 from ..corpus.reading import Source, text_groups
 from ..model import Model
 from ..options import settings_of
-from ..predict.metrics import Passed, Scoring, labelled, nothing_to_score
+from ..predict.metrics import Scoring, Skipped, labelled, nothing_to_score
 from ..predict.predictor import Predictor
 from ..settings import Settings
 from ..train.loop import train
-from .fit_to_size import TooSmall, bytes_of, fit_into
+from .fit_to_size import TooSmall, bytes_of, fit_to_size
 from .objective import Metric
 
 WIDTH, KEEP = 9, 3  # so many candidates a round; one in so many goes on, with so many times the epochs
@@ -84,7 +84,7 @@ def autotune(
         metric       "f1", "precisionAtRecall:PERCENT" or "recallAtPrecision:PERCENT", each also with ":LABEL" behind it
         predictions  so many labels of each text are counted; -1 for all
         progress     called after each trial: with it, the best score so far, and the seconds left
-        model_size   bytes, or such as "2M": each candidate is quantised to fit into a file of that size before it is
+        model_size   bytes, or such as "2M": each candidate is quantized to fit into a file of that size before it is
                      scored, as fastText does, and so is the best; one that cannot counts as one that diverged
                      (fastText also searches for how many numbers a byte stands for; here it is two)
         settings     those that are fixed, by their names; the others among lr, epoch, dim, word_ngrams, minn and maxn,
@@ -173,9 +173,9 @@ class _Search:
         return score
 
     def _small(self, model: Model, size: int) -> Model | None:
-        """The model quantised to that size, what is left of its rows trained further; None where it cannot be."""
+        """The model quantized to that size, what is left of its rows trained further; None where it cannot be."""
         try:
-            return fit_into(TextClassifier(model), size, self.data).model
+            return fit_to_size(TextClassifier(model), size, self.data).model
         except TooSmall:
             return None
 
@@ -191,14 +191,14 @@ class _Search:
         key = tuple(getattr(settings, name) for name in MATTERS)
         if key not in self.encoded:
             corpus = Corpus.read(self.data, settings, unlabelled=self.unlabelled)
-            valid, passed = [], Passed()
+            valid, skipped = [], Skipped()
             for tokens in text_groups(self.valid, settings.label_prefix):
-                gold, skipped = labelled(corpus.vocabulary, tokens)
-                bags, passed = corpus.vocabulary.encode(tokens), passed + skipped
+                gold, skipped_here = labelled(corpus.vocabulary, tokens)
+                bags, skipped = corpus.vocabulary.encode(tokens), skipped + skipped_here
                 usable = np.flatnonzero((gold.lengths > 0) & (bags.lengths > 0))
                 valid.append((gold.take(usable), bags.take(usable)))
             if not sum(len(gold) for gold, _ in valid):
-                raise nothing_to_score(passed, settings.label_prefix, self.valid)
+                raise nothing_to_score(skipped, settings.label_prefix, self.valid)
             self.encoded[key] = corpus, valid
             if len(self.encoded) > TABLES:
                 self.encoded.popitem(last=False)

@@ -9,41 +9,41 @@ import pytest
 from labelled_lines import write_lines
 
 from jaxbackprop.data import DataError, Texts
-from jaxbackprop.fasttext.corpus.reading import lines_to_ask, sides, text_groups
+from jaxbackprop.fasttext.corpus.reading import iter_prediction_batches, text_groups, train_and_test_sources
 
 ECHO = """
 import sys
-from jaxbackprop.fasttext.corpus.reading import lines_to_ask
-for tokens in lines_to_ask("-"):
+from jaxbackprop.fasttext.corpus.reading import iter_prediction_batches
+for tokens in iter_prediction_batches("-"):
     print(len(tokens), len(tokens.codes), flush=True)
 """
 
 
 def test_a_file_stays_where_it_is_and_a_folder_has_two_sides(tmp_path: Path):
     train = write_lines(tmp_path / "train.txt")
-    assert sides(str(train)) == (train, None)
+    assert train_and_test_sources(str(train)) == (train, None)
     test = tmp_path / "test.txt.gz"
     test.write_bytes(gzip.compress(b"__label__food soup\n"))
-    assert sides(str(tmp_path)) == (train, test)
-    assert sides(str(train), str(test)) == (train, test)
-    assert sides(str(train), str(tmp_path)) == (train, test)
+    assert train_and_test_sources(str(tmp_path)) == (train, test)
+    assert train_and_test_sources(str(train), str(test)) == (train, test)
+    assert train_and_test_sources(str(train), str(tmp_path)) == (train, test)
 
 
 def test_a_table_and_a_set_by_name_become_texts(tmp_path: Path):
     (tmp_path / "train.csv").write_text("topic,text\nfood,bread soup\nmusic,drum\n")
-    train, test = sides(str(tmp_path / "train.csv"), label_column="topic")
+    train, test = train_and_test_sources(str(tmp_path / "train.csv"), label_column="topic")
     assert isinstance(train, Texts)
     assert (train.classes, test) == (("food", "music"), None)
-    train, test = sides("docstrings")
+    train, test = train_and_test_sources("docstrings")
     assert isinstance(train, Texts)
     assert isinstance(test, Texts)
 
 
 def test_what_is_not_there_is_refused(tmp_path: Path):
     with pytest.raises(DataError, match="no such file"):
-        sides(str(tmp_path / "none.txt"))
+        train_and_test_sources(str(tmp_path / "none.txt"))
     with pytest.raises(DataError, match=r"a file train\.\*"):
-        sides(str(tmp_path))
+        train_and_test_sources(str(tmp_path))
 
 
 def test_a_file_is_tokens_however_it_is_packed(tmp_path: Path):
@@ -53,7 +53,7 @@ def test_a_file_is_tokens_however_it_is_packed(tmp_path: Path):
     groups = [list(text_groups(path, "__label__")) for path in (plain, packed)]
     assert [sum(len(tokens) for tokens in group) for group in groups] == [50, 50]
     assert groups[0][0].codes.tolist() == groups[1][0].codes.tolist()
-    assert sum(len(tokens) for tokens in lines_to_ask(str(plain))) == 50
+    assert sum(len(tokens) for tokens in iter_prediction_batches(str(plain))) == 50
 
 
 def test_a_line_on_standard_input_is_there_before_the_next_comes():

@@ -15,7 +15,7 @@ from damaged_files import ENTRIES, GOLDEN, SIZES, damaged, patched
         (SIZES, "3i", [25, 25, 0], "no label"),
         (SIZES + 12, "q", [-1], "-1 tokens"),
         (SIZES + 20, "q", [-2], "-2 n-grams left"),
-        (SIZES + 20, "q", [0], "a pruned table that is not quantised"),
+        (SIZES + 20, "q", [0], "a pruned table that is not quantized"),
         (SIZES + 20, "q", [2**62], "bytes before the end"),
         (ENTRIES, "b", [0], "an empty word"),
         (ENTRIES + 5, "q", [-3], "a count of -3 in entry 1 ('</s>')"),

@@ -58,7 +58,7 @@ def test_words_and_labels_are_fasttexts(name):
 
 @pytest.mark.parametrize("name", SOFTMAX)
 def test_rows_and_tables_give_fasttexts_probabilities(name):
-    """Quantised and pruned tables among them: right only if the codes, the norms and the kept n-grams are.
+    """QuantizedTable and pruned tables among them: right only if the codes, the norms and the kept n-grams are.
 
     fastText adds 1e-5 to a probability before it takes its logarithm, and answers with that.
     """
@@ -237,10 +237,10 @@ def test_a_file_is_replaced_only_by_a_whole_one(tmp_path):
 def test_what_fasttext_has_no_form_for_is_refused(tmp_path):
     model, small = made(word_ngrams=2), read_model(GOLDEN / "qout.ftz")
     kept = np.array([[4, 0]], np.int32)
-    with pytest.raises(ValueError, match="quantise the input table"):
+    with pytest.raises(ValueError, match="quantize the input table"):
         write_model(replace(model, kept=kept, input=np.asarray(model.input)[:32]), tmp_path / "m.bin")
     unquantised = np.zeros((270, 3), np.float32)
-    with pytest.raises(ValueError, match="quantise the input table"):
+    with pytest.raises(ValueError, match="quantize the input table"):
         write_model(replace(small, kept=None, input=unquantised), tmp_path / "m.bin")
     with pytest.raises(ValueError, match="the input table has 80 rows for 81"):
         write_model(replace(model, input=np.asarray(model.input)[1:]), tmp_path / "m.bin")

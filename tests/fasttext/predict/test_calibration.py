@@ -38,7 +38,7 @@ def loss_of(classifier: TextClassifier, texts: Texts, b: float) -> float:
             total += (np.logaddexp.reduce(z) - z[c]) / len(numbers)
         for c in numbers if model.settings.loss == "hs" else ():
             for k in range(tree.offsets[c], tree.offsets[c + 1]):
-                node, turn = z[tree.nodes[k]], tree.turns[k]
+                node, turn = z[tree.nodes[k]], tree.codes[k]
                 total += np.logaddexp(0, -node if turn else node) / len(numbers)
     return float(total / len(texts.texts))
 

@@ -40,7 +40,7 @@ def by_hand(counts):
 
 def ways(counts):
     found = paths(counts)
-    steps = list(zip(found.nodes.tolist(), found.turns.tolist(), strict=True))
+    steps = list(zip(found.nodes.tolist(), found.codes.tolist(), strict=True))
     return [steps[a:b] for a, b in pairwise(found.offsets)]
 
 

@@ -55,7 +55,7 @@ def test_the_search_finds_what_computing_all_labels_finds(labels: int, k: int, s
     ends = np.cumsum(counts)
     for text, (a, b) in enumerate(zip(ends - counts, ends, strict=True)):
         best = [place for place in np.argsort(-scores[text], kind="stable")[:k] if scores[text, place] >= LEAST]
-        assert found[a:b].tolist() == tree.met[best].tolist()
+        assert found[a:b].tolist() == tree.visit_order[best].tolist()
         np.testing.assert_allclose(np.exp(values[a:b]), np.exp(scores[text, best]), rtol=0, atol=1e-6)
 
 

@@ -9,7 +9,7 @@ from fasttexts_models import GOLDEN, model_of
 from jaxbackprop.data import Bags
 from jaxbackprop.fasttext.files.fasttext_model import read_model
 from jaxbackprop.fasttext.model import Model, mean_rows
-from jaxbackprop.fasttext.predict.predictor import Predictor, lists
+from jaxbackprop.fasttext.predict.predictor import Predictor, as_fasttext_lists
 from jaxbackprop.fasttext.quantize.product_quantizer import quantize
 
 
@@ -20,7 +20,7 @@ def test_labels_and_probabilities_are_fasttexts(name: str, tmp_path: Path):
     predictor, names = Predictor(model), [f"__label__{label}" for label in model.vocabulary.labels]
     for asked in GOLDEN["models"][name]["queries"]:
         found = predictor.best(model.encode(GOLDEN["texts"]), asked["k"], asked["threshold"])
-        labels, probabilities = lists(found, names)
+        labels, probabilities = as_fasttext_lists(found, names)
         for text, answer in enumerate(asked["answers"]):
             assert labels[text] == [label for label, _ in answer], (asked["k"], asked["threshold"], text)
             np.testing.assert_allclose(probabilities[text], [p for _, p in answer], rtol=0, atol=1e-5)
@@ -112,7 +112,7 @@ def test_on_real_questions_every_answer_is_fasttexts(loss: str, extra: dict, sha
     bags, predictor = model.encode(lines), Predictor(model)
     names = [f"__label__{label}" for label in model.vocabulary.labels]
     for k, threshold in ((1, 0.0), (5, 0.0), (-1, 0.1)):
-        labels, probabilities = lists(predictor.best(bags, k, threshold), names)
+        labels, probabilities = as_fasttext_lists(predictor.best(bags, k, threshold), names)
         for text, line in enumerate(lines):
             answer = theirs.f.predict(line + "\n", k, threshold, "strict")
             assert labels[text] == [label for _, label in answer]

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from jaxbackprop.fasttext.predict.top_k import choose, heap_order, log
+from jaxbackprop.fasttext.predict.top_k import heap_order, log, top_k
 
 
 def lists(found: tuple[np.ndarray, np.ndarray, np.ndarray]) -> tuple[list[list[int]], list[list[float]]]:
@@ -18,7 +18,7 @@ def lists(found: tuple[np.ndarray, np.ndarray, np.ndarray]) -> tuple[list[list[i
 @pytest.mark.parametrize("threshold", [0.0, 0.05, 0.9])
 def test_the_k_largest_that_reach_the_threshold_come_by_falling_size(k: int, threshold: float):
     p = np.random.default_rng(0).permutation(300).reshape(15, 20).astype(np.float32) / 300  # no two alike
-    columns, logs = lists(choose(p, k, np.float32(threshold), log))
+    columns, logs = lists(top_k(p, k, np.float32(threshold), log))
     for row, (found, values) in enumerate(zip(columns, logs, strict=True)):
         expected = [c for c in sorted(range(20), key=lambda c: -p[row, c]) if p[row, c] >= np.float32(threshold)][:k]
         assert found == expected
@@ -28,7 +28,7 @@ def test_the_k_largest_that_reach_the_threshold_come_by_falling_size(k: int, thr
 def test_of_equal_ones_the_last_is_the_best_where_one_is_asked_for():
     """fastText's heap of one lets an equal entry take the place of the one before it."""
     p = np.array([[0.25, 0.25, 0.25, 0.25], [0.1, 0.4, 0.4, 0.1]], np.float32)
-    assert lists(choose(p, 1, np.float32(0), log))[0] == [[3], [2]]
+    assert lists(top_k(p, 1, np.float32(0), log))[0] == [[3], [2]]
 
 
 def std_heap_order(values: list[float], k: int) -> list[int]:

@@ -23,7 +23,7 @@ def asked(name: str, what: str) -> np.ndarray:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_words_vector_is_fasttexts(name):
-    """Known words, unknown ones, the end of line and the empty word; pruned and quantised models among them."""
+    """Known words, unknown ones, the end of line and the empty word; pruned and quantized models among them."""
     found = word_vectors(read_word_model(GOLDEN / name), list(MODELS[name]["words asked"]))
     expected = asked(name, "words asked")
     assert np.allclose(found, expected, rtol=1e-6, atol=1e-7)

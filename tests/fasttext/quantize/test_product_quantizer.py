@@ -10,8 +10,8 @@ import pytest
 from jaxbackprop.fasttext.corpus.vocabulary import Vocabulary
 from jaxbackprop.fasttext.files.fasttext_model import read_model, write_model
 from jaxbackprop.fasttext.model import Model
-from jaxbackprop.fasttext.quantize.product_quantizer import nearest, prune, quantised, quantize
-from jaxbackprop.fasttext.quantize.table import Quantised
+from jaxbackprop.fasttext.quantize.product_quantizer import nearest, prune, quantize, quantize_table
+from jaxbackprop.fasttext.quantize.table import QuantizedTable
 from jaxbackprop.fasttext.settings import Settings
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -33,7 +33,7 @@ def whole(table) -> np.ndarray:
     return np.asarray(table[np.arange(table.shape[0])])
 
 
-def error(found: Quantised, table: np.ndarray) -> float:
+def error(found: QuantizedTable, table: np.ndarray) -> float:
     """The root of the mean square of what is lost."""
     return float(np.sqrt(np.mean((whole(found).astype(np.float64) - table) ** 2)))
 
@@ -53,7 +53,7 @@ def test_centroids_of_evenly_spread_numbers_come_near_the_best_there_are():
     """256 evenly spaced ones lose (1/256)^2 / 12 a number; Lloyd's rounds from a random start come within a third."""
     table = np.random.default_rng(0).uniform(size=(20_000, 1)).astype("f")
     best = 1 / 256 / 12**0.5
-    found = error(quantised(table, 1, qnorm=False, rng=np.random.default_rng(0)), table)
+    found = error(quantize_table(table, 1, qnorm=False, rng=np.random.default_rng(0)), table)
     assert 0.97 * best < found < 1.33 * best
 
 
@@ -61,7 +61,7 @@ def test_centroids_of_an_evenly_spread_square_come_near_the_best_there_are():
     """256 hexagons lose 5 / (36 sqrt 3) of their area, by Fejes Toth's theorem for many of them."""
     table = np.random.default_rng(0).uniform(size=(40_000, 2)).astype("f")
     best = (5 / (36 * 3**0.5) / 256) ** 0.5
-    found = error(quantised(table, 2, qnorm=False, rng=np.random.default_rng(0)), table)
+    found = error(quantize_table(table, 2, qnorm=False, rng=np.random.default_rng(0)), table)
     assert 0.97 * best < found < 1.1 * best
 
 
@@ -69,7 +69,7 @@ def test_points_in_few_places_are_kept_as_they_are():
     """A table of 3,000 rows in 20 places: more centroids than places, so that most have no point."""
     rng = np.random.default_rng(1)
     table = rng.normal(size=(20, 4)).astype("f")[rng.integers(0, 20, 3000)]
-    assert error(quantised(table, 2, qnorm=False, rng=rng), table) < 1e-6
+    assert error(quantize_table(table, 2, qnorm=False, rng=rng), table) < 1e-6
 
 
 @pytest.mark.parametrize("rows", [1, 6, 255])
@@ -77,15 +77,15 @@ def test_a_table_of_fewer_rows_than_centroids_is_kept_as_it_is(rows):
     """fastText refuses one."""
     rng = np.random.default_rng(1)
     table = rng.normal(size=(rows, 5)).astype("f")
-    assert np.array_equal(whole(quantised(table, 2, qnorm=False, rng=rng)), table)
+    assert np.array_equal(whole(quantize_table(table, 2, qnorm=False, rng=rng)), table)
 
 
 @pytest.mark.parametrize("qnorm", [False, True])
 @pytest.mark.parametrize(("dim", "dsub"), [(6, 2), (5, 2), (5, 3), (4, 1), (3, 7)])
 def test_a_row_is_put_together_from_its_codes(dim, dsub, qnorm):
-    """Number by number, from what the fields of Quantised are said to hold."""
+    """Number by number, from what the fields of QuantizedTable are said to hold."""
     rng = np.random.default_rng(2)
-    found = quantised(rng.normal(size=(400, dim)).astype("f"), dsub, qnorm=qnorm, rng=rng)
+    found = quantize_table(rng.normal(size=(400, dim)).astype("f"), dsub, qnorm=qnorm, rng=rng)
     assert found.shape == (400, dim)
     for row in (0, 7, 399):
         for j in range(dim):
@@ -106,7 +106,7 @@ def test_norms_apart_keep_rows_of_very_different_norms():
     small = np.linalg.norm(table, axis=1) < 5
 
     def cosine(qnorm):
-        found = whole(quantised(table, 2, qnorm=qnorm, rng=rng))[small]
+        found = whole(quantize_table(table, 2, qnorm=qnorm, rng=rng))[small]
         both = np.maximum(np.linalg.norm(found, axis=1) * np.linalg.norm(table[small], axis=1), 1e-12)
         return ((found * table[small]).sum(1) / both).mean()
 
@@ -117,7 +117,7 @@ def test_norms_apart_keep_rows_of_very_different_norms():
 def test_a_byte_stands_for_dsub_numbers(tmp_path):
     model = made(words=3000, dim=10)
     small = quantize(model, dsub=5, qnorm=True)
-    assert isinstance(small.input, Quantised)
+    assert isinstance(small.input, QuantizedTable)
     assert small.input.codes.shape == (3001, 2)
     assert small.input.nbytes == 3001 * (2 + 1) + 256 * (10 + 1) * 4
     assert small.output is model.output
@@ -244,8 +244,8 @@ def test_the_pruned_model_of_fasttexts_is_found_from_the_whole_one_and_no_more_i
     by_row = [kept[np.argsort(kept[:, 1]), 0] for kept in (pruned.kept, theirs.kept)]
     assert sorted(by_row[0]) == sorted(by_row[1])
     assert np.array_equal(norms[by_row[0]], norms[by_row[1]])
-    assert isinstance(ours.input, Quantised)
-    assert isinstance(theirs.input, Quantised)
+    assert isinstance(ours.input, QuantizedTable)
+    assert isinstance(theirs.input, QuantizedTable)
     table = np.concatenate([whole(pruned.input)[: pruned.vocabulary.word_count], grams[by_row[1]]])
     assert error(ours.input, whole(pruned.input)) < error(theirs.input, table)
 
@@ -263,9 +263,9 @@ def test_no_more_is_lost_than_by_fasttexts_own(tmp_path):
         write_model(ours, tmp_path / "ours.ftz")
         assert (tmp_path / "ours.ftz").stat().st_size == (tmp_path / "m.ftz").stat().st_size
         table = np.asarray(model.input)
-        assert isinstance(ours.input, Quantised)
+        assert isinstance(ours.input, QuantizedTable)
         lost = read_model(tmp_path / "m.ftz").input
-        assert isinstance(lost, Quantised)
+        assert isinstance(lost, QuantizedTable)
         assert error(ours.input, table) < error(lost, table)
 
 
@@ -285,7 +285,7 @@ def test_what_cannot_be_quantised_is_refused():
         quantize(model, dsub=0)
     with pytest.raises(ValueError, match="cutoff -1"):
         quantize(model, cutoff=-1)
-    with pytest.raises(ValueError, match="quantised already"):
+    with pytest.raises(ValueError, match="quantized already"):
         quantize(read_model(GOLDEN / "plain.ftz"))
     with pytest.raises(ValueError, match="pruned already"):
         prune(prune(model, 100), 50)

@@ -9,7 +9,7 @@ from bags_of_rows import corpus, tables
 
 from jaxbackprop.data import DataError
 from jaxbackprop.fasttext.settings import Settings
-from jaxbackprop.fasttext.train import chunks as train_slabs
+from jaxbackprop.fasttext.train import chunks as chunk_module
 from jaxbackprop.fasttext.train.checkpointing import SHARE_OF_TIME, Checkpoints
 from jaxbackprop.fasttext.train.loop import train
 
@@ -21,18 +21,18 @@ class CutOff(Exception):
 
 
 @pytest.fixture(autouse=True)
-def small_slabs(monkeypatch):
-    """Ten slabs or so in a pass."""
-    monkeypatch.setattr(train_slabs, "TEXTS", 8)
+def small_chunks(monkeypatch):
+    """Ten chunks or so in a pass."""
+    monkeypatch.setattr(chunk_module, "TEXTS", 8)
 
 
 def cut_off_after(last, texts, settings, folder):
-    """Train until so many slabs are kept; what there is on disk then stays as it is."""
+    """Train until so many chunks are kept; what there is on disk then stays as it is."""
 
     class Short(Checkpoints):
-        def keep(self, slabs, parts, training, rest):
-            super().keep(slabs, parts, training, rest)
-            if slabs == last:
+        def keep(self, chunks, parts, training, rest):
+            super().keep(chunks, parts, training, rest)
+            if chunks == last:
                 raise CutOff
 
     with pytest.raises(CutOff):
@@ -54,9 +54,9 @@ def test_what_was_cut_off_goes_on_to_the_same_bits(loss, optimizer, batch, tmp_p
     whole = train(texts, settings)
     cut_off_after(11, texts, settings, tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint-11"]
-    seen = []
-    same(train(texts, settings, checkpoints=Checkpoints(tmp_path, 1e9), progress=seen.append), whole)
-    assert seen[0].progress > 1 / 3  # what was done before is not done again
+    second_moment = []
+    same(train(texts, settings, checkpoints=Checkpoints(tmp_path, 1e9), progress=second_moment.append), whole)
+    assert second_moment[0].progress > 1 / 3  # what was done before is not done again
     assert not tmp_path.exists()  # nothing needs to be kept any more
 
 

@@ -9,9 +9,9 @@ from bags_of_rows import InMemory, corpus
 from jaxbackprop.data import Bags
 from jaxbackprop.fasttext.options import settings_of
 from jaxbackprop.fasttext.settings import Settings
-from jaxbackprop.fasttext.train.chunks import Slabs
-from jaxbackprop.fasttext.train.loop import _slabs
-from jaxbackprop.fasttext.train.sampler import Draws
+from jaxbackprop.fasttext.train.chunks import Chunker
+from jaxbackprop.fasttext.train.loop import _chunks
+from jaxbackprop.fasttext.train.sampler import Sampler
 
 SMALL = Settings(lr=0.3, dim=4, epoch=3, bucket=40, word_ngrams=2, shuffle=True)
 
@@ -25,13 +25,13 @@ def visited(texts: int, pieces: int, **others) -> list[list[int]]:
         Bags(np.arange(texts), np.arange(texts + 1)),
         pieces,
     )
-    slabs, order = Slabs(settings, Draws(np.ones(texts), 5, settings.seed), None, batch=settings.batch or 1), []
-    for its, answers in _slabs(numbered, settings, slabs):
+    chunker, order = Chunker(settings, Sampler(np.ones(texts), 5, settings.seed), None, batch=settings.batch or 1), []
+    for its, targets in _chunks(numbered, settings, chunker):
         for k in range(int(its.total)):
             n = int(its.order[k])
             rows = its.ids[its.offsets[n] : its.offsets[n + 1]].tolist()
-            assert rows == [2 * answers.labels[k], 2 * answers.labels[k] + 1], "a text keeps its label"
-            order.append(int(answers.labels[k]))
+            assert rows == [2 * targets.labels[k], 2 * targets.labels[k] + 1], "a text keeps its label"
+            order.append(int(targets.labels[k]))
     return np.reshape(order, (settings.epoch, texts)).tolist()
 
 

@@ -15,7 +15,7 @@ from jaxbackprop.data import Bags, read_tokens
 from jaxbackprop.fasttext.corpus.vocabulary import Vocabulary
 from jaxbackprop.fasttext.predict.predictor import SIGMOID
 from jaxbackprop.fasttext.settings import Settings
-from jaxbackprop.fasttext.train import chunks as train_slabs
+from jaxbackprop.fasttext.train import chunks as chunk_module
 from jaxbackprop.fasttext.train.initial_tables import starting_tables
 from jaxbackprop.fasttext.train.loop import train
 
@@ -125,11 +125,11 @@ def test_smoothing_spreads_a_share_of_the_target():
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_slabs_of_any_size_train_alike(loss, monkeypatch):
-    """A slab of 20 rows holds no long text: each is a slab of its own, with a program for its length."""
+def test_chunks_of_any_size_train_alike(loss, monkeypatch):
+    """A chunk of 20 rows holds no long text: each is a chunk of its own, with a program for its length."""
     texts, settings = corpus(8, several=True), dataclasses.replace(SMALL, loss=loss)
     whole = train(texts, settings)
-    monkeypatch.setattr(train_slabs, "ROWS", 20)
+    monkeypatch.setattr(chunk_module, "ROWS", 20)
     pieces = train(texts, settings)
     np.testing.assert_array_equal(tables(whole)[0], tables(pieces)[0])
     np.testing.assert_array_equal(tables(whole)[1], tables(pieces)[1])
@@ -279,7 +279,7 @@ def test_trec_is_learned_as_well_as_fasttext_learns_it(shared_data, tmp_path):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_what_stands_in_a_slab_beyond_its_texts_changes_nothing(loss, optimizer, batch, monkeypatch):
     """Its arrays are not cleared; numbers that happen to name rows must not be met, by Adam least of all."""
-    texts, found, filled = corpus(61), [], train_slabs._filled
+    texts, found, filled = corpus(61), [], chunk_module._filled
 
     def poisoned(number):
         def fill(room, numbers, dtype):
@@ -289,9 +289,9 @@ def test_what_stands_in_a_slab_beyond_its_texts_changes_nothing(loss, optimizer,
 
         return fill
 
-    monkeypatch.setattr(train_slabs, "TEXTS", 6)  # so that batches of four end in two that are not there
+    monkeypatch.setattr(chunk_module, "TEXTS", 6)  # so that batches of four end in two that are not there
     for number in (0, 1):
-        monkeypatch.setattr(train_slabs, "_filled", poisoned(number))
+        monkeypatch.setattr(chunk_module, "_filled", poisoned(number))
         settings = Settings(lr=0.3, dim=6, epoch=2, neg=3, loss=loss, optimizer=optimizer, batch=batch, bucket=40)
         found.append(tables(train(texts, settings)))
     for one, other in zip(*found, strict=True):

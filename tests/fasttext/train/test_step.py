@@ -16,12 +16,12 @@ from jax.sharding import Mesh
 from jaxbackprop.data import Bags
 from jaxbackprop.fasttext.predict.huffman import paths
 from jaxbackprop.fasttext.settings import Settings
-from jaxbackprop.fasttext.train.batched import AXIS, Batching, visit_batches
-from jaxbackprop.fasttext.train.chunks import Slabs
-from jaxbackprop.fasttext.train.sampler import Draws
-from jaxbackprop.fasttext.train.sequential import visit
-from jaxbackprop.fasttext.train.step import Questions, sparse_step
-from jaxbackprop.fasttext.train.tables import ROLLED, SHORT, Optimizer, Tables, flags, remembering
+from jaxbackprop.fasttext.train.batched import AXIS, Batching, train_chunk_in_batches
+from jaxbackprop.fasttext.train.chunks import Chunker
+from jaxbackprop.fasttext.train.sampler import Sampler
+from jaxbackprop.fasttext.train.sequential import train_chunk
+from jaxbackprop.fasttext.train.step import BinaryTargets, sparse_step
+from jaxbackprop.fasttext.train.tables import ROLLED, SHORT, Optimizer, Tables, flags, init_slots
 from jaxbackprop.layers import embedding_bag
 from jaxbackprop.losses import hierarchical_softmax, negative_sampling, sigmoid_cross_entropy, softmax_cross_entropy
 
@@ -48,15 +48,15 @@ def question(loss, labels):
     if loss == "ns":
         samples = (labels[:, None] + jnp.array([1, 3, 3])) % C
         rows = jnp.concatenate([labels[:, None], samples], 1)
-        asked = Questions(rows, jnp.eye(1, 4).repeat(B, 0))
+        asked = BinaryTargets(rows, jnp.eye(1, 4).repeat(B, 0))
         return asked, lambda h, W: negative_sampling(h, W, labels, samples)
     tree = paths(np.arange(C, 0, -1) ** 2)
     ways = [slice(tree.offsets[c], tree.offsets[c + 1]) for c in labels]
-    rows, turns = np.full((B, tree.longest), -1), np.zeros((B, tree.longest), int)
+    rows, codes = np.full((B, tree.longest), -1), np.zeros((B, tree.longest), int)
     for k, way in enumerate(ways):
-        rows[k, : way.stop - way.start], turns[k, : way.stop - way.start] = tree.nodes[way], tree.turns[way]
-    path, answers = jnp.asarray(rows), jnp.asarray(turns)
-    return Questions(path, answers * 1.0), lambda h, W: hierarchical_softmax(h, W, path, answers)
+        rows[k, : way.stop - way.start], codes[k, : way.stop - way.start] = tree.nodes[way], tree.codes[way]
+    path, targets = jnp.asarray(rows), jnp.asarray(codes)
+    return BinaryTargets(path, targets * 1.0), lambda h, W: hierarchical_softmax(h, W, path, targets)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -70,7 +70,7 @@ def test_a_step_is_the_gradient_of_the_librarys_rules_on_whole_tables(loss):
     dtable, doutput = jax.grad(total, (0, 1))(table, output)
     losses = by_rule(embedding_bag(table, ids), output)
     expected = np.asarray(table - LR * dtable), np.asarray(output - LR * doutput)
-    start = Tables(remembering(table, "sgd"), remembering(output, "sgd"))
+    start = Tables(init_slots(table, "sgd"), init_slots(output, "sgd"))
     tables, met = sparse_step(start, ids, targets, jnp.float32(LR))
     np.testing.assert_allclose(tables.input.rows, expected[0], rtol=0, atol=1e-5)
     np.testing.assert_allclose(tables.output.rows, expected[1], rtol=0, atol=1e-5)
@@ -86,7 +86,7 @@ def test_a_scaled_step_divides_an_input_row_by_the_root_of_how_often_it_is_named
     assert times.max() > 2
     expected = np.asarray(table) - LR * np.asarray(dtable) / np.sqrt(np.maximum(times, 1))[:, None]
     expected_output = np.asarray(output - LR * doutput)
-    start = Tables(remembering(table, "sgd"), remembering(output, "sgd"))
+    start = Tables(init_slots(table, "sgd"), init_slots(output, "sgd"))
     tables, _ = sparse_step(start, ids, targets, jnp.float32(LR), scaled=True)
     np.testing.assert_allclose(tables.input.rows, expected, rtol=0, atol=1e-5)
     np.testing.assert_allclose(tables.output.rows, expected_output, rtol=0, atol=1e-5)
@@ -98,7 +98,7 @@ def test_rows_that_no_text_names_stay_as_they_are_to_the_last_bit(optimizer: Opt
     untouched = np.setdiff1d(np.arange(V), np.asarray(ids))
     before = np.asarray(table).copy()
     tables, _ = sparse_step(
-        Tables(remembering(table, optimizer), remembering(output, optimizer)), ids, labels, jnp.float32(LR)
+        Tables(init_slots(table, optimizer), init_slots(output, optimizer)), ids, labels, jnp.float32(LR)
     )
     np.testing.assert_array_equal(np.asarray(tables.input.rows)[untouched], before[untouched])
     assert (np.asarray(tables.input.rows) != before).any(1).sum() == V - len(untouched)
@@ -107,7 +107,7 @@ def test_rows_that_no_text_names_stay_as_they_are_to_the_last_bit(optimizer: Opt
 def test_a_text_without_rows_changes_nothing():
     (table, output), ids, labels = drawn()
     before = np.asarray(table).copy(), np.asarray(output).copy()
-    start = Tables(remembering(table, "sgd"), remembering(output, "sgd"))
+    start = Tables(init_slots(table, "sgd"), init_slots(output, "sgd"))
     tables, losses = sparse_step(start, jnp.full_like(ids, -1), labels, jnp.float32(LR))
     np.testing.assert_array_equal(tables.input.rows, before[0])
     np.testing.assert_array_equal(tables.output.rows, before[1])
@@ -118,13 +118,13 @@ def test_a_text_without_rows_changes_nothing():
 
 
 def abstract(optimizer: Optimizer = "sgd", rows=100_003, labels=37, dim=10):
-    return jax.eval_shape(lambda: Tables(*(remembering(jnp.zeros((n, dim)), optimizer) for n in (rows, labels))))
+    return jax.eval_shape(lambda: Tables(*(init_slots(jnp.zeros((n, dim)), optimizer) for n in (rows, labels))))
 
 
-def slabs_for(loss, batch=1, labels=37):
+def chunker_for(loss, batch=1, labels=37):
     counts = np.arange(labels, 0, -1)
     settings = Settings(loss=loss)
-    return Slabs(settings, Draws(counts, 5, 0), paths(counts) if loss == "hs" else None, batch=batch)
+    return Chunker(settings, Sampler(counts, 5, 0), paths(counts) if loss == "hs" else None, batch=batch)
 
 
 def copies(compiled, rows=100_003, made=r" (copy|copy-start|broadcast)\(") -> list[str]:
@@ -136,23 +136,25 @@ def copies(compiled, rows=100_003, made=r" (copy|copy-start|broadcast)\(") -> li
 @pytest.mark.parametrize("optimizer", ["sgd", "adagrad", "adam"])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_no_program_copies_the_table(loss, optimizer: Optimizer):
-    in_order = visit.lower(abstract(optimizer), *slabs_for(loss).shapes(), loss=loss, smoothing=0.0).compile()
+    in_order = train_chunk.lower(abstract(optimizer), *chunker_for(loss).shapes(), loss=loss, smoothing=0.0).compile()
     assert copies(in_order) == []
     cut = Batching(64, 2048, 128)
     times = jax.ShapeDtypeStruct((100_003,), jnp.float32)
-    shapes = slabs_for(loss, 64).shapes()
-    batches = visit_batches.lower(abstract(optimizer), times, *shapes, loss=loss, smoothing=0.0, cut=cut).compile()
+    shapes = chunker_for(loss, 64).shapes()
+    batches = train_chunk_in_batches.lower(
+        abstract(optimizer), times, *shapes, loss=loss, smoothing=0.0, cut=cut
+    ).compile()
     assert copies(batches) == []
 
 
 def test_no_step_in_order_copies_the_output_table():
-    program = visit.lower(abstract(), *slabs_for("softmax").shapes(), loss="softmax", smoothing=0.0).compile()
+    program = train_chunk.lower(abstract(), *chunker_for("softmax").shapes(), loss="softmax", smoothing=0.0).compile()
     assert copies(program, rows=37, made=r" copy(-start)?\(") == []
 
 
 def test_a_copy_would_be_seen_where_tables_are_not_given_away():
-    kept = jax.jit(partial(visit, loss="softmax", smoothing=0.0))
-    assert copies(kept.lower(abstract(), *slabs_for("softmax").shapes()).compile())
+    kept = jax.jit(partial(train_chunk, loss="softmax", smoothing=0.0))
+    assert copies(kept.lower(abstract(), *chunker_for("softmax").shapes()).compile())
 
 
 def test_a_copy_would_be_seen_where_autodiff_makes_a_gradient_as_large_as_the_table():
@@ -165,24 +167,24 @@ def test_a_copy_would_be_seen_where_autodiff_makes_a_gradient_as_large_as_the_ta
 
 @pytest.mark.parametrize("loss", ["softmax", "hs"])
 def test_a_loop_over_rows_is_compiled_to_one_function_at_any_length_of_a_row(loss):
-    """XLA marks a loop that it does not interpret operation by operation; see LIMIT in sparse_rows.py."""
+    """XLA marks a loop that it does not interpret operation by operation; see LIMIT in tables.py."""
     for dim in (10, 16, 50, 100, 300):
-        program = visit.lower(abstract(dim=dim), *slabs_for(loss).shapes(), loss=loss, smoothing=0.0).compile()
+        program = train_chunk.lower(abstract(dim=dim), *chunker_for(loss).shapes(), loss=loss, smoothing=0.0).compile()
         assert str(program.as_text()).count("xla_cpu_small_call") >= 4, dim
 
 
 def machine_code(folder: Path, told: str) -> int:
     """How many bytes the program for rows of 16 has, compiled in a process whose JAX is told so."""
     script = """
-from test_step import abstract, slabs_for, visit
-visit.lower(abstract(dim=16), *slabs_for("softmax").shapes(), loss="softmax", smoothing=0.0).compile()
+from test_step import abstract, chunker_for, train_chunk
+train_chunk.lower(abstract(dim=16), *chunker_for("softmax").shapes(), loss="softmax", smoothing=0.0).compile()
 """
-    run_apart(script, f"{told} --xla_dump_to={folder} --xla_dump_hlo_module_re=.*visit.*")
+    run_apart(script, f"{told} --xla_dump_to={folder} --xla_dump_hlo_module_re=.*train_chunk.*")
     return sum(path.stat().st_size for path in folder.glob("*.o"))
 
 
 def test_the_flags_keep_the_loop_over_a_short_row_in_one_piece(tmp_path):
-    """Taken apart into single numbers it is half as long again; see ROLLED in sparse_rows.py."""
+    """Taken apart into single numbers it is half as long again; see ROLLED in tables.py."""
     told, without = flags(SHORT), flags(SHORT + 1)
     assert ROLLED in told
     assert ROLLED not in without
@@ -199,12 +201,14 @@ def trained(loss, mesh=None, hot=0):
     offsets = np.concatenate([[0], np.cumsum(rng.integers(1, 12, 50))])
     rows = Bags(rng.zipf(1.4, offsets[-1]) % len(table), offsets)
     labels = Bags(rng.integers(0, C, 50), np.arange(51))
-    slabs = slabs_for(loss, 16, C)
+    chunker = chunker_for(loss, 16, C)
     cut = Batching(16, 16 * 12, 16, hot)
-    tables, times = Tables(remembering(table, "sgd"), remembering(output, "sgd")), jnp.zeros(len(table))
+    tables, times = Tables(init_slots(table, "sgd"), init_slots(output, "sgd")), jnp.zeros(len(table))
     total = 0.0
-    for slab in slabs.of(rows, labels, np.full(50, LR, np.float32)):
-        tables, times, total = visit_batches(tables, times, *slab, loss=loss, smoothing=0.0, cut=cut, mesh=mesh)
+    for chunk in chunker.of(rows, labels, np.full(50, LR, np.float32)):
+        tables, times, total = train_chunk_in_batches(
+            tables, times, *chunk, loss=loss, smoothing=0.0, cut=cut, mesh=mesh
+        )
     assert not np.asarray(times).any()
     return np.asarray(tables.input.rows), np.asarray(tables.output.rows), float(total)
 

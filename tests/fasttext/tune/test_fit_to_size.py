@@ -6,7 +6,7 @@ import pytest
 from labelled_lines import write_lines
 
 from jaxbackprop.fasttext import TextClassifier
-from jaxbackprop.fasttext.tune.fit_to_size import bytes_of, fit_into
+from jaxbackprop.fasttext.tune.fit_to_size import bytes_of, fit_to_size
 
 
 @pytest.mark.parametrize(("size", "expected"), [(1234, 1234), ("1234", 1234), ("5k", 5_000), ("2M", 2_000_000)])
@@ -23,10 +23,10 @@ def test_what_is_no_size_is_refused(size: str):
 def test_the_file_is_no_larger_and_answers_nearly_as_well(tmp_path: Path):
     path = write_lines(tmp_path / "train.txt", 600)
     whole = TextClassifier.train(path, dim=8, bucket=5_000, word_ngrams=2, lr=0.5, epoch=10)
-    small = fit_into(whole, "20k", path)
+    small = fit_to_size(whole, "20k", path)
     small.save(tmp_path / "small.ftz")
     assert (tmp_path / "small.ftz").stat().st_size <= 20_000
     assert small.test(path)[1] > whole.test(path)[1] - 0.05
     assert not whole.is_quantized()
     with pytest.raises(ValueError, match="fewer than 256 rows"):
-        fit_into(whole, "9k", path)
+        fit_to_size(whole, "9k", path)

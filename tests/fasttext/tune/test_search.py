@@ -15,28 +15,32 @@ FIXED: dict[str, Any] = {"dim": 6, "bucket": 40}
 
 
 @pytest.fixture
-def sides(tmp_path: Path) -> tuple[Path, Path]:
+def train_and_test(tmp_path: Path) -> tuple[Path, Path]:
     return write_lines(tmp_path / "train.txt"), write_lines(tmp_path / "valid.txt", 60, seed=1)
 
 
-def test_the_best_of_all_that_was_tried_is_answered(sides: tuple[Path, Path]):
+def test_the_best_of_all_that_was_tried_is_answered(train_and_test: tuple[Path, Path]):
     told: list[tuple[Trial, float]] = []
-    found = autotune(*sides, seconds=4, progress=lambda trial, best, left: told.append((trial, best)), **FIXED)
+    found = autotune(*train_and_test, seconds=4, progress=lambda trial, best, left: told.append((trial, best)), **FIXED)
     assert [trial for trial, _ in told] == list(found.trials)
     assert found.score == max(trial.score for trial in found.trials) == told[-1][1]
-    assert found.classifier.test(sides[1])[1] == pytest.approx(found.score)  # one label each: F1 is the precision
+    assert found.classifier.test(train_and_test[1])[1] == pytest.approx(
+        found.score
+    )  # one label each: F1 is the precision
     assert any(trial.settings == found.settings and trial.score == found.score for trial in found.trials)
     assert found.trials[0].settings.lr == 0.1  # fastText's own settings are the first
 
 
-def test_what_is_given_stays_as_it_is(sides: tuple[Path, Path]):
-    found = autotune(*sides, seconds=3, lr=0.3, word_ngrams=1, minn=2, maxn=3, loss="hs", **FIXED)
+def test_what_is_given_stays_as_it_is(train_and_test: tuple[Path, Path]):
+    found = autotune(*train_and_test, seconds=3, lr=0.3, word_ngrams=1, minn=2, maxn=3, loss="hs", **FIXED)
     for trial in found.trials:
         its = trial.settings
         assert (its.lr, its.word_ngrams, its.minn, its.maxn, its.loss, its.dim) == (0.3, 1, 2, 3, "hs", 6)
 
 
-def test_a_third_goes_on_with_three_times_the_epochs(sides: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch):
+def test_a_third_goes_on_with_three_times_the_epochs(
+    train_and_test: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+):
     """Scores are made up: the larger the rate the better; so of each round the largest rates go on."""
     tried = []
 
@@ -49,7 +53,7 @@ def test_a_third_goes_on_with_three_times_the_epochs(sides: tuple[Path, Path], m
 
     monkeypatch.setattr(tuning._Search, "_try", score)
     with pytest.raises(ValueError, match="diverged"):  # nothing was trained
-        autotune(*sides, seconds=60, **FIXED)
+        autotune(*train_and_test, seconds=60, **FIXED)
     first, second, third = tried[1:10], tried[10:13], tried[13:]
     assert sorted(s.lr for s in second) == sorted(s.lr for s in first)[-3:]
     assert [s.lr for s in third] == [max(s.lr for s in first)]
@@ -57,7 +61,9 @@ def test_a_third_goes_on_with_three_times_the_epochs(sides: tuple[Path, Path], m
     assert short.epoch == max(round(third[0].epoch / 9), 1)
 
 
-def test_texts_are_read_once_for_all_that_cut_them_alike(sides: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch):
+def test_texts_are_read_once_for_all_that_cut_them_alike(
+    train_and_test: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+):
     reads, read = [], Corpus.read
 
     def counted(source: object, settings: tuning.Settings, **options: object) -> Corpus:
@@ -65,7 +71,7 @@ def test_texts_are_read_once_for_all_that_cut_them_alike(sides: tuple[Path, Path
         return read(source, settings, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Corpus, "read", counted)
-    found = autotune(*sides, seconds=3, word_ngrams=2, minn=0, maxn=0, **FIXED)
+    found = autotune(*train_and_test, seconds=3, word_ngrams=2, minn=0, maxn=0, **FIXED)
     assert len(found.trials) > 3
     assert len(reads) == 1
 
@@ -87,19 +93,19 @@ def test_each_candidate_is_scored_as_small_as_it_is_to_be(tmp_path: Path):
     ("metric", "predictions"),
     [("f1:__label__food", 1), ("precisionAtRecall:50", -1), ("recallAtPrecision:90:__label__music", -1)],
 )
-def test_other_metrics_are_made_large_too(metric: str, predictions: int, sides: tuple[Path, Path]):
+def test_other_metrics_are_made_large_too(metric: str, predictions: int, train_and_test: tuple[Path, Path]):
     """One training is enough: the data is easy."""
-    assert autotune(*sides, seconds=0, metric=metric, predictions=predictions, lr=0.5, **FIXED).score > 0.9
+    assert autotune(*train_and_test, seconds=0, metric=metric, predictions=predictions, lr=0.5, **FIXED).score > 0.9
 
 
-def test_bad_input_is_refused(sides: tuple[Path, Path], tmp_path: Path):
+def test_bad_input_is_refused(train_and_test: tuple[Path, Path], tmp_path: Path):
     empty = tmp_path / "empty.txt"
     empty.write_text("")
     with pytest.raises(ValueError, match="the metric is 'accuracy'"):
-        autotune(*sides, metric="accuracy")
+        autotune(*train_and_test, metric="accuracy")
     with pytest.raises(ValueError, match="never seen in training"):
-        autotune(*sides, metric="f1:__label__foo", seconds=1, **FIXED)
+        autotune(*train_and_test, metric="f1:__label__foo", seconds=1, **FIXED)
     with pytest.raises(DataError, match=r"empty\.txt: found no line to test on"):
-        autotune(sides[0], empty, **FIXED)
+        autotune(train_and_test[0], empty, **FIXED)
     with pytest.raises(TypeError, match="Did you mean lr"):
-        autotune(*sides, lrr=0.1)
+        autotune(*train_and_test, lrr=0.1)
