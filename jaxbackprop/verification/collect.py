@@ -128,5 +128,3 @@ def _worse(a: CheckResult, b: CheckResult) -> CheckResult:
     rank = {True: 0, None: 1, False: 2}
     units = max((u for u in (a.units, b.units) if u is not None), default=None)
     return replace(b if rank[b.passed] > rank[a.passed] else a, units=units)
-
-

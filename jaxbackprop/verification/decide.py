@@ -166,7 +166,12 @@ def _in_digits(row: Row, apart: bool, known: bool) -> Decision:
         return Decision(Verdict.UNDECIDED, expected=row.autodiff)
     if within(row.actual, row.autodiff, row.tolerance):
         return Decision(Verdict.WRONG if apart and row.along else Verdict.RIGHT, expected=row.autodiff)
-    if known and not apart and row.numerical is not None and row.numerical[1] < SHARP * abs(row.autodiff - row.numerical[0]):
+    if (
+        known
+        and not apart
+        and row.numerical is not None
+        and row.numerical[1] < SHARP * abs(row.autodiff - row.numerical[0])
+    ):
         return Decision(Verdict.RIGHT, by=Oracle.NUMERICAL.value, expected=row.numerical[0])
     far = not np.isfinite(row.actual) or abs(row.actual - row.autodiff) > 100 * row.tolerance
     blunt = not known or not apart or row.numerical is None

@@ -179,7 +179,11 @@ class _Examination:
         few = ROWS if disputed.size <= ROWS else SAMPLE if self.problem.x.size <= finite_differences.LARGE else 3
         decided: dict[int, Decision] = {}
         for group in groups:
-            looked = group[np.unique(np.linspace(0, len(group) - 1, min(few, len(group))).astype(int))] if group.size else group
+            looked = (
+                group[np.unique(np.linspace(0, len(group) - 1, min(few, len(group))).astype(int))]
+                if group.size
+                else group
+            )
             decisions = self.decisions(looked)
             decided |= decisions
             if decisions and all(d.verdict is Verdict.RIGHT for d in decisions.values()):
@@ -286,7 +290,9 @@ class Rows:
     def in_digits(self, k: int, place: tuple[int, tuple[int, ...]] | None) -> float:
         if self.problem.x.size > many_digits.MOST or not self.problem.differentiable:
             return float("nan")
-        found = many_digits.by_autodiff(self.problem, self.upstream, many_digits.DIGITS if place else many_digits.ENOUGH)
+        found = many_digits.by_autodiff(
+            self.problem, self.upstream, many_digits.DIGITS if place else many_digits.ENOUGH
+        )
         if found is None:
             return float("nan")
         return float(found[place[0]][place[1]] if place else self.directions[k] @ flatten(found))
@@ -305,7 +311,9 @@ def confirmed(problem: Problem, found: Comparison, upstream: Leaves) -> Comparis
     rows = Rows(problem, along, upstream, np.ones(len(along)), finite_differences.slopes_of(problem))
     actual = flatten(dual(found.actual))
     expected = flatten(dual(problem.autodiff_vjp(upstream)[1] if problem.differentiable else found.expected))
-    bounds = flatten([b + 1j * b if np.iscomplexobj(f) else b for b, f in zip(found.error_bound, found.actual, strict=True)])
+    bounds = flatten(
+        [b + 1j * b if np.iscomplexobj(f) else b for b, f in zip(found.error_bound, found.actual, strict=True)]
+    )
     outside, by = list(found.outside), set(found.by)
     for k, direction in enumerate(along):
         with np.errstate(all="ignore"):
@@ -357,12 +365,8 @@ def compare_arithmetic(problem: Problem, low: Problem, upstream: Leaves) -> tupl
     wide = [as_wide(np.asarray(u).astype(t)) for u, t in zip(upstream, low.output_types, strict=True)]
     exact_y, exact_g = problem.handwritten_vjp(wide)
     unit = _unit(low)
-    quick = [
-        [ALLOWED_ROUNDINGS * least for least in _floor(low, exact)] for exact in (exact_y, exact_g)
-    ]
-    values, gradients = (
-        compared(f, t, b, low.dtype) for f, t, b in ((y, exact_y, quick[0]), (g, exact_g, quick[1]))
-    )
+    quick = [[ALLOWED_ROUNDINGS * least for least in _floor(low, exact)] for exact in (exact_y, exact_g)]
+    values, gradients = (compared(f, t, b, low.dtype) for f, t, b in ((y, exact_y, quick[0]), (g, exact_g, quick[1])))
     if values.passed and gradients.passed:
         return values, gradients
     own, of_autodiff = (rounding(problem, program, wide, scale_of(unit)) for program in ("handwritten", "autodiff"))
@@ -408,7 +412,10 @@ class _ErrorsOfAutodiff:
         y, g = self.low.as_run("autodiff", self.upstream)
         exact = self.problem.autodiff_vjp(self.upstream)
         with np.errstate(all="ignore"):
-            return tuple([np.abs(as_wide(a) - t) for a, t in zip(part, true, strict=True)] for part, true in zip((y, g), exact, strict=True))  # type: ignore[return-value]
+            return tuple(
+                [np.abs(as_wide(a) - t) for a, t in zip(part, true, strict=True)]
+                for part, true in zip((y, g), exact, strict=True)
+            )  # type: ignore[return-value]
 
 
 def _lost(low: Problem, actual: Leaves, exact: Leaves, own: Leaves, other: Leaves, errors: Any) -> Comparison:
@@ -419,19 +426,25 @@ def _lost(low: Problem, actual: Leaves, exact: Leaves, own: Leaves, other: Leave
         off = apart(f, t, allowed) & np.isfinite(as_wide(t))
         flags = np.zeros(off.shape, bool)
         for at in map(tuple, np.argwhere(off)[:: max(1, int(off.sum()) // 256)]):
-            row = Lost(as_wide(f)[at], as_wide(t)[at], float(rounded[at]), float(np.nan_to_num(own[j][at])), float(least[at]))
+            row = Lost(
+                as_wide(f)[at], as_wide(t)[at], float(rounded[at]), float(np.nan_to_num(own[j][at])), float(least[at])
+            )
             verdict = decide_arithmetic(row)
             if verdict is None:
                 worst = float(np.max(np.where(np.isfinite(errors()[j]), errors()[j], 0.0), initial=0.0))
                 mine = float(errors()[j][at])
-                verdict = decide_arithmetic(Lost(**{**vars(row), "of_autodiff": max(mine, worst) if np.isfinite(mine) else mine}))
+                verdict = decide_arithmetic(
+                    Lost(**{**vars(row), "of_autodiff": max(mine, worst) if np.isfinite(mine) else mine})
+                )
             flags[at] = verdict in (Verdict.IMPRECISE, Verdict.WRONG)
             imprecise = imprecise and verdict is not Verdict.WRONG
         wrong.append(flags)
         undecided.append(np.zeros(flags.shape, bool))
         bounds.append(allowed)
-        ulps.append(in_ulps(f, t, ALLOWED * (rounded + least) , off & ~flags, low.dtype))
-    return Comparison(actual, exact, bounds, wrong, undecided, ulps, imprecise=imprecise and any(w.any() for w in wrong))
+        ulps.append(in_ulps(f, t, ALLOWED * (rounded + least), off & ~flags, low.dtype))
+    return Comparison(
+        actual, exact, bounds, wrong, undecided, ulps, imprecise=imprecise and any(w.any() for w in wrong)
+    )
 
 
 def flatten_flags(leaves: Sequence[np.ndarray]) -> np.ndarray:
@@ -452,5 +465,3 @@ def _places(shapes: Sequence[tuple[int, ...]], at: np.ndarray) -> list[tuple[int
         (int(leaf), tuple(map(int, np.unravel_index(i - starts[leaf], shapes[leaf]))))
         for leaf, i in zip(leaves, at, strict=True)
     ]
-
-

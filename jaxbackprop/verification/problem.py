@@ -261,6 +261,7 @@ class Problem:
 
     def trace(self, program: str, function: Callable | None = None, *args: Any) -> ClosedJaxpr:
         """The jaxpr of one of the named programs; or under another name that of `function` at `args`."""
+
         def make() -> ClosedJaxpr:
             made, given = (function, args) if function is not None else _TRACED[program](self)
             return self._traced(made, given)
@@ -414,7 +415,9 @@ class Problem:
         return np.concatenate([*found, np.zeros((0, self._outputs_size()))])[: len(points)]
 
     def _outputs_size(self) -> int:
-        return sum(int(np.prod(o.shape)) * (2 if jnp.issubdtype(o.dtype, jnp.complexfloating) else 1) for o in self.outputs)
+        return sum(
+            int(np.prod(o.shape)) * (2 if jnp.issubdtype(o.dtype, jnp.complexfloating) else 1) for o in self.outputs
+        )
 
     def _block_of_values(self, points: np.ndarray) -> np.ndarray:
         wide = [_wide(x) for x in self.inputs.arrays]

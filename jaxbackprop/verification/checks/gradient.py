@@ -121,7 +121,9 @@ def taylor_remainder(problem: Problem) -> CheckResult | None:
         first = clear & (np.abs(falls - 1) < 0.05)
         if np.convolve(first, np.ones(4), "valid").max(initial=0) == 4:
             given = problem, s, int(k), along[k], weights
-            if any(low - allowed[k] <= mine[k] <= high + allowed[k] for low, high in subgradient_interval.intervals(*given)):
+            if any(
+                low - allowed[k] <= mine[k] <= high + allowed[k] for low, high in subgradient_interval.intervals(*given)
+            ):
                 continue  # a kink that this direction does not see
             return CheckResult(False, "it falls as h, not as h^2", suspect="the derivative is another one")
         if clear.any():

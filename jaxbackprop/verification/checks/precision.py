@@ -50,7 +50,9 @@ def _in_precision(problem: Problem, name: str, low: Problem) -> CheckResult | No
         return CheckResult(False, f"{type(error).__name__}: {error}".split("\n")[0], name, suspect="dtype")
     try:
         # With upstream gradients of one sign sums grow, and what a narrow accumulator loses is seen.
-        results = [_compared(problem, name, low, one_sign) for one_sign in ((False, True) if problem.main else (False,))]
+        results = [
+            _compared(problem, name, low, one_sign) for one_sign in ((False, True) if problem.main else (False,))
+        ]
     except NotImplementedError:
         return None  # a matrix is not factored in bfloat16
     return next((r for r in results if r.passed is not True), results[0])
@@ -64,7 +66,12 @@ def _compared(problem: Problem, name: str, low: Problem, one_sign: bool) -> Chec
     suspect = f"accuracy: less accurate than {name} allows"
     for j, wrong in enumerate(gradients.wrong):
         if wrong.any():
-            evidence = Evidence(here, gradients, [np.asarray(u).astype(np.float64 if u.dtype.kind != "c" else np.complex128) for u in upstream], j)
+            evidence = Evidence(
+                here,
+                gradients,
+                [np.asarray(u).astype(np.float64 if u.dtype.kind != "c" else np.complex128) for u in upstream],
+                j,
+            )
             return CheckResult(False, evidence.sentence(), name, worst, evidence, suspect=suspect)
     if values.passed is False:
         return CheckResult(False, "forward: " + values.worst_output(), name, worst, suspect=suspect)

@@ -22,7 +22,9 @@ def exercised(problem: Problem) -> Iterator[CheckResult]:
             seen[j] = seen[j] or bool(np.any(g != 0))
     for name, ever in zip(names, seen, strict=True):
         if not ever and problem.x.size:
-            yield CheckResult(True, f"the gradient of {name} is zero at {problem.inputs.label}", "not exercised", note=True)
+            yield CheckResult(
+                True, f"the gradient of {name} is zero at {problem.inputs.label}", "not exercised", note=True
+            )
 
 
 def memory(problem: Problem) -> CheckResult | None:
@@ -32,9 +34,9 @@ def memory(problem: Problem) -> CheckResult | None:
         flat = problem.inputs.call(function)
         with problem.x64():
             back = jax.eval_shape(
-                lambda a: jax.vjp(lambda *x: flat(*replaced(a, problem.inputs.live, x)), *(a[i] for i in problem.inputs.live))[
-                    1
-                ],
+                lambda a: jax.vjp(
+                    lambda *x: flat(*replaced(a, problem.inputs.live, x)), *(a[i] for i in problem.inputs.live)
+                )[1],
                 problem.inputs.arrays,
             )
         return sum(

@@ -70,7 +70,9 @@ def _flat(second: Callable, arrays: int, upstream: int) -> Callable:
 def _compared(problem: Problem, given: Leaves) -> Comparison:
     """Both second derivatives in float64, with a tolerance from the rounding of both programs where they differ."""
     actual, expected = (problem.exact(f"twice, {which}", given) for which in ("handwritten", "plain"))
-    quick = compared(actual, expected, [QUICK[0] * size(x) + QUICK[1] * largest(x) + 1e-300 for x in expected], np.float64)
+    quick = compared(
+        actual, expected, [QUICK[0] * size(x) + QUICK[1] * largest(x) + 1e-300 for x in expected], np.float64
+    )
     if quick.passed is not False:
         return quick
     scale = constants_scale(problem)
@@ -102,7 +104,9 @@ def _smooth(problem: Problem) -> Problem | None:
     rng, rough = problem.random("aside"), None
     for scale in (0.0, 1e-2, 1e-1):
         aside = [
-            (x + scale * (1 + np.abs(x)) * rng.uniform(-1, 1, x.shape)).astype(x.dtype) if i in problem.inputs.live else x
+            (x + scale * (1 + np.abs(x)) * rng.uniform(-1, 1, x.shape)).astype(x.dtype)
+            if i in problem.inputs.live
+            else x
             for i, x in enumerate(problem.inputs.arrays)
         ]
         here = problem.moved(problem.inputs.with_arrays(aside)) if scale else problem

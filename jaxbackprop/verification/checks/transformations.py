@@ -38,7 +38,9 @@ def _shown(found: Comparison) -> str:
 
 def structure(problem: Problem) -> CheckResult:
     """Each cotangent has the shape, the dtype and the weak type of its argument."""
-    for position, aval in zip(problem.inputs.live, problem.trace("handwritten").out_avals[len(problem.outputs) :], strict=True):
+    for position, aval in zip(
+        problem.inputs.live, problem.trace("handwritten").out_avals[len(problem.outputs) :], strict=True
+    ):
         x = problem.inputs.arrays[position]
         if (aval.shape, aval.dtype) != (x.shape, x.dtype) or aval.weak_type:
             name = problem.inputs.label_of(position, problem.function.names)
@@ -58,13 +60,17 @@ def same_value_when_differentiated(problem: Problem) -> CheckResult:
     value = problem.as_written("handwritten value", arrays)
     y, gradients = problem.handwritten_at(arrays, upstream)
     again = [*y, *gradients]
-    if str(problem.trace("asked again", problem.handwritten_flat(), *arrays, *upstream)) != str(problem.trace("handwritten")):
+    if str(problem.trace("asked again", problem.handwritten_flat(), *arrays, *upstream)) != str(
+        problem.trace("handwritten")
+    ):
         again = problem.as_written("asked again", [*arrays, *upstream])
     for what, one, two in (("differentiated", value, y), ("asked again", [*y, *gradients], again)):
         if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(one, two, strict=True)):
             if what == "differentiated" and _agree(y, value, problem.coarsest).passed is not False:
                 continue
-            return CheckResult(False, f"another answer when {what}", suspect="not deterministic: a random draw of its own")
+            return CheckResult(
+                False, f"another answer when {what}", suspect="not deterministic: a random draw of its own"
+            )
     return CheckResult(True)
 
 
@@ -82,9 +88,13 @@ def jit(problem: Problem) -> CheckResult | None:
         return CheckResult(True)
     exact = [np.asarray(u).astype(wide_type(u.dtype)) for u in upstream]
     scale = scale_of(unit_roundoff(low.coarsest))
-    for part, as_written, moved in zip(found, written, rounding(problem.rounded_to(dtype), "handwritten", exact, scale), strict=True):
+    for part, as_written, moved in zip(
+        found, written, rounding(problem.rounded_to(dtype), "handwritten", exact, scale), strict=True
+    ):
         unit = unit_roundoff(low.coarsest)
-        bounds = [ALLOWED_NARROW * m + 32 * unit * (size(x) + largest(x)) for m, x in zip(moved, as_written, strict=True)]
+        bounds = [
+            ALLOWED_NARROW * m + 32 * unit * (size(x) + largest(x)) for m, x in zip(moved, as_written, strict=True)
+        ]
         differing = compared(list(map(np.asarray, part)), as_written, bounds, low.dtype)
         if differing.passed is False:
             return CheckResult(
@@ -99,7 +109,8 @@ def _same(found: Sequence[Leaves], expected: Sequence[Leaves], dtype: Any, units
     """Whether outputs and gradients agree to some units in the last place."""
     unit = unit_roundoff(dtype)
     return all(
-        compared(list(map(np.asarray, f)), e, [units * unit * (size(x) + largest(x)) for x in e], dtype).passed is not False
+        compared(list(map(np.asarray, f)), e, [units * unit * (size(x) + largest(x)) for x in e], dtype).passed
+        is not False
         for f, e in zip(found, expected, strict=True)
     )
 
@@ -111,7 +122,9 @@ def batch(problem: Problem) -> list[Leaves]:
     for b in range(EXAMPLES):
         made.append(
             [
-                x * (1 + 1e-3 * b * rng.uniform(0.5, 1, x.shape)).astype(_real(x.dtype)) if i in problem.inputs.live else x
+                x * (1 + 1e-3 * b * rng.uniform(0.5, 1, x.shape)).astype(_real(x.dtype))
+                if i in problem.inputs.live
+                else x
                 for i, x in enumerate(problem.inputs.arrays)
             ]
         )
@@ -167,7 +180,9 @@ def _mapped(
     together = [np.stack([u[j] for u in upstream]) for j in range(len(problem.outputs))]
     try:
         name = f"vmap {subset} {axis}"
-        program = problem.trace(name, lambda *a: pull(list(a[: len(stacked)]), list(a[len(stacked) :])), *stacked, *together)
+        program = problem.trace(
+            name, lambda *a: pull(list(a[: len(stacked)]), list(a[len(stacked) :])), *stacked, *together
+        )
     except Exception as error:
         if isinstance(error, NotImplementedError) and not _maps(problem, stacked, together, axes):
             return None  # nor can the plain function be mapped
@@ -272,7 +287,9 @@ def pulling(hand: Callable[..., Leaves], live: Sequence[int]) -> Callable[..., t
     return pull
 
 
-def transformed(problem: Problem, pull: Callable, arrays: Leaves, upstream: Leaves, expected: Leaves, what: str) -> CheckResult:
+def transformed(
+    problem: Problem, pull: Callable, arrays: Leaves, upstream: Leaves, expected: Leaves, what: str
+) -> CheckResult:
     """Whether a transformed function answers what is expected of it."""
     try:
         count = len(arrays)

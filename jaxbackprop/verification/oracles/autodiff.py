@@ -54,5 +54,3 @@ def between_nearby(problem: Problem, upstream: Leaves, gradients: Leaves, slack:
             low, high = np.fmin(low, found), np.fmax(high, found)
     actual, more = flatten(gradients), flatten(slack)
     return (low - more <= actual) & (actual <= high + more)
-
-

@@ -65,5 +65,3 @@ def _slopes_at(problem: Problem, points: np.ndarray, direction: np.ndarray, h: f
     with np.errstate(all="ignore"):
         found = (y[: len(points)] - y[len(points) :]) / (2 * h)
     return np.where(np.isfinite(found), found, 0.0)
-
-
