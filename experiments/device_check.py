@@ -2,8 +2,8 @@
 
     python experiments/device_check.py [--only SECTION ...] [--texts FOLDER]
 
-Sections: peaks, tests, verify, epochs, fused, text. Each runs in a process of its own with a time limit; what one
-found is written to results/device_<name>.json before the next begins, failures included.
+Sections: peaks, tests, verify, epochs, fused, chunks, text. Each runs in a process of its own with a time limit; its
+result is written to results/device_<name>.json before the next begins, failures included.
 """
 
 import argparse
@@ -16,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ import numpy as np
 from harness import RESULTS, setting
 
 ROOT = Path(__file__).resolve().parents[1]
-LIMITS = {"peaks": 60, "tests": 150, "verify": 200, "epochs": 120, "fused": 120, "text": 150}
+LIMITS = {"peaks": 60, "tests": 150, "verify": 200, "epochs": 120, "fused": 120, "chunks": 60, "text": 150}
 TEXT_BATCHES = (256, 1024, 4096)
 DIM, RATE = 16, 0.1
 FEW, MANY = 2, 12
@@ -45,7 +47,7 @@ def seconds_of(program: Any, rounds: int = 10) -> float:
 
 def peaks() -> dict[str, float]:
     """Bytes a second of a copy (read and written), and operations a second of square products."""
-    large = jax.device_count() and jax.default_backend() != "cpu"
+    large = jax.default_backend() != "cpu"
     x = jnp.ones((2**29 if large else 2**24,), jnp.float32)
     copy = jax.jit(lambda x: x + 1)
     found = {"copy, bytes a second": 2 * x.nbytes / seconds_of(lambda: copy(x))}
@@ -85,7 +87,8 @@ def epochs() -> dict[str, Any]:
     """An epoch of an MLP beside the same in flax and optax, and in torch, at three batch sizes."""
     import bench_training
 
-    return {str(batch): bench_training.epochs(batch, 16384, 4.0) for batch in (128, 1024, 4096)}
+    bench_training.CONTENDERS.pop("torch.compile", None)  # it tunes for minutes on an accelerator
+    return {str(batch): bench_training.epochs(batch, 16384, 2.0) for batch in (128, 1024, 4096)}
 
 
 def fused() -> list[dict[str, Any]]:
@@ -93,6 +96,37 @@ def fused() -> list[dict[str, Any]]:
     import bench_suite
 
     return [bench_suite.fused_row(case, 1.0) for case in bench_suite.fused(False)]
+
+
+def measured(loss: Callable[..., Any], x: Any, W: Any, labels: Any) -> tuple[float, int]:
+    """Seconds and temporary bytes of a loss with its gradients for x and W."""
+    program = jax.jit(jax.value_and_grad(loss, (0, 1))).lower(x, W, labels).compile()
+    return seconds_of(partial(program, x, W, labels)), program.memory_analysis().temp_size_in_bytes
+
+
+def mean_loss(x: Any, W: Any, labels: Any, *, rule: Callable[..., Any], at_once: int) -> Any:
+    return rule(x, W, labels, at_once=at_once).mean()
+
+
+def chunks() -> list[dict[str, Any]]:
+    """The chunked cross-entropies at several sizes of a chunk, beside autodiff of the plain function."""
+    from jaxbackprop.losses import linear_cross_entropy, mean_linear_cross_entropy
+
+    rng, rows = np.random.default_rng(0), []
+    for features in (64, 256, 1024):
+        x = jnp.asarray(rng.normal(size=(2048, features)), jnp.float32)
+        W = jnp.asarray(rng.normal(size=(features, 32_000)) / features**0.5, jnp.float32)
+        labels = jnp.asarray(rng.integers(0, 32_000, 2048))
+        usual = measured(mean_linear_cross_entropy.primal, x, W, labels)
+        for rule in (linear_cross_entropy, mean_linear_cross_entropy):
+            for exponent in (21, 22, 24, 25, 26):
+                seconds, memory = measured(partial(mean_loss, rule=rule, at_once=2**exponent), x, W, labels)
+                rows.append({
+                    "rule": rule.name, "features": features, "scores at once": f"2^{exponent}",
+                    "time": seconds / usual[0], "memory": memory / usual[1], "autodiff seconds": usual[0],
+                })  # fmt: skip
+                print(rows[-1], flush=True)
+    return rows
 
 
 def text() -> dict[str, Any]:
@@ -125,7 +159,9 @@ def text() -> dict[str, Any]:
     return rows
 
 
-SECTIONS = {"peaks": peaks, "tests": tests, "verify": verify, "epochs": epochs, "fused": fused, "text": text}
+SECTIONS = {
+    "peaks": peaks, "tests": tests, "verify": verify, "epochs": epochs, "fused": fused, "chunks": chunks, "text": text,
+}  # fmt: skip
 ATOMICS = "--xla_backend_extra_options=-nvptx-allow-ftz-atomics"
 
 
