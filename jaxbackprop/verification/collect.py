@@ -65,7 +65,7 @@ class Collected:
                 return
         if result.passed is not True:
             self.failed.append((result, problem))
-        new = replace(result, name=name, at=result.at or problem.given.label, evidence=None)
+        new = replace(result, name=name, check=check.key, at=result.at or problem.given.label, evidence=None)
         old = self.results.get(name)
         self.results[name] = new if old is None else _worse(old, new)
 

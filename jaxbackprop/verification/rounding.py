@@ -64,7 +64,8 @@ def _jittered(x: Any, unit: float, bank: np.ndarray, shift: int) -> Any:
 
 def _pooled(moved: np.ndarray, value: np.ndarray) -> np.ndarray:
     """Of many elements some are hardly moved by a few draws: none less than a quarter of its row's moves, nor than
-    half the median relative move."""
+    half the median relative move.
+    """
     if moved.size < 4:
         return moved
     with np.errstate(all="ignore"):

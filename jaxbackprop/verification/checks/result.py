@@ -22,6 +22,7 @@ class CheckResult:
         detail: the finding in one line.
         name: what was checked; replaces the check's own name, where one answers for each argument or precision.
         at: the input, in words.
+        check: the check that answered, as `verify(checks=[...])` calls it.
         units: the largest error in units of the dtype's resolution, where numbers were compared.
         evidence: the numbers of a failure, from which its cause is found.
         suspect: a cause the check itself knows.
@@ -36,6 +37,7 @@ class CheckResult:
     suspect: str = ""
     note: bool = False
     at: str = ""
+    check: str = ""
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from .from_program import changed_steps, cut_branches
 
 HYPOTHESES: tuple[Hypothesis, ...] = (
     # What the numbers say at once.
-    *(not_finite, nothing, constant_factor, signs, another_argument, rounded, transposed, remainder, wrong_axis),
+    *(not_finite, nothing, rounded, constant_factor, signs, another_argument, transposed, remainder, wrong_axis),
     misplaced,
     # The right gradient of something else.
     *(changed_upstream, changed_residual),

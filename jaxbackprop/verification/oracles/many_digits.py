@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from ...jaxprs.inputs import Leaves
-from ...jaxprs.number_systems.many_digits import in_many_digits, lift
 from ...jaxprs.lazy_import import mpmath
+from ...jaxprs.number_systems.many_digits import in_many_digits, lift
 from ..problem import Problem
 
 DIGITS = 60
