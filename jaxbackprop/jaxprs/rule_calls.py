@@ -1,8 +1,7 @@
 """How often a program calls each of its rules, and what it gives them: found by one compiled run with taps.
 
 Counts are carried through loops and branches, so that a loop of a hundred thousand steps costs what it costs compiled.
-A tap hands a rule's inputs to the host at chosen calls only. What is known here of a program is how to run it and watch:
-judging is done elsewhere.
+A tap hands a rule's inputs to the host at chosen calls only. Judging is done elsewhere.
 """
 
 from collections.abc import Sequence
@@ -72,10 +71,28 @@ def watch(program: ClosedJaxpr, args: Sequence[Any]) -> tuple[list[RuleCalls], E
             seen.calls = int(n)
     except Exception as error:
         broken = error
+        _walk_to_the_break(program, args, watching)
     for k, seen in enumerate(found):
         seen.inputs = [given for _, given in sorted(watching.tapped[k].items())]
         seen.calls = max(seen.calls, len(seen.inputs))
     return found, broken
+
+
+def _walk_to_the_break(program: ClosedJaxpr, args: Sequence[Any], watching: "_Watching") -> None:
+    """Once more, step by step: a compiled program may raise before it comes to a tap that stands further up."""
+
+    def hook(walk: Walk, eqn: JaxprEqn, inputs: list[Any]) -> list[Any] | None:
+        if id(eqn) not in watching.slots:
+            return None
+        tapped = watching.tapped[watching.slots[id(eqn)]]
+        tapped[len(tapped)] = [x if is_key(x) else np.array(x) for x in inputs]
+        return walk.inside(eqn, inputs)
+
+    try:
+        with jax.disable_jit():
+            Walk(hook).run(program.jaxpr, program.consts, args)
+    except Exception:
+        return  # as was expected: what was seen on the way is kept
 
 
 def _inside_loops(jaxpr: Jaxpr) -> list[JaxprEqn]:

@@ -103,8 +103,8 @@ _EXACT = frozenset(
 """What selects, moves or negates rounds nothing: noise on a maximum would break x == max(x)."""
 
 _SUMS = frozenset(
-    "reduce_sum dot_general conv_general_dilated cumsum reduce_window_sum select_and_scatter_add ragged_dot_general fft "
-    "psum".split()
+    "reduce_sum dot_general conv_general_dilated cumsum reduce_window_sum select_and_scatter_add ragged_dot_general "
+    "fft psum".split()
 )
 """Noise on the result of a sum misses what its terms lose when they cancel: it stands on the terms as well."""
 

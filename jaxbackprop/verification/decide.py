@@ -1,7 +1,7 @@
 """The decision: from what the oracles say about one number of a gradient to a verdict. Pure functions, nothing else.
 
-`decide` is asked about a row of evidence. Where it cannot tell yet, it names the oracle to ask next, the cheapest first;
-`examine.py` asks it, and `decide` again about the longer row. So each element costs no more than its case is hard.
+`decide` is asked about a row of evidence. Where it cannot tell yet, it names the oracle to ask next, the cheapest
+first; `examine.py` asks it, and `decide` again about the longer row. So an element costs as much as its case is hard.
 """
 
 from dataclasses import dataclass, replace

@@ -240,7 +240,7 @@ class _Examination:
 
 @dataclass
 class Rows:
-    """Evidence along some directions, asked for only as `decide` needs it; derivatives are per `unit` of a direction."""
+    """Evidence along some directions, asked for only as `decide` needs it; derivatives are per `unit` of each."""
 
     problem: Problem
     directions: np.ndarray

@@ -119,4 +119,4 @@ def test_noise_and_decisions_go_through_loops():
 
     assert moved(looped, 1.0, (1e-9, 0.0, 0.0)) > 2e-9
     counted = lambda x: lax.while_loop(lambda c: c[0] < 1, lambda c: (c[0] * 1.1, c[1] + 1), (x, 0.0))[1]  # noqa: E731
-    assert moved(counted, 0.5, (1e-9, 0.0, 0.0)) == 0
+    assert moved(counted, 0.5, (1e-9, 0.0, 0.0)) < 1e-6  # a step more or less would be 1

@@ -102,16 +102,18 @@ _MOVING = frozenset(
 
 
 def _moved(eqn: JaxprEqn, inputs: list[Any]) -> list[Any]:
-    """The primitive on the positions of all numbers, laid out in one row; -1 where it fills in a NaN."""
+    """The primitive on the positions of all numbers, laid out in one row; last in it stands what a gather fills in."""
     which = [i for i, v in enumerate(eqn.invars) if _is_real(v)]
-    row = np.concatenate([np.asarray(inputs[i], object).reshape(-1) for i in which] + [np.array([mpmath.nan], object)])
+    fill = eqn.params.get("fill_value")
+    filled = _scalar(mpmath.nan if fill is None else mpmath.mpf(float(fill))).reshape(1)
+    row = np.concatenate([*(np.asarray(inputs[i], object).reshape(-1) for i in which), filled])
     ends = np.cumsum([np.size(inputs[i]) for i in which])
     positions = list(inputs)
     for i, end in zip(which, ends, strict=True):
         positions[i] = jnp.arange(end - np.size(inputs[i]), end).reshape(np.shape(inputs[i]))
     params = dict(eqn.params)
-    if eqn.primitive.name == "gather" and params["fill_value"] is None:
-        params["fill_value"] = -1
+    if eqn.primitive.name == "gather":
+        params["fill_value"] = row.size - 1
     if eqn.primitive.name == "scatter":
         x, indices, updates = positions
         found = [
@@ -214,10 +216,19 @@ def _compared(function: Callable[[Any, Any], Any]) -> Callable[..., Any]:
 
 
 def _reduced(function: Callable[[Any, Any], Any], start: Any) -> Callable[..., Any]:
-    def reduce(eqn: JaxprEqn, x: Any) -> Any:
-        return np.frompyfunc(function, 2, 1).reduce(x, tuple(eqn.params["axes"]), initial=start())
+    return lambda eqn, x: _along(function, x, eqn.params["axes"], start())
 
-    return reduce
+
+def _along(function: Callable[[Any, Any], Any], x: Any, axes: Sequence[int], start: Any) -> Any:
+    """`x` reduced by a function of two numbers along some axes."""
+    kept = [d for d in range(x.ndim) if d not in axes]
+    rows = np.transpose(x, [*kept, *axes]).reshape([*(x.shape[d] for d in kept), -1]) if x.size else None
+    if rows is None:
+        made = np.empty([x.shape[d] for d in kept], object)
+        made.reshape(-1)[:] = [start] * made.size
+        return made
+    found = np.frompyfunc(function, 2, 1).reduce(rows, -1, initial=start)
+    return found if isinstance(found, np.ndarray) else _scalar(found)
 
 
 def _running(function: Callable[[Any, Any], Any]) -> Callable[..., Any]:
@@ -278,7 +289,7 @@ def _product(eqn: JaxprEqn, x: Any, y: Any) -> Any:
     left = lift(x).transpose([*bx, *fx, *cx]).reshape([*batch, *(x.shape[d] for d in fx), *[1] * len(fy), *inner])
     right = lift(y).transpose([*by, *fy, *cy]).reshape([*batch, *[1] * len(fx), *(y.shape[d] for d in fy), *inner])
     axes = tuple(range(len(batch) + len(fx) + len(fy), len(batch) + len(fx) + len(fy) + len(inner)))
-    return np.frompyfunc(operator.add, 2, 1).reduce(np.multiply(left, right), axes, initial=mpmath.mpf(0))
+    return _along(operator.add, np.multiply(left, right), axes, mpmath.mpf(0))
 
 
 def _scattered(function: Callable[[Any, Any], Any]) -> Callable[..., Any]:
@@ -325,7 +336,9 @@ _NUMBERS: dict[str, Callable[..., Any]] = {
     "log1p": _each(lambda x: _log(1 + x)),
     **{
         name: _each(lambda x, name=name: getattr(mpmath, name)(x))
-        for name in "sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf erfc digamma sign floor ceil".split()
+        for name in (
+            "sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf erfc digamma sign floor ceil".split()
+        )
     },
     "atan2": _each(lambda y, x: mpmath.atan2(y, x)),
     "sqrt": _each(lambda x: mpmath.nan if x < 0 else mpmath.sqrt(x)),

@@ -1,4 +1,4 @@
-"""Many digits answer what JAX answers in float64, primitive by primitive; what is not implemented is refused by name."""
+"""Many digits answer what JAX answers in float64; what is not implemented is refused by name."""
 
 from collections.abc import Callable
 from typing import Any
@@ -44,7 +44,7 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "a map": (jax.vmap(lambda x, i: x[i] * x), (A, IDS % 3)),
     "reshape in another order": (lambda x: x.ravel(order="F"), (A,)),
     "sums of repeated rows": (lambda a, i: a.at[i].add(a, mode="drop"), (A, IDS + 2)),
-    "a product of tensors": (lambda a: jnp.einsum("ijk,lkj->il", a, a), (rng.normal(size=(2, 3, 4)),)),
+    "a product of tensors": (lambda a: jnp.einsum("ijk,ljk->il", a, a), (rng.normal(size=(2, 3, 4)),)),
     "functions": (
         lambda x: [f(x) for f in (jnp.expm1, jnp.log1p, jnp.arctan, jnp.sinh, jnp.cosh, lax.erf, lax.erfc, jnp.cbrt)],
         (np.abs(V) / 3,),
