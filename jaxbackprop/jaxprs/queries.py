@@ -88,6 +88,8 @@ def _is_program(value: Any) -> bool:
 
 
 def _kind(v: Any, *, exact: bool) -> Any:
+    """Shape and kind: under x64 integers are wider as well, and that alone is no other program."""
     dtype = getattr(v.aval, "dtype", None)
-    kind = str(dtype) if exact or dtype is None else "float" if jnp.issubdtype(dtype, jnp.inexact) else str(dtype)
+    inexact = dtype is not None and jnp.issubdtype(dtype, jnp.inexact)
+    kind = str(dtype) if exact or dtype is None else "float" if inexact else getattr(dtype, "kind", str(dtype))
     return getattr(v.aval, "shape", ()), kind
