@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import pytest
 from flax import nnx
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 import jaxbackprop as jbp
 from jaxbackprop.gates import reduce_mean
+from jaxbackprop.jaxprs.compat import ClosedJaxpr, Jaxpr, Literal
 from jaxbackprop.models import RaggedBags
 
 KEY = jax.random.key(0)

@@ -10,13 +10,16 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import jax
-from jax.extend.core import JaxprEqn
 
-from ..jaxprs.compat import Frame, frames
+from ..core.rule import __file__ as _RULE
+from ..jaxprs.compat import JaxprEqn
+from ..jaxprs.provenance import Frame, frames
 
+_HERE = str(Path(__file__).parent)
 _ASSIGNMENT = re.compile(r"\s*([A-Za-z_]\w*)\s*(?::[^=]+)?(?:[-+*/@]|\*\*|//)?=(?!=)")
 
 
@@ -46,7 +49,7 @@ def assigned(eqns: list[JaxprEqn], depth: int) -> tuple[list[str], list[list[Fra
     """For each equation the name its value is assigned to, or "", and the user's lines, those of `depth` callers left
     out: an equation has a name when it is the last one on a line that reads `name = ...`.
     """
-    stacks = [frames(eqn) for eqn in eqns]
+    stacks = [frames(eqn, ends=_is_tracer, hidden=lambda file: file in (_RULE, __file__)) for eqn in eqns]
     named = []
     for i, stack in enumerate(stacks):
         after = stacks[i + 1] if i + 1 < len(stacks) else []
@@ -54,6 +57,11 @@ def assigned(eqns: list[JaxprEqn], depth: int) -> tuple[list[str], list[list[Fra
         done = stack[max(same, depth) :] if stack != after else []
         named.append(next(filter(None, map(_target, done)), ""))
     return named, stacks
+
+
+def _is_tracer(file: str) -> bool:
+    """Whether a file is one of those that trace; this one's scopes stand between a module and its caller."""
+    return file.startswith(_HERE) and file != __file__
 
 
 def _target(frame: Frame) -> str:

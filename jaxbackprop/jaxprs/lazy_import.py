@@ -5,7 +5,7 @@ from importlib.util import LazyLoader, find_spec, module_from_spec
 from types import ModuleType
 
 
-def later(name: str) -> ModuleType:
+def lazy_import(name: str) -> ModuleType:
     """The module of that name, loaded by the first look at one of its attributes.
 
     Raises:
@@ -23,4 +23,4 @@ def later(name: str) -> ModuleType:
     return module
 
 
-mpmath, special = later("mpmath"), later("scipy.special")
+mpmath, special = lazy_import("mpmath"), lazy_import("scipy.special")

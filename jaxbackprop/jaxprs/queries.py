@@ -1,13 +1,14 @@
-"""What a traced program is made of: questions about a jaxpr."""
+"""Questions about a jaxpr: what it holds, in which types it computes, which outputs depend on which inputs."""
 
+from collections.abc import Sequence
+from functools import reduce
+from operator import or_
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
-from .rules import aval, bodies
+from .compat import RULES, ClosedJaxpr, Jaxpr, Literal, aval, body_of, inner_jaxprs, inner_programs
 
 UNTRACEABLE = (TypeError, ValueError, NotImplementedError)
 """What JAX raises where a function cannot be traced or differentiated at the types it is given."""
@@ -15,7 +16,7 @@ UNTRACEABLE = (TypeError, ValueError, NotImplementedError)
 
 def holds(jaxpr: Jaxpr, name: str) -> bool:
     """Whether a primitive of this name stands anywhere in `jaxpr`."""
-    return any(eqn.primitive.name == name or any(holds(b, name) for b in bodies(eqn)) for eqn in jaxpr.eqns)
+    return any(eqn.primitive.name == name or any(holds(b, name) for b in inner_jaxprs(eqn)) for eqn in jaxpr.eqns)
 
 
 def inexact_constants(jaxpr: Jaxpr, dtype: Any) -> int:
@@ -31,8 +32,53 @@ def _inexact(jaxpr: Jaxpr, dtype: Any) -> set[float]:
                 value = float(v.val)
                 if value != float(np.asarray(value).astype(dtype)):
                     found.add(value)
-        found = found.union(*(_inexact(body, dtype) for body in bodies(eqn)))
+        found = found.union(*(_inexact(body, dtype) for body in inner_jaxprs(eqn)))
     return found
+
+
+def reach(jaxpr: Jaxpr, inputs: Sequence[frozenset[int]]) -> list[frozenset[int]]:
+    """For each output of `jaxpr` the union of the sets that stand at the inputs it surely depends on.
+
+    What cannot be told (the outputs of a loop, of an equation with several results) counts as depending on nothing.
+    """
+    known = dict(zip(jaxpr.invars, inputs, strict=True))
+
+    def at(atom: Any) -> frozenset[int]:
+        return frozenset() if isinstance(atom, Literal) else known.get(atom, frozenset())
+
+    for eqn in jaxpr.eqns:
+        arriving = [at(v) for v in eqn.invars]
+        body = body_of(eqn)
+        if body is not None:
+            known |= dict(zip(eqn.outvars, reach(body[0], arriving), strict=True))
+        elif len(eqn.outvars) == 1 and not inner_jaxprs(eqn):
+            known[eqn.outvars[0]] = reduce(or_, arriving, frozenset())
+    return [at(v) for v in jaxpr.outvars]
+
+
+def outputs_read(jaxpr: Jaxpr) -> dict[int, list[int]]:
+    """For each rule's equation, by id, the outputs that something reads."""
+    read = {v for e in jaxpr.eqns for v in e.invars if not isinstance(v, Literal)}
+    read |= {v for v in jaxpr.outvars if not isinstance(v, Literal)}
+    found: dict[int, list[int]] = {}
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name in RULES:
+            found[id(eqn)] = [i for i, v in enumerate(eqn.outvars) if v in read]
+        for body in inner_jaxprs(eqn):
+            found |= outputs_read(body)
+    return found
+
+
+def saved_bytes(program: ClosedJaxpr) -> int:
+    """The size of what a program hands out, its own inputs and constants not counted: each array once."""
+    jaxpr = program.jaxpr
+    made = {v for v in jaxpr.outvars if not isinstance(v, Literal)} - {*jaxpr.invars, *jaxpr.constvars}
+    return sum(aval(v).size * aval(v).dtype.itemsize for v in made)
+
+
+def only_forgets_weak_type(eqn: Any) -> bool:
+    """Whether the equation changes nothing but that a type was weak, which no reader wants to see."""
+    return eqn.primitive.name == "convert_element_type" and aval(eqn.outvars[0]).dtype == aval(eqn.invars[0]).dtype
 
 
 def same_but_for_types(one: ClosedJaxpr, other: ClosedJaxpr, unit: float) -> bool:
@@ -71,10 +117,9 @@ def _outline(program: ClosedJaxpr) -> tuple[list[Any], list[np.ndarray]]:
             if name != "convert_element_type":
                 for v in eqn.invars:
                     if isinstance(v, Literal):
-                        keep(v.val, v.aval.dtype)
-            for value in jax.tree.leaves(list(eqn.params.values()), is_leaf=_is_program):
-                if _is_program(value):
-                    look(getattr(value, "jaxpr", value), getattr(value, "consts", ()))
+                        keep(v.val, aval(v).dtype)
+            for body in inner_programs(eqn):
+                look(*body)
 
     look(program.jaxpr, program.consts)
     return steps, numbers
@@ -83,13 +128,9 @@ def _outline(program: ClosedJaxpr) -> tuple[list[Any], list[np.ndarray]]:
 _BITS = frozenset({"random_bits", "threefry2x32", "bitcast_convert_type"})
 
 
-def _is_program(value: Any) -> bool:
-    return isinstance(value, Jaxpr | ClosedJaxpr)
-
-
 def _kind(v: Any, *, exact: bool) -> Any:
     """Shape and kind: under x64 integers are wider as well, and that alone is no other program."""
-    dtype = getattr(v.aval, "dtype", None)
+    dtype = getattr(aval(v), "dtype", None)
     inexact = dtype is not None and jnp.issubdtype(dtype, jnp.inexact)
     kind = str(dtype) if exact or dtype is None else "float" if inexact else getattr(dtype, "kind", str(dtype))
-    return getattr(v.aval, "shape", ()), kind
+    return getattr(aval(v), "shape", ()), kind

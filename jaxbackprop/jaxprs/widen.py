@@ -16,9 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 
-from .compat import CALLS, REMAT, RULES, binding, inner_jaxprs
+from .compat import CALLS, REMAT, RULES, ClosedJaxpr, Jaxpr, JaxprEqn, binding, inner_jaxprs
 from .evaluate import Walk, evaluate
 
 BANK = 1021

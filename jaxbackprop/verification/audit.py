@@ -7,13 +7,15 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.extend.core import ClosedJaxpr, JaxprEqn, jaxpr_as_fun
 
+from ..core.rule import registered_as
 from ..jaxprs import rule_calls
+from ..jaxprs.compat import JaxprEqn, binding, jaxpr_as_fun
 from ..jaxprs.inputs import Point
-from ..jaxprs.provenance import key, outputs_read, place, registered_as
+from ..jaxprs.provenance import key, place
+from ..jaxprs.queries import outputs_read
 from ..jaxprs.rule_calls import RuleCalls
-from ..jaxprs.rules import body_of
+from ..jaxprs.rules import kind_of, plain_program
 from .checks.registry import CHECKS
 from .checks.result import Check, CheckResult, what_happened
 from .collect import Collected
@@ -211,23 +213,18 @@ def _judged(seen: Seen, used: dict[int, list[int]], name: str, source: str) -> V
 
 def _function(eqn: JaxprEqn, name: str, source: str, kept: list[int]) -> HandwrittenFunction:
     """The equation, bound again, beside the plain function that it holds: their outputs that are `kept`."""
-    body = body_of(eqn)
     # No gradient arrives at an output the program throws away: the running maximum a softmax hands out beside.
     kept = kept or list(range(len(eqn.outvars)))
+    whole = jaxpr_as_fun(plain_program(eqn))
 
-    def used(outputs: Any) -> list[Any]:
+    def handwritten(*args: Any) -> list[Any]:
+        outputs = binding(eqn)(*args)
         return [outputs[i] for i in kept]
 
-    def hand(*args: Any) -> Any:
-        with eqn.ctx.manager:
-            return used(eqn.primitive.bind(*args, **eqn.primitive.get_bind_params(eqn.params)))
+    def plain(*args: Any) -> list[Any]:
+        outputs = whole(*args)
+        return [outputs[i] for i in kept]
 
-    whole = jaxpr_as_fun(body if isinstance(body, ClosedJaxpr) else ClosedJaxpr(body, ()))
-
-    def primal(*args: Any) -> Any:
-        return used(whole(*args))
-
-    kind = "custom_vjp" if "vjp" in eqn.primitive.name else "custom_jvp"
     own = registered_as(name)
     names = (
         tuple(p.name for p in own.signature.parameters)
@@ -235,4 +232,4 @@ def _function(eqn: JaxprEqn, name: str, source: str, kept: list[int]) -> Handwri
         else ()
     )
     names = names or tuple(f"input {i}" for i in range(len(eqn.invars)))
-    return HandwrittenFunction(name, hand, primal, names, source, kind, typed=True)
+    return HandwrittenFunction(name, handwritten, plain, names, source, kind_of(eqn), typed=True)

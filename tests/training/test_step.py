@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from jaxbackprop.benchmarking.workload import temporary_bytes
-from jaxbackprop.jaxprs.compat import defined
+from jaxbackprop.jaxprs.provenance import defined
 from jaxbackprop.models import MLP
 from jaxbackprop.training.minibatches import on_device
 from jaxbackprop.training.optimizer import make_optimizer
