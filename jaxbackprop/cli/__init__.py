@@ -1,5 +1,7 @@
 """The commands. The only place that prints; each command imports what it needs when it runs, so that help is quick."""
 
+import atexit
+import gc
 from typing import NoReturn
 
 from . import verify as verify  # isort: skip  (the order here is that of the help)
@@ -22,4 +24,5 @@ from .console import keep_compiled_programs, run
 def main(arguments: list[str] | None = None) -> NoReturn:
     """The console command `jaxbackprop`."""
     keep_compiled_programs()
+    atexit.register(gc.freeze)  # the command's process ends: what JAX has loaded need not be searched for garbage
     run(arguments)

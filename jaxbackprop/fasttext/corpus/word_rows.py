@@ -1,7 +1,4 @@
-"""From words to rows of a table as array arithmetic: each word has some rows, a line has those of its words.
-
-Which rows a word has is the vocabulary's business.
-"""
+"""From words to rows of a table as array arithmetic: each word has some rows, a line has those of its words."""
 
 from itertools import pairwise
 

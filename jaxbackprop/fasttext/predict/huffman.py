@@ -1,7 +1,4 @@
-"""fastText's Huffman tree over labels: which yes-or-no questions lead to a label, and their answers.
-
-Only the tree lives here; what is learned at its nodes is the trainer's business.
-"""
+"""fastText's Huffman tree over labels: the path of inner nodes to each label, and its codes."""
 
 from dataclasses import dataclass
 
@@ -14,9 +11,10 @@ UNKNOWN = 10**15  # the count of a node that does not exist yet; nothing counts 
 class Paths:
     """The way from each label up to the root: label c has nodes[offsets[c] : offsets[c + 1]], the root last.
 
-    nodes    int32, inner nodes numbered in the order in which they were joined, the root is L - 2
-    codes    int32, one a node: 1 where the way there comes from its second child, 0 from its first
-    offsets  (L + 1,) int32
+    Attributes:
+        nodes: int32, inner nodes numbered in the order in which they were joined, the root is L - 2.
+        codes: int32, one a node: 1 where the way there comes from its second child, 0 from its first.
+        offsets: (L + 1,) int32.
     """
 
     nodes: np.ndarray

@@ -24,7 +24,7 @@ from .chunks import Chunker, most_in_a_batch
 from .compile_cache import compiled
 from .epochs import EpochMonitor
 from .idf import idf_learning_rate_scale
-from .initial_tables import Start, starting_tables
+from .initial_tables import Start, initial_tables
 from .losses import Targets
 from .progress import ProgressTracker, Report
 from .sampler import Sampler
@@ -154,7 +154,7 @@ def _in_order(training: _Training) -> Tables:
         tables = manager.tables()
         if tables is None:
             padded = rows, _row_length(settings)
-            first = starting_tables(rows, labels, settings.dim, settings.seed, start, padded=padded)
+            first = initial_tables(rows, labels, settings.dim, settings.seed, start, padded=padded)
             tables = _begun(corpus, settings, first)
         usual = chunker.shapes()
         for epoch in range(settings.epoch):
@@ -214,7 +214,7 @@ def _in_batches(training: _Training) -> Tables:
     tables = manager.tables()
     if tables is None:
         known, labels = corpus.vocabulary.rows, len(chunker.sampler.counts)
-        first = starting_tables(known, labels, settings.dim, settings.seed, start, padded=(rows, dim))
+        first = initial_tables(known, labels, settings.dim, settings.seed, start, padded=(rows, dim))
         tables = _begun(corpus, settings, first)
     times = jnp.zeros(rows)
     if mesh is not None:

@@ -1,9 +1,11 @@
 """From a file to a trained model: reading, starting vectors, held-out texts, checkpoints and training put together.
 
-JAX is imported while the file is read.
+JAX is imported on a thread while the file is read: that takes longer than to train on a small one.
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +20,6 @@ from ..model import Model
 from ..predict.metrics import encoded, nothing_to_score
 from ..settings import Settings
 from .checkpointing import Checkpoints
-from .starting import starting
 
 if TYPE_CHECKING:
     from .epochs import EpochMonitor
@@ -50,13 +51,14 @@ def train_from_file(
         raise ValueError(f"valid is {valid}; it is a share of the training texts, between 0 and 1, or a file.")
     if patience is not None and valid is None:
         raise ValueError("patience counts epochs without progress on held-out texts: give valid as well.")
-    with starting() as trainer:
+    with ThreadPoolExecutor(1) as thread:
+        loop = thread.submit(import_module, ".loop", __package__)
         words, vectors = (None, None) if pretrained is None else read_vectors(pretrained, settings.dim)
         corpus = Corpus.read(
             data, settings, unlabelled=unlabelled, cache=None if cache is None else Path(cache), also=words,
             hold_out=valid if isinstance(valid, float) else None,
         )  # fmt: skip
-        train, start, monitor = trainer().train, None, None
+        train, start, monitor = loop.result().train, None, None
         if words is not None and vectors is not None:
             from .fine_tune import pretrained_table  # it needs JAX, imported while the file was read
 
