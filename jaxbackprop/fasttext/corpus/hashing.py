@@ -99,8 +99,8 @@ def character_ngrams(
     own = np.full(len(words), -1, np.int32) if own is None else own
     cut = np.ones(len(words), bool) if cut is None else cut
     cells = (offsets.astype(np.int64) + 2 * np.arange(len(offsets))) * max(maxn - minn + 1, 1)
-    cuts = np.searchsorted(cells, np.arange(cells[0], cells[-1] + CELLS, CELLS))
-    spans = [(a, b) for a, b in zip(cuts[:-1], np.minimum(cuts[1:], len(words)), strict=True) if a < b]
+    edges = np.searchsorted(cells, np.arange(cells[0], cells[-1] + CELLS, CELLS))
+    spans = [(a, b) for a, b in zip(edges[:-1], np.minimum(edges[1:], len(words)), strict=True) if a < b]
 
     def of(span: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         a, b = span

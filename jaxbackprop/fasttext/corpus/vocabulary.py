@@ -109,7 +109,7 @@ class Vocabulary:
         return made
 
     def with_words(self, words: Sequence[str]) -> "Vocabulary":
-        """The vocabulary in which each of `words` was met once more, new ones taken in, in fastText's order again.
+        """The vocabulary in which each of `words` occurs once more, new ones added, in the same order again.
 
         As fastText takes in the words of pretrained vectors; one that begins as labels do becomes a label.
         """

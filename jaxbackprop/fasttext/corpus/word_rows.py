@@ -40,6 +40,6 @@ def shifted(n: int, offsets: np.ndarray, shift: np.ndarray) -> np.ndarray:
 
 def blocks(offsets: np.ndarray) -> list[tuple[int, int]]:
     """Lines first to last, cut so that each piece holds about BLOCK tokens."""
-    cuts = np.searchsorted(offsets, np.arange(0, offsets[-1] + BLOCK, BLOCK))
-    cuts = np.unique(np.append(np.minimum(cuts, len(offsets) - 1), len(offsets) - 1))
-    return [(int(a), int(b)) for a, b in pairwise(cuts)]
+    edges = np.searchsorted(offsets, np.arange(0, offsets[-1] + BLOCK, BLOCK))
+    edges = np.unique(np.append(np.minimum(edges, len(offsets) - 1), len(offsets) - 1))
+    return [(int(a), int(b)) for a, b in pairwise(edges)]

@@ -58,15 +58,15 @@ def paths(counts: np.ndarray) -> Paths:
     """The paths of the labels that occur `counts` times, in falling order, from each label up to the root."""
     leaves = len(counts)
     children = joined(counts)
-    parent, side = np.full(len(children), -1, np.int32), np.zeros(len(children), np.int32)
-    for turn in (0, 1):
-        parent[children[leaves:, turn]] = np.arange(leaves, len(children))
-        side[children[leaves:, turn]] = turn
+    parent, code = np.full(len(children), -1, np.int32), np.zeros(len(children), np.int32)
+    for bit in (0, 1):
+        parent[children[leaves:, bit]] = np.arange(leaves, len(children))
+        code[children[leaves:, bit]] = bit
     labels, at = np.arange(leaves), np.arange(leaves)
     steps = []  # one step up for all labels at a time
     while len(labels := labels[parent[at] >= 0]):
         at = at[parent[at] >= 0]
-        steps.append((labels, parent[at] - leaves, side[at]))
+        steps.append((labels, parent[at] - leaves, code[at]))
         at = parent[at]
     lengths = np.zeros(leaves, np.int32)
     for labels, _, _ in steps:
@@ -74,6 +74,6 @@ def paths(counts: np.ndarray) -> Paths:
     offsets = np.zeros(leaves + 1, np.int32)
     np.cumsum(lengths, out=offsets[1:])
     nodes, codes = np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.int32)
-    for k, (labels, parents, sides) in enumerate(steps):
-        nodes[offsets[labels] + k], codes[offsets[labels] + k] = parents, sides
+    for k, (labels, parents, its_codes) in enumerate(steps):
+        nodes[offsets[labels] + k], codes[offsets[labels] + k] = parents, its_codes
     return Paths(nodes, codes, offsets)
