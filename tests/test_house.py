@@ -115,7 +115,7 @@ PRIVATE = (
     r"\bgetclosurevars\b",
 )  # fmt: skip
 """What of JAX is private, unstable or different between its releases: `jaxprs/compat.py` alone knows it."""
-NOT_YET = ("verification", "fasttext/train/compile_cache.py")
+NOT_YET = ("fasttext/train/compile_cache.py",)
 """Where it is still to be taken out."""
 
 
@@ -213,7 +213,8 @@ def test_the_version_is_the_changelogs():
 
 
 def test_the_quick_tests_are_there_and_touch_every_package():
-    files = (ROOT / "tests" / "quick.txt").read_text().split()
+    lines = (ROOT / "tests" / "quick.txt").read_text().split()
+    files = [line for line in lines if not line.startswith("--deselect")]
     assert not [file for file in files if not (ROOT / file).exists()]
     touched = {Path(file).parts[1].removeprefix("test_").removesuffix(".py") for file in files}
     assert {path.parent.name for path in PACKAGE.glob("*/__init__.py")} <= touched
