@@ -1,6 +1,6 @@
 """By which power of how often a row is named in a batch its change is divided: all pairs, on held-out texts.
 
-The package divides an input row's by the square root and an output row's not at all: `sparse_batches.py`. That was
+The package divides an input row's by the square root and an output row's not at all: `batched.py`. That was
 chosen on test files; here it is looked at again on texts held out from training files.
 """
 
@@ -14,7 +14,7 @@ from jax import Array
 from text_variants import Split, right, scores  # pyright: ignore[reportMissingImports]
 
 from jaxbackprop.fasttext.model import Model
-from jaxbackprop.fasttext.train.initial_tables import starting_tables
+from jaxbackprop.fasttext.train.initial_tables import initial_tables
 
 BATCH = 256
 EXPONENTS = (0.0, 0.5, 1.0)
@@ -61,7 +61,7 @@ def exponents_on_held_out(split: Split) -> dict[str, Any]:
     for powers in [(a, b) for a in EXPONENTS for b in EXPONENTS]:
         accuracies = []
         for rate in (1.0, 0.5):
-            table, output = starting_tables(known.rows, len(known.labels), settings.dim, 0, None)
+            table, output = initial_tables(known.rows, len(known.labels), settings.dim, 0, None)
             for epoch in range(settings.epoch):
                 falls = 1 - (epoch + np.arange(batches) / batches) / settings.epoch
                 rates = jnp.array(settings.lr * rate * falls, jnp.float32)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxbackprop import layers, losses
-from jaxbackprop.benchmarking import Benchmark, compare
+from jaxbackprop.benchmarking import Benchmark, benchmark
 from jaxbackprop.benchmarking.results import AUTODIFF
 
 USUAL = "usual"
@@ -33,7 +33,7 @@ class Case:
     against: tuple[tuple[str, Callable[..., Any]], ...] = ()
 
     def run(self, seconds: float) -> Benchmark:
-        return compare(
+        return benchmark(
             self.fun, *self.args(), reference=self.reference, against=dict(self.against), seconds=seconds, oracle=False
         )
 

@@ -1,6 +1,8 @@
 """The fused rules save what they promise, no rule costs more than autodiff, and an epoch is faster than its peers'.
 
-    python experiments/bench_suite.py [--quick] [--only rules|fused|epochs|text|costs]
+    python experiments/bench_suite.py [--quick] [--only rules|fused|epochs|text|costs] [--against CONTENDER]
+
+With --against, epochs are measured of this library and that contender alone, and its ratios join those on file.
 
 Writes results/bench_<device>[_quick].json, section by section, and then the tables and plots (bench_tables.py).
 """
@@ -92,15 +94,16 @@ def beside_fasttext(pairs: int) -> dict[str, Any]:
 
 
 def main() -> int:
-    asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("--quick", action="store_true", help="small sizes and few rounds, a few minutes on two cores")
-    asked.add_argument("--only", choices=("rules", "fused", "epochs", "text", "costs"), help="one section alone")
-    options = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small sizes and few rounds, a few minutes on two cores")
+    parser.add_argument("--only", choices=("rules", "fused", "epochs", "text", "costs"), help="one section alone")
+    parser.add_argument("--against", choices=[*bench_training.CONTENDERS], help="with --only epochs: one rival alone")
+    options = parser.parse_args()
     quick = options.quick
     device = re.sub(r"\W+", "_", jax.devices()[0].device_kind).strip("_").lower()
     path = RESULTS / f"bench_{device}{'_quick' * quick}.json"
     result = json.loads(path.read_text()) if options.only and path.exists() else {}
-    result |= {"setting": setting() | {"quick": quick}, "peers": installed()}
+    result |= {"setting": setting() | {"quick": quick}, "peers": result.get("peers", {}) | installed()}
 
     def keep(section: str, value: Any) -> None:
         result[section] = value
@@ -108,17 +111,23 @@ def main() -> int:
         path.write_text(json.dumps(result, indent=1, default=str) + "\n")
         print(f"{section}: done", flush=True)
 
-    wanted = [options.only] if options.only else ["fused", "epochs", "text", "costs", "rules"]
-    if "fused" in wanted:
+    sections = [options.only] if options.only else ["fused", "epochs", "text", "costs", "rules"]
+    if "fused" in sections:
         keep("fused", [fused_row(case, 1.0 if quick else 6.0) for case in fused(quick)])
-    if "epochs" in wanted:
+    if "epochs" in sections:
         batches, examples = ((8, 128), 2048) if quick else ((8, 32, 128, 512, 2048, 4096), 16384)
-        keep("epochs", {str(b): bench_training.epochs(b, examples, 3.0 if quick else 12.0) for b in batches})
-    if "text" in wanted:
+        names = [options.against] if options.against else [*bench_training.CONTENDERS]
+        measured = {str(b): bench_training.epochs(b, examples, 3.0 if quick else 12.0, names) for b in batches}
+        if options.against and "epochs" in result:  # each ratio is paired with our own epochs of its run
+            for batch, row in result["epochs"].items():
+                row[options.against] = measured[batch][options.against] | {"apart": True}
+            measured = result["epochs"]
+        keep("epochs", measured)
+    if "text" in sections:
         keep("text", beside_fasttext(3 if quick else 9))
-    if "costs" in wanted:
+    if "costs" in sections:
         keep("costs", bench_training.costs(2048, 1.0 if quick else 10.0))
-    if "rules" in wanted:
+    if "rules" in sections:
         keep("rules", [row for found in bench_rules(quick=quick) for row in rule_rows(found)])
     bench_tables.draw(result, path.stem)
     print(bench_tables.markdown(result))

@@ -1,6 +1,6 @@
 """Tables and plots of the benchmark suite, drawn from its JSONs alone.
 
-python experiments/bench_tables.py     prints the README's section, and draws every plot again
+python experiments/bench_tables.py     prints the section of docs/benchmarks.md, and draws every plot again
 """
 
 import json
@@ -43,14 +43,38 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def section() -> str:
-    """The README's benchmark section: the full runs of all devices, or the quick ones where there is no other."""
+    """For docs/benchmarks.md: the full runs of all devices, or the quick ones where there is no other."""
     full = [p for p in sorted(RESULTS.glob("bench_*.json")) if not p.stem.endswith("_quick")]
     parts = []
     for path in full or sorted(RESULTS.glob("bench_*_quick.json")):
         parts.append(markdown(json.loads(path.read_text())))
         if (DOCS / f"{path.stem}.svg").exists():
-            parts.append(f"![cost curves and ratios on {path.stem.split('_')[1]}](docs/{path.stem}.svg)")
+            parts.append(f"![cost curves and ratios on {path.stem.split('_')[1]}]({path.stem}.svg)")
     return "\n\n".join(parts)
+
+
+def accelerators() -> list[str]:
+    """The fused rules, the epochs and the texts of each accelerator that `device_check.py` was run on."""
+    lines: list[str] = []
+    for path in sorted(RESULTS.glob("device_*.json")):
+        result = json.loads(path.read_text())
+        at = result["setting"]
+        lines += [f"**{at['device']}**, JAX {at['jax']}, Python {at['python']}:", ""]
+        if rows := result.get("fused"):
+            lines += ["| by hand, forward and backward | against | time | temporary memory |", "|---|---|---|---|"]
+            lines += [f"| `{r['case']}` | {r['against']} | {_ratio(r)} | {_number(r['memory'])} |" for r in rows]
+            lines.append("")
+        if result.get("epochs"):
+            names = list(next(iter(result["epochs"].values())))
+            lines.append(f"| MLP 784-512-512-10, an epoch at batch | {' | '.join(names)} |")
+            lines.append("|---" * (len(names) + 1) + "|")
+            lines += [f"| {b} | {' | '.join(_epoch(of[n]) for n in names)} |" for b, of in result["epochs"].items()]
+            lines.append("")
+        for name in (name for name in ("text", "text, native atomics") if result.get(name)):
+            batches = {batch: of for batch, of in result[name].items() if isinstance(of, dict)}
+            words = ", ".join(f"{of['words a second'] / 1e6:.0f} million at {batch}" for batch, of in batches.items())
+            lines += [f"{name.capitalize()}: words a second in batches of texts: {words}.", ""]
+    return [*lines, "Measured by `experiments/device_check.py`."]
 
 
 def draw(result: dict[str, Any], stem: str) -> None:
@@ -102,7 +126,10 @@ def _number(x: Any) -> str:
 
 
 def _epoch(of: dict[str, Any]) -> str:
-    return f"{1e3 * of['seconds']:.0f} ms, {of['times ours'][1]:.2f}x"
+    low, ratio, high = of["times ours"]
+    if of.get("apart"):  # measured in another hour: its seconds are not to be compared with the row's others
+        return f"{ratio:.2f}x ({low:.2f} to {high:.2f})"
+    return f"{1e3 * of['seconds']:.0f} ms, {ratio:.2f}x"
 
 
 def _listed(rows: list[dict[str, Any]], shown: str) -> str:

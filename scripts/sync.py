@@ -1,4 +1,4 @@
-"""Write whatever is generated from the source: the exports of the rules' folders and the README's list of rules.
+"""Write whatever is generated from the source: the exports of the rules' folders and the tables of README and docs.
 
 python scripts/sync.py            write what is stale
 python scripts/sync.py --check    write nothing, exit 1 where something is stale
@@ -18,6 +18,8 @@ FOLDERS = {
     "losses": "Scores in, one number an example out.",
 }
 RESULTS = ROOT / "experiments" / "results"
+SCANS = {"flax + optax, one scan": "flax and optax in one jitted, donated scan"}
+"""The strongest rivals in training, by their names in the results, as the README calls them."""
 sys.path.insert(0, str(ROOT / "experiments"))
 import bench_tables  # noqa: E402  # pyright: ignore[reportMissingImports]
 import text_tables  # noqa: E402  # pyright: ignore[reportMissingImports]
@@ -43,12 +45,6 @@ def exports(folder: str) -> str:
     lines = [f'"""{FOLDERS[folder]}"""', ""]
     lines += [f"from .{module} import {name} as {name}" for module, name in names]
     return "\n".join(lines) + "\n"
-
-
-def rules_table() -> list[str]:
-    """The rules and what each one says in a line."""
-    rows = [f"| `{folder}.{name}` | {line} |" for folder in FOLDERS for _, name, line in rules_of(folder)]
-    return ["| rule | what it says |", "|---|---|", *rows]
 
 
 def real_data_table() -> list[str]:
@@ -144,20 +140,57 @@ def _percent(share: float | None) -> str:
     return "" if share is None else f"{share:.1%}"
 
 
-def readme() -> str:
-    """The README with its tables brought up to date."""
-    text = (ROOT / "README.md").read_text()
+def headline() -> list[str]:
+    """The README's three figures, each beside its strongest rival, with the command that measures it."""
+    epochs = json.loads((RESULTS / "bench_cpu.json").read_text())["epochs"]
+    rival = next((name for name in SCANS if all(name in of for of in epochs.values())), "flax + optax")
+    ratios = [of[rival]["times ours"][1] for of in epochs.values()]
+    sizes = [int(size) for size in epochs]
+    text = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("text_against_fasttext_jax_*.json"))]
+    pairs = [row for result in text for row in result["measured"].values()]
+    speeds = [row["times as fast"] for row in pairs]
+    faster = sum(speed > 1 for speed in speeds)
+    apart = [100 * (row["jaxbackprop"]["accuracy"] - row["fasttext"]["accuracy"]) for row in pairs]
+    judges = json.loads((RESULTS / "wrong_rules.json").read_text())
+    rivals = {name: judges[f"{name}, float64"] for name in ("jaxbackprop", "check_grads", "torch gradcheck")}
+    missed = {name: f"{row['missed']} missed, {row['rejected']} rejected" for name, row in rivals.items()}
+    wrong, right = judges["wrong rules"], judges["right rules"]
+    return [
+        "| what | jaxbackprop beside its strongest rivals | measured by |",
+        "|---|---|---|",
+        f"| {wrong} planted wrong rules, {right} unusual right ones, float64 | {missed['jaxbackprop']}; `check_grads` "
+        f"{missed['check_grads']}; PyTorch `gradcheck` {missed['torch gradcheck']} | `scripts/wrong_rules.py` |",
+        f"| an epoch of an MLP at batch {sizes[0]} to {sizes[-1]:,}, beside {SCANS.get(rival, rival)} | "
+        f"{min(ratios):.2f} to {max(ratios):.2f} times as fast | `scripts/bench` |",
+        f"| text, the whole process beside fastText's C++ program | {min(speeds):.2f} to {max(speeds):.2f} times as "
+        f"fast, faster on {faster} of {len(speeds)}; accuracy {min(apart):+.1f} to {max(apart):+.1f} points | "
+        "`experiments/text_against_fasttext.py` |",
+    ]
+
+
+def pages() -> dict[Path, str]:
+    """The README and the documentation's pages with their tables brought up to date."""
     sections = {
-        "rules": rules_table(),
-        "real data": real_data_table(),
-        "wrong rules": wrong_rules_table(),
-        "audit": audit_table(),
-        "fastText": text_table(),
-        "text quality": text_tables.quality(),
-        "one against all": text_tables.orders(),
-        "text cost": text_tables.cost(),
-        "benchmarks": bench_tables.section().split("\n"),
+        "README.md": {"headline": headline()},
+        "docs/benchmarks.md": {
+            "benchmarks": bench_tables.section().split("\n"),
+            "accelerators": bench_tables.accelerators(),
+            "wrong rules": wrong_rules_table(),
+            "real data": real_data_table(),
+        },
+        "docs/audit_in_the_open.md": {"audit": audit_table()},
+        "docs/fasttext.md": {
+            "fastText": text_table(),
+            "one against all": text_tables.orders(),
+            "text quality": text_tables.quality(),
+            "text cost": text_tables.cost(),
+        },
     }
+    return {ROOT / name: with_sections((ROOT / name).read_text(), of) for name, of in sections.items()}
+
+
+def with_sections(text: str, sections: dict[str, list[str]]) -> str:
+    """`text` with new lines between the two comments of each section."""
     for name, lines in sections.items():
         begin, end = f"<!-- {name}: written by scripts/sync.py -->", f"<!-- end of {name} -->"
         before, _, rest = text.partition(begin)
@@ -168,7 +201,7 @@ def readme() -> str:
 
 def main() -> int:
     """Write, or with --check report, every stale file."""
-    wanted = {PACKAGE / folder / "__init__.py": exports(folder) for folder in FOLDERS} | {ROOT / "README.md": readme()}
+    wanted = {PACKAGE / folder / "__init__.py": exports(folder) for folder in FOLDERS} | pages()
     stale = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
     for path in stale:
         if "--check" in sys.argv:

@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import pytest
 from flax import nnx
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 import jaxbackprop as jbp
 from jaxbackprop.gates import reduce_mean
+from jaxbackprop.jaxprs.compat import ClosedJaxpr, Jaxpr, Literal
 from jaxbackprop.models import RaggedBags
 
 KEY = jax.random.key(0)
@@ -44,7 +44,7 @@ def loss_of(model, batch):
 
     def loss(params):
         # A copy: a traced model would keep its random keys.
-        return reduce_mean(nnx.merge(graph, params, jax.tree.map(lambda x: x, others)).assess(*batch)[0])
+        return reduce_mean(nnx.merge(graph, params, jax.tree.map(lambda x: x, others)).loss_and_correct(*batch)[0])
 
     return loss, params
 

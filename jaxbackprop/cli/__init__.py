@@ -1,18 +1,32 @@
 """The commands. The only place that prints; each command imports what it needs when it runs, so that help is quick."""
 
+import atexit
+import gc
 from typing import NoReturn
 
-from . import bench as bench
-from . import check as check
-from . import circuit as circuit
-from . import data as data
-from . import runs as runs
-from . import train as train
+from . import verify as verify  # isort: skip  (the order here is that of the help)
+from . import audit as audit  # isort: skip
+from . import circuit as circuit  # isort: skip
+from . import bench as bench  # isort: skip
+from . import train as train  # isort: skip
+from . import train_mlp as train_mlp  # isort: skip
+from . import train_text as train_text  # isort: skip
+from . import test as test  # isort: skip
+from . import predict as predict  # isort: skip
+from . import resume as resume  # isort: skip
+from . import quantize as quantize  # isort: skip
+from . import data as data  # isort: skip
+from . import info as info  # isort: skip
 from .console import app as app
 from .console import keep_compiled_programs, run
+
+FEW_SEARCHES = 100_000  # new objects until the next search for garbage
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """The console command `jaxbackprop`."""
     keep_compiled_programs()
+    # The process is the command's own, and JAX's modules are many objects but no garbage: they are searched seldom.
+    gc.set_threshold(FEW_SEARCHES)
+    atexit.register(gc.freeze)
     run(arguments)

@@ -11,12 +11,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Primitive, jaxpr_as_fun
-from jax.interpreters import ad, batching, mlir
 
-pushforward_p = Primitive("hand_derived_pushforward")
-"""Operands: what B saved, then tangents of the inputs. Results: tangents of the outputs."""
-pushforward_p.multiple_results = True
+from ..jaxprs.compat import ZERO, ClosedJaxpr, define_primitive, jaxpr_as_fun, strong_aval
 
 
 def forward_mode(fun: Callable) -> Callable:
@@ -115,17 +111,12 @@ def _pushforward(*operands: Any, program: ClosedJaxpr, count: int) -> list[Any]:
     return list(out)
 
 
-pushforward_p.def_impl(lambda *operands, **how: jax.jit(lambda *a: _pushforward(*a, **how))(*operands))
-pushforward_p.def_abstract_eval(lambda *_, program, count: [v.strip_weak_type() for v in program.in_avals[count:]])
-mlir.register_lowering(pushforward_p, mlir.lower_fun(_pushforward, multiple_results=True))
-
-
 def _jvp(primals: Sequence[Any], tangents: Sequence[Any], *, program: ClosedJaxpr, count: int) -> Any:
     """J v is linear in v, and depends on what was saved as `_pushforward` says."""
     out = pushforward_p.bind(*primals, program=program, count=count)
-    moving = [ad.instantiate_zeros(t) for t in tangents[count:]]
+    moving = [jnp.zeros_like(x) if t is ZERO else t for x, t in zip(primals[count:], tangents[count:], strict=True)]
     change = pushforward_p.bind(*primals[:count], *moving, program=program, count=count)
-    varying = [i for i in range(count) if not isinstance(tangents[i], ad.Zero) and _inexact(primals[i])]
+    varying = [i for i in range(count) if tangents[i] is not ZERO and _inexact(primals[i])]
     if varying:
 
         def of_saved(*values: Any) -> list[Any]:
@@ -142,9 +133,7 @@ def _jvp(primals: Sequence[Any], tangents: Sequence[Any], *, program: ClosedJaxp
 def _transpose(upstream: Sequence[Any], *operands: Any, program: ClosedJaxpr, count: int) -> list[Any]:
     """Transposed, J is B: the backward pass as it was written."""
     forms = program.in_avals[count:]
-    filled = [
-        jnp.zeros(a.shape, a.dtype) if isinstance(u, ad.Zero) else u for u, a in zip(upstream, forms, strict=True)
-    ]
+    filled = [jnp.zeros(a.shape, a.dtype) if u is ZERO else u for u, a in zip(upstream, forms, strict=True)]
     return [None] * count + _backward(program, operands[:count])(filled)
 
 
@@ -167,6 +156,12 @@ def _batch(operands: Sequence[Any], axes: Sequence[Any], *, program: ClosedJaxpr
     return out, [0] * len(out)
 
 
-ad.primitive_jvps[pushforward_p] = _jvp
-ad.primitive_transposes[pushforward_p] = _transpose
-batching.primitive_batchers[pushforward_p] = _batch
+pushforward_p = define_primitive(
+    "hand_derived_pushforward",
+    _pushforward,
+    shapes=lambda *_, program, count: [strong_aval(v) for v in program.in_avals[count:]],
+    jvp=_jvp,
+    transpose=_transpose,
+    batch=_batch,
+)
+"""Operands: what B saved, then tangents of the inputs. Results: tangents of the outputs."""

@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import accumulate
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..core.accumulation import accumulator_dtype, dot, matmul_operand, to_accumulator
@@ -34,7 +35,7 @@ def _restored(upstream: Array, rank: int, axis: Axis, keepdims: bool) -> Array:
     return upstream if keepdims else jnp.expand_dims(upstream, _axes(axis, rank))
 
 
-@rule(example_settings=_REDUCED)
+@rule(example_settings=_REDUCED, formula=np.sum)
 def reduce_sum(
     x: Float[Array, "..."], *, axis: Axis = None, keepdims: bool = False
 ) -> WithResiduals[Float[Array, "..."]]:
@@ -49,11 +50,11 @@ def reduce_sum(
 
 
 @reduce_sum.backward
-def reduce_sum_backward(form, upstream, *, axis, keepdims):
-    return jnp.broadcast_to(_restored(upstream, len(form.shape), axis, keepdims), form.shape)
+def reduce_sum_backward(x, upstream, *, axis, keepdims):
+    return jnp.broadcast_to(_restored(upstream, len(x.shape), axis, keepdims), x.shape)
 
 
-@rule(domain={"x": filled}, example_settings=_REDUCED)
+@rule(domain={"x": filled}, example_settings=_REDUCED, formula=np.mean)
 def reduce_mean(
     x: Float[Array, "..."], *, axis: Axis = None, keepdims: bool = False
 ) -> WithResiduals[Float[Array, "..."]]:
@@ -68,22 +69,22 @@ def reduce_mean(
 
 
 @reduce_mean.backward
-def reduce_mean_backward(form, upstream, *, axis, keepdims):
-    rank = len(form.shape)
-    n = math.prod(form.shape[i] for i in _axes(axis, rank))
-    return jnp.broadcast_to(to_accumulator(_restored(upstream, rank, axis, keepdims)) / n, form.shape)
+def reduce_mean_backward(x, upstream, *, axis, keepdims):
+    rank = len(x.shape)
+    n = math.prod(x.shape[i] for i in _axes(axis, rank))
+    return jnp.broadcast_to(to_accumulator(_restored(upstream, rank, axis, keepdims)) / n, x.shape)
 
 
 def lead(x: Array, *, axis: Axis) -> Array:
     """By how much the largest number exceeds the next one; 1 where there is only one."""
     axes = _axes(axis, x.ndim)
     last = jnp.moveaxis(x, axes, range(-len(axes), 0))
-    kept, n = last.shape[: x.ndim - len(axes)], math.prod(x.shape[i] for i in axes)
-    ranked = jnp.sort(last.reshape(*kept, n))
-    return ranked[..., -1] - ranked[..., -2] if n > 1 else jnp.ones(kept)
+    shape, n = last.shape[: x.ndim - len(axes)], math.prod(x.shape[i] for i in axes)
+    ranked = jnp.sort(last.reshape(*shape, n))
+    return ranked[..., -1] - ranked[..., -2] if n > 1 else jnp.ones(shape)
 
 
-@rule(domain={"x": filled}, kinks=lead, example_settings=_REDUCED)
+@rule(domain={"x": filled}, kinks=lead, example_settings=_REDUCED, formula=np.max)
 def reduce_max(
     x: Float[Array, "..."], *, axis: Axis = None, keepdims: bool = False
 ) -> WithResiduals[Float[Array, "..."]]:
@@ -119,25 +120,28 @@ def _matmul_to(shape: tuple[int, ...], x: Array, y: Array) -> Array:
     It is one contraction: no batch of products is stored, and halves are rounded once.
     """
     batch = jnp.broadcast_shapes(x.shape[:-2], y.shape[:-2])
-    (x_stretched, x_batch), (y_stretched, y_batch), (_, kept) = (_labels(s, batch) for s in (x.shape, y.shape, shape))
+    (x_stretched, x_batch), (y_stretched, y_batch), (_, remaining) = (
+        _labels(s, batch) for s in (x.shape, y.shape, shape)
+    )
     row, inner, column = range(len(batch), len(batch) + 3)
     summed = jnp.einsum(
         matmul_operand(x).squeeze(x_stretched), [*x_batch, row, inner],
         matmul_operand(y).squeeze(y_stretched), [*y_batch, inner, column],
-        [*kept, row, column],
+        [*remaining, row, column],
         preferred_element_type=accumulator_dtype(jnp.promote_types(x.dtype, y.dtype)),
     )  # fmt: skip
     return summed.reshape(shape)
 
 
-@rule(broadcasts=True)
+@rule(broadcasts=True, formula=np.matmul)
 def matmul(x: Float[Array, "*x M K"], y: Float[Array, "*y K N"]) -> WithResiduals[Float[Array, "*xy M N"]]:
     """The product of matrices, or of stacks of them whose leading axes broadcast.
 
     Forward   f_mn = sum_k x_mk y_kn
     Local     df_mn/dx_mk = y_kn,  df_mn/dy_kn = x_mk
     Backward  dx = upstream y^T,  dy = x^T upstream, summed over the matrices that shared x or y
-    Source    CS231n notes, "Backpropagation, intuitions" ("gradients for vectorized operations")
+    Source    CS231n notes, "Backpropagation, intuitions", https://cs231n.github.io/optimization-2/
+              ("gradients for vectorized operations")
     """
     return dot(x, y), (x, y)
 
@@ -150,9 +154,9 @@ def matmul_backward(residuals, upstream):
     return dx, dy
 
 
-@rule(example_settings=({"axes": (1, 0)}, {"axes": (0, -1)}))
+@rule(example_settings=({"axes": (1, 0)}, {"axes": (0, -1)}), formula=np.transpose)
 def transpose(x: Float[Array, "..."], *, axes: tuple[int, ...] | None = None) -> WithResiduals[Float[Array, "..."]]:
-    """Axis i of the result is axis `axes[i]` of the input; all in reverse order where nothing is said.
+    """Axis i of the result is axis `axes[i]` of the input; all axes in reverse order by default.
 
     Forward   f = x with its axes permuted
     Local     each number has one place in x and one in f
@@ -170,7 +174,7 @@ def transpose_backward(residuals, upstream, *, axes):
     return jnp.transpose(upstream, [places.index(i) for i in range(upstream.ndim)])
 
 
-@rule(example_settings=({"shape": (3, 2)}, {"shape": (1, -1, 2)}))
+@rule(example_settings=({"shape": (3, 2)}, {"shape": (1, -1, 2)}), formula=np.reshape)
 def reshape(x: Float[Array, "..."], *, shape: tuple[int, ...] = (-1,)) -> WithResiduals[Float[Array, "..."]]:
     """The same numbers in the same order under another shape; one size may be -1, the default is a flat array.
 
@@ -183,36 +187,38 @@ def reshape(x: Float[Array, "..."], *, shape: tuple[int, ...] = (-1,)) -> WithRe
 
 
 @reshape.backward
-def reshape_backward(form, upstream):
-    return upstream.reshape(form.shape)
+def reshape_backward(x, upstream):
+    return upstream.reshape(x.shape)
 
 
-@rule(example_settings=({"axis": -1}, {"axis": 1}))
+@rule(example_settings=({"axis": -1}, {"axis": 1}), formula=np.concatenate)
 def concatenate(arrays: Sequence[Float[Array, "_ ..."]], *, axis: int = 0) -> WithResiduals[Float[Array, "_ ..."]]:
     """Arrays laid end to end along one axis; all their other sizes are equal.
 
     Forward   f = [x_1, x_2, ...]
     Local     each number has one place in f
     Backward  dx_i = the piece of upstream where x_i lies
-    Source    the window of word vectors, CS224d lecture 5: the gradient of a window is split into its words'
+    Source    CS224d lecture 5, https://cs224d.stanford.edu/lectures/CS224d-Lecture5.pdf: the gradient of a window
+              of word vectors is split into its words'
     """
     return jnp.concatenate(arrays, axis), [ShapeDtype(x) for x in arrays]
 
 
 @concatenate.backward
-def concatenate_backward(forms, upstream, *, axis):
-    *ends, _ = accumulate(form.shape[axis] for form in forms)
+def concatenate_backward(shapes, upstream, *, axis):
+    *ends, _ = accumulate(x.shape[axis] for x in shapes)
     return jnp.split(upstream, ends, axis)
 
 
-@rule(domain={"index": below("N")})
+@rule(domain={"index": below("N")}, formula=lambda x, index: np.take(x, index, axis=0))
 def gather(x: Float[Array, "N ..."], index: Int[Array, "*I"]) -> WithResiduals[Float[Array, "*I_rest"]]:
     """Rows of x by number: `x[index]`.
 
     Forward   f_i = x_index_i
     Local     df_i/dx_r = 1 where r = index_i, else 0
     Backward  dx_r = sum of upstream_i over all i with index_i = r: a row taken twice receives both gradients
-    Source    CS224d lecture 5: only the words of the window receive a gradient
+    Source    CS224d lecture 5, https://cs224d.stanford.edu/lectures/CS224d-Lecture5.pdf: only the words of the window
+              receive a gradient
 
     An index from -N to -1 counts from the end. One outside of -N..N-1 cannot raise under `jit`: its row is NaN, so
     that it is seen, and its gradient goes nowhere.
@@ -222,5 +228,5 @@ def gather(x: Float[Array, "N ..."], index: Int[Array, "*I"]) -> WithResiduals[F
 
 @gather.backward
 def gather_backward(residuals, upstream):
-    index, form = residuals
-    return jnp.zeros(form.shape, accumulator_dtype(form.dtype)).at[index].add(to_accumulator(upstream), mode="drop")
+    index, x = residuals
+    return jnp.zeros(x.shape, accumulator_dtype(x.dtype)).at[index].add(to_accumulator(upstream), mode="drop")

@@ -13,7 +13,6 @@ calls counted, values tapped. A hook sees every equation, also those inside call
 What is evaluated are JAX's own primitives, so it may be traced, differentiated, mapped and compiled like any function.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -23,9 +22,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
-from .compat import CALLS, REMAT, RULES, binding, body_of, closed, scan_of
+from .compat import (
+    CALLS,
+    REMAT,
+    RULES,
+    ClosedJaxpr,
+    Jaxpr,
+    JaxprEqn,
+    Literal,
+    binding,
+    body_of,
+    branches_of,
+    compile_quickly,
+    scan_of,
+    shard_map_like,
+    while_of,
+)
 
 Hook = Callable[["Walk", JaxprEqn, list[Any]], Sequence[Any] | None]
 """`(walk, equation, inputs)` -> its outputs, or None.
@@ -125,32 +138,13 @@ def typed(value: Any, aval: Any) -> Any:
     return value if isinstance(value, jax.Array) or hasattr(value, "aval") else np.asarray(value, aval.dtype)
 
 
-# Compiled once, called often, with little optimisation: compiling is most of what a verification costs.
-
-_OPTIONS: dict[str, Any] = {
-    "xla_backend_optimization_level": 0,
-    "xla_llvm_disable_expensive_passes": True,
-    "xla_cpu_parallel_codegen_split_count": 1,
-    "xla_cpu_use_fusion_emitters": False,
-    "xla_allow_excess_precision": False,
-}
-
-
 def compiled(function: Callable[..., Any], *args: Any) -> Callable[..., Any]:
     """`function`, compiled for arguments of these shapes and types, on the CPU, each step rounded as its type says.
 
     Under `jax.enable_x64` it must be called as it was compiled.
     """
     with jax.default_device(_cpu()):
-        lowered = jax.jit(function).lower(*args)
-        while True:
-            try:
-                return lowered.compile(dict(_OPTIONS))
-            except jax.errors.JaxRuntimeError as error:
-                unknown = re.search(r"No such compile option: '(\w+)'", str(error))
-                if unknown is None:
-                    raise
-                del _OPTIONS[unknown[1]]  # this release of XLA has it no more, or not yet
+        return compile_quickly(jax.jit(function).lower(*args))
 
 
 @cache
@@ -192,18 +186,17 @@ def _scan(walk: Walk, eqn: JaxprEqn, inputs: list[Any]) -> list[Any]:
 
 
 def _while(walk: Walk, eqn: JaxprEqn, inputs: list[Any]) -> list[Any]:
-    p = eqn.params
-    n, m = p["cond_nconsts"], p["body_nconsts"]
-    for_condition, for_body, carry = inputs[:n], inputs[n : n + m], [jnp.asarray(x) for x in inputs[n + m :]]
-    condition, body = closed(p["cond_jaxpr"]), closed(p["body_jaxpr"])
+    loop = while_of(eqn)
+    for_condition, for_body, carry = loop.split(inputs)
+    carry = [jnp.asarray(x) for x in carry]
 
     def going(carry: list[Any]) -> Any:
-        return jnp.asarray(walk.run(*condition, [*for_condition, *carry])[0]).astype(bool)
+        return jnp.asarray(walk.run(*loop.condition, [*for_condition, *carry])[0]).astype(bool)
 
     # What the condition does to the state counts, too: it is asked once before the first step, and after each.
     def step(carried: Any) -> Any:
         walk.state, carry, again = carried
-        new = walk.run(*body, [*for_body, *carry])
+        new = walk.run(*loop.body, [*for_body, *carry])
         carry = [_where(again, a, b) for a, b in zip(_alike(new, carry), carry, strict=True)]
         again = going(carry)
         return _alike((walk.state, carry, again), carried)
@@ -225,31 +218,22 @@ def _cond(walk: Walk, eqn: JaxprEqn, inputs: list[Any]) -> list[Any]:
     index, *given = inputs
     start = jax.tree.map(jnp.asarray, walk.state)
 
-    def taken(branch: Any) -> Callable[..., Any]:
+    def taken(branch: tuple[Jaxpr, list[Any]]) -> Callable[..., Any]:
         def run(state: Any, *args: Any) -> Any:
             walk.state = state
-            out = walk.run(*closed(branch), args)
+            out = walk.run(*branch, args)
             return _alike(walk.state, start), [jnp.asarray(x) for x in out]
 
         return run
 
-    walk.state, outputs = lax.switch(index, [taken(b) for b in eqn.params["branches"]], start, *given)
+    walk.state, outputs = lax.switch(index, [taken(b) for b in branches_of(eqn)], start, *given)
     return outputs
 
 
 def _shard_map(walk: Walk, eqn: JaxprEqn, inputs: list[Any]) -> list[Any]:
-    body, p = closed(eqn.params["jaxpr"]), eqn.params
     if jax.tree.leaves(walk.state):
         raise NotImplementedError("a state cannot be carried through shard_map")
-    mapped = jax.shard_map(
-        lambda *shards: walk.run(*body, shards),
-        mesh=p["mesh"],
-        in_specs=tuple(p["in_specs"]),
-        out_specs=list(p["out_specs"]),
-        axis_names=p["newly_manual_axes"],
-        check_vma=p["check_vma"],
-    )
-    return list(mapped(*inputs))
+    return list(shard_map_like(eqn, lambda body, shards: walk.run(*body, shards))(*inputs))
 
 
 _CONTROL_FLOW = {"scan": _scan, "while": _while, "cond": _cond, "shard_map": _shard_map}

@@ -3,9 +3,16 @@
 import sys
 from importlib.util import LazyLoader, find_spec, module_from_spec
 from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    mpmath: ModuleType
+    special: ModuleType
+
+_MODULES = {"mpmath": "mpmath", "special": "scipy.special"}
 
 
-def later(name: str) -> ModuleType:
+def lazy_import(name: str) -> ModuleType:
     """The module of that name, loaded by the first look at one of its attributes.
 
     Raises:
@@ -23,4 +30,8 @@ def later(name: str) -> ModuleType:
     return module
 
 
-mpmath, special = later("mpmath"), later("scipy.special")
+def __getattr__(name: str) -> ModuleType:
+    """`mpmath` and `special` (scipy's); to find the latter, scipy itself is imported."""
+    if name in _MODULES:
+        return lazy_import(_MODULES[name])
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,14 +1,50 @@
-"""Whose rule an equation of a program calls, and which of its outputs the program reads. Nothing is judged here."""
+"""Where an equation comes from: names, `file:line`, scopes, the lines of Python that led to it, whose rule it calls.
+
+Nothing is judged here.
+"""
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
+from .compat import (
+    JITTED,
+    Jaxpr,
+    JaxprEqn,
+    backward_function,
+    body_of,
+    function_of,
+    inner_jaxprs,
+    name_of_call,
+    name_stack,
+    traceback_of,
+)
 
-from ..core.rule import Rule, registered
-from .rules import RULES, bodies, body_of
+
+def source_of(fun: Any) -> str:
+    """`file:line` of the innermost function that `fun` wraps, or nothing."""
+    code = getattr(inspect.unwrap(fun), "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code else ""
+
+
+def defined(eqn: JaxprEqn) -> tuple[str, str]:
+    """The name and `file:line` of the function that an equation calls; empty where it calls none."""
+    body = body_of(eqn)
+    return function_of(body[0]) if body is not None else ("", "")
+
+
+def place(eqn: JaxprEqn) -> tuple[str, str]:
+    """The name and `file:line` of the rule that an equation calls; the primitive's name where JAX does not know."""
+    name, where = defined(eqn)
+    return name or eqn.primitive.name, where
+
+
+def call_name(eqn: JaxprEqn) -> str:
+    """The name of a called function: a rule's, a jitted function's."""
+    name = name_of_call(eqn).lstrip("_")
+    return name or ("jit" if eqn.primitive.name in JITTED else place(eqn)[0])
 
 
 def key(eqn: JaxprEqn) -> tuple[Any, ...]:
@@ -17,27 +53,15 @@ def key(eqn: JaxprEqn) -> tuple[Any, ...]:
     One line that makes rules of any two functions makes different rules.
     """
     body = body_of(eqn)
-    body = body.jaxpr if isinstance(body, ClosedJaxpr) else body
-    return (*place(eqn), frozenset(_primitives(body)) - _LAYOUT, _backward(eqn))
-
-
-def place(eqn: JaxprEqn) -> tuple[str, str]:
-    """Name and source of the rule that an equation calls."""
-    body = body_of(eqn)
-    info = getattr(body.jaxpr if isinstance(body, ClosedJaxpr) else body, "debug_info", None)
-    text = str(getattr(info, "func_src_info", "") or "")
-    matched = re.match(r"(?P<name>\S+)(?: at (?P<where>.+))?$", text)
-    name = matched["name"] if matched else eqn.primitive.name
-    where = (matched["where"] or "") if matched else ""
-    own = registered_as(name)
-    return (name, source_of(own)) if own is not None and where.rpartition(":")[0].endswith("rule.py") else (name, where)
+    primitives = frozenset(_primitives(body[0])) if body is not None else frozenset()
+    return (*place(eqn), primitives - _LAYOUT, _backward_source(eqn))
 
 
 def _primitives(jaxpr: Jaxpr) -> Iterator[str]:
     for eqn in jaxpr.eqns:
         yield eqn.primitive.name
-        for held in bodies(eqn):
-            yield from _primitives(held)
+        for inner in inner_jaxprs(eqn):
+            yield from _primitives(inner)
 
 
 _LAYOUT = frozenset(
@@ -46,37 +70,52 @@ _LAYOUT = frozenset(
 """What shapes and types add to a program, and mapping it: no other rule for that."""
 
 
-def _backward(eqn: JaxprEqn) -> str:
-    """Where the backward pass is written, as far as the equation tells: mapping wraps it, layer by layer."""
-    found = eqn.params.get("bwd")
-    for _ in range(8):
-        found = getattr(found, "f", found)
-        inner = inspect.getclosurevars(found).nonlocals.get("bwd") if inspect.isfunction(found) else None
-        if inner is None:
+def _backward_source(eqn: JaxprEqn) -> str:
+    function = backward_function(eqn)
+    return source_of(function) if function is not None else ""
+
+
+def text_of(eqn: JaxprEqn) -> str | None:
+    """The body of a rule or call as text, which says all that it computes; None where it closes over arrays."""
+    body = body_of(eqn)
+    return str(body[0]) if body is not None and not body[1] and not body[0].constvars else None
+
+
+def scopes(eqn: JaxprEqn) -> tuple[str, ...]:
+    """The `jax.named_scope`s in which the equation was traced, outermost first."""
+    stack = name_stack(eqn)
+    return tuple(stack.split("/")) if stack else ()
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One line of the user's that was being run."""
+
+    file: str
+    line: int
+    function: str
+
+
+_LIBRARIES = re.compile(r"[\\/](site-packages|dist-packages)[\\/]|[\\/]lib[\\/]python3\.\d+[\\/]|^<frozen")
+
+
+def frames(
+    eqn: JaxprEqn,
+    *,
+    ends: Callable[[str], bool] = lambda file: False,
+    hidden: Callable[[str], bool] = lambda file: False,
+) -> list[Frame]:
+    """The user's lines that led to the equation, outermost first, those of installed libraries left out.
+
+    Args:
+        eqn: the equation.
+        ends: whether a file is that of the tracer: its own frames, and those of whoever called it, are left out.
+        hidden: whether a file's frames are left out.
+    """
+    lines: list[Frame] = []
+    for file, line, function in traceback_of(eqn):
+        if ends(file):
             break
-        found = inner
-    return source_of(found) if callable(found) else ""
-
-
-def registered_as(name: str) -> Rule | None:
-    """The rule of this library, or of one built on it, that has this name."""
-    return next((made for made in registered() if made.name == name), None)
-
-
-def outputs_read(jaxpr: Jaxpr) -> dict[int, list[int]]:
-    """For each rule's equation the outputs that something reads."""
-    read = {v for e in jaxpr.eqns for v in e.invars if not isinstance(v, Literal)}
-    read |= {v for v in jaxpr.outvars if not isinstance(v, Literal)}
-    found: dict[int, list[int]] = {}
-    for eqn in jaxpr.eqns:
-        if eqn.primitive.name in RULES:
-            found[id(eqn)] = [i for i, v in enumerate(eqn.outvars) if v in read]
-        for body in bodies(eqn):
-            found |= outputs_read(body)
-    return found
-
-
-def source_of(fun: Any) -> str:
-    """`file:line` of the innermost function that `fun` wraps, or nothing."""
-    code = getattr(inspect.unwrap(fun), "__code__", None)
-    return f"{code.co_filename}:{code.co_firstlineno}" if code else ""
+        if not hidden(file) and not _LIBRARIES.search(file):
+            lines.append(Frame(file, line, function))
+    return lines[::-1]

@@ -1,95 +1,140 @@
-"""A program without its hand-derived rules: every `custom_vjp` and `custom_jvp` in it becomes its plain function.
+"""Every kind of hand-written derivative that a program can hold: find it, strip it, keep the rest of the program.
 
-What autodiff says about the stripped program is independent of anything a person derived.
+What autodiff says about a program without its rules is independent of anything that a person derived.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import jax
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
-RULES = ("custom_vjp_call", "custom_jvp_call", "custom_vjp_call_jaxpr")
-_INLINED = ("jit", "pjit", "closed_call", "core_closed_call", "custom_vmap_call")
-CALLS = (*_INLINED, "remat", "remat2", "checkpoint")
-"""Primitives that only call the program they hold."""
+from .compat import (
+    CALLS,
+    CUSTOM_VJP,
+    REMAT,
+    RULES,
+    ClosedJaxpr,
+    Jaxpr,
+    JaxprEqn,
+    binding,
+    body_of,
+    close,
+    inner_jaxprs,
+    map_inner_jaxprs,
+)
+from .compat import aval as aval
+from .evaluate import OPENED, Walk
+
+HANDWRITTEN_BACKWARD = CUSTOM_VJP
+"""Rules that come with a backward pass. JAX's own forward rules (custom_jvp) are part of what autodiff is."""
+
+
+def is_rule(eqn: JaxprEqn) -> bool:
+    """Whether the equation calls a function whose derivative is written by hand."""
+    return eqn.primitive.name in RULES
+
+
+def kind_of(eqn: JaxprEqn) -> str:
+    """The kind of rule that an equation calls: "custom_vjp" or "custom_jvp"."""
+    return "custom_vjp" if eqn.primitive.name in CUSTOM_VJP else "custom_jvp"
+
+
+def rules_in(jaxpr: Jaxpr) -> list[JaxprEqn]:
+    """The equations that call a rule, wherever they stand; each once."""
+    found: dict[int, JaxprEqn] = {}
+    for eqn in jaxpr.eqns:
+        if is_rule(eqn):
+            found[id(eqn)] = eqn
+        for body in inner_jaxprs(eqn):
+            found.update((id(e), e) for e in rules_in(body))
+    return list(found.values())
+
+
+def holds_rule(jaxpr: Jaxpr, kinds: Collection[str] = RULES) -> bool:
+    """Whether a rule of these kinds stands anywhere in `jaxpr`."""
+    return any(eqn.primitive.name in kinds or holds_rule_inside(eqn, kinds) for eqn in jaxpr.eqns)
+
+
+def holds_rule_inside(eqn: JaxprEqn, kinds: Collection[str] = RULES) -> bool:
+    """Whether a rule of these kinds stands in one of the programs that the equation holds."""
+    return any(holds_rule(body, kinds) for body in inner_jaxprs(eqn))
+
+
+def plain_program(eqn: JaxprEqn) -> ClosedJaxpr:
+    """The plain function of a rule, or the program that a call calls."""
+    body = body_of(eqn)
+    if body is None:
+        raise ValueError(f"{eqn.primitive.name} is neither a rule nor a call.")
+    jaxpr, consts = body
+    return close(jaxpr) if not consts else ClosedJaxpr(jaxpr, consts)
 
 
 def stripped(function: Callable) -> Callable:
-    """`function` (of flat arrays) with every hand-derived rule in it replaced by its plain function."""
+    """`function` (of flat arrays) with every rule in it replaced by its plain function."""
 
     def plain(*args: Any) -> Any:
         program, shape = jax.make_jaxpr(function, return_shape=True)(*args)
-        return jax.tree.unflatten(jax.tree.structure(shape), replay(program.jaxpr, program.consts, args))
+        return jax.tree.unflatten(jax.tree.structure(shape), evaluate_stripped(program.jaxpr, program.consts, args))
 
     return plain
 
 
-def holds_rule(jaxpr: Jaxpr) -> bool:
-    """Whether a hand-derived rule stands anywhere in `jaxpr`."""
-    return any(eqn.primitive.name in RULES or any(holds_rule(body) for body in bodies(eqn)) for eqn in jaxpr.eqns)
+def evaluate_stripped(
+    jaxpr: Jaxpr, consts: Sequence[Any], args: Sequence[Any], kinds: Collection[str] = RULES
+) -> list[Any]:
+    """The outputs of `jaxpr`, its rules of these kinds replaced by their plain functions.
+
+    Calls and remats are evaluated in their place; a loop or conditional is opened only where a rule stands inside. The
+    result is made of JAX operations: it can be differentiated, mapped and compiled.
+    """
+    return Walk(_stripping(kinds)).run(jaxpr, consts, args)
 
 
-def bodies(eqn: JaxprEqn) -> list[Jaxpr]:
-    """The jaxprs that an equation holds: the body of a loop, the branches of a conditional, what a call calls."""
-    found = []
-    for value in eqn.params.values():
-        for part in value if isinstance(value, tuple | list) else (value,):
-            if isinstance(part, ClosedJaxpr):
-                found.append(part.jaxpr)
-            elif isinstance(part, Jaxpr):
-                found.append(part)
-    return found
+def strip_equation(eqn: JaxprEqn, inputs: list[Any], kinds: Collection[str] = RULES) -> list[Any]:
+    """The outputs of one equation, the rules of these kinds in it (or it itself) replaced by their plain functions."""
+    return Walk(_stripping(kinds)).equation(eqn, inputs)
 
 
-def body_of(eqn: JaxprEqn) -> ClosedJaxpr | Jaxpr:
-    """The program that a call, or a rule, stands for."""
-    return next(eqn.params[k] for k in ("call_jaxpr", "jaxpr", "fun_jaxpr", "call") if k in eqn.params)
+def _stripping(kinds: Collection[str]) -> Callable[[Walk, JaxprEqn, list[Any]], list[Any]]:
+    inlined = {*CALLS, *REMAT, *kinds}
+
+    def hook(walk: Walk, eqn: JaxprEqn, inputs: list[Any]) -> list[Any]:
+        name = eqn.primitive.name
+        if name in inlined:
+            return walk.inside(eqn, inputs)
+        if name in RULES or not holds_rule_inside(eqn, kinds):
+            return binding(eqn)(*inputs)
+        if name in OPENED:
+            return walk.inside(eqn, inputs)
+        return binding(eqn, map_inner_jaxprs(eqn, lambda body: _retraced(body, kinds)))(*inputs)
+
+    return hook
 
 
-def replay(jaxpr: Jaxpr, consts: Sequence[Any], args: Sequence[Any]) -> list[Any]:
-    """The outputs of `jaxpr` with its rules replaced, as JAX operations that can be differentiated and mapped."""
-    known: dict[Any, Any] = {}
-
-    def at(atom: Any) -> Any:
-        return atom.val if isinstance(atom, Literal) else known[atom]
-
-    known.update(zip(jaxpr.constvars, consts, strict=True))
-    known.update(zip(jaxpr.invars, args, strict=True))
-    for eqn in jaxpr.eqns:
-        inputs = [at(v) for v in eqn.invars]
-        known.update(zip(eqn.outvars, _step(eqn, inputs), strict=True))
-    return [at(v) for v in jaxpr.outvars]
-
-
-def _step(eqn: JaxprEqn, inputs: list[Any]) -> list[Any]:
-    if eqn.primitive.name in RULES + _INLINED:
-        body = body_of(eqn)
-        return replay(body.jaxpr, body.consts, inputs) if isinstance(body, ClosedJaxpr) else replay(body, (), inputs)
-    params = eqn.params
-    if any(holds_rule(body) for body in bodies(eqn)):
-        params = {name: _without_rules(value) for name, value in params.items()}
-    params = eqn.primitive.get_bind_params(params)
-    found = eqn.primitive.bind(*inputs, **params)
-    return found if eqn.primitive.multiple_results else [found]
+def _retraced(body: Any, kinds: Collection[str]) -> Any:
+    """A program inside an equation that can only be bound whole, traced again without its rules."""
+    program = close(body)
+    if not holds_rule(program.jaxpr, kinds):
+        return body
+    forms = [
+        jax.ShapeDtypeStruct(aval(v).shape, aval(v).dtype, weak_type=aval(v).weak_type) for v in program.jaxpr.invars
+    ]
+    new = jax.make_jaxpr(lambda *args: evaluate_stripped(program.jaxpr, program.consts, args, kinds))(*forms)
+    if isinstance(body, ClosedJaxpr):
+        return new
+    return body if new.consts else new.jaxpr
 
 
-def _without_rules(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return tuple(_without_rules(v) for v in value)
-    if isinstance(value, ClosedJaxpr):
-        return _retraced(value.jaxpr, value.consts)
-    if isinstance(value, Jaxpr) and not value.constvars:
-        closed = _retraced(value, ())
-        return value if closed.consts else closed.jaxpr
-    return value
+_STRIPPED_UNDER_AUTODIFF = OPENED - {"while"} | set(CALLS)
 
 
-def _retraced(jaxpr: Jaxpr, consts: Sequence[Any]) -> ClosedJaxpr:
-    specs = [jax.ShapeDtypeStruct(aval(v).shape, aval(v).dtype, weak_type=aval(v).weak_type) for v in jaxpr.invars]
-    return jax.make_jaxpr(lambda *args: replay(jaxpr, consts, args))(*specs)
+def cannot_be_stripped(eqn: JaxprEqn, kinds: Collection[str] = HANDWRITTEN_BACKWARD) -> bool:
+    """Whether a rule stands inside where autodiff of the plain program cannot be had: in a while loop, say."""
+    return holds_rule_inside(eqn, kinds) and (
+        eqn.primitive.name not in _STRIPPED_UNDER_AUTODIFF
+        or eqn.primitive.name in set(RULES) - set(kinds)
+        or any(cannot_be_stripped(inner, kinds) for body in inner_jaxprs(eqn) for inner in body.eqns)
+    )
 
 
-def aval(atom: Any) -> Any:
-    """The shape and dtype of a variable or literal of a jaxpr."""
-    return atom.aval
+bodies, replay = inner_jaxprs, evaluate_stripped  # until verification uses the new names

@@ -10,9 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.extend.core import Jaxpr, JaxprEqn, Literal
 
-from ..jaxprs.compat import binding, body_of, defined
+from ..circuits import trace
 from .minibatches import Batches
 from .step import Program, State, all_finite
 
@@ -21,11 +20,12 @@ from .step import Program, State, all_finite
 class Fault:
     """The first rule that made a number which is not finite.
 
-    rule       its name; the primitive's where no rule is to blame, None where the arithmetic of the model was finite
-    what       "output" or "gradient"
-    value      what stood there: "NaN" or "infinity"
-    source     file and line of the rule, where known
-    arguments  the arrays that were not finite before the rule was even called
+    Attributes:
+        rule: its name; the primitive's where no rule is to blame, None where the arithmetic of the model was finite.
+        what: "output" or "gradient".
+        value: what stood there: "NaN" or "infinity".
+        source: file and line of the rule, or of the line that called the primitive, where known.
+        arguments: the arrays that were not finite before the rule was even called.
     """
 
     rule: str | None
@@ -45,9 +45,10 @@ class Fault:
 class NotFinite(FloatingPointError):
     """Training stopped because the loss became NaN or infinite.
 
-    Attributes
-        epoch, step: where the first number was not finite, both counted from 1
-        fault: the first rule that made such a number
+    Attributes:
+        epoch: in which the first number was not finite, counted from 1.
+        step: of that epoch, counted from 1.
+        fault: the first rule that made such a number; None where the epoch, run again, had none.
     """
 
     def __init__(self, epoch: int, step: int, steps: int, fault: Fault | None, seen: str):
@@ -73,10 +74,12 @@ def find_fault(program: Program, state: State, batches: Batches, key: Array) -> 
     if well or batch is None:
         return None
 
-    def objective(params: Any, others: Any, batch: Any) -> Array:
-        return program.objective(params, others, batch)[0]
+    def objective(params: Any, model_state: Any, batch: Any) -> Array:
+        return program.objective(params, model_state, batch)[0]
 
-    fault = first_not_finite(objective, {"params": state.params, "others": state.others, "batch": batches.take(batch)})
+    fault = first_not_finite(
+        objective, {"params": state.params, "model_state": state.model_state, "batch": batches.take(batch)}
+    )
     return step, fault or _update_fault(program, state, batches.take(batch))
 
 
@@ -110,89 +113,24 @@ def _update_fault(program: Program, state: State, batch: tuple) -> Fault:
 def first_not_finite(function: Callable[..., Array], arguments: dict[str, Any]) -> Fault | None:
     """The first rule whose output, or failing that whose gradient, is not finite in `function(**arguments)`.
 
-    The function's program is run equation by equation, each rule as one; then backward in the same way, a gradient
-    of 1 arriving at the one number that the function returns. Only floating-point arguments get a gradient. Where a
-    number stops being finite outside any rule, the primitive is named.
+    The function is traced as a circuit, each rule one gate; a gradient of 1 arrives at the one number that it returns.
+    Only floating-point arguments get a gradient. Where a number stops being finite outside any rule, the primitive is
+    named.
     """
-    program = jax.make_jaxpr(lambda named: function(**named))(arguments)
+    circuit = trace(lambda named: function(**named), arguments, autodiff=False)
+    health = circuit.health()
     paths, _ = jax.tree_util.tree_flatten_with_path(arguments)
-    values = [x for _, x in paths]
     broken = tuple(_written(path) for path, x in paths if not _finite(x))
-    tape = _Tape()
-    (out,) = tape.run(program.jaxpr, list(program.consts), [tape.new(x) for x in values])
-    found = tape.first_output() or tape.first_gradient(out)
-    return None if found is None else Fault(*found, arguments=broken)
-
-
-class _Tape:
-    """The equations in the order in which they ran, and what stood on every wire. A wire is its number: one variable
-    of a jaxpr is another wire at each call of it.
-    """
-
-    def __init__(self):
-        self.values: list[Any] = []
-        self.ran: list[tuple[JaxprEqn, list[int], list[int]]] = []
-
-    def new(self, value: Any) -> int:
-        self.values.append(value)
-        return len(self.values) - 1
-
-    def run(self, jaxpr: Jaxpr, consts: list[Any], wires: list[int]) -> list[int]:
-        known = dict(zip(jaxpr.invars, wires, strict=True))
-        known |= {var: self.new(value) for var, value in zip(jaxpr.constvars, consts, strict=True)}
-
-        def at(atom: Any) -> int:
-            return self.new(atom.val) if isinstance(atom, Literal) else known[atom]
-
-        for eqn in jaxpr.eqns:
-            inputs = [at(atom) for atom in eqn.invars]
-            body = None if eqn.primitive.name.startswith("custom_") else body_of(eqn)
-            if body is not None:
-                outputs = self.run(*body, inputs)
-            else:
-                outputs = [self.new(x) for x in binding(eqn)(*(self.values[i] for i in inputs))]
-                self.ran.append((eqn, inputs, outputs))
-            known |= dict(zip(eqn.outvars, outputs, strict=True))
-        return [at(atom) for atom in jaxpr.outvars]
-
-    def first_output(self) -> tuple[str, str, str, str] | None:
-        for eqn, _, outputs in self.ran:
-            for x in (self.values[i] for i in outputs):
-                if not _finite(x):
-                    return _blame(eqn, "output", x)
+    for gate in circuit.gates if health.origin is None else [health.origin]:
+        # Where an argument was not finite no gate is the origin, and the first one that the argument reaches is named.
+        for value in (wire.value for wire in gate.outputs):
+            if not _finite(value):
+                return Fault(gate.name, "output", _kind(value), gate.defined or gate.source, broken)
+    gate = health.backward_origin
+    if gate is None:
         return None
-
-    def first_gradient(self, out: int) -> tuple[str, str, str, str] | None:
-        arriving = {out: jnp.ones_like(self.values[out])}
-        for eqn, inputs, outputs in reversed(self.ran):
-            if not any(i in arriving for i in outputs):
-                continue
-            wanted = [k for k, i in enumerate(inputs) if _is_number(self.values[i])]
-            for k, gradient in zip(wanted, self._pull(eqn, inputs, outputs, wanted, arriving), strict=True):
-                if not _finite(gradient):
-                    return _blame(eqn, "gradient", gradient)
-                arriving[inputs[k]] = arriving[inputs[k]] + gradient if inputs[k] in arriving else gradient
-        return None
-
-    def _pull(
-        self, eqn: JaxprEqn, inputs: list[int], outputs: list[int], wanted: list[int], arriving: dict[int, Any]
-    ) -> tuple:
-        """The gradient of each wanted input, by the equation's own rule."""
-        known = [self.values[i] for i in inputs]
-        live = [k for k, i in enumerate(outputs) if i in arriving]
-
-        def alone(*numbers: Any) -> list[Any]:
-            full = [dict(zip(wanted, numbers, strict=True)).get(k, x) for k, x in enumerate(known)]
-            results = binding(eqn)(*full)
-            return [results[k] for k in live]
-
-        _, pull = jax.vjp(alone, *(jnp.asarray(known[k]) for k in wanted))
-        return pull([arriving[outputs[k]] for k in live])
-
-
-def _blame(eqn: JaxprEqn, what: str, x: Any) -> tuple[str, str, str, str]:
-    name, source = defined(eqn)
-    return name or eqn.primitive.name, what, _kind(x), source
+    gradient = next(g for g in gate.downstream if g is not None and not _finite(g))
+    return Fault(gate.name, "gradient", _kind(gradient), gate.defined or gate.source, broken)
 
 
 def _is_number(x: Any) -> bool:

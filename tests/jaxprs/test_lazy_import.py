@@ -6,18 +6,18 @@ import sys
 
 import pytest
 
-from jaxbackprop.jaxprs.lazy_import import later, mpmath, special
+from jaxbackprop.jaxprs.lazy_import import lazy_import, mpmath, special
 
 
 def test_a_module_loaded_late_is_the_module():
     assert float(mpmath.sin(1)) == pytest.approx(math.sin(1))
     assert special.erf(0.5) == pytest.approx(math.erf(0.5))
-    assert later("math") is math
+    assert lazy_import("math") is math
 
 
 def test_a_missing_module_is_missed_at_once():
     with pytest.raises(ModuleNotFoundError, match="no_such_module"):
-        later("no_such_module")
+        lazy_import("no_such_module")
 
 
 def test_importing_the_library_does_not_load_them():

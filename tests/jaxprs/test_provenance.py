@@ -6,8 +6,8 @@ import numpy as np
 from jax import lax
 from planted.formulas import by_hand
 
-from jaxbackprop.jaxprs.loops import rules_in
 from jaxbackprop.jaxprs.provenance import key
+from jaxbackprop.jaxprs.rules import rules_in
 from jaxbackprop.verification import audit
 
 x = np.array([0.3, 1.2, -0.7], np.float32)

@@ -1,7 +1,4 @@
-"""How often predictions are right: precision, recall and F1 as fastText counts them, over all labels and for each.
-
-Which labels were predicted is the business of predicting.py, what is a good score of whoever asks.
-"""
+"""How often predictions are right: precision, recall and F1 as fastText counts them, over all labels and for each."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,6 +11,7 @@ from ...data.errors import shown
 from ...data.tokens import starts_with
 from ..corpus.reading import Source, text_groups
 from ..corpus.vocabulary import Vocabulary
+from ..model import Model
 from .predictor import Predictions, Predictor
 
 
@@ -21,13 +19,14 @@ from .predictor import Predictions, Predictor
 class Scoring:
     """Predictions held against the labels that were given.
 
-    texts      how many were asked: those with a label the model knows and a row the model has, as fastText counts
-    gold       (L,) how many of them have each label
-    predicted  (L,) how often each label was predicted
-    right      (L,) how often it was there
-    scores     (P,) float32 the probability of each prediction, at most 1
-    labels     (P,) its label
-    hits       (P,) bool whether it was there
+    Attributes:
+        texts: how many were predicted: those with a label the model knows and a row the model has, as fastText counts.
+        gold: (L,) how many of them have each label.
+        predicted: (L,) how often each label was predicted.
+        right: (L,) how often it was there.
+        scores: (P,) float32 the probability of each prediction, at most 1.
+        labels: (P,) its label.
+        hits: (P,) bool whether it was there.
     """
 
     texts: int
@@ -128,9 +127,10 @@ class Scoring:
 class Skipped:
     """What of a labelled text cannot be scored: counted, and the first of it named.
 
-    unknown     labels the model does not know
-    unlabelled  lines with words but without any label
-    first       where the first unknown label stands, and which it is
+    Attributes:
+        unknown: labels the model does not know.
+        unlabelled: lines with words but without any label.
+        first: where the first unknown label stands, and which it is.
     """
 
     unknown: int = 0
@@ -166,6 +166,20 @@ def labelled(vocabulary: Vocabulary, tokens: Tokens) -> tuple[Bags, Skipped]:
         first = f"{shown(name.removeprefix(vocabulary.label_prefix))} in line {tokens.line(int(lines[0]))}"
     unlabelled = (said == 0) & (all_tokens > 1)  # one token is the end of an empty line
     return known, Skipped(int(strange.sum()), int(unlabelled.sum()), first)
+
+
+def encoded(model: Model, groups: Iterable[Tokens]) -> tuple[list[tuple[Bags, Bags]], Skipped]:
+    """Labelled lines as a model sees them: rows and labels, group after group, and what had to be skipped.
+
+    Each text has a row and a label that the model knows.
+    """
+    parts, skipped = [], Skipped()
+    for tokens in groups:
+        gold, skipped_here = labelled(model.vocabulary, tokens)
+        rows, skipped = model.encode(tokens), skipped + skipped_here
+        usable = np.flatnonzero((gold.lengths > 0) & (rows.lengths > 0))
+        parts.append((rows.take(usable), gold.take(usable)))
+    return parts, skipped
 
 
 def score(predictor: Predictor, data: Source, k: int, threshold: float) -> tuple[Scoring, Skipped]:

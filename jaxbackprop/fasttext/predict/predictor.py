@@ -1,9 +1,8 @@
 """What a trained model says of texts: hidden vectors, probabilities, the best labels, as fastText 0.9.2 gives them.
 
 fastText ranks labels by log(p + 1e-5) in float32 and reports its exponential; its sigmoid for ns and ova is a table of
-513 numbers. Both show in the fifth decimal and in which of two equal labels comes first, so both are kept. Everything
-here is array arithmetic in numpy: there is nothing to compile, and a gather, a product and a few comparisons a text are
-as quick there. How text becomes rows is the model's business, the search in a tree that of predicting_tree.py.
+513 numbers. Both show in the fifth decimal of a probability, so both are kept. Only among equal probabilities is the
+order our own: the lower label number first. Everything here is array arithmetic in NumPy: there is nothing to compile.
 """
 
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from .top_k import log, top_k
 CELLS = 1 << 21  # so many (text, label) pairs are worked on at a time: they stay in the cache
 TEXTS = 1 << 14  # texts searched for in a tree together
 FEWEST = 16  # texts at a time, however many labels there are
-FEW = 8  # where at most one label in so many is asked for, a Huffman tree is searched, not computed whole
+FEW = 8  # where at most one label in so many is wanted, a Huffman tree is searched, not computed whole
 UNLIKELY = 0.01  # and where only labels as likely as this are
 REACH, STEPS = np.float32(8), 512  # fastText's sigmoid: a table of 512 steps from -8 to 8, 0 and 1 beyond
 SIGMOID = (1 / (1 + np.exp(-(np.arange(STEPS + 1, dtype=np.float32) * 16 / STEPS - 8)).astype(np.float64))).astype("f4")
@@ -33,9 +32,10 @@ NEAR = 2e-3  # so near to the border of two steps, in steps, a score is summed i
 class Predictions:
     """The best labels of N texts: those of text k are labels[offsets[k]:offsets[k + 1]], best first.
 
-    labels         (T,) int32
-    probabilities  (T,) float32; fastText's, which may exceed 1 by 1e-5
-    offsets        (N + 1,) int64; a text without a known word has none
+    Attributes:
+        labels: (T,) int32.
+        probabilities: (T,) float32; fastText's, which may exceed 1 by 1e-5.
+        offsets: (N + 1,) int64; a text without a known word has none.
     """
 
     labels: np.ndarray
@@ -55,7 +55,7 @@ class Predictions:
 
 
 class Predictor:
-    """A model made ready to be asked: its output table unpacked, its tree built, both once."""
+    """A model ready to predict: its output table unpacked, its tree built, both once."""
 
     def __init__(self, model: Model):
         self.model = model
@@ -70,14 +70,14 @@ class Predictor:
         if k < 1 and k != -1:
             raise ValueError(f"k is {k}; it is at least 1, or -1 for all labels.")
         k = self.labels if k == -1 else min(k, self.labels)
-        asked = np.flatnonzero(bags.lengths > 0) if self.labels else np.zeros(0, np.int64)
+        usable = np.flatnonzero(bags.lengths > 0) if self.labels else np.zeros(0, np.int64)
         searched = self.tree is not None and (k * FEW <= self.labels or threshold >= UNLIKELY)
         step = TEXTS if searched else max(CELLS // max(self.labels, 1), FEWEST)
         counts, labels, logs = np.zeros(len(bags), np.int64), [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
-        for start in range(0, len(asked), step):
-            part = asked[start : start + step]
+        for start in range(0, len(usable), step):
+            part = usable[start : start + step]
             x = mean_rows(self.model.input, bags if len(part) == len(bags) else bags.take(part))
-            counts[part], found, scores = self._chosen(x, k, np.float32(threshold), searched)
+            counts[part], found, scores = self._best(x, k, np.float32(threshold), searched)
             labels.append(found)
             logs.append(scores)
         return Predictions(np.concatenate(labels).astype(np.int32), np.exp(np.concatenate(logs)), starts(counts))
@@ -100,18 +100,17 @@ class Predictor:
                 p[start : start + step] = 1 / (1 + np.exp(-(x @ self.output.T).clip(-80)))
         return p
 
-    def _chosen(
+    def _best(
         self, x: np.ndarray, k: int, threshold: np.float32, searched: bool
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """How many labels each text has, the labels, and the logarithms of their probabilities."""
-        if self.tree is None:
-            p = softmax(x @ self.output.T) if self.loss == "softmax" else self._tabled_sigmoid(x)
-            return top_k(p, k, threshold, log)
-        if searched:
+        if searched and self.tree is not None:
             return self.tree.search(x, self.output, k, log(threshold))
-        scores = self.tree.scores(x, self.output, log(threshold))  # labels in the order in which fastText meets them
-        counts, found, logs = top_k(scores, k, np.float32(np.finfo(np.float32).min), lambda score: score)
-        return counts, self.tree.visit_order[found], logs
+        if self.tree is not None:
+            return top_k(self.tree.scores(x, self.output, log(threshold)), k, np.finfo(np.float32).min)
+        p = softmax(x @ self.output.T) if self.loss == "softmax" else self._tabled_sigmoid(x)
+        counts, labels, best = top_k(p, k, threshold)
+        return counts, labels, log(best)
 
     def _tabled_sigmoid(self, x: np.ndarray) -> np.ndarray:
         scores = x @ self.output.T

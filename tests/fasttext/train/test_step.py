@@ -18,10 +18,11 @@ from jaxbackprop.fasttext.predict.huffman import paths
 from jaxbackprop.fasttext.settings import Settings
 from jaxbackprop.fasttext.train.batched import AXIS, Batching, train_chunk_in_batches
 from jaxbackprop.fasttext.train.chunks import Chunker
+from jaxbackprop.fasttext.train.row_loops import ROLLED, SHORT, flags
 from jaxbackprop.fasttext.train.sampler import Sampler
 from jaxbackprop.fasttext.train.sequential import train_chunk
 from jaxbackprop.fasttext.train.step import BinaryTargets, sparse_step
-from jaxbackprop.fasttext.train.tables import ROLLED, SHORT, Optimizer, Tables, flags, init_slots
+from jaxbackprop.fasttext.train.tables import Optimizer, Tables, init_slots
 from jaxbackprop.layers import embedding_bag
 from jaxbackprop.losses import hierarchical_softmax, negative_sampling, sigmoid_cross_entropy, softmax_cross_entropy
 
@@ -71,10 +72,10 @@ def test_a_step_is_the_gradient_of_the_librarys_rules_on_whole_tables(loss):
     losses = by_rule(embedding_bag(table, ids), output)
     expected = np.asarray(table - LR * dtable), np.asarray(output - LR * doutput)
     start = Tables(init_slots(table, "sgd"), init_slots(output, "sgd"))
-    tables, met = sparse_step(start, ids, targets, jnp.float32(LR))
+    tables, loss = sparse_step(start, ids, targets, jnp.float32(LR))
     np.testing.assert_allclose(tables.input.rows, expected[0], rtol=0, atol=1e-5)
     np.testing.assert_allclose(tables.output.rows, expected[1], rtol=0, atol=1e-5)
-    np.testing.assert_allclose(met, losses, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(loss, losses, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -1,0 +1,344 @@
+"""What the package uses of JAX's inside is there in this release, and answers rightly on small programs.
+
+A test that fails here says that a release of JAX moved something: `jaxbackprop/jaxprs/compat.py` is the file to mend.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from jaxbackprop.jaxprs import compat
+
+
+@jax.custom_vjp
+def sine(x):
+    return jnp.sin(x)
+
+
+def sine_forward(x):
+    return jnp.sin(x), x
+
+
+def sine_backward(x, upstream):
+    return (upstream * jnp.cos(x),)
+
+
+sine.defvjp(sine_forward, sine_backward)
+
+
+@jax.custom_jvp
+def cosine(x):
+    return jnp.cos(x)
+
+
+cosine.defjvp(lambda primals, tangents: (cosine(*primals), -jnp.sin(primals[0]) * tangents[0]))
+
+
+@jax.custom_batching.custom_vmap
+def doubled(x):
+    return 2 * x
+
+
+doubled.def_vmap(lambda size, mapped, x: (2 * x, mapped[0]))
+
+X = jnp.array([0.3, 1.2, -0.7])
+
+
+def first(function, *args):
+    """The first equation of the program that calls a program, or the first of all."""
+    eqns = jax.make_jaxpr(function)(*args).jaxpr.eqns
+    return next((e for e in eqns if compat.inner_jaxprs(e)), eqns[0])
+
+
+@pytest.mark.parametrize(
+    ("function", "names"),
+    [
+        (jax.jit(jnp.sin), compat.CALLS),
+        (doubled, compat.CALLS),
+        (jax.checkpoint(jnp.sin), compat.REMAT),
+        (sine, compat.CUSTOM_VJP),
+        (jax.vmap(sine), compat.CUSTOM_VJP),
+        (cosine, compat.CUSTOM_JVP),
+        (jax.nn.relu, compat.CUSTOM_JVP),
+        (jax.nn.silu, compat.CALLS),
+    ],
+    ids="jit custom_vmap checkpoint custom_vjp custom_vjp-mapped custom_jvp relu silu".split(),
+)
+def test_calls_have_the_names_that_are_listed_and_their_body_takes_their_inputs(function, names):
+    eqn = first(function, X)
+    assert eqn.primitive.name in names
+    body = compat.body_of(eqn)
+    assert body is not None
+    jaxpr, consts = body
+    assert isinstance(jaxpr, compat.Jaxpr)
+    assert len(jaxpr.invars) == len(eqn.invars)
+    program = compat.ClosedJaxpr(jaxpr, consts)
+    np.testing.assert_allclose(compat.jaxpr_as_fun(program)(X)[0], function(X), rtol=1e-6)
+
+
+def test_a_rule_is_listed_once_and_a_loop_has_no_body_of_a_call():
+    assert compat.RULES == (*compat.CUSTOM_VJP, *compat.CUSTOM_JVP)
+    assert not {*compat.CALLS} & {*compat.RULES, *compat.REMAT}
+    assert compat.body_of(first(lambda x: lax.fori_loop(0, 3, lambda i, c: c * 2, x), X)) is None
+
+
+def test_mutable_references_have_the_names_that_are_listed():
+    def uses(x):
+        ref = jax.new_ref(x)
+        ref[...] = 2 * x
+        y = ref[...]
+        return y + jax.freeze(ref)
+
+    names = [e.primitive.name for e in jax.make_jaxpr(uses)(X).jaxpr.eqns]
+    for name in (compat.NEW_REF, compat.READ_REF, compat.WRITE_REF, compat.FREEZE_REF):
+        assert name in names
+
+
+def test_variables_and_literals_know_their_shapes_and_types():
+    program = jax.make_jaxpr(lambda x: x * 2.0)(X)
+    (eqn,) = program.jaxpr.eqns
+    x, two = eqn.invars
+    assert isinstance(x, compat.Var)
+    assert isinstance(two, compat.Literal)
+    assert float(two.val) == 2
+    assert (compat.shape_of(x), compat.dtype_of(x)) == ((3,), np.float32)
+    assert compat.shape_of(two) == ()
+    assert compat.aval(eqn.outvars[0]).shape == (3,)
+
+
+def test_a_body_is_closed_and_opened():
+    program = jax.make_jaxpr(lambda x: x + X)(X)
+    jaxpr, consts = compat.closed(program)
+    assert [c.tolist() for c in consts] == [X.tolist()]
+    assert compat.close(program) is program
+    assert compat.jaxpr_as_fun(compat.close(jax.make_jaxpr(jnp.sin)(X).jaxpr))(X)[0].shape == (3,)
+    assert jaxpr.constvars
+
+
+def test_the_programs_inside_an_equation_are_found_wherever_its_parameters_hold_them():
+    cond = first(lambda x: lax.cond(x[0] > 0, jnp.sin, jnp.cos, x), X)
+    assert len(compat.inner_jaxprs(cond)) == 2
+    while_loop = first(lambda x: lax.while_loop(lambda c: c[0] < 3, lambda c: c + 1, x), X)
+    assert len(compat.inner_jaxprs(while_loop)) == 2
+    solve = first(lambda b: lax.custom_linear_solve(lambda v: 2 * v, b, lambda _, b: b / 2, lambda _, b: b / 2), X)
+    assert len(compat.inner_jaxprs(solve)) == 4
+    changed = compat.map_inner_jaxprs(solve, lambda body: body)
+    assert type(changed["jaxprs"]) is type(solve.params["jaxprs"])
+    np.testing.assert_allclose(compat.binding(solve, changed)(*[X] * len(solve.invars))[0], X / 2, rtol=1e-6)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_scan_is_taken_apart(reverse):
+    def loop(w, c, xs):
+        return lax.scan(lambda c, x: ((c[0] * w + x, c[1] + 1), c[0] - x), (c, 0), xs, reverse=reverse)
+
+    scan = compat.scan_of(first(loop, 2.0, 1.0, X))
+    assert (scan.constants, scan.carried, scan.length, scan.reverse) == (1, 2, 3, reverse)
+    assert len(scan.body.invars) == 4
+
+
+def test_a_while_loop_is_taken_apart():
+    def loop(limit, step, x):
+        return lax.while_loop(lambda c: c[0] < limit, lambda c: (c[0] + step, c[1] * step), (x, x))
+
+    eqn = first(loop, 5.0, 2.0, 0.0)
+    found = compat.while_of(eqn)
+    assert (found.condition_constants, found.body_constants) == (1, 1)
+    assert found.split(["limit", "step", "x", "y"]) == (["limit"], ["step"], ["x", "y"])
+    condition, body = (compat.jaxpr_as_fun(compat.ClosedJaxpr(*parts)) for parts in (found.condition, found.body))
+    assert bool(condition(5.0, 0.0, 0.0)[0])
+    assert [float(x) for x in body(2.0, 3.0, 3.0)] == [5, 6]
+
+
+def test_branches_stand_in_the_order_in_which_they_are_chosen():
+    eqn = first(lambda i, x: lax.switch(i, [lambda x: x, lambda x: x * 10, lambda x: x * 100], x), 1, 1.0)
+    found = [float(compat.jaxpr_as_fun(compat.ClosedJaxpr(*branch))(1.0)[0]) for branch in compat.branches_of(eqn)]
+    assert found == [1, 10, 100]
+
+
+def one_device_mesh():
+    return jax.sharding.Mesh(np.array(jax.devices()[:1]), ("devices",))
+
+
+def test_a_shard_map_is_run_again_with_another_evaluation_of_its_body():
+    P = jax.sharding.PartitionSpec
+    mapped = jax.shard_map(lambda x: 2 * x, mesh=one_device_mesh(), in_specs=(P("devices"),), out_specs=P("devices"))
+    eqn = first(mapped, X)
+    assert eqn.primitive.name == "shard_map"
+
+    def run(body, shards):
+        jaxpr, consts = body
+        return [10 * y for y in compat.jaxpr_as_fun(compat.ClosedJaxpr(jaxpr, consts))(*shards)]
+
+    np.testing.assert_allclose(compat.shard_map_like(eqn, run)(X)[0], 20 * X)
+
+
+def test_values_under_a_shard_map_say_over_which_axes_they_differ():
+    P = jax.sharding.PartitionSpec
+    seen = []
+
+    def look(x, w):
+        seen.extend([compat.varying_axes(x), compat.varying_axes(w)])
+        wide = compat.to_varying(w, ["devices"])
+        seen.append(compat.varying_axes(wide))
+        return x * wide
+
+    mapped = jax.shard_map(look, mesh=one_device_mesh(), in_specs=(P("devices"), P()), out_specs=P("devices"))
+    jax.make_jaxpr(mapped)(X, 2.0)
+    assert seen == [{"devices"}, set(), {"devices"}]
+    for x in (1.0, np.ones(2), X, jax.random.key(0), np.zeros(2, jax.dtypes.float0)):
+        assert compat.varying_axes(x) == frozenset()
+
+
+def test_an_equation_is_bound_with_its_own_derivative():
+    eqn = first(sine, X)
+    (y,) = compat.binding(eqn)(X)
+    np.testing.assert_allclose(y, jnp.sin(X), rtol=1e-6)
+    seen = []
+
+    @jax.custom_vjp
+    def watched(x):
+        return x
+
+    watched.defvjp(lambda x: (x, None), lambda _, u: (seen.append(1) or u,))
+    jax.grad(lambda x: compat.binding(first(watched, x))(x)[0])(1.0)
+    assert seen
+    with jax.default_matmul_precision("highest"):
+        product = first(lambda x: x @ x, X)
+    assert compat.binding(product)(X, X)[0].shape == ()
+
+
+def test_a_program_knows_the_function_it_was_traced_from():
+    name, where = compat.function_of(jax.make_jaxpr(sine_forward)(X).jaxpr)
+    assert name == "sine_forward"
+    assert where == f"{__file__}:{sine_forward.__code__.co_firstlineno}"
+    body = compat.body_of(first(sine, X))
+    assert body is not None
+    assert compat.function_of(body[0])[0] == "sine"
+
+
+def test_an_equation_knows_its_scopes_and_the_lines_that_led_to_it():
+    def layer(x):
+        with jax.named_scope("outer"), jax.named_scope("inner"):
+            return jnp.sin(x)
+
+    eqn = jax.make_jaxpr(layer)(X).jaxpr.eqns[0]
+    assert compat.name_stack(eqn) == "outer/inner"
+    lines = compat.traceback_of(eqn)
+    line = layer.__code__.co_firstlineno + 2
+    mine = [(file, at) for file, at, function in lines if function.endswith("layer")]
+    assert mine == [(__file__, line)]
+    assert "jax" in lines[0][0]  # the innermost line is JAX's own
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda f: f, jax.vmap, lambda f: jax.vmap(jax.vmap(f))], ids=["plain", "once", "twice"]
+)
+def test_the_backward_pass_of_a_rule_is_the_function_that_was_written(wrap):
+    """A wrapper that vmap adds and that is not looked through would make one rule of all that are mapped."""
+    eqn = first(wrap(sine), X.reshape(3, 1))
+    assert compat.backward_function(eqn) is sine_backward
+
+
+def test_other_equations_have_no_backward_pass():
+    assert compat.backward_function(first(cosine, X)) is None
+    assert compat.backward_function(first(jax.jit(jnp.sin), X)) is None
+
+
+def test_a_jitted_function_goes_by_its_name():
+    def layer(x):
+        return jnp.sin(x)
+
+    assert compat.name_of_call(first(jax.jit(layer), X)) == "layer"
+    assert first(jax.jit(layer), X).primitive.name in compat.JITTED
+    assert compat.name_of_call(first(sine, X)) == ""
+
+
+def test_the_function_that_a_rule_was_made_of_is_known():
+    def plain(x):
+        return x
+
+    assert compat.plain_function_of(jax.custom_vjp(plain)) is plain
+    assert compat.plain_function_of(jax.custom_jvp(plain)) is plain
+    assert compat.plain_function_of(plain) is None
+
+
+def test_a_custom_vjp_has_two_halves():
+    parts = compat.custom_vjp_parts(sine)
+    assert parts is not None
+    assert (parts.forward, parts.backward, parts.nondiff_argnums) == (sine_forward, sine_backward, ())
+    assert compat.custom_vjp_parts(cosine) is None
+    assert compat.custom_vjp_parts(jnp.sin) is None
+    assert compat.custom_vjp_parts(jax.custom_vjp(jnp.sin)) is None
+    held = jax.custom_vjp(lambda n, x: x * n, nondiff_argnums=(0,))
+    held.defvjp(lambda n, x: (x * n, None), lambda n, _, u: (u * n,))
+    parts = compat.custom_vjp_parts(held)
+    assert parts is not None
+    assert parts.nondiff_argnums == (0,)
+
+
+def test_gradients_are_added_into_references():
+    ref = jax.new_ref(jnp.ones(3))
+    compat.vjp_into_refs(jax.vjp(jnp.sin, X)[1], ref, jnp.ones(3))
+    np.testing.assert_allclose(jax.freeze(ref), 1 + jnp.cos(X), rtol=1e-6)
+
+
+@pytest.mark.parametrize("on", [False, True])
+def test_whether_64_bits_are_on_is_known(on):
+    with jax.enable_x64(on):
+        assert compat.x64_enabled() == on == (jnp.ones(1, float).dtype == np.float64)
+
+
+def test_tracers_are_told_from_values():
+    seen = []
+    jax.jit(lambda x: seen.append(isinstance(x, compat.Tracer)) or x)(1.0)
+    assert seen == [True]
+    assert not isinstance(X, compat.Tracer)
+
+
+def test_the_options_of_a_quick_compilation_are_known_to_this_release():
+    """One of them, which only saves time, is not known to every release."""
+    program = compat.compile_quickly(jax.jit(lambda x: x + 1).lower(1.0))
+    assert program(1.0) == 2
+    assert {*compat._QUICK} >= {
+        "xla_backend_optimization_level",
+        "xla_llvm_disable_expensive_passes",
+        "xla_cpu_parallel_codegen_split_count",
+        "xla_allow_excess_precision",
+    }
+
+
+def test_a_primitive_of_our_own_runs_differentiates_transposes_and_maps():
+    """A primitive that doubles, and adds up what its transformations are told."""
+    told = []
+
+    def jvp(primals, tangents):
+        told.append("jvp")
+        moved = [jnp.zeros_like(x) if t is compat.ZERO else t for x, t in zip(primals, tangents, strict=True)]
+        return double.bind(*primals), double.bind(*moved)
+
+    def transpose(upstream, *operands):
+        told.append("transpose")
+        return [None if u is compat.ZERO else 2 * u for u in upstream]
+
+    def batch(operands, axes):
+        told.append("batch")
+        return double.bind(*operands), axes
+
+    double = compat.define_primitive(
+        "double",
+        lambda *xs: [2 * x for x in xs],
+        shapes=lambda *xs: [compat.strong_aval(x) for x in xs],
+        jvp=jvp,
+        transpose=transpose,
+        batch=batch,
+    )
+    assert isinstance(double, compat.Primitive)
+    assert double.bind(X)[0].tolist() == (2 * X).tolist()
+    assert jax.jit(lambda x: double.bind(x)[0])(X).tolist() == (2 * X).tolist()
+    assert jax.grad(lambda x: double.bind(x, 1.0)[0])(3.0) == 2
+    assert jax.vmap(lambda x: double.bind(x)[0])(X).tolist() == (2 * X).tolist()
+    assert {*told} == {"jvp", "transpose", "batch"}
+    assert not jax.make_jaxpr(lambda x: double.bind(x)[0])(1.0).out_avals[0].weak_type

@@ -1,0 +1,122 @@
+"""A program in float64 throughout answers what JAX answers in float64; its noise measures what rounding may do."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from jaxbackprop.jaxprs.widen import BANK, banks, noisy, widened
+
+rng = np.random.default_rng(0)
+A, B, V = rng.normal(size=(4, 3)), rng.normal(size=(3, 5)), rng.normal(size=6)
+IDS = np.array([2, 0, 2, 1], np.int32)
+
+PROGRAMS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
+    "elementwise": (lambda x: jnp.sin(x) * jnp.exp(-x) / (1 + x**2) - jnp.tanh(x) ** 3 + jax.nn.sigmoid(x), (A,)),
+    "rounding": (lambda x: (jnp.round(3 * x), jnp.floor(x), jnp.sign(x), (4 * x).astype(jnp.int32) // 3), (A,)),
+    "reductions": (lambda x: (x.sum(0), x.mean(1), x.max(), x.min(0), x.argmax(1), jnp.prod(x), (x > 0).any(0)), (A,)),
+    "shapes": (lambda x: (x.T.reshape(2, 6), jnp.flip(x, 0), jnp.pad(x, ((1, 2), (0, 1))), x[1:, ::2], x[None]), (A,)),
+    "a negative pad": (lambda x: lax.pad(x, 0.0, ((-1, 2, 1), (0, -1, 0))), (A,)),
+    "matmul": (lambda a, b: a @ b, (A, B)),
+    "einsum": (lambda a, b: jnp.einsum("ij,jk->ki", a, b), (A, B)),
+    "batched": (lambda a: jnp.einsum("bij,bjk->bik", a, a), (rng.normal(size=(2, 3, 3)),)),
+    "gather": (lambda a, i: a[i], (A, IDS)),
+    "take along an axis": (lambda a, i: jnp.take_along_axis(a, i[:, None] % 3, 1), (A, IDS)),
+    "out of bounds": (lambda a, i: a.at[i + 2].get(mode="fill", fill_value=7.0), (A, IDS)),
+    "scatter": (lambda a, i: (a.at[i].add(1.5), a.at[i, 1].set(0), a.at[i].max(0.2)), (A, IDS)),
+    "dynamic slices": (lambda a, i: lax.dynamic_slice(a, (i[0], i[3]), (3, 2)), (A, IDS)),
+    "dynamic update": (lambda a, i: lax.dynamic_update_slice(a, jnp.ones((2, 2)), (i[0], i[0] + 9)), (A, IDS)),
+    "sort": (
+        lambda x: (jnp.sort(x), jnp.argsort(-x), jnp.cumsum(x), jnp.cumprod(x), lax.cummax(x, reverse=True)),
+        (V,),
+    ),
+    "where and clip": (lambda x: jnp.where(x > 0, x, -2 * x).clip(0.2, 0.9), (A,)),
+    "scan": (lambda x: lax.scan(lambda c, v: (jnp.tanh(c + v), c * v), x[0], x), (A,)),
+    "a reversed scan": (lambda x: lax.scan(lambda c, v: (c + v, c), x[0], x, reverse=True), (A,)),
+    "while": (lambda x: lax.while_loop(lambda c: c.sum() < 50, lambda c: c * 1.5 + 1, x), (np.abs(V),)),
+    "a mapped while": (jax.vmap(lambda x: lax.while_loop(lambda c: c < 5, lambda c: c * 1.5 + 1, x)), (np.abs(V),)),
+    "cond": (lambda x: lax.cond(x.sum() > 0, jnp.sin, jnp.cos, x), (V,)),
+    "switch": (lambda x, i: lax.switch(i[0], [jnp.sin, jnp.cos, jnp.exp], x), (V, IDS)),
+    "random": (lambda k: jax.random.normal(jax.random.split(k)[1], (5,)), (jax.random.key(3),)),
+    "convolution": (lambda x: jnp.convolve(x, jnp.array([1.0, -2.0, 0.5])), (V,)),
+    "linear algebra": (lambda a: jnp.linalg.cholesky(a @ a.T + 5 * jnp.eye(4)), (A,)),
+    "complex": (lambda x: (x + 2j * x) * jnp.exp(1j * x), (V,)),
+    "a gradient": (jax.grad(lambda x: jax.nn.logsumexp(x @ x.T).sum() + jax.nn.gelu(x).sum()), (A,)),
+    "a map": (jax.vmap(lambda x, i: x[i] * x), (A, IDS % 3)),
+    "checkpoint": (jax.grad(lambda x: jax.checkpoint(lambda y: jnp.sin(jnp.sin(y)))(x).sum()), (V,)),
+}
+
+
+def in_float32(x: Any) -> Any:
+    return np.asarray(x, np.float32) if isinstance(x, np.ndarray) and x.dtype == np.float64 else x
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program_traced_in_float64_answers_what_jax_answers(name: str):
+    fun, args = PROGRAMS[name]
+    with jax.enable_x64(True):
+        program = jax.make_jaxpr(fun)(*args)
+        expected = jax.tree.leaves(jax.jit(fun)(*args))
+        found = jax.jit(widened(program))(list(args))
+    for mine, true in zip(found, expected, strict=True):
+        assert (mine.shape, mine.dtype) == (true.shape, true.dtype)
+        np.testing.assert_allclose(mine, true, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", sorted(set(PROGRAMS) - {"random", "linear algebra"}))
+def test_a_program_traced_in_float32_does_too(name: str):
+    """But for constants rounded to float32; random bits of another width and LAPACK keep the types of the trace."""
+    fun, args = PROGRAMS[name]
+    program = jax.make_jaxpr(fun)(*map(in_float32, args))
+    with jax.enable_x64(True):
+        expected = jax.tree.leaves(jax.jit(fun)(*args))
+        found = jax.jit(widened(program))(list(args))
+    for mine, true in zip(found, expected, strict=True):
+        assert mine.shape == true.shape
+        np.testing.assert_allclose(mine, true, rtol=1e-6, atol=1e-7)
+
+
+def test_narrow_steps_round_nothing():
+    program = jax.make_jaxpr(lambda x: jnp.sin(x).astype(jnp.bfloat16) * 3)(np.float32(0.7))
+    with jax.enable_x64(True):
+        assert widened(program)([np.float64(0.7)])[0] == pytest.approx(3 * np.sin(0.7), rel=1e-15)
+
+
+def moved(fun: Callable[..., Any], x: Any, scale: tuple[float, float, float]) -> float:
+    """How far noise moves a program of one number; nothing where the decisions it took are others."""
+    with jax.enable_x64(True):
+        program = noisy(jax.make_jaxpr(fun)(x))
+        here, decisions = program([x], np.zeros(BANK), np.zeros(3))
+        off = 0.0
+        for bank in banks(np.random.default_rng(0), 5):
+            there, taken = program([x], bank, np.array(scale))
+            off = max(off, float(np.abs(there - here).max()) if taken == decisions else 0.0)
+        return off
+
+
+def test_noise_moves_a_cancelling_program_more_than_a_stable_one():
+    scale = (1e-7, 0.0, 0.0)
+    assert moved(lambda x: (1 + x) - 1, 1e-3, scale) > 100 * moved(lambda x: x * 1.0, 1e-3, scale) > 0
+
+
+def test_a_sum_that_cancels_is_moved_by_what_its_terms_lose():
+    x = np.array([1e6, 1.0, -1e6])
+    assert moved(jnp.sum, x, (1e-9, 0.0, 0.0)) > 1e-4
+
+
+def test_without_noise_nothing_moves_and_a_decision_that_turns_drops_the_draw():
+    assert moved(jnp.sin, 0.3, (0.0, 0.0, 0.0)) == 0
+    assert moved(lambda x: jnp.where(x * 1.0 > 0.5, 100 * x, x), 0.5 + 1e-9, (1e-6, 0.0, 0.0)) < 1e-3
+
+
+def test_noise_and_decisions_go_through_loops():
+    def looped(x):
+        return lax.scan(lambda c, _: (c * 1.0, None), x, None, length=50)[0]
+
+    assert moved(looped, 1.0, (1e-9, 0.0, 0.0)) > 2e-9
+    counted = lambda x: lax.while_loop(lambda c: c[0] < 1, lambda c: (c[0] * 1.1, c[1] + 1), (x, 0.0))[1]  # noqa: E731
+    assert moved(counted, 0.5, (1e-9, 0.0, 0.0)) < 1e-6  # a step more or less would be 1
