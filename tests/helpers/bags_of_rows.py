@@ -123,8 +123,9 @@ def deltas(h, output, loss, asked, smoothing):
 
 
 def clip_row_update(gradient, lr, settings):
-    """What a row of a text meets: under ova and sgd so little that a row that all texts of a batch name moves by 5."""
-    if settings.loss != "ova" or settings.optimizer != "sgd" or not gradient.any():
+    """The gradient of a text's rows, by sgd so small that a row that all texts of a batch name moves by at most 5."""
+    as_fasttext = (settings.batch or 1) == 1 and settings.loss != "ova"
+    if as_fasttext or settings.optimizer != "sgd" or not gradient.any():
         return gradient
     return gradient * min(1, REACH / np.sqrt(settings.batch or 1) / np.linalg.norm(lr * gradient))
 

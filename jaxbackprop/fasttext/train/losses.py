@@ -26,7 +26,8 @@ from .tables import HostOrDevice, Rows, change_all_rows
 Loss = Literal["softmax", "hs", "ns", "ova"]
 RowAndTarget = Callable[[Array], tuple[Array, Array]]
 # One against all: dh is a sum over all labels, bounded by nothing but their number, and frequent rows such as that of
-# `</s>` would be thrown far out by one text. experiments/text_quality.py shows what the bound gains.
+# `</s>` would be thrown far out by one text. In batches the same happens under every loss: a row that all texts name
+# gets the sum of what they give it. experiments/text_quality.py shows what the bound gains.
 MAX_ROW_STEP = 5.0
 
 
@@ -137,16 +138,17 @@ def logistic_dh(
 def clip_row_update(
     gradient: Float[Array, "B D"], table: Rows, lr: Array, *, loss: Loss, batch: int = 1
 ) -> Float[Array, "B D"]:
-    """The gradient of each text's input rows; under "ova" and sgd no row moves by more than MAX_ROW_STEP.
+    """The gradient of each text's input rows, by sgd so small that no row moves by more than MAX_ROW_STEP.
 
-    Forward   g min(1, MAX_ROW_STEP / (sqrt(B) |lr g|));  g itself under other losses, adagrad and adam
+    Forward   g min(1, MAX_ROW_STEP / (sqrt(B) |lr g|));  g itself for one text at a time under other losses than
+              "ova", as in fastText, and by adagrad and adam
     Source    clipping by norm: Pascanu, Mikolov, Bengio 2013, arXiv:1211.5063
 
     h, the mean of a text's rows, moves as far as they do; a row named twice moves twice, and `learning_rate_scale`
     comes on top. A row that each of B texts of a batch names moves by the sum of what they give it over sqrt(B), see
     `train_chunk_in_batches`: it, too, goes no farther.
     """
-    if loss != "ova" or table.second_moment is not None:
+    if table.second_moment is not None or (batch == 1 and loss != "ova"):
         return gradient
     length = jnp.sqrt(batch * (gradient**2).sum(1, keepdims=True))
     return gradient * jnp.minimum(1, MAX_ROW_STEP / (lr * length))

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from bags_of_rows import InMemory, corpus, in_batches, in_order, tables
 
-from jaxbackprop.data import Bags, read_tokens
+from jaxbackprop.data import Bags, Texts, read_tokens
+from jaxbackprop.fasttext import TextClassifier
 from jaxbackprop.fasttext.corpus.vocabulary import Vocabulary
 from jaxbackprop.fasttext.predict.predictor import SIGMOID
 from jaxbackprop.fasttext.settings import Settings
@@ -66,11 +67,14 @@ def test_training_in_batches_is_a_plain_loop_that_divides_by_the_root_of_how_oft
     np.testing.assert_allclose(tables(model)[1], output, rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize(("optimizer", "batch"), [("sgd", 1), ("sgd", 4), ("adagrad", 1)])
-def test_one_against_all_moves_no_text_far_at_once(optimizer, batch, monkeypatch):
+@pytest.mark.parametrize(
+    ("loss", "optimizer", "batch"),
+    [("ova", "sgd", 1), ("ova", "sgd", 4), ("ova", "adagrad", 1), ("softmax", "sgd", 4)],
+)
+def test_no_row_is_moved_far_at_once(loss, optimizer, batch, monkeypatch):
     """At a rate at which plain steps run off; adagrad's steps have a length of their own, and are left alone."""
     texts = corpus(15, several=True, pieces=2)
-    settings = dataclasses.replace(SMALL, loss="ova", lr=30.0, epoch=1, optimizer=optimizer, batch=batch)
+    settings = dataclasses.replace(SMALL, loss=loss, lr=30.0, epoch=1, optimizer=optimizer, batch=batch)
     first, plainly = first_table(texts, settings), in_order if batch == 1 else in_batches
     model = train(texts, settings)
     with np.errstate(over="ignore", divide="ignore"):  # of the loss, which nobody asks for
@@ -80,6 +84,19 @@ def test_one_against_all_moves_no_text_far_at_once(optimizer, batch, monkeypatch
     for mine, plain in zip(tables(model), held[:2], strict=True):
         np.testing.assert_allclose(mine, plain, rtol=0, atol=rounding(15 * 24, abs(plain).max()))
     assert (abs(free[0] - held[0]).max() > 1) == (optimizer == "sgd")
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("batch", [256, 1024])
+def test_large_batches_of_texts_with_common_words_do_not_diverge(loss, batch):
+    """Two words that tell the labels apart, among ten that are in most texts, at a rate for one text at a time."""
+    rng = np.random.default_rng(0)
+    kinds, noise = rng.integers(0, 2, 4096), rng.integers(0, 10, (4096, 8))
+    lines = [f"tell{k} {' '.join(f'w{w}' for w in words)}" for k, words in zip(kinds, noise, strict=True)]
+    data = Texts(tuple(lines), tuple((str(k),) for k in kinds))
+    model = TextClassifier.train(data, dim=16, epoch=20, lr=0.5, batch=batch, loss=loss)
+    _, precision, _ = model.test(data)
+    assert precision > 0.99
 
 
 @pytest.mark.parametrize("dim", [1, 8, 9, 16, 20])
