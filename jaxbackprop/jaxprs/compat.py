@@ -72,8 +72,13 @@ def body_of(eqn: JaxprEqn) -> tuple[Jaxpr, list[Any]] | None:
 
 def inner_jaxprs(eqn: JaxprEqn) -> list[Jaxpr]:
     """Every jaxpr among an equation's parameters: a loop's body, a conditional's branches, what a call calls."""
+    return [jaxpr for jaxpr, _ in inner_programs(eqn)]
+
+
+def inner_programs(eqn: JaxprEqn) -> list[tuple[Jaxpr, list[Any]]]:
+    """The same, each with its constants."""
     leaves = jax.tree.leaves(list(eqn.params.values()), is_leaf=_is_jaxpr)
-    return [closed(x)[0] for x in leaves if _is_jaxpr(x)]
+    return [closed(x) for x in leaves if _is_jaxpr(x)]
 
 
 def map_inner_jaxprs(eqn: JaxprEqn, function: Callable[[Any], Any]) -> dict[str, Any]:

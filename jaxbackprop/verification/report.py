@@ -4,30 +4,13 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from .checks.result import CheckResult
+
 MARKS = {True: "ok", False: "WRONG", None: "undecided"}
 
 
 class VerificationError(AssertionError):
     """A hand-derived rule is wrong, or nobody could tell."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """One law at the point where it fared worst.
-
-    Attributes:
-        name: what was checked.
-        passed: True, False, or None: undecided, which is not a pass.
-        detail: the finding in one line.
-        at: the input, in words.
-        units: the largest error, in units of the dtype's resolution.
-    """
-
-    name: str
-    passed: bool | None
-    detail: str = ""
-    at: str = ""
-    units: float | None = None
 
 
 @dataclass(frozen=True)
@@ -45,7 +28,7 @@ class Verification:
     """
 
     name: str
-    checks: tuple[Check, ...]
+    checks: tuple[CheckResult, ...]
     source: str = ""
     inputs: int = 1
     likely_cause: str = ""
@@ -59,7 +42,7 @@ class Verification:
         return all(check.passed is True for check in self.checks) and bool(self.checks)
 
     @property
-    def failures(self) -> tuple[Check, ...]:
+    def failures(self) -> tuple[CheckResult, ...]:
         """The checks that did not pass."""
         return tuple(check for check in self.checks if check.passed is not True)
 
