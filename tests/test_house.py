@@ -115,7 +115,7 @@ PRIVATE = (
     r"\bgetclosurevars\b",
 )  # fmt: skip
 """What of JAX is private, unstable or different between its releases: `jaxprs/compat.py` alone knows it."""
-NOT_YET = ("verification", "fasttext/train/compile_cache.py")
+NOT_YET = ("fasttext/train/compile_cache.py",)
 """Where it is still to be taken out."""
 
 

@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.experimental import io_callback
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 
-from .compat import RULES, binding, inner_jaxprs
+from .compat import ClosedJaxpr, Jaxpr, JaxprEqn, binding, inner_jaxprs
 from .evaluate import Walk, compiled
 from .inputs import is_key
+from .rules import holds_rule_inside, rules_in
 
 LOOPS = frozenset({"scan", "while"})
 
@@ -35,17 +35,6 @@ class RuleCalls:
     eqn: JaxprEqn
     calls: int = 0
     inputs: list[list[Any]] = field(default_factory=list)
-
-
-def rules_in(jaxpr: Jaxpr) -> list[JaxprEqn]:
-    """The equations that call a rule, wherever they stand; each once."""
-    found: dict[int, JaxprEqn] = {}
-    for eqn in jaxpr.eqns:
-        if eqn.primitive.name in RULES:
-            found[id(eqn)] = eqn
-        for body in inner_jaxprs(eqn):
-            found.update((id(e), e) for e in rules_in(body))
-    return list(found.values())
 
 
 def watch(program: ClosedJaxpr, args: Sequence[Any]) -> tuple[list[RuleCalls], Exception | None]:
@@ -128,7 +117,7 @@ class _Watching:
         if id(eqn) in self.slots:
             self.count(walk, self.slots[id(eqn)], inputs)
             return walk.inside(eqn, inputs)
-        return None if any(rules_in(body) for body in inner_jaxprs(eqn)) else binding(eqn)(*inputs)
+        return None if holds_rule_inside(eqn) else binding(eqn)(*inputs)
 
     def count(self, walk: Walk, slot: int, inputs: list[Any]) -> None:
         """One more call of the rule in that slot, tapped where it is wanted."""

@@ -16,9 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 
-from .compat import CALLS, REMAT, RULES, binding, inner_jaxprs
+from .compat import CALLS, REMAT, RULES, ClosedJaxpr, Jaxpr, JaxprEqn, binding, dtype_of, inner_jaxprs
 from .evaluate import Walk, evaluate
 
 BANK = 1021
@@ -172,7 +171,7 @@ class _Rounding:
         if not _inexact(dtype) or not _inexact(x.dtype):
             return lax.convert_element_type(x, wide_type(dtype))
         wide = x if jnp.iscomplexobj(x) == jnp.issubdtype(dtype, jnp.complexfloating) else x.astype(wide_type(dtype))
-        narrowing = jnp.finfo(dtype).eps > jnp.finfo(eqn.invars[0].aval.dtype).eps
+        narrowing = jnp.finfo(dtype).eps > jnp.finfo(dtype_of(eqn.invars[0])).eps
         return self.rounded(walk, wide, _unit(eqn.outvars[0].aval)) if narrowing else wide
 
     def rounded(self, walk: Walk, x: Any, unit: float) -> Any:
@@ -215,7 +214,7 @@ def _bound(eqn: JaxprEqn, inputs: list[Any]) -> tuple[list[Any], bool]:
             return binding(eqn, _wide_params(eqn))(*inputs), False
         except (TypeError, ValueError, NotImplementedError):
             pass
-    narrow = [x.astype(v.aval.dtype) if _inexact_array(x) else x for x, v in zip(inputs, eqn.invars, strict=True)]
+    narrow = [x.astype(dtype_of(v)) if _inexact_array(x) else x for x, v in zip(inputs, eqn.invars, strict=True)]
     return binding(eqn)(*narrow), True
 
 

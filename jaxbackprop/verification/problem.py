@@ -14,14 +14,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
 from ..core.rule import Rule
+from ..jaxprs.compat import ClosedJaxpr, jaxpr_as_fun, plain_function_of, x64_enabled
 from ..jaxprs.evaluate import compiled
 from ..jaxprs.flatten import as_real, flatten, unflatten
 from ..jaxprs.inputs import Leaves, Point, generator, is_key, normal_like, precision_like, replaced, unit_roundoff
+from ..jaxprs.provenance import source_of
 from ..jaxprs.queries import UNTRACEABLE, holds
-from ..jaxprs.rules import holds_rule, replay
+from ..jaxprs.rules import evaluate_stripped, holds_rule
 from ..jaxprs.widen import narrow_types, noisy, wide_type, widened
 
 FLOATS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float16": jnp.float16}
@@ -72,7 +73,7 @@ def handwritten_function(
         plain = reference or fun.primal
     elif isinstance(fun, jax.custom_vjp | jax.custom_jvp):
         kind = "custom_vjp" if isinstance(fun, jax.custom_vjp) else "custom_jvp"
-        plain = reference or inspect.unwrap(fun, stop=lambda f: not hasattr(f, "__wrapped__"))
+        plain = reference or plain_function_of(fun)
     if plain is None:
         raise TypeError(
             f"verify: {_name(fun)} is neither a Rule nor a jax.custom_vjp nor a jax.custom_jvp.\n"
@@ -107,12 +108,6 @@ def _argument_names(fun: Callable) -> tuple[str, ...]:
     except (TypeError, ValueError):
         return ()
     return tuple(p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
-
-
-def source_of(fun: Any) -> str:
-    """`file:line` of the innermost function that `fun` wraps, or nothing."""
-    code = getattr(inspect.unwrap(fun), "__code__", None)
-    return f"{code.co_filename}:{code.co_firstlineno}" if code else ""
 
 
 @dataclass
@@ -257,7 +252,7 @@ class Problem:
 
     def x64(self) -> Any:
         """The context in which programs of this precision are traced and run as written."""
-        return jax.enable_x64(self.dtype.itemsize == 8 or jax.config.read("jax_enable_x64"))
+        return jax.enable_x64(self.dtype.itemsize == 8 or x64_enabled())
 
     def trace(self, program: str, function: Callable | None = None, *args: Any) -> ClosedJaxpr:
         """The jaxpr of one of the named programs; or under another name that of `function` at `args`."""
@@ -364,7 +359,7 @@ class Problem:
             program = self.trace("value")
 
             def of_live(*live: Any) -> Leaves:
-                return replay(program.jaxpr, program.consts, replaced(arrays, self.inputs.live, live))
+                return evaluate_stripped(program.jaxpr, program.consts, replaced(arrays, self.inputs.live, live))
 
             y, back = jax.vjp(of_live, *(arrays[i] for i in self.inputs.live))
             return y, list(back([u.astype(a.dtype) for u, a in zip(upstream, y, strict=True)]))
@@ -449,7 +444,7 @@ def _trace_value(problem: Problem) -> tuple[Callable, Sequence[Any]]:
 
     def without_rules(*arrays: Any) -> Leaves:
         program = jax.make_jaxpr(flat)(*arrays)
-        return replay(program.jaxpr, program.consts, arrays) if holds_rule(program.jaxpr) else flat(*arrays)
+        return evaluate_stripped(program.jaxpr, program.consts, arrays) if holds_rule(program.jaxpr) else flat(*arrays)
 
     return without_rules, problem.inputs.arrays
 

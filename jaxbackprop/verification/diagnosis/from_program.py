@@ -13,9 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.extend.core import JaxprEqn, Literal
 
-from ...jaxprs.compat import CALLS, REMAT, RULES, binding
+from ...jaxprs.compat import CALLS, REMAT, RULES, JaxprEqn, Literal, binding, dtype_of, shape_of
 from ...jaxprs.evaluate import Walk, evaluate
 from ...jaxprs.inputs import Leaves, replaced
 from ..problem import Problem
@@ -130,11 +129,11 @@ def _step_with(trials: list[_Trial], which: Any) -> Callable[[int, JaxprEqn, lis
 
 
 def _live(v: Any) -> bool:
-    return not isinstance(v, Literal) and jnp.issubdtype(v.aval.dtype, jnp.inexact)
+    return not isinstance(v, Literal) and jnp.issubdtype(dtype_of(v), jnp.inexact)
 
 
 def _shown(eqn: JaxprEqn) -> str:
-    sizes = "x".join(map(str, eqn.outvars[0].aval.shape))
+    sizes = "x".join(map(str, shape_of(eqn.outvars[0])))
     return f"the step '{eqn.primitive.name}'" + (f" ({sizes})" if sizes else "")
 
 

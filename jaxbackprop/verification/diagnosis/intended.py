@@ -6,11 +6,10 @@ Nobody can know a purpose; the evidence for one is what stands here, and it neve
 from collections.abc import Callable
 
 import numpy as np
-from jax.extend.core import Jaxpr
 
+from ...jaxprs.compat import Jaxpr, inner_jaxprs
 from ...jaxprs.inputs import Leaves
 from ...jaxprs.queries import holds
-from ...jaxprs.rules import bodies
 from ..examine import compare_gradient
 from ..oracles import finite_differences
 from ..problem import Problem
@@ -99,7 +98,7 @@ def _hands_out_values(problem: Problem) -> str:
 
 def _draws_until_accepted(jaxpr: Jaxpr) -> bool:
     for eqn in jaxpr.eqns:
-        inside = bodies(eqn)
+        inside = inner_jaxprs(eqn)
         if eqn.primitive.name == "while" and any(holds(b, name) for b in inside for name in _DRAWS):
             return True
         if any(_draws_until_accepted(b) for b in inside):
