@@ -26,7 +26,7 @@ import numpy as np
 from harness import RESULTS, setting
 from text_cases import CASES, Case
 
-from jaxbackprop.fasttext.train.tables import flags
+from jaxbackprop.fasttext.train.row_loops import flags
 
 OURS, THEIRS = "jaxbackprop", "fasttext"
 TRAIN = """

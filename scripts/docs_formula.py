@@ -15,7 +15,7 @@ FUNCTIONS = {
     "log", "exp", "sin", "cos", "tanh", "sigmoid", "max", "min", "mean", "sign", "erf", "erfc", "softmax", "unit",
     "hash", "layer_norm", "dropout", "softplus", "relu",
 }  # fmt: skip
-SHORT_WORDS = ("of", "by", "is", "at", "or", "to", "in", "as", "no", "an", "so")
+SHORT_WORDS = ("of", "by", "is", "at", "or", "to", "in", "as", "no", "an", "so", "it", "if")
 SIGNS = {"<=": "≤", ">=": "≥", "-": "−", "*": "·", "...": "…", "!=": "≠"}
 TOKEN = re.compile(
     r"\s+|[a-z]{2,}-[a-z]{2,}|\d+(?:\.\d+)?|\.\.\.|<=|>=|!=|[A-Za-z](?:[A-Za-z0-9]|_(?=[a-z]{4,}))*'?|`[^`]*`|\|\||[-+*/^_=<>()\[\]{}|.,;:]|."

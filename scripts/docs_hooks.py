@@ -5,6 +5,7 @@ verdicts) into build/docs; a page says so where that has not been done.
 """
 
 import ast
+import functools
 import hashlib
 import html
 import importlib
@@ -23,7 +24,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 from docs_formula import typeset  # noqa: E402  # pyright: ignore[reportMissingImports]
 
 FOLDERS = {"gates": "Gates", "layers": "Layers", "losses": "Losses"}
-ROWS = ("Forward", "Local", "Backward", "Saved", "Kink", "Source")
+ROWS = ("Forward", "Local", "Backward", "Residuals", "Saved", "Kink", "Source")
 FORMULAS = ("Forward", "Local", "Backward")
 VARIABLES = {"upstream", "rate", "delta", "loss", "share", "slope"}
 COLUMNS = ("float64", "float32", "bfloat16", "float16")
@@ -50,11 +51,11 @@ def parts_of(doc: str) -> tuple[str, dict[str, list[str]], str, dict[str, str]]:
     sections: dict[str, str] = {}
     inside = ""
     for line in rest.splitlines():
-        if head := re.match(r"(\w+)\s{2,}(\S.*)$", line):
-            if head[1] in ROWS:
-                inside = head[1]
-                rows[inside] = [head[2]]
-                continue
+        head = re.match(r"(\w+)\s+(\S.*)$", line)
+        if head and head[1] in ROWS and not any(prose):
+            inside = head[1]
+            rows[inside] = [head[2]]
+            continue
         if head := re.fullmatch(r"(Args|Returns|Raises):", line):
             inside = head[1]
             sections[inside] = ""
@@ -71,14 +72,8 @@ def parts_of(doc: str) -> tuple[str, dict[str, list[str]], str, dict[str, str]]:
 def rule_page(folder: str, module: str, rule: Any, verdicts: dict[str, Any]) -> str:
     """A rule's page: signature, formulas, circuit, verdict, code."""
     summary, rows, prose, sections = parts_of(inspect.getdoc(rule) or "")
-    names = frozenset(p.name for p in rule.signature.parameters) | {
-        "upstream",
-        "rate",
-        "delta",
-        "loss",
-        "share",
-        "slope",
-    }
+    names = frozenset(inspect.signature(rule.forward).parameters) | VARIABLES
+    names |= {f"d{name}" for name in names}
     formulas = "".join(
         f"<dt>{name}</dt><dd>{''.join(_line(name, line, names) for line in lines)}</dd>" for name, lines in rows.items()
     )
@@ -106,7 +101,8 @@ def _line(name: str, line: str, names: frozenset[str]) -> str:
 
 
 def _linked(text: str) -> str:
-    """arXiv numbers as links."""
+    """Addresses and arXiv numbers as links."""
+    text = re.sub(r"https://[^\s,;()]+", lambda found: f'<a href="{found[0]}">{found[0].split("/")[2]}</a>', text)
     return re.sub(r"arXiv:(\d{4}\.\d{4,5})", r'<a href="https://arxiv.org/abs/\1">arXiv:\1</a>', text)
 
 
@@ -160,7 +156,7 @@ def _picture(name: str) -> str:
         return "Not drawn in this build: run `scripts/docs`."
     return (
         f'<figure class="circuit"><img src="circuits/{name}.svg" alt="{name} as a gate, at one of its example inputs">'
-        "<figcaption>At one of its example inputs. Values above the wires, gradients below.</figcaption></figure>"
+        "<figcaption>At one of its example inputs, with a random upstream gradient.</figcaption></figure>"
     )
 
 
@@ -240,7 +236,7 @@ def _verify(jobs: int) -> dict[str, Any]:
 
 
 def _draw(rule: Any) -> str:
-    """A rule as one gate, at a single number for each argument where it takes those, else at its plain example."""
+    """A rule as one gate at an example input, a gate at single numbers where it takes those."""
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -249,16 +245,22 @@ def _draw(rule: Any) -> str:
     from jaxbackprop.core.example_inputs import examples
 
     drawn = list(examples(rule, seed=0))
-    chosen = next((e for label in ("single", "scalar", "plain") for e in drawn if e.label == label), drawn[0])
+    labels = ("single", "scalar", "plain") if ".gates." in rule.__module__ else ("plain",)
+    chosen = next((e for label in labels for e in drawn if e.label == label), drawn[0])
     args = chosen.cast(jnp.float32)
-    out = jax.eval_shape(lambda *a: rule(*a, **chosen.settings), *args)
+
+    @functools.wraps(rule.forward)
+    def call(*arrays: Any) -> Any:
+        return rule(*arrays, **chosen.settings)
+
+    out = jax.eval_shape(call, *args)
     rng = np.random.default_rng(0)
     upstream = jax.tree.map(
         lambda x: jnp.asarray(rng.normal(size=x.shape), x.dtype) if jnp.issubdtype(x.dtype, jnp.inexact) else None, out
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return jbp.trace(rule, *args, upstream=upstream, **chosen.settings).to_svg()
+        return jbp.trace(call, *args, upstream=upstream).to_svg()
 
 
 # --- the commands ---------------------------------------------------------------------------------
@@ -361,7 +363,16 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     for name, write in {"commands": commands, "checks": checks}.items():
         if f"<!-- {name} -->" in markdown:
             markdown = markdown.replace(f"<!-- {name} -->", write())
-    return markdown
+    return re.sub(r"^::: (jaxbackprop\S*)$", _defined, markdown, flags=re.MULTILINE)
+
+
+def _defined(found: re.Match) -> str:
+    """A public name by where it is defined: a module may have the same name as a function in it."""
+    package, _, name = found[1].rpartition(".")
+    if (ROOT / found[1].replace(".", "/")).with_suffix(".py").exists():
+        return found[0]
+    thing = getattr(importlib.import_module(package), name)
+    return f"::: {thing.__module__}.{thing.__qualname__}"
 
 
 def on_page_content(content: str, **_: Any) -> str:

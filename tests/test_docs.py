@@ -5,6 +5,7 @@ its lines begins a line of the output, apart from spaces, and apart from the dig
 """
 
 import importlib.util
+import inspect
 import os
 import re
 import runpy
@@ -12,6 +13,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from typer.testing import CliRunner
@@ -19,6 +21,10 @@ from typer.testing import CliRunner
 from jaxbackprop.cli import app
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "scripts"))
+import docs_formula as formula  # noqa: E402  # pyright: ignore[reportMissingImports]
+import docs_hooks as hooks  # noqa: E402  # pyright: ignore[reportMissingImports]
+
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(python|text|console)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 BLOCKS = {str(path.relative_to(ROOT)): BLOCK.findall(path.read_text()) for path in PAGES}
@@ -92,6 +98,30 @@ def test_a_shown_command_can_be_called(page, command, tmp_path, monkeypatch):
 def test_every_link_of_the_readme_leads_to_a_file():
     for link in re.findall(r"\]\(([^)#]+)", (ROOT / "README.md").read_text()):
         assert link.startswith("https://") or (ROOT / link).exists(), link
+
+
+def test_a_typeset_formula_is_well_formed_and_loses_no_letter():
+    """Of every rule's docstring: letters and digits of a line are those of its MathML, in the same order."""
+    for folder in hooks.FOLDERS:
+        for made in (made for rules in hooks.rules_of(folder).values() for made in rules):
+            _, rows, _, _ = hooks.parts_of(inspect.getdoc(made) or "")
+            assert {"Forward", "Backward", "Source"} <= rows.keys(), made.name
+            for line in (line for name in hooks.FORMULAS for line in rows.get(name, ())):
+                math = ElementTree.fromstring(formula.typeset(line))
+                text = "".join(math.itertext())
+                for name, letter in formula.GREEK.items():
+                    text = text.replace(letter, name)
+                expected = re.sub(r"\bsum(?![a-z])|\bsqrt\b", "", line).replace("epsilon", "eps")
+                assert re.sub(r"[\W_]", "", text.replace("epsilon", "eps")) == re.sub(r"[\W_]", "", expected), line
+
+
+def test_a_fraction_has_the_terms_that_the_line_means():
+    assert "<mfrac><mi>a</mi><mi>b</mi></mfrac>" in formula.typeset("c a / b")
+    assert formula.typeset("f(-z) / 2").count("<mfrac>") == 1
+    whole = ElementTree.fromstring(formula.typeset("exp(z_c) / sum_k exp(z_k)"))
+    (fraction,) = whole.iter("mfrac")
+    assert ["".join(part.itertext()) for part in fraction] == ["exp(zc)", "∑kexp(zk)"]
+    assert "<mtext>one-hot</mtext>" in formula.typeset("p minus its one-hot vector")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("material") is None, reason="needs the extra docs")

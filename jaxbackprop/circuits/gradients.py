@@ -1,9 +1,9 @@
-"""Both gradients on every wire: by the hand-derived rules, and by autodiff, swept backward over the gates.
+"""Both gradients on every wire, by the handwritten rules and by autodiff, swept backward over the gates.
 
-Also what each gate does alone: its operation forward, its pull backward, its local derivative. Verdicts are blame.py's.
+Here are also the operations of gates: an equation of a jaxpr, a loop's slices, a loop's results.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -21,8 +21,9 @@ from ..jaxprs.rules import (
     holds_rule_inside,
     strip_equation,
 )
-from .model import Gate, is_inexact, precision
-from .summary import is_whole, let_go
+from .analysis.rule_check import check_rule
+from .model import Gate
+from .summary import WHOLE, Gradient, is_inexact, relative_gap, summarise
 
 
 class Equation:
@@ -31,32 +32,31 @@ class Equation:
     def __init__(self, eqn: JaxprEqn):
         self.eqn = eqn
         self.bind = binding(eqn)
-        self.differs = eqn.primitive.name in RULES or holds_rule_inside(eqn, HANDWRITTEN_BACKWARD)
-        self.sealed = self.differs and cannot_be_stripped(eqn)
+        self.handwritten = eqn.primitive.name in RULES or holds_rule_inside(eqn, HANDWRITTEN_BACKWARD)
+        self.sealed = self.handwritten and cannot_be_stripped(eqn)
 
     def forward(self, *inputs: Any) -> list[Any]:
         return self.bind(*inputs)
 
-    def pull(self, inputs: Sequence[Any], upstream: Sequence[Any], wanted: tuple[bool, ...]) -> list[Any]:
-        """One gradient for each wanted input, from one upstream gradient (or None) for each output."""
-        return self._pulled(self.bind, self._own_key, inputs, upstream, wanted)
+    def handwritten_vjp(self, inputs: Sequence[Any], upstream: Sequence[Any], wanted: tuple[bool, ...]) -> list[Any]:
+        return self._vjp(self.bind, self._own_key, inputs, upstream, wanted)
 
-    def autodiff_pull(self, inputs: Sequence[Any], upstream: Sequence[Any], wanted: tuple[bool, ...]) -> list[Any]:
-        """The same by autodiff, hand-written backward passes left out."""
-        return self._pulled(self._plain, self._plain_key, inputs, upstream, wanted)
+    def autodiff_vjp(self, inputs: Sequence[Any], upstream: Sequence[Any], wanted: tuple[bool, ...]) -> list[Any]:
+        return self._vjp(self.plain, self._plain_key, inputs, upstream, wanted)
 
-    def _plain(self, *inputs: Any) -> list[Any]:
+    def plain(self, *inputs: Any) -> list[Any]:
+        """The function that it computes, handwritten backward passes left out."""
         body = body_of(self.eqn)
         if body is not None:
             return evaluate_stripped(*body, inputs, HANDWRITTEN_BACKWARD)
         return strip_equation(self.eqn, list(inputs), HANDWRITTEN_BACKWARD)
 
-    def _pulled(self, function: Any, key: Any, inputs: Any, upstream: Any, wanted: tuple[bool, ...]) -> list[Any]:
+    def _vjp(self, function: Any, key: Any, inputs: Any, upstream: Any, wanted: tuple[bool, ...]) -> list[Any]:
         live = tuple(u is not None for u in upstream)
         arriving = [u for u in upstream if u is not None]
         if key is None:
-            return _pull(function, inputs, arriving, wanted, live)
-        return _jitted(_Same(key, function), wanted, live)(list(inputs), arriving)
+            return _vjp(function, inputs, arriving, wanted, live)
+        return _jitted(_Keyed(key, function), wanted, live)(list(inputs), arriving)
 
     @cached_property
     def _own_key(self) -> Any:
@@ -67,7 +67,7 @@ class Equation:
             backward, text = backward_function(self.eqn), self._plain_key
             ours = getattr(backward, "__module__", None) == Rule.__module__
             return (backward, text) if ours and text is not None else None
-        if self.differs or inner_jaxprs(self.eqn):
+        if self.handwritten or inner_jaxprs(self.eqn):
             return None
         return (self.eqn.primitive, tuple(sorted(self.eqn.params.items())))
 
@@ -76,8 +76,11 @@ class Equation:
         return text_of(self.eqn)
 
 
-class _Same:
-    """Equal for functions that do the same: the key of a compiled pull. It holds the function, never an id alone."""
+class _Keyed:
+    """A function that equals others of the same key, to look up its compiled backward pass.
+
+    It holds the function and the key themselves, never an id alone, which another object may get later.
+    """
 
     def __init__(self, key: Any, function: Any):
         self.key, self.function = key, function
@@ -90,108 +93,95 @@ class _Same:
         return self.hash
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.key == other.key
+        return isinstance(other, _Keyed) and self.key == other.key
 
 
 @lru_cache(maxsize=4096)
-def _jitted(same: _Same, wanted: tuple[bool, ...], live: tuple[bool, ...]) -> Any:
-    return jax.jit(lambda inputs, upstream: _pull(same.function, inputs, upstream, wanted, live))
+def _jitted(keyed: _Keyed, wanted: tuple[bool, ...], live: tuple[bool, ...]) -> Any:
+    return jax.jit(lambda inputs, upstream: _vjp(keyed.function, inputs, upstream, wanted, live))
 
 
-def _pull(function: Any, inputs: Sequence[Any], upstream: list[Any], wanted: Sequence[bool], live: Sequence[bool]):
+def _vjp(function: Any, inputs: Sequence[Any], upstream: list[Any], wanted: Sequence[bool], live: Sequence[bool]):
     def of_wanted(*active: Any) -> list[Any]:
-        given = iter(active)
-        full = [next(given) if w else x for x, w in zip(inputs, wanted, strict=True)]
+        remaining = iter(active)
+        full = [next(remaining) if w else x for x, w in zip(inputs, wanted, strict=True)]
         return [out for out, alive in zip(function(*full), live, strict=True) if alive]
 
-    _, pull = jax.vjp(of_wanted, *(jnp.asarray(x) for x, w in zip(inputs, wanted, strict=True) if w))
-    return list(pull([jnp.asarray(u) for u in upstream]))
+    _, vjp = jax.vjp(of_wanted, *(jnp.asarray(x) for x, w in zip(inputs, wanted, strict=True) if w))
+    return list(vjp([jnp.asarray(u) for u in upstream]))
 
 
 class Unstack:
     """A loop's slices: one array in, one value a step out."""
 
-    differs = False
+    handwritten = sealed = False
 
     def __init__(self, length: int):
         self.length = length
 
-    def forward(self, x: Any) -> list[Any]:
+    def forward(self, *inputs: Any) -> list[Any]:
+        (x,) = inputs
         return [x[i] for i in range(self.length)]
 
-    def pull(self, inputs: Sequence[Any], upstream: Sequence[Any], wanted: tuple[bool, ...]) -> list[Any]:
+    plain = forward
+
+    def handwritten_vjp(self, inputs: Sequence[Any], upstream: Sequence[Any], wanted: tuple[bool, ...]) -> list[Any]:
         zero = jnp.zeros_like(inputs[0][0])
         return [jnp.stack([zero if u is None else u for u in upstream])]
 
-    autodiff_pull = pull
+    autodiff_vjp = handwritten_vjp
 
 
 class Stack:
     """A loop's results: one value a step in, one array out."""
 
-    differs = False
+    handwritten = sealed = False
 
-    def forward(self, *steps: Any) -> list[Any]:
-        return [jnp.stack(steps)]
+    def forward(self, *inputs: Any) -> list[Any]:
+        return [jnp.stack(inputs)]
 
-    def pull(self, inputs: Sequence[Any], upstream: Sequence[Any], wanted: tuple[bool, ...]) -> list[Any]:
+    plain = forward
+
+    def handwritten_vjp(self, inputs: Sequence[Any], upstream: Sequence[Any], wanted: tuple[bool, ...]) -> list[Any]:
         return [upstream[0][i] for i, want in enumerate(wanted) if want]
 
-    autodiff_pull = pull
+    autodiff_vjp = handwritten_vjp
 
 
-def sweep(gates: Sequence[Gate], *, autodiff: bool, judge: Callable[[Gate], None], summarise: bool) -> None:
-    """Fill in every wire's and every edge's gradients, given the seeds on the output wires.
+def sweep(gates: Sequence[Gate], *, autodiff: bool, summaries: bool) -> None:
+    """Fill in every wire's and every edge's gradients, given the cotangents on the output wires.
 
-    Each gate is judged once it has been pulled, where there is autodiff to hold it against; `summarise` then lets go of
-    the arrays it made within a loop.
+    Args:
+        gates: in program order.
+        autodiff: also by autodiff alone, and check each handwritten rule against it.
+        summaries: keep only summaries of the arrays within loops.
     """
     for gate in reversed(gates):
-        pull_gate(gate, autodiff=autodiff)
+        pull_back(gate, autodiff=autodiff)
         if autodiff:
-            judge(gate)
-        if summarise:
-            let_go(gate)
+            check_rule(gate)
+        if summaries:
+            release_arrays(gate)
 
 
-def pull_gate(gate: Gate, *, autodiff: bool = True) -> None:
+def pull_back(gate: Gate, *, autodiff: bool) -> None:
     """Send what arrived at the gate's outputs back through its inputs, and add it to their wires."""
-    wanted = tuple(wire.differentiable for wire in gate.inputs)
-    hand = [wire.upstream if is_inexact(wire.value) else None for wire in gate.outputs]
-    auto = [wire.autodiff_upstream if is_inexact(wire.value) else None for wire in gate.outputs]
-    if not any(wanted):
+    if not any(gate.wanted):
         return
-    inputs = [wire.value for wire in gate.inputs]
-    shared = all(h is a for h, a in zip(hand, auto, strict=True)) and not gate.operation.differs
-    by_hand = _back(gate, "pull", inputs, hand, wanted)
-    if shared or not autodiff:
-        by_autodiff = by_hand
-    else:
-        by_autodiff = _back(gate, "autodiff_pull" if gate.operation.differs else "pull", inputs, auto, wanted)
-    slots = [slot for slot, want in enumerate(wanted) if want]
-    for slot, h, a in zip(slots, by_hand, by_autodiff, strict=True):
-        edge, wire = gate.edges[slot], gate.inputs[slot]
+    outputs = gate.outputs
+    by_hand = gate.vjp([w.upstream if is_inexact(w.value) else None for w in outputs])
+    diverged = autodiff and (gate.operation.handwritten or any(w.diverged for w in outputs))
+    by_autodiff = by_hand
+    if diverged:
+        arriving = [w.autodiff_upstream if is_inexact(w.value) else None for w in outputs]
+        by_autodiff = gate.vjp(arriving, autodiff=gate.operation.handwritten)
+    wanted = [edge for edge, want in zip(gate.edges, gate.wanted, strict=True) if want]
+    for edge, h, a in zip(wanted, by_hand, by_autodiff, strict=True):
         edge.downstream, edge.autodiff_downstream = h, a
-        together = wire.upstream is wire.autodiff_upstream and h is a
+        wire, before = edge.wire, edge.wire.autodiff_upstream
         wire.upstream = add(wire.upstream, h)
-        wire.autodiff_upstream = wire.upstream if together else add(wire.autodiff_upstream, a)
-
-
-def _back(gate: Gate, how: str, inputs: list[Any], upstream: list[Any], wanted: tuple[bool, ...]) -> list[Any]:
-    """The gradients of the wanted inputs: None (zero) where nothing arrives, NaN where no derivative is defined."""
-    if all(u is None for u in upstream):
-        return [None] * sum(wanted)
-    if not is_whole(gate):
-        raise ValueError(f"{gate.name} saw arrays of which only summaries were kept: trace with steps='whole'.")
-    try:
-        with precision(*inputs, *upstream):
-            return getattr(gate.operation, how)(inputs, upstream, wanted)
-    except (TypeError, ValueError, NotImplementedError, ArithmeticError) as error:
-        kind = "autodiff gives no derivative" if how == "autodiff_pull" else "no backward pass"
-        note = f"{kind}: {str(error).partition(chr(10))[0]}"
-        if note not in gate.note:
-            gate.note = "; ".join(filter(None, [gate.note, note]))
-        return [jnp.full_like(jnp.asarray(x), jnp.nan) for x, want in zip(inputs, wanted, strict=True) if want]
+        wire.diverged |= diverged and not (h is None and a is None)
+        wire.autodiff_upstream = add(before, a) if wire.diverged else wire.upstream
 
 
 def add(x: Any, y: Any) -> Any:
@@ -201,25 +191,32 @@ def add(x: Any, y: Any) -> Any:
     return x + y
 
 
-def local_derivative(gate: Gate, slot: int) -> Any:
-    """d output / d input of a gate with one output, both single numbers, by its own rule; None otherwise."""
-    out, into = gate.outputs[0], gate.inputs[slot]
-    scalar = out.shape == () == into.shape and len(gate.outputs) == 1
-    if not is_whole(gate) or not scalar or not is_inexact(into.value) or not is_inexact(out.value):
-        return None
-    wanted = tuple(i == slot for i in range(len(gate.inputs)))
-    (found,) = _back(gate, "pull", [w.value for w in gate.inputs], [np.ones((), out.dtype)], wanted)
-    return found
+def release_arrays(gate: Gate) -> None:
+    """Keep only summaries of what a gate in a loop makes and sends back, after its backward pass and its check.
+
+    Those arrays are no longer needed: every gate that it feeds has been pulled back before, and the shares have been
+    added to their wires. What leaves the loop is kept.
+    """
+    if gate.box is None or not gate.box.in_a_loop:
+        return
+    saturated = [wire.saturated for wire in gate.outputs]
+    leaves = [w.is_output or not all(g.box is not None and g.box.in_a_loop for g in w.gates) for w in gate.outputs]
+    for edge in gate.edges if not any(leaves) else ():
+        if edge.downstream is not None and np.size(edge.downstream) > WHOLE:
+            same = edge.downstream is edge.autodiff_downstream
+            edge.downstream, edge.autodiff_downstream = _summaries(edge.gradient, edge.autodiff_gradient, same)
+    for wire, kept, share in zip(gate.outputs, leaves, saturated, strict=True):
+        if not kept and np.prod(wire.shape) > WHOLE:
+            wire.upstream, wire.autodiff_upstream = _summaries(
+                wire.gradient, wire.autodiff_gradient, not wire.diverged, share
+            )
+            wire.value = summarise(wire.value)
 
 
-def jacobian(gate: Gate, slot: int, output: int = 0) -> np.ndarray:
-    """The matrix d output / d input of a gate, both flattened, by its own rule: (output size, input size)."""
-    out, into = gate.outputs[output], gate.inputs[slot]
-    wanted = tuple(i == slot for i in range(len(gate.inputs)))
-    inputs = [w.value for w in gate.inputs]
-    rows = []
-    for unit in np.eye(int(np.prod(out.shape, dtype=int))):
-        upstream: list[Any] = [None] * len(gate.outputs)
-        upstream[output] = unit.reshape(out.shape).astype(out.dtype)
-        rows.append(np.ravel(_back(gate, "pull", inputs, upstream, wanted)[0]))
-    return np.stack(rows) if rows else np.zeros((0, int(np.prod(into.shape, dtype=int))))
+def _summaries(
+    hand: Any, autodiff: Any, same: bool, saturated: float | None = None
+) -> tuple[Gradient | None, Gradient | None]:
+    if hand is None:
+        return None, None
+    kept = summarise(hand, 0.0, saturated)
+    return kept, kept if same else summarise(autodiff, relative_gap(hand, autodiff))

@@ -1,7 +1,7 @@
-"""References that a program writes to (jax.Ref): each is the wire that holds its contents now.
+"""References that a program writes to (jax.Ref): each is represented by the wire of its present contents.
 
-So a circuit has no mutation: reading all of a reference is its wire, writing all of it is another wire, and whatever
-touches a part of it is a gate from the contents before to the contents after.
+So a circuit has no mutation: reading all of a reference is its wire, writing all of it is another wire, and an
+operation on a part of it is a gate from the contents before to the contents after.
 """
 
 from collections.abc import Sequence
@@ -26,24 +26,25 @@ class Cell:
 
 
 class Stateful(Equation):
-    """An equation that reads or writes references, as a function of their contents: its outputs, then what they hold.
+    """An equation that reads or writes references, as a function of their contents: its outputs, then the contents.
 
-    It runs on references of its own, made and read within, so that JAX's own rules differentiate it.
+    It runs on references made and read within, so that JAX's own rules differentiate it.
     """
 
     def __init__(self, eqn: JaxprEqn, cells: Sequence[int], changed: bool):
         super().__init__(eqn)
         self.run, self.cells, self.changed = self.bind, tuple(cells), changed
         self.bind = self._on_own_references
-        self.sealed = self.differs
+        self.sealed = self.handwritten
 
     def _on_own_references(self, *inputs: Any) -> list[Any]:
         refs = {i: jax.new_ref(inputs[i]) for i in self.cells}
-        made = self.run(*(refs.get(i, x) for i, x in enumerate(inputs)))
-        return [*made, *([ref[...] for ref in refs.values()] if self.changed else [])]
+        outputs = self.run(*(refs.get(i, x) for i, x in enumerate(inputs)))
+        return [*outputs, *([ref[...] for ref in refs.values()] if self.changed else [])]
 
-    def autodiff_pull(self, inputs: Sequence[Any], upstream: Sequence[Any], wanted: tuple[bool, ...]) -> list[Any]:
-        return self.pull(inputs, upstream, wanted)  # a rule in here cannot be left out: blame.py says "undecided"
+    def autodiff_vjp(self, inputs: Sequence[Any], upstream: Sequence[Any], wanted: tuple[bool, ...]) -> list[Any]:
+        # A rule in here cannot be left out, so the gate is sealed and its verdict "undecided".
+        return self.handwritten_vjp(inputs, upstream, wanted)
 
     @cached_property
     def _own_key(self) -> Any:
@@ -51,7 +52,11 @@ class Stateful(Equation):
 
 
 def refuse(values: Sequence[Any], where: str) -> None:
-    """ValueError where one of `values` is a reference: it would be written to, and a circuit is of one moment."""
+    """Refuse references that come from outside the program: a circuit shows one moment.
+
+    Raises:
+        ValueError: one of `values` is a reference.
+    """
     if any(isinstance(value, jax.Ref) for value in values):
         raise ValueError(
             f"trace: {where} is a jax.Ref, which the function may write to.\n"

@@ -1,7 +1,4 @@
-"""Where gradients begin: the upstream gradient that arrives at what a function returns, sown on its output wires.
-
-Nothing here walks a program or sends a gradient on.
-"""
+"""Where gradients begin: the upstream gradient that arrives at what a function returns, set on its output wires."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,13 +7,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import naming
-from .model import Wire, is_inexact
+from .model import Wire
+from .naming import output_names
+from .summary import is_inexact
 
 
-def seed(fun: Callable, outputs: list[Wire], tree: Any, upstream: Any) -> None:
-    """Name the outputs and sow the upstream gradient on them; ValueError where none is given or it does not fit."""
-    names = naming.output_names(tree.unflatten(outputs))
+def set_output_cotangents(fun: Callable, outputs: list[Wire], tree: jax.tree_util.PyTreeDef, upstream: Any) -> None:
+    """Name the output wires and set the upstream gradient on them.
+
+    Args:
+        fun: the function, for its name.
+        outputs: the wires of what it returns.
+        tree: the structure of what it returns.
+        upstream: the gradient in that structure, None for zero; 1 for a function that returns one number.
+
+    Raises:
+        ValueError: none is given for a function that does not return one number, or it does not fit.
+    """
+    names = output_names(tree.unflatten(outputs))
     for wire, name in zip(outputs, names, strict=True):
         wire.is_output = True
         if not wire.named and wire.kind == "value":
@@ -30,22 +38,23 @@ def seed(fun: Callable, outputs: list[Wire], tree: Any, upstream: Any) -> None:
                 f"not one floating-point number.\n"
                 f"  Say what gradient arrives there: upstream= in the structure of what it returns, None for nothing."
             )
-        sow(floating[0], jnp.ones_like(floating[0].value))
+        set_cotangent(floating[0], jnp.ones_like(floating[0].value))
         return
-    seeds = jax.tree.flatten(upstream, is_leaf=lambda x: x is None)[0]
-    if len(seeds) != len(outputs):
-        raise ValueError(f"trace: upstream has {len(seeds)} arrays, but {len(outputs)} are returned: {shapes}.")
-    for wire, name, given in zip(outputs, names, seeds, strict=True):
-        if given is None:
+    cotangents = jax.tree.flatten(upstream, is_leaf=lambda x: x is None)[0]
+    if len(cotangents) != len(outputs):
+        raise ValueError(f"trace: upstream has {len(cotangents)} arrays, but {len(outputs)} are returned: {shapes}.")
+    for wire, name, cotangent in zip(outputs, names, cotangents, strict=True):
+        if cotangent is None:
             continue
-        if np.shape(given) != wire.shape:
-            raise ValueError(f"trace: upstream of {name} has shape {np.shape(given)}; {name} has {wire.shape}.")
+        if np.shape(cotangent) != wire.shape:
+            raise ValueError(f"trace: upstream of {name} has shape {np.shape(cotangent)}; {name} has {wire.shape}.")
         if is_inexact(wire.value):
-            sow(wire, jnp.asarray(given, wire.dtype))
+            set_cotangent(wire, jnp.asarray(cotangent, wire.dtype))
 
 
-def sow(wire: Wire, seed: Any) -> None:
-    """A gradient that enters at an output; a wire returned twice gets both."""
-    if seed is not None and wire.differentiable:
-        wire.seed = seed if wire.seed is None else wire.seed + seed
-        wire.upstream = wire.autodiff_upstream = wire.seed
+def set_cotangent(wire: Wire, cotangent: Any) -> None:
+    """A gradient that enters at an output; at a wire returned twice both add up."""
+    if cotangent is not None and wire.differentiable:
+        before = wire.output_cotangent
+        wire.output_cotangent = cotangent if before is None else before + cotangent
+        wire.upstream = wire.autodiff_upstream = wire.output_cotangent

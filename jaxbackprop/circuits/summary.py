@@ -1,14 +1,16 @@
-"""What is kept of an array that is let go: shape, dtype and a few numbers about its elements. And who is let go when.
+"""Measures of an array: its size, its zeros, whether it is finite. And the summary that may be kept in its place.
 
-`trace(..., steps="summary")` keeps of arrays within loops no more than this, so that a long loop fits into memory.
+`trace(..., steps="summary")` keeps only summaries of the arrays within loops, so that a long loop fits into memory.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-
-from .model import Box, Gate, numbers, rms
+from jaxtyping import Array, Inexact, Shaped
 
 WHOLE = 16
 """Arrays of at most this many elements are kept whole: they are no larger than their summary."""
@@ -16,10 +18,16 @@ WHOLE = 16
 
 @dataclass(frozen=True, eq=False)
 class Summary:
-    """In place of an array: `zeros` and `finite` are shares of its elements, the others are of the finite ones.
+    """Kept in place of an array.
 
-    `apart`, for a gradient by autodiff: how far it is from the one by hand, relative to the larger. `saturated`, for
-    the gradient of what a unit makes: the share of elements that it hardly passes back.
+    Attributes:
+        shape: the array's.
+        dtype: the array's.
+        min: the smallest finite element; `max`, `mean` and `rms` (root mean square) likewise.
+        zeros: the share of elements that are 0.
+        finite: the share of elements that are finite.
+        gap: of a gradient by autodiff, its `relative_gap` to the handwritten one.
+        saturated: of the gradient at the output of an activation, the share of elements that are hardly passed back.
     """
 
     shape: tuple[int, ...]
@@ -30,88 +38,91 @@ class Summary:
     rms: float
     zeros: float
     finite: float
-    apart: float = 0.0
+    gap: float = 0.0
     saturated: float | None = None
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
-        raise ValueError(f"of this array {list(self.shape)} only a summary was kept: trace with steps='whole'.")
+        raise ValueError(f"only a summary of this array {list(self.shape)} was kept: trace with steps='whole'.")
 
 
-def summarise(x: Any, apart: float = 0.0, saturated: float | None = None) -> Summary:
+Value = Shaped[Array, "..."] | Shaped[np.ndarray, "..."] | Summary
+"""What a wire carries."""
+
+Gradient = Inexact[Array, "..."] | Inexact[np.ndarray, "..."] | Summary
+"""What flows back through it."""
+
+
+def summarise(x: Any, gap: float = 0.0, saturated: float | None = None) -> Summary:
     """The summary of an array that has elements."""
-    array = numbers(x)
-    good = array[np.isfinite(array)]
-    real = np.real(good).astype(np.float64)
+    array = to_numpy(x)
+    finite = array[np.isfinite(array)]
+    real = np.real(finite).astype(np.float64)
     low, high, mean = (float(f(real)) if real.size else np.nan for f in (np.min, np.max, np.mean))
-    zeros, finite = float(np.mean(array == 0)), good.size / array.size
-    return Summary(tuple(array.shape), x.dtype, low, high, mean, rms(array), zeros, finite, apart, saturated)
+    return Summary(
+        shape=tuple(array.shape),
+        dtype=x.dtype,
+        min=low,
+        max=high,
+        mean=mean,
+        rms=rms(array),
+        zeros=float(np.mean(array == 0)),
+        finite=finite.size / array.size,
+        gap=gap,
+        saturated=saturated,
+    )
+
+
+def to_numpy(value: Any) -> Shaped[np.ndarray, "..."]:
+    """`value` as a NumPy array of NumPy's own types: random keys as their data, half precisions as float32."""
+    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+        value = jax.random.key_data(value)
+    array = np.asarray(value)
+    return array if array.dtype.kind in "biufc" else array.astype(np.float32)
+
+
+def is_inexact(value: Any) -> bool:
+    """Whether `value` is real or complex floating-point: whether it has a derivative."""
+    dtype = getattr(value, "dtype", None)
+    dtype = jnp.result_type(value) if dtype is None else dtype
+    return bool(jnp.issubdtype(dtype, jnp.inexact))
+
+
+def precision_of(*values: Any) -> AbstractContextManager:
+    """A context in which arrays of the precision of `values` can be made: a float64 circuit outlives its context."""
+    wide = any(np.dtype(x.dtype).itemsize >= 8 for x in values if isinstance(getattr(x, "dtype", None), np.dtype))
+    return jax.enable_x64(True) if wide else nullcontext()
+
+
+def rms(x: Shaped[np.ndarray, "..."]) -> float:
+    """The root mean square of the finite elements."""
+    finite = np.abs(x[np.isfinite(x)]).astype(np.float64)
+    largest = finite.max(initial=0.0)
+    return 0.0 if largest == 0 else float(largest * np.sqrt(np.mean((finite / largest) ** 2)))
 
 
 def size(x: Any) -> float:
-    """The root mean square of an array's finite elements, or of one of which a summary is left."""
-    return x.rms if isinstance(x, Summary) else rms(numbers(x))
+    """The root mean square of the finite elements of an array or of a summarised one."""
+    return x.rms if isinstance(x, Summary) else rms(to_numpy(x))
 
 
 def all_finite(x: Any) -> bool:
     """Whether every element is a finite number."""
-    return x.finite == 1 if isinstance(x, Summary) else bool(np.isfinite(numbers(x)).all())
+    return x.finite == 1 if isinstance(x, Summary) else bool(np.isfinite(to_numpy(x)).all())
 
 
 def share_of_zeros(x: Any) -> float:
     """The share of elements that are 0."""
     if isinstance(x, Summary):
         return x.zeros
-    array = numbers(x)
+    array = to_numpy(x)
     return float(np.mean(array == 0)) if array.size else 0.0
 
 
-def apart(hand: Any, auto: Any) -> float | None:
-    """How far two gradients are apart, relative to the larger; None where they are one."""
-    if hand is None or hand is auto:
-        return None
-    if isinstance(auto, Summary):
-        return auto.apart
-    h, a = numbers(hand), numbers(auto)
+def relative_gap(handwritten: Any, autodiff: Any) -> float:
+    """The largest difference of two gradients, relative to the largest element; 1 where it is not finite."""
+    if isinstance(autodiff, Summary):
+        return autodiff.gap
+    h, a = to_numpy(handwritten), to_numpy(autodiff)
     largest = max(np.abs(h).max(initial=0.0), np.abs(a).max(initial=0.0))
-    found = float(np.abs(h - a).max(initial=0.0) / largest) if largest else 0.0
-    return found if np.isfinite(found) else 1.0
-
-
-def let_go(gate: Gate) -> None:
-    """Keep summaries of what a gate in a loop makes and sends back, once it has sent it and has been judged.
-
-    Nobody needs those arrays any more: every gate that it feeds has been pulled before, and the shares have been added
-    to their wires. What leaves the loop is kept.
-    """
-    from .analysis.health import saturated
-
-    if not _in_a_loop(gate.box):
-        return
-    dead = [saturated(wire) for wire in gate.outputs]
-    leaves = [w.is_output or not all(_in_a_loop(user.box) for user in w.gates) for w in gate.outputs]
-    for edge in gate.edges if not any(leaves) else ():
-        if edge.downstream is not None and np.size(edge.downstream) > WHOLE:
-            edge.downstream, edge.autodiff_downstream = _two(edge.gradient, edge.autodiff_gradient)
-    for wire, left, share in zip(gate.outputs, leaves, dead, strict=True):
-        if not left and np.prod(wire.shape) > WHOLE:
-            wire.upstream, wire.autodiff_upstream = _two(wire.gradient, wire.autodiff_gradient, share)
-            wire.value = summarise(wire.value)
-
-
-def is_whole(gate: Gate) -> bool:
-    """Whether the gate can be run again: nothing that it saw is kept as a summary only."""
-    return not any(isinstance(wire.value, Summary) for wire in gate.inputs)
-
-
-def _two(hand: Any, auto: Any, saturated: float | None = None) -> tuple[Any, Any]:
-    """Both gradients summarised; still one where they were one."""
-    if hand is None:
-        return None, None
-    kept = summarise(hand, 0.0, saturated)
-    return kept, kept if hand is auto else summarise(auto, apart(hand, auto) or 0.0)
-
-
-def _in_a_loop(box: Box | None) -> bool:
-    while box is not None and box.kind not in ("scan", "while"):
-        box = box.parent
-    return box is not None
+    gap = float(np.abs(h - a).max(initial=0.0) / largest) if largest else 0.0
+    return gap if np.isfinite(gap) else 1.0

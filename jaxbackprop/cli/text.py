@@ -53,7 +53,7 @@ def train_classifier(
     from ..fasttext.files.model_folder import save
     from ..fasttext.options import settings_of
     from ..fasttext.train.checkpointing import Checkpoints
-    from ..fasttext.train.tables import flags
+    from ..fasttext.train.row_loops import flags
 
     dim = settings_of(settings, called="train text").dim  # checked before anything is begun
     if told := flags(dim):  # JAX has not started yet: here alone it can be told

@@ -24,7 +24,7 @@ T = TypeVar("T")
 WithResiduals = tuple[T, Any]
 """What a forward pass returns: its value, and what the backward pass needs of it."""
 
-RULE_PACKAGES = ("gates", "layers", "losses")
+RULE_PACKAGES = ("gates", "layers", "losses", "fasttext.train.step_rules")
 """Where the library's own rules live."""
 _REGISTER: dict[tuple[str, str], "Rule"] = {}
 

@@ -4,7 +4,6 @@ Here live losses that read, and whose backward pass writes, only the rows of the
 gradient is as large as its table all the same; a train step that never forms it adds each row's delta to its row.
 """
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float, Int
@@ -12,6 +11,7 @@ from jaxtyping import Float, Int
 from ..core.accumulation import accumulator_dtype, index, inside, to_accumulator
 from ..core.domains import Domain, below
 from ..core.rule import WithResiduals, rule
+from .logistic import logistic_loss_and_delta
 
 bit = Domain("0 or 1", lambda rng, shape, _: rng.integers(0, 2, shape))
 
@@ -95,16 +95,10 @@ def _rows(table: Array, ids: Array) -> Array:
 
 
 def _yes_or_no(z: Array, ids: Array, yes: Array, table: Array) -> tuple[Array, Array]:
-    """The surprise at the answers, summed over an example's rows, and sigmoid(z) - yes of each row.
-
-    The latter is taken on the side of the answer, where nearly certain ones do not cancel; padding has 0.
-    """
+    """The logistic loss summed over an example's rows, and sigmoid(z) - yes of each row; padding has 0."""
     counts = inside(ids, table.shape[0])
-    doubt = jnp.where(counts, jnp.where(yes == 1, -z, z), 0)
-    e = jnp.exp(-jnp.abs(doubt))
-    # sigmoid(doubt), its division last: XLA repeats what comes behind it for every column of the table.
-    wrong = jnp.where(counts, jnp.where(yes == 1, -1, 1), 0) * jnp.where(doubt > 0, 1, e) / (1 + e)
-    return jnp.where(counts, jax.nn.softplus(doubt), 0).sum(-1), wrong
+    loss, wrong = logistic_loss_and_delta(jnp.where(counts, z, 0), yes)
+    return jnp.where(counts, loss, 0).sum(-1), jnp.where(counts, wrong, 0)
 
 
 def _through_rows(h: Array, table: Array, ids: Array, delta: Array):

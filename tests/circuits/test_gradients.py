@@ -7,7 +7,8 @@ import pytest
 from circuit_zoo import ZOO
 
 from jaxbackprop.circuits import Circuit, trace
-from jaxbackprop.circuits.model import Wire, is_inexact
+from jaxbackprop.circuits.model import Wire
+from jaxbackprop.circuits.summary import is_inexact
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +32,7 @@ def tapped(circuit: Circuit) -> tuple[dict[int, jax.Array], jax.Array]:
     Forward passes only: none of the circuit's own backward passes or sums is used.
     """
     floating = [w for w in circuit.wires if w.differentiable]
-    (seeded,) = [w for w in circuit.outputs if w.seed is not None]
+    (output_wire,) = [w for w in circuit.outputs if w.output_cotangent is not None]
 
     def run(taps):
         known = {w.id: w.value for w in circuit.wires if w.source is None}
@@ -40,7 +41,7 @@ def tapped(circuit: Circuit) -> tuple[dict[int, jax.Array], jax.Array]:
             found = gate.operation.forward(*(known[w.id] for w in gate.inputs))
             for wire, value in zip(gate.outputs, found, strict=True):
                 known[wire.id] = value + taps[wire.id] if wire.id in taps else value
-        return jnp.sum(known[seeded.id]), known[seeded.id]
+        return jnp.sum(known[output_wire.id]), known[output_wire.id]
 
     zeros = {w.id: jnp.zeros(w.shape, w.dtype) for w in floating}
     (_, output), gradients = jax.jit(jax.value_and_grad(run, has_aux=True))(zeros)
@@ -77,8 +78,7 @@ def test_every_gradient_is_exact(name):
         same(circuit.wires[wire_id].gradient, gradient)
     for wire in circuit.wires:
         if wire.differentiable and wire.edges:
-            shares = [edge.gradient for edge in wire.edges] + ([wire.seed] if wire.seed is not None else [])
-            same(sum(shares[1:], shares[0]), wire.gradient)
+            same(sum(wire.shares[1:], wire.shares[0]), wire.gradient)
 
 
 def test_a_true_while_loop_has_the_gradient_of_the_same_steps_written_out():

@@ -97,7 +97,7 @@ def test_every_way_to_show_it_still_works(both):
 def test_what_needs_the_arrays_says_so(both):
     _, light = both
     for ask in (
-        lambda: light.compare({"W": np.zeros((SIZE, SIZE))}),
+        lambda: light.check({"W": np.zeros((SIZE, SIZE))}),
         lambda: light.open(light.gate("tanh")),
         lambda: light.gate("tanh").outputs[0].value + np.ones(3),
         lambda: np.asarray(light.gate("tanh").outputs[0].value),

@@ -11,8 +11,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from ..gradients import _back, add
-from ..model import Gate, Wire, is_inexact, numbers, rms
+from ..model import Gate, Graph, Wire
+from ..summary import is_inexact, rms, to_numpy
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,11 @@ class Checked:
         return "\n".join([f"{right} of {len(self.rows)} gradients are right", *(f"  {row}" for row in self.rows)])
 
 
-def compare(circuit: Any, mine: Mapping[str, Any], tolerance: float | None = None) -> Checked:
+def check(graph: Graph, mine: Mapping[str, Any], tolerance: float | None = None) -> Checked:
     """Hold `mine`, gradients by wire name, against the circuit's exact (autodiff) ones.
 
     Args:
-        circuit: the traced function.
+        graph: the traced function.
         mine: wire name -> gradient, any array; W1 is enough for params['W1'].
         tolerance: largest difference allowed, in units of the largest element of the exact gradient. Left out, it is
             what rounding explains in the coarser of the two precisions; give it for numbers rounded on paper.
@@ -94,15 +94,15 @@ def compare(circuit: Any, mine: Mapping[str, Any], tolerance: float | None = Non
     """
     given: dict[Wire, np.ndarray] = {}
     for name, value in mine.items():
-        wire = circuit.wire(name)
+        wire = graph.wire(name)
         if not wire.differentiable:
             raise ValueError(f"{name} is {wire.dtype} and has no gradient.")
         given[wire] = np.asarray(value)
-    explained = _explained(circuit, given, tolerance)
+    explained = _explained(graph, given, tolerance)
     order = {wire: wire.source.id if wire.source else -1 for wire in given}
     rows = []
     for wire in sorted(given, key=lambda w: (-order[w], w.id)):
-        value, exact = given[wire], numbers(wire.autodiff_gradient)
+        value, exact = given[wire], to_numpy(wire.autodiff_gradient)
         verdict = "right"
         if not close(value, exact, tolerance):
             verdict = "follows" if close(value, explained[wire], tolerance) else "wrong"
@@ -121,29 +121,31 @@ def compare(circuit: Any, mine: Mapping[str, Any], tolerance: float | None = Non
     return Checked(tuple(rows))
 
 
-def _explained(circuit: Any, given: Mapping[Wire, np.ndarray], tolerance: float | None) -> dict[Wire, np.ndarray]:
+def _explained(graph: Graph, given: Mapping[Wire, np.ndarray], tolerance: float | None) -> dict[Wire, np.ndarray]:
     """For each given wire the gradient that the exact rules make of the given ones that lie further on."""
-    arriving: dict[Wire, Any] = {wire: wire.seed for wire in circuit.outputs if wire.seed is not None}
+    arriving: dict[Wire, Any] = {
+        wire: wire.output_cotangent for wire in graph.outputs if wire.output_cotangent is not None
+    }
     found: dict[Wire, np.ndarray] = {}
 
     def settle(wire: Wire) -> Any:
         gradient = arriving.get(wire)
         if wire in given and wire not in found:
-            found[wire] = numbers(wire.dense(gradient))
+            found[wire] = to_numpy(wire.dense(gradient))
             mine = given[wire]
             if mine.shape == wire.shape and not close(mine, found[wire], tolerance):
                 arriving[wire] = gradient = mine.astype(wire.dtype)
         return gradient
 
-    for gate in reversed(circuit.gates):
+    for gate in reversed(graph.gates):
         wanted = tuple(wire.differentiable for wire in gate.inputs)
         upstream = [settle(wire) if is_inexact(wire.value) else None for wire in gate.outputs]
         if all(u is None for u in upstream) or not any(wanted):
             continue
-        how = "autodiff_pull" if gate.operation.differs else "pull"
-        back = _back(gate, how, [wire.value for wire in gate.inputs], upstream, wanted)
+        back = gate.vjp(upstream, autodiff=gate.operation.handwritten)
         for wire, gradient in zip((w for w, want in zip(gate.inputs, wanted, strict=True) if want), back, strict=True):
-            arriving[wire] = add(arriving.get(wire), gradient)
+            before = arriving.get(wire)
+            arriving[wire] = gradient if before is None else before if gradient is None else before + gradient
     for wire in given:
         settle(wire)
     return found

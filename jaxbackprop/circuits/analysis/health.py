@@ -1,22 +1,21 @@
-"""The health of a training step: dead, saturated, vanishing, exploding wires; where the first NaN was made.
+"""The health of a training step: dead, saturated, vanishing, exploding wires; the gate that made the first NaN."""
 
-Works on a finished circuit; the words it uses are said in `Health`.
-"""
-
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from jaxtyping import Inexact
 
-from ..model import Gate, Wire, is_inexact, numbers, rms
-from ..summary import Summary, all_finite, share_of_zeros, size
+from ..model import Gate, Graph, Wire
+from ..summary import all_finite, is_inexact, rms, share_of_zeros, size, to_numpy
 
-SATURATED = 0.01
-"""A unit that passes back less than this share of what reaches it is saturated there."""
 VANISHED = 1e-5
-"""A gradient this much smaller than the largest of its kind has vanished; one this much larger has exploded."""
+"""A gradient smaller than this share of the arguments' median gradient has vanished."""
+
+EXPLODED = 1e5
+"""A gradient larger than this many times the arguments' median gradient has exploded."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +36,15 @@ class Vital:
 
 @dataclass(frozen=True)
 class Health:
-    """What a training step looks like from inside.
+    """A training step seen from inside.
 
     Attributes:
         vitals: one row for each wire that has a gradient, in program order.
         origin: the first gate that made a number that is not finite out of finite ones, forward; None if none did.
         backward_origin: the same on the way back, for gradients.
-        vanishing, exploding: arguments whose gradient is far smaller (larger) than the middle one of all arguments.
+        vanishing: arguments whose gradient is smaller than `VANISHED` times the median of all arguments' gradients.
+        exploding: arguments whose gradient is larger than `EXPLODED` times that median; where others vanish, which
+            makes the median small, it must be larger than `EXPLODED` itself.
         path: the wires from the argument with the smallest gradient to the output, with the gradient's size.
         worst: the gate on that path which weakens the gradient most.
     """
@@ -68,88 +69,79 @@ class Health:
             lines.append(f"{row}{saturated:>11}{ratio:>13}{'' if v.finite else '  NOT FINITE'}")
         for title, gate in (("forward", self.origin), ("backward", self.backward_origin)):
             if gate is not None:
-                lines.append(f"first number that is not finite, {title}: {_gate(gate)}")
+                lines.append(f"first number that is not finite, {title}: {_with_place(gate)}")
         for title, wires in (("vanishing", self.vanishing), ("exploding", self.exploding)):
             if wires:
                 lines.append(f"{title} gradient: {', '.join(w.name for w in wires)}")
         if self.vanishing and self.worst is not None:
-            lines.append(f"weakest gate on the way to {self.path[0][0].name}: {_gate(self.worst)}")
+            lines.append(f"weakest gate on the way to {self.path[0][0].name}: {_with_place(self.worst)}")
         return "\n".join(lines)
 
 
-def health(circuit: Any, learning_rate: float | None, updates: Mapping[str, Any] | None) -> Health:
-    """The health of `circuit`, with update ratios where a learning rate (plain SGD) or the updates are given."""
-    steps = {circuit.wire(name): numbers(update) for name, update in (updates or {}).items()}
+def health(graph: Graph, learning_rate: float | None, updates: Mapping[str, Any] | None) -> Health:
+    """The health of a traced training step.
+
+    Args:
+        graph: the traced step.
+        learning_rate: of plain SGD, for update ratios.
+        updates: the updates themselves, by wire name.
+    """
+    steps = {graph.wire(name): to_numpy(update) for name, update in (updates or {}).items()}
     vitals = []
-    for wire in circuit.wires:
+    for wire in graph.wires:
         if wire.differentiable:
             step = steps.get(wire)
             if step is None and learning_rate is not None and wire.kind == "argument":
-                step = learning_rate * numbers(wire.gradient)
+                step = learning_rate * to_numpy(wire.gradient)
             vitals.append(_vital(wire, step))
     arguments = [v for v in vitals if v.wire.kind in ("argument", "constant") and v.finite and v.wire.edges]
-    sizes = sorted(v.gradient for v in arguments)
-    middle = sizes[-1] if sizes else 0.0
-    vanishing = tuple(v.wire for v in arguments if v.gradient < VANISHED * middle)
-    exploding = tuple(v.wire for v in arguments if len(sizes) > 1 and v.gradient * VANISHED > (sizes[0] or np.inf))
-    if vanishing:  # the small ones are reported, not the large one they are measured by
-        exploding = tuple(w for w in exploding if size(w.gradient) > 1 / VANISHED)
+    median = float(np.median([v.gradient for v in arguments])) if arguments else 0.0
+    vanishing = tuple(v.wire for v in arguments if v.gradient < VANISHED * median)
+    large = EXPLODED * max(median, 1.0 if vanishing else 0.0)
     weakest = min(arguments, key=lambda v: v.gradient, default=None)
     path = _path(weakest.wire) if weakest else ()
-    return Health(tuple(vitals), _origin(circuit), _backward_origin(circuit), vanishing, exploding, path, _worst(path))
-
-
-def _vital(wire: Wire, step: np.ndarray | None) -> Vital:
-    large = size(wire.value)
-    return Vital(
-        wire,
-        large,
-        size(wire.gradient),
-        share_of_zeros(wire.value),
-        saturated(wire),
-        None if step is None or not large else rms(step) / large,
-        all_finite(wire.value) and all_finite(wire.gradient),
+    return Health(
+        vitals=tuple(vitals),
+        origin=_origin(graph),
+        backward_origin=_backward_origin(graph),
+        vanishing=vanishing,
+        exploding=tuple(v.wire for v in arguments if median and v.gradient > large),
+        path=path,
+        worst=_worst(path),
     )
 
 
-def saturated(wire: Wire) -> float | None:
-    """The share of a unit's elements that pass back hardly any gradient; None where `wire` does not leave a unit."""
-    gate = wire.source
-    if isinstance(wire.upstream, Summary):
-        return wire.upstream.saturated
-    if gate is None or gate.name not in UNITS or gate.inputs[0].shape != wire.shape or not wire.differentiable:
-        return None
-    if isinstance(gate.edges[0].gradient, Summary):
-        return None
-    arriving, passed = np.abs(numbers(wire.gradient)), np.abs(numbers(gate.edges[0].gradient))
-    alive = arriving > 0
-    return float(np.mean(passed[alive] < SATURATED * arriving[alive])) if alive.any() else None
+def _vital(wire: Wire, step: Inexact[np.ndarray, "..."] | None) -> Vital:
+    large = size(wire.value)
+    return Vital(
+        wire=wire,
+        value=large,
+        gradient=size(wire.gradient),
+        zeros=share_of_zeros(wire.value),
+        saturated=wire.saturated,
+        ratio=None if step is None or not large else rms(step) / large,
+        finite=all_finite(wire.value) and all_finite(wire.gradient),
+    )
 
 
-UNITS = frozenset(
-    "tanh logistic sigmoid relu leaky_relu prelu elu selu softplus silu swish gelu hard_tanh softsign soft_sign "
-    "relu6 erf sin cos max".split()
-)
-
-
-def _origin(circuit: Any) -> Gate | None:
+def _origin(graph: Graph) -> Gate | None:
     """The first gate in program order whose inputs are finite and whose outputs are not."""
-    for gate in circuit.gates:
+    for gate in graph.gates:
         if not _finite(w.value for w in gate.outputs) and _finite(w.value for w in gate.inputs):
             return gate
     return None
 
 
-def _backward_origin(circuit: Any) -> Gate | None:
+def _backward_origin(graph: Graph) -> Gate | None:
     """The first gate in backward order that makes a gradient that is not finite out of finite ones."""
-    for gate in reversed(circuit.gates):
+    for gate in reversed(graph.gates):
         arriving = _finite(gate.upstream) and _finite(w.value for w in gate.inputs)
         if arriving and not _finite(e.gradient for e in gate.edges):
             return gate
     return None
 
 
-def _finite(values: Any) -> bool:
+def _finite(values: Iterable[Any]) -> bool:
     return all(all_finite(v) for v in values if v is not None and is_inexact(v))
 
 
@@ -172,6 +164,6 @@ def _worst(path: tuple[tuple[Wire, float], ...]) -> Gate | None:
     return min(shrink, key=lambda pair: pair[0])[1] if shrink else None
 
 
-def _gate(gate: Gate) -> str:
+def _with_place(gate: Gate) -> str:
     place = gate.source or " > ".join(gate.box.path if gate.box else ())
     return f"{gate.name} -> {gate.output_names}{f' ({place})' if place else ''}"

@@ -10,16 +10,16 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from ..gradients import _back
-from ..model import Gate, is_inexact, numbers, rms
+from ..model import Gate
+from ..summary import is_inexact, rms, to_numpy
 
 MARGIN = 32
 """How many units of what rounding explains a right gradient may be away; right rules stay within 10."""
 
 
-def judge(gate: Gate) -> None:
+def check_rule(gate: Gate) -> None:
     """Set the verdict of a gate that has a hand-written backward pass; leave all others."""
-    if not gate.operation.differs:
+    if not gate.operation.handwritten:
         return
     upstream = [wire.upstream if is_inexact(wire.value) else None for wire in gate.outputs]
     wanted = tuple(wire.differentiable for wire in gate.inputs)
@@ -32,7 +32,7 @@ def judge(gate: Gate) -> None:
         return
     slots = [slot for slot, want in enumerate(wanted) if want]
     hand = [_dense(gate.edges[s].downstream, gate.inputs[s].value) for s in slots]
-    same = all(wire.upstream is wire.autodiff_upstream for wire in gate.outputs)
+    same = not any(wire.diverged for wire in gate.outputs)
     if same:
         auto = [_dense(gate.edges[s].autodiff_downstream, gate.inputs[s].value) for s in slots]
     else:
@@ -100,7 +100,7 @@ def _spread(gate: Gate, upstream: list[Any], wanted: tuple[bool, ...], auto: lis
 
 
 def _jitter(x: Any, rng: np.random.Generator) -> Any:
-    array = numbers(x)
+    array = to_numpy(x)
     unit = float(jnp.finfo(x.dtype).eps)
     size = np.abs(array) + (rms(array) or 1.0)
     moved = array + unit * size * rng.choice([-1.0, 1.0], array.shape)
@@ -108,20 +108,10 @@ def _jitter(x: Any, rng: np.random.Generator) -> Any:
 
 
 def _autodiff(gate: Gate, inputs: Sequence[Any], upstream: Sequence[Any], wanted: tuple[bool, ...]) -> list[np.ndarray]:
-    found = _back(gate, "autodiff_pull", list(inputs), list(upstream), wanted)
+    found = gate.vjp(upstream, autodiff=True, inputs=inputs, wanted=wanted)
     values = [x for x, want in zip(inputs, wanted, strict=True) if want]
     return [_dense(g, x) for g, x in zip(found, values, strict=True)]
 
 
 def _dense(gradient: Any, like: Any) -> np.ndarray:
-    return np.zeros_like(numbers(like)) if gradient is None else numbers(gradient)
-
-
-def behind(gates: Sequence[Gate], wrong: Sequence[Gate]) -> set[int]:
-    """The ids of the wires whose gradient a wrong gate had a part in: all that lies backward of it."""
-    tainted: set[int] = set()
-    suspects = set(wrong)
-    for gate in reversed(gates):
-        if gate in suspects or any(wire.id in tainted for wire in gate.outputs):
-            tainted.update(wire.id for wire in gate.inputs if wire.differentiable)
-    return tainted
+    return np.zeros_like(to_numpy(like)) if gradient is None else to_numpy(gradient)

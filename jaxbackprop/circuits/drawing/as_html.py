@@ -1,48 +1,44 @@
-"""The picture as one self-contained page: the plan with its layers, and every number in words, for page/*.js to draw.
+"""The picture as one self-contained page: every subgraph arranged, and every number as text, for page/*.js to draw.
 
-Python decides what stands in which column and says every number; the browser gives places, as boxes open.
+The page is given each subgraph as `layout.place` arranges it with its boxes closed, its widths both for rounded and for
+unrounded numbers. `page/compose.js` puts pictures with open boxes together from these.
 """
 
 import json
+from dataclasses import dataclass
 from html import escape
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..analysis.health import saturated
-from ..model import Gate, Wire, numbers
-from ..summary import Summary, all_finite, apart, is_whole, share_of_zeros, size
-from . import format as words
+from ..model import Gate, Graph, Wire
+from ..summary import Summary, all_finite, share_of_zeros, size, to_numpy
+from ..walk import walk_inside
 from .as_svg import readable
-from .columns import order
-from .graph import inside, plan
-from .graph_model import Item, Part
+from .format import backward_formula, equation, format_array, format_number, format_shape, gate_symbol, sum_of_shares
+from .graph import VIEWS, Key, Subgraph, plan, plan_inside
+from .layout import PAD, Picture, Placed, Route, least_width, place
 
 OPENABLE = 120
 """At most this many rules come with their insides: each is traced once more."""
+
 DETAILED = 2000
 """Circuits of more gates carry no heat maps, and no unrounded arrays."""
+
 MAP = 24
 """Heat maps have at most this many rows and columns; larger arrays are averaged."""
+
 READABLE = 60
-"""A page opens with so many of its boxes open that it shows at most this many gates."""
-SCRIPTS = ("layout.js", "draw.js", "page.js", "panel.js", "keys.js")
-VIEWS = ("circuit", "flowgraph", "deltas", "chain")
+"""A page opens with as many of its boxes open as show at most this many gates."""
+
+SCRIPTS = ("compose.js", "draw.js", "page.js", "panel.js", "keys.js")
 
 
-def written(text: str, path: str | Path | None) -> str:
-    """`text`, written to `path` where a person asked for a file."""
-    if path is not None:
-        Path(path).write_text(text, encoding="utf-8")
-    return text
-
-
-def to_html(circuit: Any, title: str | None) -> str:
+def to_html(graph: Graph, title: str | None) -> str:
     """The page's text."""
-    data = payload(circuit)
-    data["title"] = title or circuit.name
+    data = payload(graph)
+    data["title"] = title or graph.name
     page = resources.files(__name__.rpartition(".")[0]) / "page"
     read = {name: (page / name).read_text(encoding="utf-8") for name in ("page.html", "page.css")}
     script = "\n".join((page / name).read_text(encoding="utf-8") for name in SCRIPTS)
@@ -51,106 +47,166 @@ def to_html(circuit: Any, title: str | None) -> str:
     return filled.replace("$DATA", text).replace("$SCRIPT", script)
 
 
-def payload(circuit: Any) -> dict[str, Any]:
+def payload(graph: Graph) -> dict[str, Any]:
     """All that the page knows, as JSON values."""
-    detailed = len(circuit.gates) <= DETAILED
-    gates = [_gate(gate, detailed) for gate in circuit.gates]
-    wires = [_wire(wire, detailed) for wire in circuit.wires]
-    views = {view: _part(plan(circuit, view, 4)) for view in VIEWS}
-    rules = [gate for gate in circuit.gates if gate.kind == "rule" and is_whole(gate) and gate.upstream[0] is not None]
+    detailed = len(graph.gates) <= DETAILED
+    gates = [_gate(gate, detailed) for gate in graph.gates]
+    wires = [_wire(wire, detailed) for wire in graph.wires]
+    views = {
+        view: _subgraph(plan(graph, view, 4), plan(graph, view, None) if detailed else None, _Numbering())
+        for view in VIEWS
+    }
+    rules = [gate for gate in graph.gates if gate.kind == "rule" and gate.is_whole and gate.upstream[0] is not None]
     for gate in rules if len(rules) <= OPENABLE else ():
-        _open(views["circuit"], circuit, gate, gates, wires)
+        _add_inside(views["circuit"], gate, gates, wires)
     return {
         "views": views,
         "gates": gates,
         "wires": wires,
-        "order": [gate.id for gate in circuit.gates],
-        "opened": sorted(readable(circuit, READABLE)),
-        "outputs": [wire.id for wire in circuit.outputs],
-        "wrong": [gate.id for gate in circuit.wrong],
+        "order": [gate.id for gate in graph.gates],
+        "opened": sorted(readable(graph, READABLE)),
+        "outputs": [wire.id for wire in graph.outputs],
+        "wrong": [gate.id for gate in graph.wrong],
+        "pad": PAD,
     }
 
 
-def _part(part: Part, prefix: str = "", wire: int = 0, gate: int = 0) -> dict[str, Any]:
-    """A part with its columns and routes; names, wires and gates moved along where it is the inside of a rule."""
-    found = order(part)
+@dataclass(frozen=True)
+class _Numbering:
+    """What is added to the names of nodes, to wires and to gates: the inside of a rule counts on from the whole."""
 
-    def item(i: Item) -> dict[str, Any]:
-        made: dict[str, Any] = {"kind": i.kind, "title": i.title}
-        made["lines"] = [[k.text, k.wire + wire, k.which, k.head] if k.which else [k.text] for k in i.lines]
-        made["badge"], made["gate"] = i.badge, i.gate + gate if i.gate >= 0 else -1
-        made["wire"] = i.wire + wire if i.wire >= 0 else -1
-        return {**made, "part": _part(i.part, prefix, wire, gate)} if i.part else made
+    prefix: str = ""
+    wire: int = 0
+    gate: int = 0
 
-    links = [
-        {
-            "from": prefix + k.source,
-            "to": prefix + k.target,
-            "slot": k.slot + (wire if part.items[k.target].part else 0),  # into a box, it is the wire's number
-            "wire": k.wire + wire,
-            **({"live": True} if k.live else {"above": k.above, "below": k.below}),
-            "share": k.share,
-            "way": [prefix + n for n in way],
-        }
-        for k, way in zip(part.links, found.routes, strict=True)
-        if way
-    ]
+    def name(self, key: Key) -> str:
+        return f"{self.prefix}{key}"
+
+    def wire_of(self, id: int) -> int:
+        return id + self.wire if id >= 0 else -1
+
+    def gate_of(self, id: int) -> int:
+        return id + self.gate if id >= 0 else -1
+
+
+def _subgraph(rounded: Subgraph, exact: Subgraph | None, numbering: _Numbering) -> dict[str, Any]:
+    """A subgraph arranged with its boxes closed; widths as [with rounded numbers, with unrounded ones]."""
+    picture = place(rounded, opened=())
+    wider = place(exact, opened=(), order=picture.order) if exact is not None else picture
+    nodes = {numbering.name(key): _node(placed, wider.nodes[key], numbering) for key, placed in picture.nodes.items()}
     return {
-        "title": part.title,
-        "kind": part.kind,
-        "box": part.box,
-        "columns": [[prefix + n for n in column] for column in found.columns],
-        "items": {prefix + i.id: item(i) for i in part.items.values()},
-        "links": links,
-        "enter": {i.wire + wire: prefix + n for n, i in part.items.items() if i.kind == "port" and n[0] == "e"},
-        "leave": {i.wire + wire: prefix + n for n, i in part.items.items() if i.kind == "port" and n[0] == "x"},
+        "title": rounded.title,
+        "kind": rounded.kind,
+        "box": rounded.box,
+        "gaps": [[_px(a.gap), _px(b.gap)] for a, b in zip(picture.columns, wider.columns, strict=True)],
+        "least": _px(least_width(rounded)),
+        "height": _px(picture.height),
+        "nodes": nodes,
+        "edges": [
+            _edge(route, other, picture, numbering) for route, other in zip(picture.routes, wider.routes, strict=True)
+        ],
     }
 
 
-def _open(root: dict[str, Any], circuit: Any, gate: Gate, gates: list, wires: list) -> None:
+def _node(placed: Placed, wider: Placed, numbering: _Numbering) -> dict[str, Any]:
+    node = placed.node
+    made: dict[str, Any] = {
+        "kind": node.kind,
+        "title": node.title,
+        "lines": [[k.text, numbering.wire_of(k.wire), k.which, k.head] if k.which else [k.text] for k in node.lines],
+        "badge": node.badge,
+        "gate": numbering.gate_of(node.gate),
+        "wire": numbering.wire_of(node.wire),
+        "column": placed.column,
+        "y": _px(placed.middle),
+        "w": [_px(placed.w), _px(wider.w)],
+        "h": _px(placed.h),
+    }
+    if node.kind == "port":
+        made["side"] = node.key.kind
+    if node.inside is not None:
+        made["inside"] = _subgraph(node.inside, wider.node.inside if wider is not placed else None, numbering)
+    return made
+
+
+def _edge(route: Route, wider: Route, picture: Picture, numbering: _Numbering) -> dict[str, Any]:
+    """An edge; where it begins and ends it is fixed to its nodes, to their ports while they are open."""
+    edge, label = route.edge, route.edge.label
+    source, target = picture.nodes[edge.source], picture.nodes[edge.target]
+    made: dict[str, Any] = {
+        "from": numbering.name(edge.source),
+        "to": numbering.name(edge.target),
+        "slot": edge.slot,
+        "wire": edge.wire + numbering.wire,
+        **({"live": True} if label.live else {"above": label.above, "below": label.below}),
+        "share": label.share,
+        "first": route.first,
+        "start": _px(route.points[0][1] - source.middle),
+        "end": _px(route.points[-1][1] - target.middle),
+        "bends": [[column, _px(y)] for column, y in route.bends],
+        "lead": [_px(route.lead), _px(wider.lead)],
+        "tail": [_px(route.tail), _px(wider.tail)],
+    }
+    if source.node.inside is not None:
+        made["exit"] = numbering.name(Key("exit", edge.wire))
+    if target.node.inside is not None:
+        made["entry"] = numbering.name(Key("entry", edge.wire))
+    return made
+
+
+def _px(x: float) -> float:
+    return round(x, 2)
+
+
+def _add_inside(root: dict[str, Any], gate: Gate, gates: list, wires: list) -> None:
     """Give a rule its inside: its primal's gates, numbered on from those there are, joined to the outer wires."""
-    inner = circuit.open(gate)
-    holder = _find(root, f"g{gate.id}")
+    holder = _holder(root, str(Key("gate", gate.id)))
+    inner = walk_inside(gate)
     if holder is None or len(inner.gates) < 2:
         return
-    first_gate, first_wire = len(gates), len(wires)
-    gates += [_gate(g, True) for g in inner.gates]
-    wires += [_wire(w, True) for w in inner.wires]
-    for made in gates[first_gate:]:
-        made["inputs"] = [i + first_wire for i in made["inputs"]]
-        made["outputs"] = [i + first_wire for i in made["outputs"]]
+    numbering = _Numbering(f"r{len(gates)}.", len(wires), len(gates))
+    new_gates = [_gate(g, True) for g in inner.gates]
+    for made in new_gates:
+        made["inputs"] = [i + numbering.wire for i in made["inputs"]]
+        made["outputs"] = [i + numbering.wire for i in made["outputs"]]
         made["inside"] = gate.id
-    part = inside(inner, 4)
-    part.title, part.kind = f"{gate.name}, opened: its primal, differentiated by autodiff", "rule"
-    prefix = f"r{first_gate}."
-    made = _part(part, prefix, first_wire, first_gate)
-    made["box"] = -2 - gate.id
-    ends = zip(gate.outputs, inner.outputs, strict=True)
-    made["enter"] = {slot: f"{prefix}e{w.id}" for slot, w in enumerate(inner.arguments) if f"e{w.id}" in part.items}
-    made["leave"] = {outer.id: f"{prefix}x{w.id}" for outer, w in ends}
-    holder["part"] = made
+    gates += new_gates
+    wires += [_wire(w, True) for w in inner.wires]
+    rounded, exact = plan_inside(inner, 4), plan_inside(inner, None)
+    for subgraph in (rounded, exact):
+        subgraph.title, subgraph.kind = f"{gate.name}, opened: its primal, differentiated by autodiff", "rule"
+    name = str(Key("gate", gate.id))
+    holder["nodes"][name]["inside"] = _subgraph(rounded, exact, numbering) | {"box": -2 - gate.id}
+    entries = {slot: Key("entry", wire.id) for slot, wire in enumerate(inner.arguments)}
+    exits = {outer.id: Key("exit", wire.id) for outer, wire in zip(gate.outputs, inner.outputs, strict=True)}
+    for edge in holder["edges"]:
+        if edge["to"] == name and entries[edge["slot"]] in rounded.nodes:
+            edge["entry"] = numbering.name(entries[edge["slot"]])
+        if edge["from"] == name:
+            edge["exit"] = numbering.name(exits[edge["wire"]])
 
 
-def _find(part: dict[str, Any], id: str) -> dict[str, Any] | None:
-    if id in part["items"]:
-        return part["items"][id]
-    inner = (_find(item["part"], id) for item in part["items"].values() if "part" in item)
-    return next((found for found in inner if found is not None), None)
+def _holder(subgraph: dict[str, Any], name: str) -> dict[str, Any] | None:
+    """The subgraph that holds a node."""
+    if name in subgraph["nodes"]:
+        return subgraph
+    inner = (_holder(node["inside"], name) for node in subgraph["nodes"].values() if "inside" in node)
+    return next((holder for holder in inner if holder is not None), None)
 
 
 def _gate(gate: Gate, detailed: bool) -> dict[str, Any]:
     return {
         "name": gate.name,
-        "sign": words.sign(gate),
+        "sign": gate_symbol(gate),
         "kind": gate.kind,
-        "formula": words.computes(gate),
+        "formula": equation(gate),
         "numbers": _in_numbers(gate),
-        "back": [words.backward(gate, slot) if w.differentiable else "" for slot, w in enumerate(gate.inputs)],
-        "exact": [words.backward(gate, slot, None) for slot in range(len(gate.inputs))] if detailed else [],
+        "back": [backward_formula(gate, slot) if w.differentiable else "" for slot, w in enumerate(gate.inputs)],
+        "exact": [backward_formula(gate, slot, None) for slot in range(len(gate.inputs))] if detailed else [],
         "inputs": [w.id for w in gate.inputs],
         "outputs": [w.id for w in gate.outputs],
-        "source": _place(gate.source),
-        "defined": _place(gate.defined),
+        "source": _end_of_path(gate.source),
+        "defined": _end_of_path(gate.defined),
         "verdict": gate.verdict,
         "detail": gate.detail,
         "note": gate.note,
@@ -158,8 +214,8 @@ def _gate(gate: Gate, detailed: bool) -> dict[str, Any]:
     }
 
 
-def _place(source: str) -> str:
-    """The end of a path, which says enough and tells nothing of the machine."""
+def _end_of_path(source: str) -> str:
+    """The last two parts of a path: enough to find the file, and nothing about the machine."""
     return "/".join(source.replace("\\", "/").split("/")[-2:])
 
 
@@ -167,34 +223,34 @@ def _in_numbers(gate: Gate) -> str:
     """The gate with its inputs' numbers: `−2 + 5 = 3`; empty for arrays."""
     if any(w.shape != () for w in (*gate.inputs, *gate.outputs)) or len(gate.outputs) != 1:
         return ""
-    values = [words.number(w.value) for w in gate.inputs]
+    values = [format_number(w.value) for w in gate.inputs]
     values = [f"({v})" if v.startswith("−") and i else v for i, v in enumerate(values)]
-    mark = words.sign(gate)
-    if len(values) == 2 and mark in "+−×÷":
-        left = f"{values[0]} {mark} {values[1]}"
+    symbol = gate_symbol(gate)
+    if len(values) == 2 and symbol in "+−×÷":
+        left = f"{values[0]} {symbol} {values[1]}"
     else:
         left = f"−({values[0]})" if gate.name == "neg" else f"{gate.name}({', '.join(values)})"
-    return f"{left} = {words.number(gate.outputs[0].value)}"
+    return f"{left} = {format_number(gate.outputs[0].value)}"
 
 
 def _wire(wire: Wire, detailed: bool) -> dict[str, Any]:
-    gradient, autodiff = wire.gradient, wire.autodiff_gradient
+    gradient = wire.gradient
     made = {
         "name": wire.name,
         "kind": wire.kind,
-        "shape": words.shape(wire.shape) or "scalar",
+        "shape": format_shape(wire.shape) or "scalar",
         "dtype": str(wire.dtype),
-        "value": words.array(wire.value),
-        "gradient": words.array(gradient),
-        "sum": words.sum_of_shares(wire),
+        "value": format_array(wire.value),
+        "gradient": format_array(gradient),
+        "sum": sum_of_shares(wire),
         "size": [_magnitude(wire.value), _magnitude(gradient)],
-        "apart": apart(gradient, autodiff),
-        "saturated": saturated(wire),
+        "gap": wire.gap,
+        "saturated": wire.saturated,
         "zeros": share_of_zeros(wire.value),
     }
     if detailed:
-        made["exact"] = [words.array(x, None, most=8) for x in (wire.value, gradient, autodiff)]
-        made["map"] = [heat(x) for x in (wire.value, gradient)]
+        made["exact"] = [format_array(x, None) for x in (wire.value, gradient, wire.autodiff_gradient)]
+        made["map"] = [heat_map(x) for x in (wire.value, gradient)]
     return made
 
 
@@ -208,13 +264,14 @@ def _magnitude(x: Any) -> float | None:
     return round(float(np.log10(mean)), 2) if mean else None
 
 
-def heat(x: Any) -> dict[str, Any] | None:
-    """A small map of an array: rows of numbers from -1 to 1 in units of `top`, larger arrays averaged; None for one
-    number.
+def heat_map(x: Any) -> dict[str, Any] | None:
+    """A small map of an array: rows of numbers from -1 to 1 in units of `top`, larger arrays averaged.
+
+    None for one number, and where only a summary was kept.
     """
     if x is None or isinstance(x, Summary):
         return None
-    array = np.real(numbers(x)).astype(np.float64)
+    array = np.real(to_numpy(x)).astype(np.float64)
     if array.size < 2 or array.size > 1 << 22:
         return None
     flat = array.reshape(1, -1) if array.ndim == 1 else array.reshape(-1, array.shape[-1])
@@ -222,4 +279,4 @@ def heat(x: Any) -> dict[str, Any] | None:
     small = np.array([[np.mean(flat[np.ix_(r, c)]) for c in columns] for r in rows])
     top = float(np.max(np.abs(small[np.isfinite(small)]), initial=0.0))
     scaled = np.where(np.isfinite(small), small / (top or 1.0), 9.0)
-    return {"top": words.number(top, 3), "rows": np.round(scaled, 2).tolist()}
+    return {"top": format_number(top, 3), "rows": np.round(scaled, 2).tolist()}

@@ -1,12 +1,12 @@
-"""A circuit as JSON, by a schema that is written down here and tested against. Reading it needs no jaxbackprop."""
+"""A circuit as JSON, by the schema below. Reading it needs no jaxbackprop."""
 
 import json
 from typing import Any
 
 import numpy as np
 
-from ..model import Gate, Wire, numbers
-from ..summary import Summary
+from ..model import Edge, Gate, Graph, Wire
+from ..summary import Summary, summarise, to_numpy
 
 SCHEMA: dict[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -102,23 +102,23 @@ SCHEMA: dict[str, Any] = {
 }
 
 
-def to_json(circuit: Any, elements: int) -> str:
+def to_json(graph: Graph, elements: int) -> str:
     """The circuit in the form of `SCHEMA`; arrays of more than `elements` elements are summarised."""
-    made = {
+    document = {
         "format": "jaxbackprop.circuits",
         "version": 1,
-        "name": circuit.name,
-        "arguments": [wire.id for wire in circuit.arguments],
-        "outputs": [wire.id for wire in circuit.outputs],
-        "wrong": [gate.id for gate in circuit.wrong],
-        "gates": [_gate(gate) for gate in circuit.gates],
-        "wires": [_wire(wire, elements) for wire in circuit.wires],
+        "name": graph.name,
+        "arguments": [wire.id for wire in graph.arguments],
+        "outputs": [wire.id for wire in graph.outputs],
+        "wrong": [gate.id for gate in graph.wrong],
+        "gates": [_gate(gate) for gate in graph.gates],
+        "wires": [_wire(wire, elements) for wire in graph.wires],
         "boxes": [
             {"id": b.id, "name": b.name, "kind": b.kind, "parent": b.parent.id if b.parent else None, "note": b.note}
-            for b in circuit.boxes
+            for b in graph.boxes
         ],
     }
-    return json.dumps(made, allow_nan=False, ensure_ascii=False)
+    return json.dumps(document, allow_nan=False, ensure_ascii=False)
 
 
 def _gate(gate: Gate) -> dict[str, Any]:
@@ -148,15 +148,16 @@ def _wire(wire: Wire, elements: int) -> dict[str, Any]:
         "gradient": array(wire.gradient, elements),
         "autodiff_gradient": array(wire.autodiff_gradient, elements),
         "gate": wire.source.id if wire.source else None,
-        "edges": [
-            {
-                "gate": e.gate.id,
-                "slot": e.slot,
-                "gradient": array(e.gradient, elements),
-                "autodiff_gradient": array(e.autodiff_gradient, elements),
-            }
-            for e in wire.edges
-        ],
+        "edges": [_edge(edge, elements) for edge in wire.edges],
+    }
+
+
+def _edge(edge: Edge, elements: int) -> dict[str, Any]:
+    return {
+        "gate": edge.gate.id,
+        "slot": edge.slot,
+        "gradient": array(edge.gradient, elements),
+        "autodiff_gradient": array(edge.autodiff_gradient, elements),
     }
 
 
@@ -164,25 +165,13 @@ def array(value: Any, elements: int) -> Any:
     """An array as JSON values, or its summary."""
     if value is None:
         return None
-    if isinstance(value, Summary):
-        kept = {k: getattr(value, k) for k in ("min", "max", "mean", "rms")}
-        return {"summary": {k: v if np.isfinite(v) else None for k, v in kept.items()} | {"finite": value.finite}}
-    x = numbers(value)
-    if x.size <= elements:
-        return _nested(x.tolist())
-    size = np.abs(x[np.isfinite(x)]).astype(np.float64)
-    real = np.real(x[np.isfinite(x)]).astype(np.float64)
-    if not size.size:
-        return {"summary": {"min": None, "max": None, "mean": None, "rms": None, "finite": 0.0}}
-    return {
-        "summary": {
-            "min": float(real.min()),
-            "max": float(real.max()),
-            "mean": float(real.mean()),
-            "rms": float(np.sqrt(np.mean(size**2))),
-            "finite": size.size / x.size,
-        }
-    }
+    if not isinstance(value, Summary):
+        x = to_numpy(value)
+        if x.size <= elements:
+            return _nested(x.tolist())
+    kept = value if isinstance(value, Summary) else summarise(value)
+    measures = {k: getattr(kept, k) if kept.finite else None for k in ("min", "max", "mean", "rms")}
+    return {"summary": {**measures, "finite": kept.finite}}
 
 
 def _nested(x: Any) -> Any:

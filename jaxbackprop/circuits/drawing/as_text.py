@@ -1,18 +1,34 @@
-"""A circuit as characters: one table for each of the four views. Says what words.py says, in columns."""
+"""A circuit as plain text: one table for each of the four views."""
 
-from typing import Any
-
-from ..model import Gate, Wire
-from . import format as words
+from ..model import Gate, Graph, Wire
+from .format import (
+    backward_formula,
+    equation,
+    format_array,
+    format_number,
+    format_shape,
+    partial_derivative,
+    short_name,
+    sum_of_shares,
+)
 from .layers_and_chains import Layer, chains, layers
 
 
-def table(circuit: Any, view: str = "circuit", digits: int | None = 4) -> str:
-    """The table of one view: "circuit", "flowgraph", "deltas" or "chain"; ValueError for any other."""
-    made = {"circuit": _circuit, "flowgraph": _flowgraph, "deltas": _deltas, "chain": _chain}
-    if view not in made:
-        raise ValueError(f"there is no view {view!r}; there are {', '.join(made)}.")
-    return made[view](circuit, digits)
+def table(graph: Graph, view: str = "circuit", digits: int | None = 4) -> str:
+    """The table of one view.
+
+    Args:
+        graph: the circuit.
+        view: "circuit", "flowgraph", "deltas" or "chain".
+        digits: significant digits; None for numbers unrounded.
+
+    Raises:
+        ValueError: there is no such view.
+    """
+    views = {"circuit": _circuit, "flowgraph": _flowgraph, "deltas": _deltas, "chain": _chain}
+    if view not in views:
+        raise ValueError(f"there is no view {view!r}; there are {', '.join(views)}.")
+    return views[view](graph, digits)
 
 
 def columns(rows: list[list[str]], header: list[str], numeric: tuple[int, ...] = ()) -> str:
@@ -26,73 +42,73 @@ def columns(rows: list[list[str]], header: list[str], numeric: tuple[int, ...] =
     return "\n".join([line(header), "  ".join("─" * w for w in widths), *map(line, rows)])
 
 
-def _circuit(circuit: Any, digits: int | None) -> str:
+def _circuit(graph: Graph, digits: int | None) -> str:
     arguments = [
-        [w.name, _shape(w), words.array(w.value, digits), words.array(w.gradient, digits)]
-        for w in circuit.wires
+        [w.name, _shape(w), format_array(w.value, digits), format_array(w.gradient, digits)]
+        for w in graph.wires
         if w.kind in ("argument", "constant")
     ]
-    lines = [_title(circuit, digits), "", columns(arguments, ["argument", "shape", "value", "gradient"], (2, 3)), ""]
+    lines = [_title(graph, digits), "", columns(arguments, ["argument", "shape", "value", "gradient"], (2, 3)), ""]
     rows = []
     last: tuple[str, ...] = ()
-    for gate in circuit.gates:
+    for gate in graph.gates:
         path = gate.box.path if gate.box else ()
         if path != last and path:
             rows.append([f"in {' > '.join(path)}", "", "", "", ""])
         last = path
         rows += _gate_rows(gate, digits)
     lines.append(columns(rows, ["gate", "computes", "value", "upstream", "sends back: local × upstream"], (2, 3)))
-    forks = [w for w in circuit.wires if len(w.edges) > 1 and w.differentiable]
+    forks = [w for w in graph.wires if len(w.edges) > 1 and w.differentiable]
     if forks:
         lines += ["", "forks add up:"]
-        lines += [f"  {w.name}: {words.sum_of_shares(w, digits)}" for w in forks]
-    return "\n".join(lines + _trouble(circuit))
+        lines += [f"  {w.name}: {sum_of_shares(w, digits)}" for w in forks]
+    return "\n".join(lines + _findings(graph))
 
 
 def _gate_rows(gate: Gate, digits: int | None) -> list[list[str]]:
     out = gate.outputs[0] if gate.outputs else None
     back = [
-        f"{words.short(w, 20)}: {words.backward(gate, slot, digits)}"
+        f"{short_name(w, 20)}: {backward_formula(gate, slot, digits)}"
         for slot, w in enumerate(gate.inputs)
         if w.differentiable
     ]
-    value = words.array(out.value, digits) if out is not None else ""
-    upstream = words.array(out.gradient, digits) if out is not None else ""
+    value = format_array(out.value, digits) if out is not None else ""
+    upstream = format_array(out.gradient, digits) if out is not None else ""
     mark = {"wrong": " ✗", "kink": " ∧", "undecided": " ?"}.get(gate.verdict, "")
-    first = [gate.name + mark, words.computes(gate), value, upstream, back[0] if back else ""]
+    first = [gate.name + mark, equation(gate), value, upstream, back[0] if back else ""]
     return [first, *([["", "", "", "", more] for more in back[1:]])]
 
 
-def _flowgraph(circuit: Any, digits: int | None) -> str:
+def _flowgraph(graph: Graph, digits: int | None) -> str:
     """Nodes are values; each arrow carries its local derivative; a gradient is a sum over the arrows that leave."""
     rows = []
-    for wire in circuit.wires:
+    for wire in graph.wires:
         if wire.kind == "literal":
             continue
         arrows = []
         for edge in wire.edges:
             out = edge.gate.outputs[0]
             local = edge.gate.local(edge.slot) if wire.differentiable else None
-            share = words.array(edge.gradient, digits) if wire.differentiable else "no gradient"
-            step = words.partial(out, wire)
+            share = format_array(edge.gradient, digits) if wire.differentiable else "no gradient"
+            step = partial_derivative(out, wire)
             arrows.append(
-                f"{step} = {words.number(local, digits)}, brings {share}"
+                f"{step} = {format_number(local, digits)}, brings {share}"
                 if local is not None
                 else f"{step} brings {share}"
             )
-        first = [wire.name, words.array(wire.value, digits), words.array(wire.gradient, digits)]
+        first = [wire.name, format_array(wire.value, digits), format_array(wire.gradient, digits)]
         rows.append([*first, arrows[0] if arrows else "the output" if wire.is_output else ""])
         rows += [["", "", "", more] for more in arrows[1:]]
-    return "\n".join([_title(circuit, digits), "", columns(rows, ["node", "value", "gradient", "arrows"], (1, 2))])
+    return "\n".join([_title(graph, digits), "", columns(rows, ["node", "value", "gradient", "arrows"], (1, 2))])
 
 
-def _deltas(circuit: Any, digits: int | None) -> str:
+def _deltas(graph: Graph, digits: int | None) -> str:
     """A delta for each layer, from the last to the first, with the shapes of each product lining up."""
-    found = layers(circuit)
-    if not found:
-        return f"{_title(circuit, digits)}\n\nno matrix product in it: there are no layers, and so no deltas to show"
-    lines = [_title(circuit, digits), ""]
-    for layer in reversed(found):
+    rows = layers(graph)
+    if not rows:
+        return f"{_title(graph, digits)}\n\nno matrix product in it: there are no layers, and so no deltas to show"
+    lines = [_title(graph, digits), ""]
+    for layer in reversed(rows):
         lines += _layer(layer, digits)
     return "\n".join(lines)
 
@@ -100,31 +116,31 @@ def _deltas(circuit: Any, digits: int | None) -> str:
 def _layer(layer: Layer, digits: int | None) -> list[str]:
     delta = layer.delta
     lines = [
-        f"layer {layer.index}: delta_{layer.index} = gradient at {delta.name} = {words.array(delta.gradient, digits)}"
+        f"layer {layer.index}: delta_{layer.index} = gradient at {delta.name} = {format_array(delta.gradient, digits)}"
     ]
     return lines + [f"    {line.text}" for line in layer.equations(digits)]
 
 
-def _chain(circuit: Any, digits: int | None) -> str:
+def _chain(graph: Graph, digits: int | None) -> str:
     """Each argument's gradient as a product along its path; what another gradient already holds is used again."""
-    rows = [[c.written, c.product, words.array(c.wire.gradient, digits), c.reused] for c in chains(circuit)]
-    return "\n".join([_title(circuit, digits), "", columns(rows, ["gradient", "chain rule", "is", "used again in"])])
+    rows = [[c.title, c.product, format_array(c.wire.gradient, digits), c.reused] for c in chains(graph)]
+    return "\n".join([_title(graph, digits), "", columns(rows, ["gradient", "chain rule", "is", "used again in"])])
 
 
-def _title(circuit: Any, digits: int | None) -> str:
-    outputs = ", ".join(f"{w.name} = {words.array(w.value, digits)}" for w in circuit.outputs[:3])
-    return f"{circuit.name}: {len(circuit.gates)} gates; {outputs}"
+def _title(graph: Graph, digits: int | None) -> str:
+    outputs = ", ".join(f"{w.name} = {format_array(w.value, digits)}" for w in graph.outputs[:3])
+    return f"{graph.name}: {len(graph.gates)} gates; {outputs}"
 
 
-def _trouble(circuit: Any) -> list[str]:
-    lines = [f"✗ {g.name}{f' ({g.defined})' if g.defined else ''}: {g.detail}" for g in circuit.wrong]
-    lines += [f"∧ {g.name}: {g.detail}" for g in circuit.gates if g.verdict == "kink"]
-    lines += [f"? {g.name}: {g.detail}" for g in circuit.gates if g.verdict == "undecided"]
-    lines += [f"! {g.name}: {g.note}" for g in circuit.gates if g.note]
-    if circuit.wrong:
-        lines.insert(0, f"the first wrong gate on the way back: {circuit.wrong[0].name}")
+def _findings(graph: Graph) -> list[str]:
+    lines = [f"✗ {g.name}{f' ({g.defined})' if g.defined else ''}: {g.detail}" for g in graph.wrong]
+    lines += [f"∧ {g.name}: {g.detail}" for g in graph.gates if g.verdict == "kink"]
+    lines += [f"? {g.name}: {g.detail}" for g in graph.gates if g.verdict == "undecided"]
+    lines += [f"! {g.name}: {g.note}" for g in graph.gates if g.note]
+    if graph.wrong:
+        lines.insert(0, f"the first wrong gate on the way back: {graph.wrong[0].name}")
     return ["", *lines] if lines else []
 
 
 def _shape(wire: Wire) -> str:
-    return words.shape(wire.shape) or "scalar"
+    return format_shape(wire.shape) or "scalar"

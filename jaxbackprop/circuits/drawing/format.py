@@ -1,16 +1,17 @@
-"""Numbers and gates in words: how a number is written, a gate's sign, its arithmetic spelled out.
+"""Numbers and gates as text: how a number is written, a gate's symbol, its arithmetic spelled out.
 
-What text, SVG and page all say, said once. Nothing here draws.
+Text, SVG, DOT and page all take their texts from here.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..model import Gate, Wire, is_inexact, numbers
-from ..summary import Summary
+from ..model import Gate, Wire
+from ..summary import Summary, is_inexact, to_numpy
 
-SIGNS = {
+SYMBOLS = {
     "add": "+", "add_any": "+", "sub": "−", "mul": "×", "div": "÷", "neg": "×−1", "dot_general": "@", "matmul": "@",
     "pow": "xʸ", "power": "xʸ", "integer_pow": "xⁿ", "square": "x²", "reciprocal": "1/x", "logistic": "σ",
     "sigmoid": "σ", "reduce_sum": "Σ", "reduce_max": "max", "max": "max", "min": "min", "sqrt": "√x", "rsqrt": "1/√x",
@@ -18,20 +19,43 @@ SIGNS = {
 }  # fmt: skip
 
 
-def sign(gate: Gate) -> str:
-    """The mark a gate is drawn with: the lecture's sign, or its name."""
+@dataclass(frozen=True)
+class Line:
+    """A line of a card or a node. Where it ends in a number of a wire, `head` is what comes before the number.
+
+    Attributes:
+        text: the whole line.
+        wire: the wire that the number belongs to.
+        which: "value" or "gradient" of that wire, "share" for a part of its gradient; "" where there is no number.
+        head: the text before the number.
+    """
+
+    text: str
+    wire: int = -1
+    which: str = ""
+    head: str = ""
+
+
+def number_line(which: str, wire: Wire, digits: int | None, head: str = "") -> Line:
+    """A line that ends in the value or the gradient of a wire."""
+    value = wire.value if which == "value" else wire.gradient
+    return Line(head + format_array(value, digits), wire.id, which, head)
+
+
+def gate_symbol(gate: Gate) -> str:
+    """The symbol a gate is drawn with: the lecture's sign, or its name."""
     if gate.name == "integer_pow" and "y" in gate.settings:
         return f"x{str(gate.settings['y']).translate(str.maketrans('0123456789-', '⁰¹²³⁴⁵⁶⁷⁸⁹⁻'))}"
-    return SIGNS.get(gate.name, gate.name)
+    return SYMBOLS.get(gate.name, gate.name)
 
 
-def number(x: Any, digits: int | None = 4) -> str:
+def format_number(x: Any, digits: int | None = 4) -> str:
     """One number: to `digits` significant digits, or as many as tell it apart in its own precision."""
     x = np.asarray(x)[()]
     if isinstance(x, (np.bool_, bool)):
         return "true" if x else "false"
     if np.iscomplexobj(x):
-        return f"{number(x.real, digits)}{'+' if x.imag >= 0 else '−'}{number(abs(x.imag), digits)}i"
+        return f"{format_number(x.real, digits)}{'+' if x.imag >= 0 else '−'}{format_number(abs(x.imag), digits)}i"
     if isinstance(x, (np.integer, int)):
         return str(x).replace("-", "−")
     if not np.isfinite(x):
@@ -46,49 +70,52 @@ def number(x: Any, digits: int | None = 4) -> str:
     return text.replace("-", "−")
 
 
-def shape(dims: tuple[int, ...]) -> str:
-    """A shape as it is said: [64, 10]; nothing for one number."""
+def format_shape(dims: tuple[int, ...]) -> str:
+    """A shape as text: [64, 10]; nothing for one number."""
     return f"[{', '.join(map(str, dims))}]" if dims else ""
 
 
-def array(value: Any, digits: int | None = 4, *, most: int = 4) -> str:
-    """A value: one number, a short vector whole, anything larger by its shape and the size of its elements."""
+def format_array(value: Any, digits: int | None = 4) -> str:
+    """A value: one number, a short vector whole, anything larger by its shape and the size of its elements.
+
+    Unrounded, vectors are shown whole up to twice the length.
+    """
     if value is None:
         return ""
     if isinstance(value, Summary):
-        spoiled = "" if value.finite == 1 else f", {1 - value.finite:.0%} not finite"
-        return f"{shape(value.shape)} ~{number(np.float64(value.rms), 3)}{spoiled}"
-    x = numbers(value)
+        not_finite = "" if value.finite == 1 else f", {1 - value.finite:.0%} not finite"
+        return f"{format_shape(value.shape)} ~{format_number(np.float64(value.rms), 3)}{not_finite}"
+    x = to_numpy(value)
     if x.size == 1:
-        return number(x.reshape(-1)[0], digits)
-    if x.ndim == 1 and x.size <= most:
-        return f"[{', '.join(number(v, digits) for v in x)}]"
+        return format_number(x.reshape(-1)[0], digits)
+    if x.ndim == 1 and x.size <= (8 if digits is None else 4):
+        return f"[{', '.join(format_number(v, digits) for v in x)}]"
     if not x.size:
-        return f"{shape(x.shape)} empty"
+        return f"{format_shape(x.shape)} empty"
     finite = x[np.isfinite(x)]
     size = float(np.sqrt(np.mean(np.abs(finite.astype(np.complex128)) ** 2))) if finite.size else np.nan
-    spoiled = "" if finite.size == x.size else f", {x.size - finite.size} not finite"
-    return f"{shape(x.shape)} ~{number(np.float64(size), 3)}{spoiled}"
+    not_finite = "" if finite.size == x.size else f", {x.size - finite.size} not finite"
+    return f"{format_shape(x.shape)} ~{format_number(np.float64(size), 3)}{not_finite}"
 
 
-def forward(gate: Gate, width: int = 28) -> str:
+def forward_formula(gate: Gate, width: int = 28) -> str:
     """What the gate computes, in the names of its inputs: `x + y`."""
-    names = [short(w, width) for w in gate.inputs]
-    mark = sign(gate)
-    if len(names) == 2 and mark in "+−×÷@":
-        return f"{_bracketed(names[0])} {mark} {_bracketed(names[1])}"
+    names = [short_name(w, width) for w in gate.inputs]
+    symbol = gate_symbol(gate)
+    if len(names) == 2 and symbol in "+−×÷@":
+        return f"{_bracketed(names[0])} {symbol} {_bracketed(names[1])}"
     if gate.name == "neg":
         return f"−{_bracketed(names[0])}"
     return f"{gate.name}({', '.join(names[:4])}{', …' if len(names) > 4 else ''})"
 
 
-def computes(gate: Gate) -> str:
-    """`q = x + y`; `x + y` alone where that is what its output is called."""
+def equation(gate: Gate) -> str:
+    """`q = x + y`; `x + y` alone where that is its output's name."""
     out = gate.outputs[0] if gate.outputs else None
-    same = out is not None and _bare(out.name) == _bare(forward(gate, 1000))
+    same = out is not None and _bare(out.name) == _bare(forward_formula(gate, 1000))
     if out is None or same:
-        return short(out, 40) if out is not None else forward(gate)
-    return f"{short(out)} = {forward(gate)}"
+        return short_name(out, 40) if out is not None else forward_formula(gate)
+    return f"{short_name(out)} = {forward_formula(gate)}"
 
 
 def _bracketed(name: str) -> str:
@@ -100,19 +127,19 @@ def _bare(text: str) -> str:
     return text.translate(str.maketrans({" ": "", "(": "", ")": "", "×": "*", "÷": "/", "−": "-"}))
 
 
-def short(wire: Wire, width: int = 28) -> str:
+def short_name(wire: Wire, width: int = 28) -> str:
     """A wire's name, cut in the middle where it is long."""
     name = wire.name
     return name if len(name) <= width else f"{name[: width // 2 - 1]}…{name[-(width // 2) :]}"
 
 
-def partial(out: Wire, into: Wire, width: int = 16) -> str:
+def partial_derivative(out: Wire, into: Wire, width: int = 16) -> str:
     """∂out/∂into, names with operators in brackets."""
-    return f"∂{_bracketed(short(out, width))}/∂{_bracketed(short(into, width))}"
+    return f"∂{_bracketed(short_name(out, width))}/∂{_bracketed(short_name(into, width))}"
 
 
-def backward(gate: Gate, slot: int, digits: int | None = 4) -> str:
-    """How the gradient of one input comes about: local gradient times upstream, in numbers or in shapes lining up."""
+def backward_formula(gate: Gate, slot: int, digits: int | None = 4) -> str:
+    """How the gradient of one input is computed: local gradient times upstream, in numbers or in shapes lining up."""
     into = gate.inputs[slot]
     if not into.differentiable:
         return ""
@@ -123,30 +150,32 @@ def backward(gate: Gate, slot: int, digits: int | None = 4) -> str:
     local = gate.local(slot) if scalars and is_inexact(gate.outputs[0].value) else None
     if local is not None:
         up, down = gate.outputs[0].gradient, edge.gradient
-        return f"{number(local, digits)} × {number(up, digits)} = {number(down, digits)}"
-    return f"{_lined_up(gate, slot)} = {array(edge.gradient, digits)}"
+        return f"{format_number(local, digits)} × {format_number(up, digits)} = {format_number(down, digits)}"
+    return f"{_lined_up(gate, slot)} = {format_array(edge.gradient, digits)}"
 
 
 def _lined_up(gate: Gate, slot: int) -> str:
     """The shapes of a product that makes a gradient: `delta [64, 10] times W^T [10, 100]`."""
     out = next((w for w in gate.outputs if is_inexact(w.value)), gate.outputs[0])
-    delta = f"delta {shape(out.shape)}".rstrip()
+    delta = f"delta {format_shape(out.shape)}".rstrip()
     two = [w for w in gate.inputs if w.differentiable]
     product = gate.name in ("dot_general", "matmul") or gate.name.startswith("affine")
     if product and len(two) >= 2 and slot < 2:
         other = gate.inputs[1 - slot]
-        turned = f"{short(other, 16)}^T {shape(_turned(other, gate, 1 - slot))}".rstrip()
+        turned = f"{short_name(other, 16)}^T {format_shape(_turned(other, gate, 1 - slot))}".rstrip()
         return f"{delta} times {turned}" if slot == 0 else f"{turned} times {delta}"
     if product and slot == 2:
         return f"{delta} summed over the batch"
     if gate.name in ("add", "add_any"):
         summed = gate.inputs[slot].shape != out.shape
-        return f"{delta} summed to {shape(gate.inputs[slot].shape) or 'one number'}" if summed else f"1 × {delta}"
+        return (
+            f"{delta} summed to {format_shape(gate.inputs[slot].shape) or 'one number'}" if summed else f"1 × {delta}"
+        )
     if gate.name == "mul" and len(gate.inputs) == 2:
         other = gate.inputs[1 - slot]
-        return f"{short(other, 16)} {shape(other.shape)} ∘ {delta}".replace("  ", " ")
+        return f"{short_name(other, 16)} {format_shape(other.shape)} ∘ {delta}".replace("  ", " ")
     if gate.inputs[slot].shape == out.shape:
-        return f"local {shape(out.shape)} ∘ {delta}"
+        return f"local {format_shape(out.shape)} ∘ {delta}"
     return f"{delta} back through {gate.name}"
 
 
@@ -164,7 +193,7 @@ def _turned(other: Wire, gate: Gate, slot: int) -> tuple[int, ...]:
 
 def sum_of_shares(wire: Wire, digits: int | None = 4) -> str:
     """A fork's gradient as the sum of its branches' shares: a copy gate is an adder on the way back."""
-    shares = [edge.gradient for edge in wire.edges] + ([wire.seed] if wire.seed is not None else [])
-    if len(shares) < 2 or not wire.differentiable:
+    if len(wire.shares) < 2 or not wire.differentiable:
         return ""
-    return f"{' + '.join(array(s, digits) for s in shares)} = {array(wire.gradient, digits)}".replace("+ −", "− ")
+    total = " + ".join(format_array(share, digits) for share in wire.shares).replace("+ −", "− ")
+    return f"{total} = {format_array(wire.gradient, digits)}"

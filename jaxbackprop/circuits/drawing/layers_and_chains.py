@@ -1,14 +1,9 @@
-"""The lecture's other explanations, drawn from a circuit: layers with their deltas, and chains with re-used parts.
-
-Records only: text.py and svg.py show them.
-"""
+"""The lecture's other explanations of a circuit: layers with their deltas, and chains with re-used parts."""
 
 from dataclasses import dataclass
-from typing import Any
 
-from ..model import Edge, Gate, Wire
-from . import format as words
-from .graph_model import Line
+from ..model import Edge, Gate, Graph, Wire
+from .format import Line, backward_formula, format_array, number_line, partial_derivative, short_name
 
 PRODUCTS = ("dot_general", "matmul", "conv_general_dilated")
 
@@ -40,21 +35,21 @@ class Layer:
 
 def _equation(wire: Wire, use: Edge | None, product: str, digits: int | None) -> Line:
     """`dW = product → its gradient`: the share that comes back through this use, where the wire has others."""
-    head = f"d{words.short(wire, 16)} = {product} → "
+    head = f"d{short_name(wire, 16)} = {product} → "
     if use is not None and len(wire.edges) > 1:
-        return Line(head + words.array(use.gradient, digits), wire.id, "share", head)
-    return Line(head + words.array(wire.gradient, digits), wire.id, "gradient", head)
+        return Line(head + format_array(use.gradient, digits), wire.id, "share", head)
+    return number_line("gradient", wire, digits, head)
 
 
 def _product(gate: Gate, slot: int, i: int) -> str:
-    line = words.backward(gate, slot)
+    line = backward_formula(gate, slot)
     return line.partition(" = ")[0].replace("delta", f"delta_{i}")
 
 
-def layers(circuit: Any) -> list[Layer]:
+def layers(graph: Graph) -> list[Layer]:
     """The products with weights, in program order: a gate with two arrays, one of them an argument or a constant."""
-    found: list[Layer] = []
-    for gate in circuit.gates:
+    rows: list[Layer] = []
+    for gate in graph.gates:
         if not (gate.name in PRODUCTS or gate.name.startswith("affine")) or len(gate.inputs) < 2:
             continue
         x, y = gate.inputs[:2]
@@ -63,8 +58,8 @@ def layers(circuit: Any) -> list[Layer]:
             continue
         activation = x if weights is y else y
         bias, out = (gate.inputs[2], gate.outputs[0]) if len(gate.inputs) > 2 else _bias(gate.outputs[0])
-        found.append(Layer(len(found) + 1, gate, activation, weights, bias, out))
-    return found
+        rows.append(Layer(len(rows) + 1, gate, activation, weights, bias, out))
+    return rows
 
 
 def _bias(product: Wire) -> tuple[Wire | None, Wire]:
@@ -94,31 +89,31 @@ class Chain:
     """One gradient as the chain rule makes it: `∂f/∂x = δq · ∂q/∂x`, and where it is used again."""
 
     wire: Wire
-    written: str
+    title: str
     product: str
     reused: str
 
 
-def chains(circuit: Any) -> list[Chain]:
+def chains(graph: Graph) -> list[Chain]:
     """Every gradient in backward order, each from those before it."""
-    output = next((w for w in circuit.outputs if w.seed is not None), circuit.outputs[0])
-    made = []
-    for wire in _backward_order(circuit):
+    output = next((w for w in graph.outputs if w.output_cotangent is not None), graph.outputs[0])
+    rows = []
+    for wire in _backward_order(graph):
         terms = []
         for edge in wire.edges:
             out = edge.gate.outputs[0]
-            ahead = "" if out is output else f"δ({words.short(out, 14)}) · "
+            ahead = "" if out is output else f"δ({short_name(out, 14)}) · "
             if edge.downstream is not None:
-                terms.append(ahead + words.partial(out, wire, 14))
+                terms.append(ahead + partial_derivative(out, wire, 14))
         inputs = wire.source.inputs if wire.source else ()
-        users = {words.short(w, 14): None for w in inputs if w.differentiable}
-        whole = words.partial(output, wire, 14)
-        written = f"δ({words.short(wire, 14)}) = {whole}" if wire.source else whole
+        users = {short_name(w, 14): None for w in inputs if w.differentiable}
+        whole = partial_derivative(output, wire, 14)
+        title = f"δ({short_name(wire, 14)}) = {whole}" if wire.source else whole
         product = "1" if wire is output else " + ".join(terms) or "0"
-        made.append(Chain(wire, written, product, ", ".join(users) if len(users) > 1 else ""))
-    return made
+        rows.append(Chain(wire, title, product, ", ".join(users) if len(users) > 1 else ""))
+    return rows
 
 
-def _backward_order(circuit: Any) -> list[Wire]:
-    wires = [w for w in circuit.wires if w.differentiable]
+def _backward_order(graph: Graph) -> list[Wire]:
+    wires = [w for w in graph.wires if w.differentiable]
     return sorted(wires, key=lambda w: (-(w.source.id if w.source else -1), w.id))

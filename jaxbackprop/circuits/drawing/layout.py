@@ -1,26 +1,51 @@
-"""A plan becomes placed parts, the one picture: columns from a layout library (columns.py), places from sizes.
+"""Every node in its place: columns with few crossings from a layout library, then rows and widths from sizes.
 
-The order of a part does not depend on which boxes in it are open, so it is found once; places follow at no cost.
-The page does the second half again in the browser when a box opens, from the same layers.
+This is the only place where anything is arranged. A page gets, for each subgraph, the arrangement with the boxes in it
+closed; how opening a box moves its surroundings apart stands in `page/compose.js`.
 """
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import cast
 
-from .columns import Order, order
-from .graph_model import Item, Link, Part
+from fast_sugiyama import from_edges
+
+from .graph import Edge, Key, Node, Subgraph
 
 CHARACTER = 7.25
 """The width of a character of the labels, in pixels."""
+
 GAP, ROW, PAD, TITLE = 34.0, 26.0, 18.0, 16.0
+"""Between columns, between rows, inside a border, below a box's title; in pixels."""
+
+
+@dataclass
+class Order:
+    """A subgraph's nodes in columns from left to right, each from top to bottom; long edges pass through bends.
+
+    `ways[i]` are the nodes and bends of edge i from its source to its target.
+    """
+
+    columns: list[list[Key]]
+    ways: list[list[Key]]
+
+
+@dataclass
+class Column:
+    """A column's place, and the space on its right."""
+
+    left: float
+    right: float
+    gap: float
 
 
 @dataclass
 class Placed:
-    """An item with its place, and the placed inside of a box that is open."""
+    """A node with its place, the column it stands in, and the placed inside of a box that is open."""
 
-    item: Item
+    node: Node
+    column: int
     x: float
     y: float
     w: float
@@ -34,129 +59,230 @@ class Placed:
 
 @dataclass
 class Route:
-    """A link with its way: a list of points, to be drawn smooth; `fork` where the wire has other uses here."""
+    """An edge with its way.
 
-    link: Link
+    Attributes:
+        edge: the edge.
+        points: to be joined by a smooth line.
+        bends: the column and the height of each bend.
+        first: whether it is the first of its wire from this node, which has the wire's label.
+        lead: the length of straight line that the label at its beginning needs.
+        tail: the length that the label at its end needs.
+    """
+
+    edge: Edge
     points: list[tuple[float, float]]
+    bends: list[tuple[int, float]]
     first: bool
+    lead: float
+    tail: float
 
 
 @dataclass
 class Picture:
-    """A part with everything in its place, from (0, 0)."""
+    """A subgraph with everything in its place, from (0, 0)."""
 
-    part: Part
-    width: float
-    height: float
-    items: dict[str, Placed] = field(default_factory=dict)
+    subgraph: Subgraph
+    order: Order
+    width: float = 0.0
+    height: float = 0.0
+    columns: list[Column] = field(default_factory=list)
+    nodes: dict[Key, Placed] = field(default_factory=dict)
     routes: list[Route] = field(default_factory=list)
 
 
-def place(part: Part, opened: bool | Collection[int] = True) -> Picture:
-    """Everything in its place, the boxes in `opened` (by id; True: all) drawn open."""
-    found = order(part)
+def place(subgraph: Subgraph, opened: bool | Collection[int] = True, order: Order | None = None) -> Picture:
+    """Everything in its place.
+
+    Args:
+        subgraph: what is to be drawn.
+        opened: the boxes drawn open, by id; True for all.
+        order: the order of its nodes, where it is known: it does not depend on sizes.
+    """
+    order = order or _order(subgraph)
+    picture = Picture(subgraph, order)
     insides = {
-        id: place(item.part, opened)
-        for id, item in part.items.items()
-        if item.part is not None and (opened is True or (opened is not False and item.part.box in opened))
+        key: place(node.inside, opened)
+        for key, node in subgraph.nodes.items()
+        if node.inside is not None and (opened is True or (opened is not False and node.inside.box in opened))
     }
-    outputs: dict[str, set[int]] = {}
-    said: dict[str, int] = {}
-    for link in part.links:
-        outputs.setdefault(link.source, set()).add(link.wire)
-        said[link.target] = said.get(link.target, 0) + (_tail(link) > 0)
-    sizes = {}
-    for id, item in part.items.items():
-        w, h = _size(item, insides.get(id))
-        sizes[id] = (w, h if id in insides else h + _grown(item, len(outputs.get(id, ())), said.get(id, 0)))
-    ys = _rows(found, sizes, part)
-    top = min((ys[n] - _height(sizes, n) / 2 for column in found.columns for n in column), default=0.0)
-    picture = Picture(part, 0, 0)
-    lefts: dict[str, float] = {}
-    rights: dict[str, float] = {}
+    sizes = _sizes(subgraph, insides)
+    middles = _middles(order, sizes)
+    top = min((middles[key] - _height(sizes, key) / 2 for column in order.columns for key in column), default=0.0)
+    down = PAD + (TITLE if subgraph.kind != "root" else 0) - top
+    middles = {key: y + down for key, y in middles.items()}
     x = PAD
-    for k, column in enumerate(found.columns):
-        width = max(sizes[n][0] if n in sizes else 0.0 for n in column)
-        for n in column:
-            w, h = sizes.get(n, (width, 0.0))
-            lefts[n], rights[n] = x + (width - w) / 2, x + (width + w) / 2
-            if n in sizes:
-                y = ys[n] - top + PAD + (TITLE if part.kind != "root" else 0) - h / 2
-                picture.items[n] = Placed(part.items[n], lefts[n], y, w, h, insides.get(n))
-        x += width + (_room(part, column, found) if k + 1 < len(found.columns) else 0)
-    picture.width = max(x + PAD, CHARACTER * len(part.title) + 3 * PAD)
-    for id, placed in picture.items.items():  # ports stand in the border
-        if placed.item.kind == "port":
-            placed.x = -placed.w / 2 if id.startswith("e") else picture.width - placed.w / 2
-            lefts[id], rights[id] = placed.x, placed.x + placed.w
-    picture.height = max((p.y + p.h for p in picture.items.values()), default=0.0) + PAD
-    _route(
-        picture, found, lefts, rights, {n: y - top + PAD + (TITLE if part.kind != "root" else 0) for n, y in ys.items()}
-    )
+    for k, column in enumerate(order.columns):
+        width = max(sizes[key][0] if key in sizes else 0.0 for key in column)
+        gap = _gap(subgraph, column, order) if k + 1 < len(order.columns) else 0.0
+        picture.columns.append(Column(x, x + width, gap))
+        for key in column:
+            if key in sizes:
+                (w, h), left = sizes[key], x + (width - sizes[key][0]) / 2
+                picture.nodes[key] = Placed(subgraph.nodes[key], k, left, middles[key] - h / 2, w, h, insides.get(key))
+        x += width + gap
+    picture.width = max(x + PAD, least_width(subgraph))
+    picture.height = max((p.y + p.h for p in picture.nodes.values()), default=0.0) + PAD
+    for key, placed in picture.nodes.items():  # ports stand in the border
+        if placed.node.kind == "port":
+            placed.x = (0.0 if key.kind == "entry" else picture.width) - placed.w / 2
+    _route(picture, middles)
     return picture
 
 
-def _size(item: Item, inside: Picture | None) -> tuple[float, float]:
-    if inside is not None:
-        return inside.width, inside.height
-    text = max([len(item.title), *(len(line.text) for line in item.lines)]) * CHARACTER
-    if item.kind in ("gate", "rule"):
-        return max(34.0, len(item.title) * CHARACTER * 1.15 + 16), 34.0
-    if item.kind == "port":
+def least_width(subgraph: Subgraph) -> float:
+    """The width that the title needs."""
+    return CHARACTER * len(subgraph.title) + 3 * PAD
+
+
+def _order(subgraph: Subgraph) -> Order:
+    """Columns and rows for a subgraph's nodes, crossings few."""
+    keys = list(subgraph.nodes)
+    number = {key: i for i, key in enumerate(keys)}
+    pairs = list(dict.fromkeys((number[e.source], number[e.target]) for e in subgraph.edges if e.source != e.target))
+    seats: dict[int, tuple[float, float]] = {}
+    ahead: dict[int, list[int]] = {}
+    shift = 0.0
+    for component, _, _, lines in from_edges(pairs, vertex_spacing=1, dummy_vertices=True) if pairs else ():
+        places, edges = cast(list[tuple[int, tuple[float, float]]], component), cast(list[tuple[int, int]], lines or [])
+        base = max([len(keys), *seats])  # bends are numbered anew in each component
+        rename = {n: n if n < len(keys) else base + 1 + n for n, _ in places}
+        top = max(y for _, (_, y) in places)
+        left = min(x for _, (x, _) in places)
+        for n, (x, y) in places:
+            seats[rename[n]] = (top - y, shift + x - left)
+        shift += max(x for _, (x, _) in places) - left + 1
+        for s, t in edges:
+            ahead.setdefault(rename[s], []).append(rename[t])
+    for i in range(len(keys)):
+        if i not in seats:
+            seats[i], shift = (0.0, shift), shift + 1
+
+    def key_of(n: int) -> Key:
+        return keys[n] if n < len(keys) else Key("bend", n)
+
+    ranks = sorted({round(rank) for rank, _ in seats.values()})
+    columns: list[list[Key]] = [[] for _ in ranks]
+    for n in sorted(seats, key=lambda n: seats[n][1]):
+        columns[ranks.index(round(seats[n][0]))].append(key_of(n))
+    ways = _ways(ahead, len(keys))
+    order = Order(
+        columns, [[key_of(n) for n in ways.get((number[e.source], number[e.target]), ())] for e in subgraph.edges]
+    )
+    _move_ports_to_the_border(subgraph, order)
+    return order
+
+
+def _ways(ahead: dict[int, list[int]], real: int) -> dict[tuple[int, int], list[int]]:
+    """For each pair of nodes the nodes and bends that their edge passes, both ends included."""
+    ways = {}
+    for start in [n for n in ahead if n < real]:
+        for n in ahead[start]:
+            way = [start, n]
+            while way[-1] >= real:
+                way.append(ahead[way[-1]][0])
+            ways[start, way[-1]] = way
+    return ways
+
+
+def _move_ports_to_the_border(subgraph: Subgraph, order: Order) -> None:
+    """Move ports to a first or last column of their own; bends lead their edges past the columns between."""
+    columns = order.columns
+    ports = [key for key, node in subgraph.nodes.items() if node.kind == "port"]
+    for kind, at in (("entry", 0), ("exit", -1)):
+        if any(key.kind == kind for key in ports) and not all(key.kind == kind for key in columns[at]):
+            columns.insert(0 if at == 0 else len(columns), [])
+    for port in ports:
+        at = next(k for k, column in enumerate(columns) if port in column)
+        entering = port.kind == "entry"
+        passed = range(1, at + 1) if entering else range(at, len(columns) - 1)
+        bends = [Key("bend", -1 - (2 * port.id + entering), k) for k in passed]
+        share = columns[at].index(port) / len(columns[at])
+        columns[at].remove(port)
+        for k, bend in zip(passed, bends, strict=True):
+            columns[k].insert(round(share * len(columns[k])), bend)
+        border = columns[0 if entering else -1]
+        border.insert(round(share * len(border)), port)
+        for way in order.ways:
+            if entering and way and way[0] == port:
+                way[1:1] = bends
+            elif not entering and way and way[-1] == port:
+                way[-1:-1] = bends
+
+
+def _sizes(subgraph: Subgraph, insides: dict[Key, Picture]) -> dict[Key, tuple[float, float]]:
+    """The width and height of each node; taller where many wires leave it or many labelled arrows enter it."""
+    wires_out: dict[Key, set[int]] = {}
+    labels_in: dict[Key, int] = {}
+    for edge in subgraph.edges:
+        wires_out.setdefault(edge.source, set()).add(edge.wire)
+        labels_in[edge.target] = labels_in.get(edge.target, 0) + (_tail(edge) > 0)
+    sizes = {}
+    for key, node in subgraph.nodes.items():
+        if key in insides:
+            sizes[key] = insides[key].width, insides[key].height
+            continue
+        w, h = _size(node)
+        if node.kind == "node":
+            h += max(0.0, 38.0 * labels_in.get(key, 0) - 58.0)
+        elif node.kind in ("gate", "rule", "box"):
+            h += max(0.0, 42.0 * (len(wires_out.get(key, ())) - 1))
+        sizes[key] = w, h
+    return sizes
+
+
+def _size(node: Node) -> tuple[float, float]:
+    text = max([len(node.title), *(len(line.text) for line in node.lines)]) * CHARACTER
+    if node.kind in ("gate", "rule"):
+        return max(34.0, len(node.title) * CHARACTER * 1.15 + 16), 34.0
+    if node.kind == "port":
         return 8.0, 8.0
-    if item.kind in ("card", "node"):
-        return text + 22, 24.0 + 17 * len(item.lines)
-    if item.kind == "box":
-        return text + 34, 34.0 + 15 * len(item.lines)
+    if node.kind in ("card", "node"):
+        return text + 22, 24.0 + 17 * len(node.lines)
+    if node.kind == "box":
+        return text + 34, 34.0 + 15 * len(node.lines)
     return text + 16, 24.0
 
 
-def _height(sizes: dict[str, tuple[float, float]], n: str) -> float:
-    return sizes[n][1] if n in sizes else 6.0
+def _height(sizes: dict[Key, tuple[float, float]], key: Key) -> float:
+    return sizes[key][1] if key in sizes else 6.0
 
 
-def _grown(item: Item, outputs: int, said: int) -> float:
-    """How much taller an item is that many wires leave, or many arrows with words enter: their labels must not meet."""
-    if item.kind == "node":
-        return max(0.0, 38.0 * said - 58.0)
-    return max(0.0, 42.0 * (outputs - 1)) if item.kind in ("gate", "rule", "box") else 0.0
-
-
-def _rows(found: Order, sizes: dict[str, tuple[float, float]], part: Part) -> dict[str, float]:
-    """The height at which each item's middle stands: near its neighbours', in order, nothing overlapping."""
-    near: dict[str, list[list[str]]] = {n: [[], []] for column in found.columns for n in column}
-    for route in found.routes:
-        for a, b in pairwise(route):
+def _middles(order: Order, sizes: dict[Key, tuple[float, float]]) -> dict[Key, float]:
+    """The height at which each node's middle stands: near its neighbours', in order, nothing overlapping."""
+    near: dict[Key, list[list[Key]]] = {key: [[], []] for column in order.columns for key in column}
+    for way in order.ways:
+        for a, b in pairwise(way):
             near[a][1].append(b)
             near[b][0].append(a)
-    ys: dict[str, float] = {}
-    for column in found.columns:
+    ys: dict[Key, float] = {}
+    for column in order.columns:
         y = 0.0
-        for n in column:
-            ys[n] = y + _height(sizes, n) / 2
-            y += _height(sizes, n) + ROW
-        for n in column:
-            ys[n] -= y / 2
+        for key in column:
+            ys[key] = y + _height(sizes, key) / 2
+            y += _height(sizes, key) + ROW
+        for key in column:
+            ys[key] -= y / 2
     for sweep in range(8):
         side = 1 - sweep % 2  # first from the right, where everything comes together
-        for column in found.columns[:: 1 if side == 0 else -1]:
+        for column in order.columns[:: 1 if side == 0 else -1]:
             wish = []
-            for n in column:
-                there = near[n][side] or near[n][1 - side]
-                wish.append(sum(ys[m] for m in there) / len(there) if there else ys[n])
-            apart = [
+            for key in column:
+                neighbours = near[key][side] or near[key][1 - side]
+                wish.append(sum(ys[n] for n in neighbours) / len(neighbours) if neighbours else ys[key])
+            distances = [
                 (_height(sizes, a) + _height(sizes, b)) / 2 + (ROW if a in sizes or b in sizes else 10.0)
                 for a, b in pairwise(column)
             ]
-            ys |= dict(zip(column, apart_at_least(wish, apart), strict=True))
+            ys |= dict(zip(column, keep_apart(wish, distances), strict=True))
     return ys
 
 
-def apart_at_least(wish: list[float], apart: list[float]) -> list[float]:
-    """The positions nearest to `wish` (least squares) that keep their order and distances; pools that bump merge."""
+def keep_apart(wish: list[float], distances: list[float]) -> list[float]:
+    """The positions nearest to `wish` (least squares) that keep their order and distances; pools that meet merge."""
     offset, total = [0.0], 0.0
-    for gap in apart:
-        total += gap
+    for distance in distances:
+        total += distance
         offset.append(total)
     pools: list[list[float]] = []  # [sum, count]
     for w, o in zip(wish, offset):
@@ -168,25 +294,25 @@ def apart_at_least(wish: list[float], apart: list[float]) -> list[float]:
     return [lv + o for lv, o in zip(level, offset)]
 
 
-def _label(link: Link) -> float:
-    """The length of straight wire that what is written where a link begins needs: the wire's own numbers."""
-    return CHARACTER * max(len(link.above), len(link.below)) if link.live else 0.0
+def _lead(edge: Edge) -> float:
+    """The length of straight line that the label where an edge begins needs: the wire's own numbers."""
+    return CHARACTER * max(len(edge.label.above), len(edge.label.below)) if edge.label.live else 0.0
 
 
-def _tail(link: Link) -> float:
-    """The same where it ends: what is said of this one use."""
-    return 0.0 if link.live else CHARACTER * max(len(link.above), len(link.below))
+def _tail(edge: Edge) -> float:
+    """The same where it ends: the numbers of this one use."""
+    return 0.0 if edge.label.live else CHARACTER * max(len(edge.label.above), len(edge.label.below))
 
 
-def _room(part: Part, column: list[str], found: Order) -> float:
-    """The space right of a column: what its wires have written on them, and the shares of those that fork."""
+def _gap(subgraph: Subgraph, column: list[Key], order: Order) -> float:
+    """The space right of a column: for the labels of the edges that leave it, and the shares of those that fork."""
     here = set(column)
     longest = 0.0
-    for link, route in zip(part.links, found.routes, strict=True):
-        if route and route[0] in here:
-            longest = max(longest, _label(link) + CHARACTER * len(link.share))
-        if route and route[-2] in here:
-            longest = max(longest, _tail(link))
+    for edge, way in zip(subgraph.edges, order.ways, strict=True):
+        if way and way[0] in here:
+            longest = max(longest, _lead(edge) + CHARACTER * len(edge.label.share))
+        if way and way[-2] in here:
+            longest = max(longest, _tail(edge))
     return GAP + longest
 
 
@@ -194,63 +320,63 @@ ORDERED = frozenset("− ÷ @ xʸ select".split())
 """Gates whose inputs are drawn in their order, whatever crosses; the others take them as they come."""
 
 
-def _route(picture: Picture, found: Order, lefts: dict, rights: dict, ys: dict[str, float]) -> None:
-    ends, starts = _ends(picture, found, ys), _starts(picture, found, ys)
-    labelled: set[tuple[str, int]] = set()
-    for i, (link, way) in enumerate(zip(picture.part.links, found.routes, strict=True)):
+def _route(picture: Picture, middles: dict[Key, float]) -> None:
+    ends, starts = _ends(picture, middles), _starts(picture, middles)
+    column_of = {key: k for k, column in enumerate(picture.order.columns) for key in column}
+    labelled: set[tuple[Key, int]] = set()
+    for i, (edge, way) in enumerate(zip(picture.subgraph.edges, picture.order.ways, strict=True)):
         if not way:
             continue
-        source, target = picture.items[link.source], picture.items[link.target]
-        points = [(source.x + source.w, starts[link.source, link.wire])]
-        points.append((points[0][0] + (_label(link) + 8 if _label(link) else 0), points[0][1]))
-        for n in way[1:-1]:
-            points += [(lefts[n], ys[n]), (rights[n], ys[n])]
-        if _tail(link):
-            points.append((target.x - _tail(link) - 16, ends[i]))
+        source, target, lead, tail = picture.nodes[edge.source], picture.nodes[edge.target], _lead(edge), _tail(edge)
+        points = [(source.x + source.w, starts[edge.source, edge.wire])]
+        points.append((points[0][0] + (lead + 8 if lead else 0), points[0][1]))
+        bends = [(column_of[key], middles[key]) for key in way[1:-1]]
+        for k, y in bends:
+            points += [(picture.columns[k].left, y), (picture.columns[k].right, y)]
+        if tail:
+            points.append((target.x - tail - 16, ends[i]))
         points.append((target.x, ends[i]))
-        key = (link.source, link.wire)
-        picture.routes.append(Route(link, points, key not in labelled))
-        labelled.add(key)
+        first = (edge.source, edge.wire) not in labelled
+        picture.routes.append(Route(edge, points, bends, first, lead, tail))
+        labelled.add((edge.source, edge.wire))
 
 
-def _ends(picture: Picture, found: Order, ys: dict[str, float]) -> list[float]:
-    """The height at which each link enters its target: at a port of an open box, else spread over the gate's side."""
-    into: dict[str, list[int]] = {}
-    for i, link in enumerate(picture.part.links):
-        if found.routes[i]:
-            into.setdefault(link.target, []).append(i)
-    heights = [0.0] * len(picture.part.links)
-    for name, links in into.items():
-        target = picture.items[name]
-        ordered = target.item.kind in ("gate", "rule") and target.item.title in ORDERED
-        links.sort(key=lambda i: picture.part.links[i].slot if ordered else ys[found.routes[i][-2]])
-        for k, i in enumerate(links):
-            port = target.inside and target.inside.items.get(f"e{picture.part.links[i].slot}")
+def _ends(picture: Picture, middles: dict[Key, float]) -> list[float]:
+    """The height at which each edge enters its target: at a port of an open box, else spread over the gate's side."""
+    edges, ways = picture.subgraph.edges, picture.order.ways
+    into: dict[Key, list[int]] = {}
+    for i, edge in enumerate(edges):
+        if ways[i]:
+            into.setdefault(edge.target, []).append(i)
+    heights = [0.0] * len(edges)
+    for key, entering in into.items():
+        target = picture.nodes[key]
+        ordered = target.node.kind in ("gate", "rule") and target.node.title in ORDERED
+        entering.sort(key=lambda i: edges[i].slot if ordered else middles[ways[i][-2]])
+        for k, i in enumerate(entering):
+            port = target.inside and target.inside.nodes.get(Key("entry", edges[i].wire))
             if port:
                 heights[i] = target.y + port.middle
-            elif len(links) == 1:
+            elif len(entering) == 1:
                 heights[i] = target.middle
-            elif target.item.kind == "node":
-                heights[i] = target.y + target.h * (k + 0.5) / len(links)
+            elif target.node.kind == "node":
+                heights[i] = target.y + target.h * (k + 0.5) / len(entering)
             else:
-                heights[i] = target.y + target.h * (0.15 + 0.7 * (k + 1) / (len(links) + 1))
+                heights[i] = target.y + target.h * (0.15 + 0.7 * (k + 1) / (len(entering) + 1))
     return heights
 
 
-def _starts(picture: Picture, found: Order, ys: dict[str, float]) -> dict[tuple[str, int], float]:
-    """The height at which each wire leaves each item: at a port of an open box, else spread over its side."""
-    leaving: dict[str, dict[int, list[float]]] = {}
-    for link, way in zip(picture.part.links, found.routes, strict=True):
+def _starts(picture: Picture, middles: dict[Key, float]) -> dict[tuple[Key, int], float]:
+    """The height at which each wire leaves each node: at a port of an open box, else spread over its side."""
+    leaving: dict[Key, dict[int, list[float]]] = {}
+    for edge, way in zip(picture.subgraph.edges, picture.order.ways, strict=True):
         if way:
-            leaving.setdefault(link.source, {}).setdefault(link.wire, []).append(ys[way[1]])
+            leaving.setdefault(edge.source, {}).setdefault(edge.wire, []).append(middles[way[1]])
     heights = {}
-    for name, wires in leaving.items():
-        source = picture.items[name]
-        order = sorted(wires, key=lambda w: sum(wires[w]) / len(wires[w]))
-        for k, wire in enumerate(order):
-            port = source.inside and source.inside.items.get(f"x{wire}")
-            if port:
-                heights[name, wire] = source.y + port.middle
-            else:
-                heights[name, wire] = source.y + source.h * (k + 0.5) / len(order)
+    for key, wires in leaving.items():
+        source = picture.nodes[key]
+        ordered = sorted(wires, key=lambda w: sum(wires[w]) / len(wires[w]))
+        for k, wire in enumerate(ordered):
+            port = source.inside and source.inside.nodes.get(Key("exit", wire))
+            heights[key, wire] = source.y + (port.middle if port else source.h * (k + 0.5) / len(ordered))
     return heights

@@ -1,4 +1,4 @@
-"""An expression becomes a function of its names, and a circuit. What a text may say is in grammar.py."""
+"""An expression becomes a function of its names, and a circuit."""
 
 import json
 import re
@@ -13,10 +13,8 @@ import numpy as np
 from ...core.rule import rules
 from ..circuit import Circuit
 from ..trace import trace
-from . import parser as grammar
-from .parser import ExpressionError as ExpressionError
-from .parser import Node, Statement
-from .parser import callable_gates as callable_gates
+from . import parser
+from .parser import ExpressionError, Node, Statement
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ def parse(text: str) -> Expression:
 
     Raises ExpressionError, which points at the character, for anything that is not in the language.
     """
-    statements, names = grammar.parse(text)
+    statements, names = parser.parse(text)
     return Expression(text, tuple(statements), tuple(names))
 
 

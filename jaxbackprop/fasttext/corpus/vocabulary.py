@@ -1,8 +1,9 @@
 """Words and labels numbered as fastText numbers them, and texts as bags of those numbers.
 
-The order of the entries, the rows of word n-grams and of character n-grams are fastText's to the last one: a table
-trained on these numbers is a table fastText can read. Everything is array arithmetic: a word is hashed once however
-often it occurs, and no line of text is looked at by Python.
+Words, then labels, each by falling count; of equal counts the one that appears first in the text comes first (fastText
+leaves their order to the sort of its C++ library). The rows of word n-grams and of character n-grams are fastText's: a
+table trained on these numbers is a table that fastText reads. Everything is array arithmetic: a word is hashed once
+however often it occurs, and no line of text is looked at by Python.
 
 Source  Bojanowski et al. 2017, arXiv:1607.04606; Joulin et al. 2017, arXiv:1607.01759; fastText 0.9.2, dictionary.cc
 """
@@ -22,7 +23,6 @@ from ...data.errors import DataError, shown
 from ...data.labelled_text import Texts
 from ...data.tokens import END, Tokens, counted, equal, starts_with, tokenise_texts
 from .hashing import character_ngrams, fnv1a, word_ngrams
-from .sort_order import sort_order
 from .word_rows import WordRows, blocks, select, shifted
 
 LABEL_PREFIX = "__label__"
@@ -36,7 +36,7 @@ class Vocabulary:
 
     Rows 0 to words - 1 are words, the `bucket` rows after them are shared by hashed n-grams. Labels are numbered apart.
 
-        entries       (W + L,) binary: words by falling count, then labels by falling count, label prefix included
+        entries       (W + L,) binary: words by falling count, then labels by falling count, prefix included
         counts        (W + L,) int64
         tokens        how many tokens were read, those that are no longer in the vocabulary included
         word_ngrams   runs of up to so many words have a row
@@ -87,7 +87,7 @@ class Vocabulary:
         words, counts, found = counted(groups)
         total = sum(len(group.codes) for group in groups)
         is_label = starts_with(words, label_prefix)
-        order = sort_order(_falling(counts, is_label))
+        order = np.argsort(_falling(counts, is_label), kind="stable")
         kept = order[counts[order] >= np.where(is_label[order], min_count_label, min_count)]
         if max_words is not None:
             most = len(kept) - is_label[kept].sum()
@@ -119,7 +119,7 @@ class Vocabulary:
         counts[at[at >= 0]] += times[at >= 0]
         entries = pa.concat_arrays([self.entries, found.filter(pa.array(at < 0))])
         counts = np.concatenate([counts, times[at < 0]])
-        order = sort_order(_falling(counts, starts_with(entries, self.label_prefix)))
+        order = np.argsort(_falling(counts, starts_with(entries, self.label_prefix)), kind="stable")
         return replace(
             self, entries=entries.take(pa.array(order)), counts=counts[order], tokens=self.tokens + len(words)
         )
@@ -286,7 +286,7 @@ def _is_groups(texts: "Readable | Sequence[Tokens]") -> TypeGuard[Sequence[Token
 
 
 def _falling(counts: np.ndarray, is_label: np.ndarray) -> np.ndarray:
-    """Numbers that rise as fastText's order does: words before labels, and each of them by falling count."""
+    """Numbers that rise with the order of the entries: words before labels, and each of them by falling count."""
     most = int(counts.max(initial=0)) + 1
     return (np.where(is_label, most, 0) - counts).astype(np.int32 if most < 2**30 else np.int64)
 

@@ -1,7 +1,7 @@
 """Probabilities that can be believed: one number by which all scores are multiplied, fitted on texts not trained on.
 
 The labels' order, and so accuracy, stays as it is; the number goes into the output table, so that every file and every
-program that reads it answers the same. How a model is asked is the business of predicting.py.
+program that reads it answers the same. The slope of the loss is made of the backward passes of the library's losses.
 
 Source  Guo, Pleiss, Sun, Weinberger 2017, arXiv:1706.04599 (temperature scaling; the expected calibration error)
 """
@@ -9,14 +9,24 @@ Source  Guo, Pleiss, Sun, Weinberger 2017, arXiv:1706.04599 (temperature scaling
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from ...data import Bags
+from ...losses.cross_entropy import (
+    sigmoid_cross_entropy,
+    sigmoid_cross_entropy_backward,
+    softmax_cross_entropy,
+    softmax_cross_entropy_backward,
+)
+from ...losses.logistic import logistic_loss_and_delta
 from ..corpus.reading import Source, text_groups
 from ..model import Model, mean_rows
 from .huffman import paths
 from .metrics import Skipped, labelled, nothing_to_score
-from .predictor import Predictor, softmax
+from .predictor import Predictor
 
 BINS = 15
 LARGEST, HALVINGS = 1e4, 60
@@ -27,13 +37,14 @@ BLOCK = 1 << 22  # scores that are formed at a time
 class Calibration:
     """What calibrating has changed, on the texts it was fitted on; pairs are before and after.
 
-    temperature  what all scores were divided by; above 1 where the model was too sure
-    texts        how many there were
-    log_loss     the mean loss of a text: -log of its label's probability (the mean over its labels, where it has
-                 several); for ova and ns the sum over all labels of that of its presence or absence
-    error        the expected calibration error: by how much the best label's probability is beside the share of texts
-                 whose best label is right, in the mean over 15 bins of that probability; softmax and hs share a
-                 probability of 1 among a text's labels, so that of N labels each is right by 1/N
+    Attributes:
+        temperature: what all scores were divided by; above 1 where the model was too sure.
+        texts: how many there were.
+        log_loss: the mean loss of a text: -log of its label's probability (the mean over its labels, where it has
+            several); for ova and ns the sum over all labels of that of its presence or absence.
+        error: the expected calibration error: by how much the best label's probability is beside the share of texts
+            whose best label is right, in the mean over 15 bins of that probability; softmax and hs share a
+            probability of 1 among a text's labels, so that of N labels each is right by 1/N.
     """
 
     temperature: float
@@ -47,7 +58,7 @@ def calibrate(model: Model, data: Source) -> tuple[Model, Calibration]:
 
     Formula  loss(b) = mean of the texts' losses at scores b z;  temperature = 1 / argmin_b loss(b)
              loss is convex in b: softmax dloss/db = mean sum_c (p_c - t_c) z_c, t the text's labels, each its share;
-             ova, ns the same with p_c = sigmoid(b z_c), t_c 0 or 1; hs with the questions on the label's path
+             ova, ns the same with p_c = sigmoid(b z_c), t_c 0 or 1; hs with the nodes of the label's path
 
     Raises:
         DataError: no such file, or no line that can be scored.
@@ -85,30 +96,61 @@ def _joined(parts: list[Bags]) -> Bags:
 
 def _slope(model: Model, hidden: np.ndarray, labels: Bags) -> Callable[[float], float]:
     """dloss/db, the mean over the texts, as a function of b."""
-    from scipy.special import expit  # a while to import, for whoever only reads
-
     each = np.repeat(np.arange(len(labels)), labels.lengths)
     weight = 1 / labels.lengths[each] / len(labels)
     if model.settings.loss == "hs":
-        z, yes, shares = _questions(model, hidden[each], labels.ids, weight)
-        return lambda b: float((shares * (expit(b * z) - yes) * z).sum())
+        path = _path_scores(model, hidden[each], labels.ids, weight)
+        return lambda b: _in_double(_logistic_slope, b, *path)
     output = np.asarray(model.output)
     size = max(BLOCK // len(output), 1)
-    one_answer = model.settings.loss == "softmax"
-    met = float(((hidden[each] * output[labels.ids]).sum(1) * (weight if one_answer else 1 / len(labels))).sum())
+    block_slope = _softmax_slope if model.settings.loss == "softmax" else _one_vs_all_slope
+    share = weight if model.settings.loss == "softmax" else np.full(len(each), 1.0)
+    starts = range(0, len(hidden), size)
 
     def slope(b: float) -> float:
-        expected = 0.0
-        for k in range(0, len(hidden), size):
+        total = 0.0
+        for k in starts:
             z = (hidden[k : k + size] @ output.T).astype(np.float64)
-            expected += float(((softmax(b * z) if one_answer else expit(b * z)) * z).sum())
-        return expected / len(hidden) - met
+            target, here = np.zeros(z.shape), (each >= k) & (each < k + size)
+            target[each[here] - k, labels.ids[here]] = share[here]
+            total += _in_double(block_slope, b, z, target)
+        return total
 
-    return slope
+    if model.settings.loss == "softmax":
+        return slope
+    return lambda b: slope(b) / len(hidden)
 
 
-def _questions(model: Model, hidden: np.ndarray, labels: np.ndarray, weight: np.ndarray):
-    """The score of every question on the labels' paths, its right answer, and its weight."""
+def _in_double(slope: Callable[..., Array], *arguments: float | np.ndarray) -> float:
+    with jax.enable_x64(True):
+        return float(slope(*arguments))
+
+
+@jax.jit
+def _softmax_slope(b: Array, z: Array, target: Array) -> Array:
+    """The slope at scores b z with loss -sum_c t_c log softmax(b z)_c: sum dz z, dz by the rule's backward pass."""
+    loss, residuals = softmax_cross_entropy.forward(b * z, target)
+    dz, *_ = softmax_cross_entropy_backward(residuals, jnp.ones_like(loss), smoothing=0.0)
+    return (dz * z).sum()
+
+
+@jax.jit
+def _one_vs_all_slope(b: Array, z: Array, target: Array) -> Array:
+    """The same where each label is judged for itself."""
+    loss, residuals = sigmoid_cross_entropy.forward(b * z, target)
+    dz, *_ = sigmoid_cross_entropy_backward(residuals, jnp.ones_like(loss))
+    return (dz * z).sum()
+
+
+@jax.jit
+def _logistic_slope(b: Array, z: Array, codes: Array, weight: Array) -> Array:
+    """The same at the nodes of the labels' paths, each with its weight."""
+    _, delta = logistic_loss_and_delta(b * z, codes)
+    return (weight * delta * z).sum()
+
+
+def _path_scores(model: Model, hidden: np.ndarray, labels: np.ndarray, weight: np.ndarray):
+    """The score of every node on the labels' paths, its code, and its weight."""
     tree = paths(model.vocabulary.counts[model.vocabulary.word_count :])
     lengths = np.diff(tree.offsets)[labels]
     text = np.repeat(np.arange(len(labels)), lengths)

@@ -1,15 +1,11 @@
-"""Labels as the leaves of a Huffman tree: their probabilities, and the best few found without visiting all of them.
-
-How the tree is built is the business of huffman.py; how a text becomes a vector is not known here.
-"""
+"""Labels as the leaves of a Huffman tree: their probabilities, and the best few found without visiting all of them."""
 
 from dataclasses import dataclass
-from heapq import heappop, heappush
 
 import numpy as np
 
 from .huffman import joined
-from .top_k import heap_order, log
+from .top_k import log
 
 RISE = 2e-5  # a score may rise on the way down, by log(1 + 1e-5) a step; twice that is allowed for
 
@@ -18,14 +14,13 @@ RISE = 2e-5  # a score may rise on the way down, by log(1 + 1e-5) a step; twice 
 class Tree:
     """The Huffman tree of L labels: nodes 0 to L - 1 are the labels, 2 L - 2 is the root.
 
-    children  (2 L - 1, 2) int32: left and right, -1 for a leaf; the way right is the sigmoid of the node's score
-    levels    the inner nodes by their distance from the root, from the root down
-    visit_order     (L,) int64 the labels from left to right: the order in which fastText's search meets them
+    Attributes:
+        children: (2 L - 1, 2) left and right child, -1 for a leaf; a node's sigmoid is the probability to go right.
+        levels: the inner nodes by their distance from the root, from the root down.
     """
 
     children: np.ndarray
     levels: tuple[np.ndarray, ...]
-    visit_order: np.ndarray
 
     @classmethod
     def of(cls, counts: np.ndarray) -> "Tree":
@@ -33,25 +28,18 @@ class Tree:
         children = joined(counts)
         labels = len(counts)
         levels, at = [], np.array([2 * labels - 2])
-        leaves_below = np.ones(len(children), np.int64)
         while len(at := at[at >= labels]):
             levels.append(at)
             at = children[at].ravel()
-        for level in reversed(levels):
-            leaves_below[level] = leaves_below[children[level]].sum(1)
-        place = np.zeros(len(children), np.int64)
-        for level in levels:
-            left, right = children[level].T
-            place[left], place[right] = place[level], place[level] + leaves_below[left]
-        return cls(children, tuple(levels), np.argsort(place[:labels]))
+        return cls(children, tuple(levels))
 
     @property
     def labels(self) -> int:
         """How many leaves there are."""
-        return len(self.visit_order)
+        return (len(self.children) + 1) // 2
 
     def scores(self, x: np.ndarray, output: np.ndarray, least: np.ndarray) -> np.ndarray:
-        """fastText's score of every label, in the order `visit_order`: (N, dim) -> (N, L) float32.
+        """fastText's score of every label: (N, dim) -> (N, L) float32.
 
         It is the sum of log(p + 1e-5) over the way from the root; -inf where it falls below `least` on the way.
         """
@@ -62,7 +50,7 @@ class Tree:
             above = np.where(scores[level] < least, -np.inf, scores[level]).astype(np.float32)
             for side in (0, 1):
                 scores[self.children[level, side]] = above + steps[side, level - self.labels]
-        scores = scores[self.visit_order]
+        scores = scores[: self.labels]
         scores[scores < least] = -np.inf
         return np.ascontiguousarray(scores.T)
 
@@ -81,8 +69,8 @@ class Tree:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The k best labels of each text: how many, which, and their scores, best first.
 
-        A beam of k finds k labels; then all nodes are followed that are no worse than the k-th of them. Where the k-th
-        and the next are too close to tell apart, fastText's own course is followed for that text.
+        A beam of k finds k labels; then all nodes are followed that are no worse than the k-th of them. Of equal scores
+        the lower label comes first.
         """
         bound = np.full(len(x), least, np.float32)
         if k * 2 < self.labels:
@@ -97,22 +85,11 @@ class Tree:
             inner = alive & ~leaf
             text, node, score = self._step(x, output, text[inner], node[inner], score[inner])
         text, node, score = (np.concatenate(part) for part in zip(*found, strict=True))
-        order = np.lexsort((-score, text))
+        order = np.lexsort((node, -score, text))
         text, node, score = text[order], node[order], score[order]
         first = np.searchsorted(text, np.arange(len(x)))
-        rank = np.arange(len(text)) - first[text]
-        close = (np.diff(text) == 0) & (-np.diff(score) <= np.where(rank[1:] == k, RISE * len(self.levels), 0))
-        unclear = np.unique(text[1:][close & (rank[1:] <= k)])
-        kept = (rank < k) & (score >= least)
-        chosen = {t: self._followed(x[t], output, k, least) for t in unclear.tolist()}
-        counts = np.bincount(text[kept], minlength=len(x))
-        if not chosen:
-            return counts, node[kept], score[kept]
-        ends = np.cumsum(counts)
-        labels, scores = np.split(node[kept], ends[:-1]), np.split(score[kept], ends[:-1])
-        for t, (its_labels, its_scores) in chosen.items():
-            labels[t], scores[t] = np.array(its_labels, np.int64), np.array(its_scores, np.float32)
-        return np.array([len(part) for part in labels]), np.concatenate(labels), np.concatenate(scores)
+        best = (np.arange(len(text)) - first[text] < k) & (score >= least)
+        return np.bincount(text[best], minlength=len(x)), node[best], score[best]
 
     def _step(
         self, x: np.ndarray, output: np.ndarray, text: np.ndarray, node: np.ndarray, score: np.ndarray
@@ -152,28 +129,6 @@ class Tree:
             score[text] += log(np.where(goes_right, right, 1 - right))
             node[text] = self.children[at, goes_right.astype(np.int64)]
         return score
-
-    def _followed(self, x: np.ndarray, output: np.ndarray, k: int, least: np.ndarray) -> tuple[list[int], list[float]]:
-        """The k best labels of one text by fastText's own course: depth first, left first, and a heap."""
-        heap: list[float] = []
-        visit_order: list[int] = []
-        scores: list[np.ndarray] = []
-        stack = [(len(self.children) - 1, np.zeros((), np.float32))]
-        while stack:
-            node, score = stack.pop()
-            if score < least or (len(heap) == k and score < heap[0]):
-                continue
-            if node < self.labels:
-                visit_order.append(node)
-                scores.append(score)
-                heappush(heap, float(score))
-                if len(heap) > k:
-                    heappop(heap)
-                continue
-            right = _sigmoid(x @ output[node - self.labels])
-            stack.append((int(self.children[node, 1]), score + log(right)))
-            stack.append((int(self.children[node, 0]), score + log(1 - right)))
-        return heap_order(np.array(visit_order, np.int64), np.array(scores, np.float32), k)
 
 
 def _sigmoid(score: np.ndarray) -> np.ndarray:

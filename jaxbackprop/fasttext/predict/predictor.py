@@ -1,9 +1,8 @@
 """What a trained model says of texts: hidden vectors, probabilities, the best labels, as fastText 0.9.2 gives them.
 
 fastText ranks labels by log(p + 1e-5) in float32 and reports its exponential; its sigmoid for ns and ova is a table of
-513 numbers. Both show in the fifth decimal and in which of two equal labels comes first, so both are kept. Everything
-here is array arithmetic in numpy: there is nothing to compile, and a gather, a product and a few comparisons a text are
-as quick there. How text becomes rows is the model's business, the search in a tree that of predicting_tree.py.
+513 numbers. Both show in the fifth decimal of a probability, so both are kept. Only among equal probabilities is the
+order our own: the lower label number first. Everything here is array arithmetic in NumPy: there is nothing to compile.
 """
 
 from collections.abc import Sequence
@@ -77,7 +76,7 @@ class Predictor:
         for start in range(0, len(asked), step):
             part = asked[start : start + step]
             x = mean_rows(self.model.input, bags if len(part) == len(bags) else bags.take(part))
-            counts[part], found, scores = self._chosen(x, k, np.float32(threshold), searched)
+            counts[part], found, scores = self._best(x, k, np.float32(threshold), searched)
             labels.append(found)
             logs.append(scores)
         return Predictions(np.concatenate(labels).astype(np.int32), np.exp(np.concatenate(logs)), starts(counts))
@@ -100,18 +99,17 @@ class Predictor:
                 p[start : start + step] = 1 / (1 + np.exp(-(x @ self.output.T).clip(-80)))
         return p
 
-    def _chosen(
+    def _best(
         self, x: np.ndarray, k: int, threshold: np.float32, searched: bool
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """How many labels each text has, the labels, and the logarithms of their probabilities."""
-        if self.tree is None:
-            p = softmax(x @ self.output.T) if self.loss == "softmax" else self._tabled_sigmoid(x)
-            return top_k(p, k, threshold, log)
-        if searched:
+        if searched and self.tree is not None:
             return self.tree.search(x, self.output, k, log(threshold))
-        scores = self.tree.scores(x, self.output, log(threshold))  # labels in the order in which fastText meets them
-        counts, found, logs = top_k(scores, k, np.float32(np.finfo(np.float32).min), lambda score: score)
-        return counts, self.tree.visit_order[found], logs
+        if self.tree is not None:
+            return top_k(self.tree.scores(x, self.output, log(threshold)), k, np.finfo(np.float32).min)
+        p = softmax(x @ self.output.T) if self.loss == "softmax" else self._tabled_sigmoid(x)
+        counts, labels, best = top_k(p, k, threshold)
+        return counts, labels, log(best)
 
     def _tabled_sigmoid(self, x: np.ndarray) -> np.ndarray:
         scores = x @ self.output.T

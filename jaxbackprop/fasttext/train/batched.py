@@ -1,6 +1,6 @@
 """Training in batches, for accelerators: a chunk of texts, some hundred at a time, in one program, on all devices.
 
-A single step on padded texts, with its derivation, is step.py's.
+The derivation of a step is in step.py.
 """
 
 from functools import partial
@@ -14,19 +14,20 @@ from jaxtyping import Float
 
 from .losses import Loss, Targets, clip_row_update
 from .sequential import Texts
-from .step import EXACTLY, BinaryTargets, taking, through_output
-from .tables import Held, Rows, Tables, change_rows
+from .step import EXACTLY, BinaryTargets, through_output
+from .tables import HostOrDevice, Rows, Tables, change_rows, take_rows
 
 AXIS = "rows"
 
 
 class Batching(NamedTuple):
-    """How a chunk is cut.
+    """How a chunk is cut into batches.
 
-    batch   texts a step
-    ids     room for the rows of a batch, at least as many as any has
-    labels  room for the labels of a batch (ova)
-    hot     so many first rows, the words that occur most, are summed by a matrix product before they are added; 0: none
+    Attributes:
+        batch: texts a step.
+        ids: room for the rows of a batch, at least as many as any has.
+        labels: room for the labels of a batch (ova).
+        hot: how many first rows, those of the most frequent words, are summed by a matrix product; 0: none.
     """
 
     batch: int
@@ -49,22 +50,31 @@ def train_chunk_in_batches(
 ) -> tuple[Tables, Float[Array, " V"], Float[Array, ""]]:
     """The tables after all texts were visited, `cut.batch` at a time, by `sparse_step`'s scaled update.
 
-    That an input row's change is divided by the square root of how often a batch names it, and an output row's not at
-    all, does best of all pairs of exponents 0, 1/2, 1 in the mean over three held-out sets (90.3 %), before 1 and 0
-    (90.1 %, better on two of them, worse on TREC): experiments/text_quality.py.
+    An input row's change is divided by the square root of how often a batch names it, an output row's is not:
+    experiments/batch_exponents.py compares the exponents.
 
-    times  zeros, one a row of the input table, in which the rows of a batch are counted; zeros again afterwards
-    mesh   devices with an axis "rows" that share the input table's rows: each adds up and changes its own, and the
-           hidden vectors, not the table, travel; the table's rows must be a multiple of the devices
+    Args:
+        tables: donated.
+        times: zeros, one a row of the input table, in which the rows of a batch are counted; zeros again afterwards.
+        texts: of the chunk.
+        targets: of the chunk.
+        loss: softmax, hs, ns or ova.
+        smoothing: share of the target spread over all labels.
+        cut: the size of batches.
+        mesh: devices with an axis "rows" that share the input table's rows: each adds up and changes its own, and the
+            hidden vectors, not the table, are exchanged; the table's rows must be a multiple of the devices.
+
+    Returns:
+        The tables, `times`, and the sum of the losses.
     """
     every = partial(_every_batch, loss=loss, smoothing=smoothing, cut=cut, sharded=mesh is not None)
     if mesh is None:
         return every(tables, times, texts, targets)
-    mine, all_of_it = PartitionSpec(AXIS), PartitionSpec()
-    shares = Tables(jax.tree.map(lambda _: mine, tables.input), jax.tree.map(lambda _: all_of_it, tables.output))
-    rest = jax.tree.map(lambda _: all_of_it, (texts, targets))
+    split, whole = PartitionSpec(AXIS), PartitionSpec()
+    of_tables = Tables(jax.tree.map(lambda _: split, tables.input), jax.tree.map(lambda _: whole, tables.output))
+    rest = jax.tree.map(lambda _: whole, (texts, targets))
     every = jax.shard_map(
-        every, mesh=mesh, in_specs=(shares, mine, *rest), out_specs=(shares, mine, all_of_it), check_vma=False
+        every, mesh=mesh, in_specs=(of_tables, split, *rest), out_specs=(of_tables, split, whole), check_vma=False
     )
     return every(tables, times, texts, targets)
 
@@ -82,7 +92,7 @@ def _every_batch(tables: Tables, times: Array, texts: Texts, targets: Targets, *
         ids = jnp.where((ids >= begin) & (ids < begin + here), ids - begin, here)  # another's, or none
         cold, named = _without_hot(ids, text, cut)
         h = jnp.zeros((cut.batch, tables.input.rows.shape[1]), jnp.float32)
-        h = h.at[text].add(taking(tables.input.rows, cold), mode="drop", indices_are_sorted=True)
+        h = h.at[text].add(take_rows(tables.input.rows, cold), mode="drop", indices_are_sorted=True)
         if named is not None:
             h = h + jnp.matmul(named, tables.input.rows[: cut.hot], precision=EXACTLY)
         h = lax.psum(h, AXIS) if sharded else h
@@ -96,7 +106,7 @@ def _every_batch(tables: Tables, times: Array, texts: Texts, targets: Targets, *
     return lax.fori_loop(jnp.uint32(0), batches, batch, (tables, times, jnp.float32(0)))
 
 
-def _batch(ids: Held, offsets: Held, first: Array, batch: int, room: int) -> tuple[Array, Array, Array]:
+def _batch(ids: HostOrDevice, offsets: HostOrDevice, first: Array, batch: int, room: int) -> tuple[Array, Array, Array]:
     """The ids of texts first, ..., first + batch - 1 (room,), which text each belongs to, and their lengths (batch,).
 
     Places that no text fills have the id -1 and belong to text `batch`.
@@ -120,12 +130,12 @@ def _without_hot(ids: Array, text: Array, cut: Batching) -> tuple[Array, Array |
 
 
 def _change(table: Rows, times: Array, cold: Array, text: Array, each: Array, named, lr: Array, cut: Batching):
-    """The input table after the texts' rows met `each` (batch, D), and `times` as it was."""
-    gradients = taking(each, text)
+    """The input table after the texts' rows were updated by `each` (batch, D), and `times` as it was."""
+    gradients = take_rows(each, text)
     if cut.batch == 1 or table.second_moment is not None:
         return change_rows(table, cold, gradients, lr), times
     times = times.at[cold].add(1, mode="drop")
-    learning_rate_scale = lax.rsqrt(jnp.maximum(taking(times, cold), 1))
+    learning_rate_scale = lax.rsqrt(jnp.maximum(take_rows(times, cold), 1))
     times = times.at[cold].set(
         0 * learning_rate_scale, mode="drop"
     )  # after they were read: else a copy is kept for that
@@ -145,7 +155,7 @@ def _change(table: Rows, times: Array, cold: Array, text: Array, each: Array, na
 def _targets(targets: Targets, first: Array, there: Array, labels: int, loss: Loss, cut: Batching):
     """What `sparse_step` takes as targets, for the texts from `first` on.
 
-    Beyond the chunk's last text anything may stand in its arrays: a row that is named there would be met, by Adam too.
+    Beyond the chunk's last text its arrays hold anything: a row that is named there must not be updated.
     """
     if loss == "ova":
         which, text, _ = _batch(targets.labels, targets.offsets, first, cut.batch, cut.labels)
@@ -158,7 +168,7 @@ def _targets(targets: Targets, first: Array, there: Array, labels: int, loss: Lo
     label = lax.dynamic_slice(targets.labels, (first,), (cut.batch,)).astype(jnp.int32)
     if loss == "softmax":
         return label
-    begin, end = (taking(targets.offsets, label + k).astype(jnp.int32)[:, None] for k in (0, 1))
+    begin, end = (take_rows(targets.offsets, label + k).astype(jnp.int32)[:, None] for k in (0, 1))
     place = begin + jnp.arange(targets.most.shape[1])
-    rows = jnp.where(there[:, None] & (place < end), taking(targets.nodes, place).astype(jnp.int32), -1)
-    return BinaryTargets(rows, taking(targets.codes, place))
+    rows = jnp.where(there[:, None] & (place < end), take_rows(targets.nodes, place).astype(jnp.int32), -1)
+    return BinaryTargets(rows, take_rows(targets.codes, place))

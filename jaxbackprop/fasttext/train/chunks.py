@@ -1,4 +1,4 @@
-"""Chunks of texts cut into chunks: arrays of one shape, so that one compiled program trains on all of them."""
+"""The corpus cut into chunks of one shape, so that one compiled program trains on all of them."""
 
 from collections.abc import Iterator
 
@@ -14,12 +14,12 @@ from .sampler import Sampler
 from .sequential import Texts
 
 ROWS, TEXTS = 1 << 20, 1 << 16
-"""Room for so many rows and texts: 4 MB, some tens of milliseconds of work. Room that is not used costs nothing."""
+"""Room in a chunk for so many rows and texts; room that is not used costs nothing."""
 CACHE_LINE = 64
 
 
 class Chunker:
-    """Cuts chunks into chunks and fills them in; what a chunk looks like depends on the loss."""
+    """Cuts parts of the corpus into chunks; what a chunk holds depends on the loss."""
 
     def __init__(self, settings: Settings, sampler: Sampler, paths: Paths | None, *, batch: int = 1):
         self.settings, self.sampler, self.batch = settings, sampler, batch
@@ -28,10 +28,10 @@ class Chunker:
         self.texts = -(-TEXTS // batch) * batch
         self.labels = {"ova": 2 * TEXTS, "ns": self.texts * (1 + self.neg)}.get(settings.loss, self.texts)
         self.paths = paths
-        self.skip = 0  # so many chunks still to come were trained on before an interruption
+        self.skip = 0  # how many chunks still to come were trained on before an interruption
 
     def of(self, rows: Bags, labels: Bags, rates: np.ndarray) -> Iterator[tuple[Texts, Targets]]:
-        """The chunks of a chunk; texts without a row or without a label are left out."""
+        """The chunks of a part of the corpus; texts without a row or without a label are left out."""
         usable = (rows.lengths > 0) & (labels.lengths > 0)
         if not usable.all():
             rows, labels, rates = rows.take(usable), labels.take(usable), rates[usable]
@@ -51,7 +51,7 @@ class Chunker:
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), chunk)
 
     def _reach(self, rows: Bags, labels: Bags, start: int) -> int:
-        """How far a chunk that begins at text `start` goes; at least one text."""
+        """Where a chunk that begins at text `start` ends; it has at least one text."""
         stop = np.searchsorted(rows.offsets, rows.offsets[start] + ROWS, side="right") - 1
         if self.settings.loss == "ova":
             stop = min(stop, np.searchsorted(labels.offsets, labels.offsets[start] + self.labels, side="right") - 1)
@@ -60,12 +60,12 @@ class Chunker:
     def _padded(self, rows: Bags, labels: Bags, rates: np.ndarray) -> tuple[Texts, Targets]:
         order = np.arange(len(rows))
         if self.settings.shuffle:
-            drawn = self.sampler.order(len(rows))
-            labels = labels.take(drawn)
-            if self.batch == 1:  # the rows stay where they are: to copy them would take a fifth of the training
-                order = drawn
+            permutation = self.sampler.order(len(rows))
+            labels = labels.take(permutation)
+            if self.batch == 1:  # the rows stay where they are: copying them costs more than this order does
+                order = permutation
             else:
-                rows = rows.take(drawn)
+                rows = rows.take(permutation)
         texts = Texts(
             _filled(ROWS, rows.ids, np.uint32),
             self._offsets(rows),

@@ -1,4 +1,4 @@
-"""Training that does not begin from nothing: from a model, or from word vectors. The training itself is train.py's."""
+"""Training that starts from a model, or from word vectors."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

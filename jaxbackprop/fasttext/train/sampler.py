@@ -1,4 +1,4 @@
-"""What is drawn for each visit of a text: when it comes, which of its labels is learned, and against which others."""
+"""What is drawn for each visit of a text: its place in the order, one of its labels, and the negative samples."""
 
 from typing import Any
 
@@ -8,10 +8,11 @@ from ...data import Bags
 
 
 class Sampler:
-    """Random choices of one training, the same for the same seed, in whatever chunks the texts come.
+    """The random choices of one training, the same for the same seed however the texts are cut into chunks.
 
-    counts  (L,) how often each label occurs
-    neg     negative samples a text
+    Attributes:
+        counts: (L,) how often each label occurs.
+        neg: negative samples a text.
     """
 
     def __init__(self, counts: np.ndarray, neg: int, seed: int):
@@ -21,13 +22,13 @@ class Sampler:
 
     @property
     def state(self) -> list[Any]:
-        """Where the draws stand, as JSON can hold it; to be set again where they are to go on from there."""
-        return [sampler.bit_generator.state for sampler in self._all]
+        """The state of all generators as JSON can hold it; set it to continue from there."""
+        return [generator.bit_generator.state for generator in self._all]
 
     @state.setter
     def state(self, state: list[Any]) -> None:
-        for sampler, its in zip(self._all, state, strict=True):
-            sampler.bit_generator.state = its
+        for generator, its in zip(self._all, state, strict=True):
+            generator.bit_generator.state = its
 
     @property
     def _all(self) -> list[np.random.Generator]:
@@ -45,8 +46,8 @@ class Sampler:
     def samples(self, labels: np.ndarray) -> np.ndarray:
         """Each label followed by `neg` others: (N,) -> (N, 1 + neg) uint32.
 
-        A label is drawn as often as the square root of its count says, never the one it is held against; where there is
-        no other, nothing is drawn: (N, 1).
+        A label is drawn in proportion to the square root of its count, never the text's own; where there is no other,
+        nothing is drawn: (N, 1).
 
         Source  fastText 0.9.2, loss.cc, whose table of ten million labels has these shares
         """
@@ -56,7 +57,7 @@ class Sampler:
         ends = np.cumsum(weights)
         own, before = weights[labels], (ends - weights)[labels]
         x = self._for_samples.random((len(labels), self.neg)) * (ends[-1] - own)[:, None]
-        x += np.where(x >= before[:, None], own[:, None], 0)  # the place of the label itself is left out
+        x += np.where(x >= before[:, None], own[:, None], 0)  # the label itself is left out
         drawn = np.minimum(np.searchsorted(ends, x, side="right"), len(ends) - 1)
         drawn = np.where(drawn == labels[:, None], (drawn + 1) % len(ends), drawn)  # a sum rounded at its edge
         return np.concatenate([labels[:, None], drawn.astype(np.uint32)], 1)

@@ -1,7 +1,6 @@
 """One step of a bag-of-words classifier on some texts at once, from hand-derived deltas: only touched rows are written.
 
-A building block for people's own training loops, and the step that batched.py repeats. One text after another
-in exact order is sequential.py's business.
+A building block for people's own training loops, and the step that batched.py repeats.
 """
 
 from functools import partial
@@ -12,7 +11,9 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
-from .tables import Held, Rows, Tables, change_rows
+from ...losses.logistic import logistic_loss_and_delta
+from .losses import score_deltas, through_scores
+from .tables import Rows, Tables, change_all_rows, change_rows, take_rows
 
 EXACTLY = jax.lax.Precision.HIGHEST
 
@@ -47,28 +48,26 @@ def sparse_step(
               softmax (targets a label a text)   z = output h,  loss = -log softmax(z)_label
               one against all (targets (B, C))   z = output h,  loss = -sum_c t log sigmoid(z) + (1 - t) log sigmoid(-z)
               BinaryTargets (a tree, or samples)     z_k = output[row_k] . h,  loss = -sum_k log sigmoid(z_k), or (-z_k)
-    Backward  delta arrives at the scores: softmax(z) - onehot(label), or sigmoid(z) - t: what was said less what is so
+    Backward  delta arrives at the scores: softmax(z) - onehot(label), or sigmoid(z) - t
               output row c: delta_c h
               dh = sum_c delta_c output[c]
               each input row: dh / L; a row named twice receives it twice (a fork adds)
     Update    row -= lr g, or by adagrad or adam, as `tables` were made; no other row is read or written, no array as
-              large as the table is formed, and the tables' memory is used again: they are given away
+              large as the table is formed, and the tables' memory is used again: they are donated
     Source    Joulin, Grave, Bojanowski, Mikolov 2016, arXiv:1607.01759; fastText 0.9.2, model.cc
 
     The sum of many texts' gradients on a row that most of them name is a step too long. `scaled` divides the change of
-    an input row by the square root of how often the texts name it: at learning rates meant for one text at a time,
-    accuracy then holds at 256 texts a step, but not in few passes on all data (character n-grams of 75 languages: 38 %
-    right after 3 passes, 78 % one by one; 93 % both after 10). The output rows take the whole sum: divided likewise
-    they learn too little (IMDB, 5 passes: 78 % right instead of 89 %). sgd only; adagrad and adam divide by what they
-    saw.
+    an input row by the square root of how often the texts name it, so that learning rates meant for one text at a time
+    hold at some hundred texts a step; the output rows take the whole sum. sgd only; adagrad and adam divide by their
+    second moment. experiments/batch_exponents.py measures it.
 
     Args:
-        tables: `Tables(init_slots(input, "sgd"), init_slots(output, "sgd"))`; given away.
-        ids: rows of the input table, padded with ids outside it, by custom -1. A text without any changes nothing.
+        tables: `Tables(init_slots(input, "sgd"), init_slots(output, "sgd"))`; donated.
+        ids: rows of the input table, padded with ids outside it, by custom -1; a text without any changes nothing.
         targets: a label a text; or one number from 0 to 1 a text and class; or BinaryTargets.
         lr: the learning rate.
         smoothing: share of the target spread over all labels (softmax).
-        scaled: whether a row's change is divided as said above.
+        scaled: whether a row's change is divided as above.
 
     Returns:
         The tables after the step, and each text's loss before it.
@@ -81,10 +80,10 @@ def sparse_step(
     """
     texts, length = ids.shape
     flat, text = ids.ravel(), jnp.repeat(jnp.arange(texts), length)
-    named = (flat >= 0) & (flat < tables.input.rows.shape[0])
-    flat = jnp.where(named, flat, tables.input.rows.shape[0])
-    lengths = jnp.zeros(texts, jnp.float32).at[text].add(named)
-    taken = taking(tables.input.rows, flat).reshape(texts, length, -1).sum(1)
+    present = (flat >= 0) & (flat < tables.input.rows.shape[0])
+    flat = jnp.where(present, flat, tables.input.rows.shape[0])
+    lengths = jnp.zeros(texts, jnp.float32).at[text].add(present)
+    taken = take_rows(tables.input.rows, flat).reshape(texts, length, -1).sum(1)
     h = taken / jnp.maximum(lengths, 1)[:, None]
     counts = (lengths > 0).astype(jnp.float32)
     output, dh, loss = through_output(tables.output, h, targets, counts, lr, smoothing=smoothing)
@@ -100,40 +99,25 @@ def sparse_step(
 def through_output(
     output: Rows, h: Array, targets: BatchTargets, counts: Array, lr: Array, *, smoothing: float
 ) -> tuple[Rows, Float[Array, "B D"], Float[Array, " B"]]:
-    """The output table after the texts' hidden vectors h (B, D) met it, dh, and each text's loss.
+    """The output table after one step on the hidden vectors h (B, D), dh, and each text's loss.
 
-    counts  (B,) 1, or 0 for a text that changes nothing
+    `counts` (B,) is 1, or 0 for a text that changes nothing.
     """
     if isinstance(targets, BinaryTargets):
-        return _through_questions(output, h, targets, counts, lr)
+        return _through_binary_targets(output, h, targets, counts, lr)
     z = jnp.matmul(h, output.rows.T, precision=EXACTLY)
-    if jnp.issubdtype(targets.dtype, jnp.integer):
-        hot = jax.nn.one_hot(targets, z.shape[1], dtype=z.dtype)
-        hot = (1 - smoothing) * hot + smoothing / z.shape[1] if smoothing else hot
-        z = z - z.max(1, keepdims=True)
-        total = jnp.exp(z).sum(1, keepdims=True)
-        delta, loss = jnp.exp(z) / total - hot, jnp.log(total[:, 0]) - (hot * z).sum(1)
-    else:
-        delta, loss = jax.nn.sigmoid(z) - targets, (jax.nn.softplus(z) - targets * z).sum(1)
-    delta = delta * counts[:, None]
-    dh = jnp.matmul(delta, output.rows, precision=EXACTLY)
-    gradient = jnp.matmul(delta.T, h, precision=EXACTLY)
-    changed = change_rows(output, jnp.arange(len(output.rows)), gradient, lr)
-    return changed, dh, loss * counts
+    loss, delta = score_deltas(z, targets, smoothing=smoothing)
+    dh, dW = through_scores(delta * counts[:, None], h, output.rows)
+    return change_all_rows(output, dW, lr), dh, loss * counts
 
 
-def _through_questions(output: Rows, h: Array, asked: BinaryTargets, counts: Array, lr: Array):
-    inside = (asked.rows >= 0) & (asked.rows < output.rows.shape[0])
-    which = jnp.where(inside, asked.rows, output.rows.shape[0])
-    w = taking(output.rows, which)  # (B, K, D)
-    z = (w * h[:, None]).sum(-1)
-    delta = jnp.where(inside, jax.nn.sigmoid(z) - asked.yes, 0) * counts[:, None]
-    loss = jnp.where(inside, jax.nn.softplus(z) - asked.yes * z, 0).sum(1) * counts
-    dh = (delta[..., None] * w).sum(1)
+def _through_binary_targets(output: Rows, h: Array, targets: BinaryTargets, counts: Array, lr: Array):
+    """See `losses.hierarchical_softmax` and `losses.negative_sampling`: the same, without a gradient of all rows."""
+    inside = (targets.rows >= 0) & (targets.rows < output.rows.shape[0])
+    ids = jnp.where(inside, targets.rows, output.rows.shape[0])
+    W = take_rows(output.rows, ids)  # (B, K, D)
+    loss, delta = logistic_loss_and_delta((W * h[:, None]).sum(-1), targets.yes)
+    delta = jnp.where(inside, delta, 0) * counts[:, None]
+    dh = (delta[..., None] * W).sum(1)
     gradients = (delta[..., None] * h[:, None]).reshape(-1, h.shape[1])
-    return change_rows(output, which.ravel(), gradients, lr), dh, loss
-
-
-def taking(table: Held, ids: Array) -> Array:
-    """The rows `ids` name, zeros for one outside the table."""
-    return jnp.asarray(table).at[ids].get(mode="fill", fill_value=0, wrap_negative_indices=False)
+    return change_rows(output, ids.ravel(), gradients, lr), dh, jnp.where(inside, loss, 0).sum(1) * counts

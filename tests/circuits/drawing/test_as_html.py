@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from pages import AT, NEURON, a_network
 
 from jaxbackprop.circuits import trace
-from jaxbackprop.circuits.drawing import format as words
+from jaxbackprop.circuits.drawing.format import backward_formula, format_array, format_number
 from jaxbackprop.circuits.expression.trace_expression import trace_expression
 from jaxbackprop.gates import sigmoid
 
@@ -23,7 +23,7 @@ def test_all_numbers_on_the_wires_are_the_circuits(neuron):
     shown = neuron.written()
     for wire in neuron.circuit.wires:
         if wire.kind != "literal":
-            assert shown[wire.id] == [words.array(wire.value), words.array(wire.gradient)]
+            assert shown[wire.id] == [format_array(wire.value), format_array(wire.gradient)]
 
 
 def test_each_step_shows_the_next_gate_and_its_arithmetic(neuron):
@@ -36,17 +36,17 @@ def test_each_step_shows_the_next_gate_and_its_arithmetic(neuron):
     for k, gate in enumerate(circuit.gates):
         neuron.press(Keys.ARROW_RIGHT)
         shown = neuron.written()
-        assert shown[gate.outputs[0].id][0] == words.array(gate.outputs[0].value)
+        assert shown[gate.outputs[0].id][0] == format_array(gate.outputs[0].value)
         assert neuron.texts("#at") == [f"forward {k + 1} of {len(circuit.gates)}"]
-        assert neuron.texts("#panel .v")[0].endswith(f"= {words.number(gate.outputs[0].value)}")
+        assert neuron.texts("#panel .v")[0].endswith(f"= {format_number(gate.outputs[0].value)}")
         assert neuron.run("document.querySelector('#canvas .now').dataset.id") == f"g{gate.id}"
     for gate in reversed(circuit.gates):
         neuron.press(Keys.ARROW_RIGHT)
         shown, panel = neuron.written(), neuron.texts("#panel .g")
         for slot, wire in enumerate(gate.inputs):
             if wire.differentiable:
-                assert shown[wire.id][1] == words.array(wire.gradient)
-                assert f"{wire.name}: {words.backward(gate, slot)}" in panel
+                assert shown[wire.id][1] == format_array(wire.gradient)
+                assert f"{wire.name}: {backward_formula(gate, slot)}" in panel
     assert neuron.texts("#at") == [f"back {len(circuit.gates)} of {len(circuit.gates)}"]
 
 
@@ -92,10 +92,10 @@ def test_a_number_is_hidden_until_it_is_guessed(neuron):
     assert set(gradients) == {"?"}
     box = neuron.browser.find_element(By.CSS_SELECTOR, f"input[aria-label='guess g{w0}']")
     box.send_keys("0.1966" + Keys.TAB)
-    assert "the sign is turned" in neuron.texts("#panel .asked span")
+    assert "the sign is turned" in neuron.texts("#panel .guess span")
     box.clear()
     box.send_keys("-0.197" + Keys.ENTER)
-    assert neuron.written()[w0] == ["2", words.array(neuron.circuit.wire("w0").gradient)]
+    assert neuron.written()[w0] == ["2", format_array(neuron.circuit.wire("w0").gradient)]
     neuron.press(Keys.ESCAPE)
     neuron.click("#guess")
     assert "?" not in [g for _, g in neuron.written().values()]

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxbackprop.circuits import trace
-from jaxbackprop.circuits.drawing.graph import plan
-from jaxbackprop.circuits.drawing.layout import Picture, apart_at_least, place
+from jaxbackprop.circuits.drawing.graph import Key, plan
+from jaxbackprop.circuits.drawing.layout import Picture, keep_apart, place
 from jaxbackprop.circuits.expression.trace_expression import trace_expression
 from jaxbackprop.gates import sigmoid
 
@@ -32,7 +32,7 @@ def circuits():
 
 def inside_out(picture: Picture):
     yield picture
-    for placed in picture.items.values():
+    for placed in picture.nodes.values():
         if placed.inside:
             yield from inside_out(placed.inside)
 
@@ -41,8 +41,8 @@ def inside_out(picture: Picture):
 @pytest.mark.parametrize("name", SHOWN)
 def test_nothing_overlaps_and_boxes_hold_what_is_in_them(circuits, name, view):
     for picture in inside_out(place(plan(circuits[name], view, 3))):
-        solid = [p for p in picture.items.values() if p.item.kind != "port"]
-        ports = [p for p in picture.items.values() if p.item.kind == "port"]
+        solid = [p for p in picture.nodes.values() if p.node.kind != "port"]
+        ports = [p for p in picture.nodes.values() if p.node.kind == "port"]
         assert all(p.x + p.w / 2 in (0, picture.width) and 0 <= p.middle <= picture.height for p in ports)
         for i, a in enumerate(solid):
             assert a.x >= 0
@@ -51,7 +51,7 @@ def test_nothing_overlaps_and_boxes_hold_what_is_in_them(circuits, name, view):
             assert a.y + a.h <= picture.height + 1e-6
             for b in solid[:i]:
                 apart = a.x + a.w <= b.x or b.x + b.w <= a.x or a.y + a.h <= b.y or b.y + b.h <= a.y
-                assert apart, (a.item.title, b.item.title)
+                assert apart, (a.node.title, b.node.title)
 
 
 @pytest.mark.parametrize("view", ["circuit", "flowgraph", "chain"])
@@ -60,35 +60,37 @@ def test_no_line_runs_through_an_item_on_its_way(circuits, name, view):
     """It bends only between columns, where nothing stands, and passes a column level, where nothing else stands."""
     for picture in inside_out(place(plan(circuits[name], view, 3))):
         for route in picture.routes:
-            ends = picture.items[route.link.source], picture.items[route.link.target]
-            others = [p for p in picture.items.values() if p not in ends and p.item.kind != "port"]
+            ends = picture.nodes[route.edge.source], picture.nodes[route.edge.target]
+            others = [p for p in picture.nodes.values() if p not in ends and p.node.kind != "port"]
             for (left, y), (right, below) in pairwise(route.points):
                 passed = [p for p in others if left <= p.x and p.x + p.w <= right]
-                assert not passed or y == pytest.approx(below, abs=0.05), (route.link, passed[0].item.title)
-                assert not any(p.y < y < p.y + p.h for p in passed), (route.link, [p.item.title for p in passed])
+                assert not passed or y == pytest.approx(below, abs=0.05), (route.edge, passed[0].item.title)
+                assert not any(p.y < y < p.y + p.h for p in passed), (route.edge, [p.node.title for p in passed])
 
 
 @pytest.mark.parametrize("name", SHOWN)
 def test_every_gate_is_drawn_once_and_every_line_leads_from_its_source_to_its_target(circuits, name):
     circuit, drawn = circuits[name], []
     for picture in inside_out(place(plan(circuit, "circuit", 3))):
-        drawn += [p.item.id for p in picture.items.values() if p.item.id.startswith("g")]
-        assert len(picture.routes) == len(picture.part.links)
+        drawn += [p.node.key for p in picture.nodes.values() if p.node.key.kind == "gate"]
+        assert len(picture.routes) == len(picture.subgraph.edges)
         for route in picture.routes:
-            source, target = picture.items[route.link.source], picture.items[route.link.target]
+            source, target = picture.nodes[route.edge.source], picture.nodes[route.edge.target]
             (x, y), (ex, ey) = route.points[0], route.points[-1]
             assert x == pytest.approx(source.x + source.w)
             assert source.y - 1 <= y <= source.y + source.h + 1
             assert ex == pytest.approx(target.x)
             assert target.y - 1 <= ey <= target.y + target.h + 1
-    assert sorted(drawn) == sorted(f"g{gate.id}" for gate in circuit.gates)
+    assert sorted(map(str, drawn)) == sorted(f"g{gate.id}" for gate in circuit.gates)
 
 
 def test_a_parameter_used_everywhere_is_a_label_at_each_use(circuits):
     """W of the recurrent network enters five steps: five labels, and no line between steps for it."""
     circuit = circuits["rnn"]
     w = circuit.wire("W").id
-    labels = [i for p in inside_out(place(plan(circuit, "circuit", 3))) for i in p.items if i.startswith(f"a{w}.")]
+    labels = [
+        k for p in inside_out(place(plan(circuit, "circuit", 3))) for k in p.nodes if (k.kind, k.id) == ("label", w)
+    ]
     assert len(labels) == 5
 
 
@@ -97,7 +99,7 @@ def test_a_parameter_used_everywhere_is_a_label_at_each_use(circuits):
 def test_positions_are_the_nearest_that_keep_apart(pairs):
     """Least squares under distances: no feasible step of any one item or run of items comes nearer the wishes."""
     wish, apart = [w for w, _ in pairs], [a for _, a in pairs[1:]]
-    found = apart_at_least(wish, apart)
+    found = keep_apart(wish, apart)
     assert all(b - a >= gap - 1e-9 for a, b, gap in zip(found, found[1:], apart))
 
     def cost(ys):
@@ -123,10 +125,10 @@ def test_every_view_is_a_drawing_and_a_table(circuits, view):
 def test_each_arrow_of_a_flowgraph_says_its_own_local_derivative_and_share():
     """f = (x + y) max(y, z) at 1, 2, 0: y feeds both, and receives 2 by the one and 3 by the other."""
     circuit = trace_expression("(x + y) * max(y, z)", {"x": 1, "y": 2, "z": 0})
-    links = plan(circuit, "flowgraph", 4).links
-    said = {(circuit.wires[link.wire].name, link.target): (link.above, link.below) for link in links}
-    total, larger, f = (f"w{circuit.wire(name).id}" for name in ("x + y", "max(y, z)", "f"))
-    assert said == {
+    edges = plan(circuit, "flowgraph", 4).edges
+    labels = {(circuit.wires[e.wire].name, e.target): (e.label.above, e.label.below) for e in edges}
+    total, larger, f = (Key("wire", circuit.wire(name).id) for name in ("x + y", "max(y, z)", "f"))
+    assert labels == {
         ("x", total): ("1", "2"),
         ("y", total): ("1", "2"),
         ("y", larger): ("1", "3"),
@@ -136,7 +138,7 @@ def test_each_arrow_of_a_flowgraph_says_its_own_local_derivative_and_share():
     }
     drawn = [e for e in ET.fromstring(circuit.to_svg(view="flowgraph")).iter() if e.tag.endswith("text")]
     beside = sorted(e.text or "" for e in drawn if e.get("class") == "gradient halo")
-    assert beside == sorted(below for _, below in said.values())
+    assert beside == sorted(below for _, below in labels.values())
 
 
 @pytest.mark.parametrize("view", ["circuit", "flowgraph", "chain"])
@@ -151,7 +153,7 @@ def test_a_closed_box_that_holds_a_wrong_gate_is_marked(view):
 
     circuit = trace(f, 0.3)
     drawn = place(plan(circuit, view, 3), opened=())
-    assert {p.item.title: p.item.badge for p in drawn.items.values() if p.item.kind == "box"} == {
+    assert {p.node.title: p.node.badge for p in drawn.nodes.values() if p.node.kind == "box"} == {
         "first": "",
         "second": "✗",
     }

@@ -1,4 +1,6 @@
-"""The page's pictures: placed as Python places them, four views of one circuit, boxes and rules that open."""
+"""The page's pictures: arranged in Python, put together as boxes open; four views of one circuit, rules that open."""
+
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -8,55 +10,103 @@ from circuit_zoo import ZOO
 from pages import a_network, arrays
 
 from jaxbackprop.circuits import trace
-from jaxbackprop.circuits.drawing import format as words
-from jaxbackprop.circuits.drawing.as_html import VIEWS
-from jaxbackprop.circuits.drawing.graph import plan
+from jaxbackprop.circuits.drawing.format import format_array
+from jaxbackprop.circuits.drawing.graph import VIEWS, plan
 from jaxbackprop.circuits.drawing.layout import place
 from jaxbackprop.circuits.expression.trace_expression import trace_expression
 from jaxbackprop.gates import gelu
 from jaxbackprop.layers import affine_unit
 
-PLACED = """((view, open) => (function told(p) {
-    const items = Object.entries(p.items).map(([id, i]) => [id, i.x, i.y, i.w, i.h, i.inside ? told(i.inside) : null]);
-    const routes = p.routes.map((r) => [r.link.from, r.link.to, r.points, r.first]);
-    return [p.width, p.height, items, routes];
-})(place(data.views[view], (part) => open === null || open.includes(part.box), whole)))(arguments[0], arguments[1])"""
+PLACED = """((view, open, exact) => (function plain(p) {
+    const nodes = Object.values(p.nodes).map((n) => ({
+        id: n.id, kind: n.node.kind, x: n.x, y: n.y, w: n.w, h: n.h, inside: n.inside ? plain(n.inside) : null,
+    }));
+    const routes = p.routes.map((r) => ({
+        from: r.edge.from, to: r.edge.to, wire: r.edge.wire, points: r.points, exit: r.edge.exit, entry: r.edge.entry,
+    }));
+    return { width: p.width, height: p.height, nodes, routes };
+})(compose(data.views[view], (part) => open === null || open.includes(part.box), exact)))(...arguments)"""
 
 
-def told(picture):
-    items = [[id, i.x, i.y, i.w, i.h, told(i.inside) if i.inside else None] for id, i in picture.items.items()]
-    routes = [[r.link.source, r.link.target, [list(p) for p in r.points], r.first] for r in picture.routes]
-    return [picture.width, picture.height, items, routes]
-
-
-def same_places(page, python):
-    """Width and height, items and routes, box within box: names the same, numbers to a hundredth of a pixel."""
-    assert page[:2] == pytest.approx(python[:2], abs=0.01)
-    by_id = {item[0]: item for item in page[2]}
-    assert set(by_id) == {item[0] for item in python[2]}
-    for id, *numbers, inside in python[2]:
-        assert by_id[id][1:5] == pytest.approx(numbers, abs=0.01)
-        assert (by_id[id][5] is None) == (inside is None)
-        if inside:
-            same_places(by_id[id][5], inside)
-    assert len(page[3]) == len(python[3])
-    for mine, theirs in zip(page[3], python[3], strict=True):
-        assert [mine[0], mine[1], mine[3]] == [theirs[0], theirs[1], theirs[3]]
-        np.testing.assert_allclose(mine[2], theirs[2], atol=0.01)
+@pytest.fixture(scope="module")
+def circuits():
+    with jax.enable_x64(True):
+        made = {name: ZOO[name]() for name in ("rnn", "attention", "named_scopes", "two_layers")}
+        return {name: trace(fun, *args) for name, (fun, args) in made.items()}
 
 
 @pytest.mark.parametrize("name", ["rnn", "attention", "named_scopes", "two_layers"])
-def test_the_page_puts_everything_where_python_puts_it(open_page, name):
-    """Places are worked out twice, in layout.py for files and in layout.js as boxes open: they must be one."""
-    with jax.enable_x64(True):
-        fun, args = ZOO[name]()
-        circuit = trace(fun, *args)
-        page = open_page(circuit)
-        for view in VIEWS:
-            for opened in (None, []):
-                drawn = place(plan(circuit, view, 4), True if opened is None else opened)
-                assert view == "deltas" or drawn.items
-                same_places(page.run(PLACED, view, opened), told(drawn))
+def test_a_page_of_closed_boxes_is_the_picture_that_python_arranged(open_page, circuits, name):
+    circuit = circuits[name]
+    page = open_page(circuit)
+    for view in VIEWS:
+        for exact in (False, True):
+            picture = place(plan(circuit, view, None if exact else 4), opened=())
+            shown = page.run(PLACED, view, [], exact)
+            assert view == "deltas" or picture.nodes
+            assert [shown["width"], shown["height"]] == pytest.approx([picture.width, picture.height], abs=0.5)
+            places = {node["id"]: [node[k] for k in "xywh"] for node in shown["nodes"]}
+            assert set(places) == set(map(str, picture.nodes))
+            for key, placed in picture.nodes.items():
+                expected = [placed.x, placed.y, placed.w, placed.h]
+                assert places[str(key)] == pytest.approx(expected, abs=0.5)
+            for mine, route in zip(shown["routes"], picture.routes, strict=True):
+                assert (mine["from"], mine["to"]) == (str(route.edge.source), str(route.edge.target))
+                np.testing.assert_allclose(mine["points"], route.points, atol=0.7)
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("name", ["rnn", "attention", "named_scopes", "two_layers"])
+def test_whatever_is_open_nothing_overlaps_and_every_line_arrives(open_page, circuits, name, exact):
+    """All boxes open, each alone with those around it, every second one."""
+    page, circuit = open_page(circuits[name]), circuits[name]
+    states = [None, [box.id for box in circuit.boxes[::2]], *([b.id for b in _around(box)] for box in circuit.boxes)]
+    for view in VIEWS:
+        for opened in states:
+            _is_in_order(page.run(PLACED, view, opened, exact))
+
+
+def _around(box):
+    while box is not None:
+        yield box
+        box = box.parent
+
+
+def _is_in_order(picture):
+    nodes = {node["id"]: node for node in picture["nodes"]}
+    solid = [node for node in nodes.values() if node["kind"] != "port"]
+    for i, a in enumerate(solid):
+        assert a["x"] >= 0
+        assert a["y"] >= 0
+        assert a["x"] + a["w"] <= picture["width"] + 0.5
+        assert a["y"] + a["h"] <= picture["height"] + 0.5
+        for b in solid[:i]:
+            beside = a["x"] + a["w"] <= b["x"] or b["x"] + b["w"] <= a["x"]
+            assert beside or a["y"] + a["h"] <= b["y"] or b["y"] + b["h"] <= a["y"], (a["id"], b["id"])
+        if a["inside"]:
+            assert (a["w"], a["h"]) == (a["inside"]["width"], a["inside"]["height"])
+            _is_in_order(a["inside"])
+    for route in picture["routes"]:
+        source, target = nodes[route["from"]], nodes[route["to"]]
+        (x, y), (ex, ey) = route["points"][0], route["points"][-1]
+        assert [x, ex] == pytest.approx([source["x"] + source["w"], target["x"]], abs=0.5)
+        assert y == pytest.approx(_port_height(source, route["exit"], y), abs=0.5)
+        assert ey == pytest.approx(_port_height(target, route["entry"], ey), abs=0.5)
+        assert source["y"] <= y <= source["y"] + source["h"]
+        assert target["y"] <= ey <= target["y"] + target["h"]
+        others = [node for node in solid if node is not source and node is not target]
+        for (left, above), (right, below) in pairwise(route["points"]):
+            passed = [n for n in others if left <= n["x"] and n["x"] + n["w"] <= right]
+            assert not passed or above == pytest.approx(below, abs=0.1)
+            assert not any(n["y"] < above < n["y"] + n["h"] for n in passed)
+
+
+def _port_height(node, port, otherwise):
+    """Where a line meets an open box: at its port."""
+    if not node["inside"]:
+        return otherwise
+    (found,) = [n for n in node["inside"]["nodes"] if n["id"] == port]
+    return node["y"] + found["y"] + found["h"] / 2
 
 
 @pytest.mark.parametrize("view", ["flowgraph", "chain"])
@@ -71,7 +121,7 @@ def test_other_views_are_stepped_through_like_the_circuit(neuron, view):
 
     circuit = neuron.circuit
     neuron.click(f"[data-view={view}]")
-    assert gradients() == {w.id: words.array(w.gradient) for w in circuit.wires if w.kind != "literal"}
+    assert gradients() == {w.id: format_array(w.gradient) for w in circuit.wires if w.kind != "literal"}
     neuron.press(Keys.HOME)
     assert set(gradients().values()) == {""}
     for _ in circuit.gates:
@@ -79,11 +129,11 @@ def test_other_views_are_stepped_through_like_the_circuit(neuron, view):
         assert neuron.texts("#canvas .now .name")
     if view == "flowgraph":
         values = neuron.texts("#canvas .item > text.value")
-        assert sorted(values) == sorted(words.array(w.value) for w in circuit.wires if w.kind != "literal")
+        assert sorted(values) == sorted(format_array(w.value) for w in circuit.wires if w.kind != "literal")
     for gate in reversed(circuit.gates):
         neuron.press(Keys.ARROW_RIGHT)
         now = gradients()
-        assert all(now[w.id] == words.array(w.gradient) for w in gate.inputs if w.kind != "literal")
+        assert all(now[w.id] == format_array(w.gradient) for w in gate.inputs if w.kind != "literal")
         marked = set(neuron.run("[...document.querySelectorAll('#canvas .now')].map(e => +e.dataset.wire)"))
         made = gate.outputs if view == "flowgraph" else [w for w in gate.inputs if w.kind != "literal"]
         assert marked == {w.id for w in made}
@@ -112,7 +162,7 @@ def test_the_deltas_are_cards_whose_numbers_can_be_unrounded(open_page):
     page.click("[data-view=deltas]")
     cards = page.texts("#canvas .card text")
     assert cards[0].startswith("layer 1: ")
-    assert f"delta_2 = {words.array(page.circuit.wires[page.circuit.gates[2].outputs[0].id].gradient)}" in cards
+    assert f"delta_2 = {format_array(page.circuit.wires[page.circuit.gates[2].outputs[0].id].gradient)}" in cards
     neuron = open_page(trace_expression("x * y", {"x": 2, "y": 3}))
     neuron.click("[data-view=deltas]")
     assert neuron.texts("#canvas > text") == ["no matrix product in it: there are no layers, and so no deltas to show"]
@@ -137,16 +187,17 @@ def test_an_opened_rule_is_joined_to_the_wires_around_it(open_page):
     )
     page.run("(toggle(-2), 0)")
     ends = page.run("""(() => {
-        const rule = picture.items.g0, at = ([x, y]) => `${Math.round(x)} ${Math.round(y)}`;
+        const rule = picture.nodes.g0, at = ([x, y]) => `${Math.round(x)} ${Math.round(y)}`;
         const out = ([x, y]) => at([x + rule.x, y + rule.y]);
-        const port = (id) => { const p = rule.inside.items[id]; return out([p.x + p.w / 2, p.y + p.h / 2]); };
+        const ports = (side) => Object.values(rule.inside.nodes).filter((p) => p.node.side === side);
+        const place = (p) => out([p.x + p.w / 2, p.y + p.h / 2]);
         return {
-            arriving: picture.routes.filter((r) => r.link.to === 'g0').map((r) => at(r.points.at(-1))),
-            entering: Object.values(rule.inside.part.enter).map(port),
-            used: rule.inside.routes.map((r) => r.link.from),
-            leaving: picture.routes.filter((r) => r.link.from === 'g0').map((r) => at(r.points[0])),
-            result: Object.values(rule.inside.part.leave).map(port),
-            ports: Object.values(rule.inside.part.enter),
+            arriving: picture.routes.filter((r) => r.edge.to === 'g0').map((r) => at(r.points.at(-1))),
+            entering: ports('entry').map(place),
+            used: rule.inside.routes.map((r) => r.edge.from),
+            leaving: picture.routes.filter((r) => r.edge.from === 'g0').map((r) => at(r.points[0])),
+            result: ports('exit').map(place),
+            ports: ports('entry').map((p) => p.id),
         };
     })()""")
     assert len(ends["arriving"]) == 3

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jaxbackprop.circuits.expression.parser import ExpressionError, callable_gates
 from jaxbackprop.circuits.expression.trace_expression import (
-    ExpressionError,
-    callable_gates,
     parse,
     read_value,
     trace_expression,

@@ -1,4 +1,5 @@
-"""Writes training.json with fastText 0.9.2 (`pip install fasttext-wheel==0.9.2`): tables before and after a training.
+"""Writes training.json with fastText 0.9.2 (`pip install fasttext-wheel==0.9.2`): tables before and after a training,
+and the words and labels in the order of their rows.
 
 `python make_training.py` writes it anew: one thread, lines of equal length, over which the rate falls evenly, and the
 rate set anew at every line. Not for ns, whose negative samples are drawn by fastText's own generator.
@@ -29,7 +30,7 @@ def lines():
 
 def main():
     """Write everything."""
-    text, losses = list(lines()), {}
+    text, losses, known = list(lines()), {}, {}
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
         file.write("\n".join(text) + "\n")
         file.flush()
@@ -40,7 +41,8 @@ def main():
             tables = {"first": begun.get_input_matrix(), "input": ended.get_input_matrix(),
                       "output": ended.get_output_matrix()}  # fmt: skip
             losses[loss] = {name: [[float(f"{x:.9g}") for x in row] for row in table] for name, table in tables.items()}
-    found = {"lines": text, "settings": SETTINGS | TRAINED, "losses": losses}
+            known = {"words": begun.words, "labels": begun.labels}
+    found = {"lines": text, **known, "settings": SETTINGS | TRAINED, "losses": losses}
     path = Path(__file__).parent / "training.json"
     path.write_text(json.dumps(found, separators=(",", ":")).replace('"],', '"],\n').replace("]],", "]],\n") + "\n")
 

@@ -55,8 +55,17 @@ def test_the_search_finds_what_computing_all_labels_finds(labels: int, k: int, s
     ends = np.cumsum(counts)
     for text, (a, b) in enumerate(zip(ends - counts, ends, strict=True)):
         best = [place for place in np.argsort(-scores[text], kind="stable")[:k] if scores[text, place] >= LEAST]
-        assert found[a:b].tolist() == tree.visit_order[best].tolist()
+        assert found[a:b].tolist() == best
         np.testing.assert_allclose(np.exp(values[a:b]), np.exp(scores[text, best]), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_of_equal_labels_the_search_finds_the_lower_first(k: int):
+    """Eight labels that occur alike, and output rows of 0: all labels are equal."""
+    tree = Tree.of(np.full(8, 3))
+    counts, found, _ = tree.search(np.ones((2, 4), np.float32), np.zeros((8, 4), np.float32), k, LEAST)
+    assert counts.tolist() == [k, k]
+    assert found.tolist() == [*range(k), *range(k)]
 
 
 def test_the_search_visits_few_of_many_labels(monkeypatch: pytest.MonkeyPatch):

@@ -13,17 +13,29 @@ from jaxbackprop.fasttext.predict.predictor import Predictor, as_fasttext_lists
 from jaxbackprop.fasttext.quantize.product_quantizer import quantize
 
 
+def assert_same_up_to_ties(labels: list[str], probabilities: np.ndarray, answer: list[tuple[float, str]], k: int):
+    """fastText's probabilities to 1e-5; its labels, but for the order of those that are equally probable there.
+
+    Where the list ends at `k` labels, a label that is left out may be as probable as the last.
+    """
+    np.testing.assert_allclose(probabilities, [p for p, _ in answer], rtol=0, atol=1e-5)
+    for p in {p for p, _ in answer}:
+        ours = {label for label, (other, _) in zip(labels, answer, strict=True) if other == p}
+        if not (len(answer) == k and p == answer[-1][0]):
+            assert ours == {label for other, label in answer if other == p}
+    assert len(set(labels)) == len(labels)
+
+
 @pytest.mark.parametrize("name", list(GOLDEN["models"]))
 def test_labels_and_probabilities_are_fasttexts(name: str, tmp_path: Path):
-    """The same labels in the same order, equal ones too, and probabilities to 1e-5."""
+    """The same labels in the same order but for equal ones, and probabilities to 1e-5."""
     model = model_of(name, tmp_path)
     predictor, names = Predictor(model), [f"__label__{label}" for label in model.vocabulary.labels]
     for asked in GOLDEN["models"][name]["queries"]:
         found = predictor.best(model.encode(GOLDEN["texts"]), asked["k"], asked["threshold"])
         labels, probabilities = as_fasttext_lists(found, names)
         for text, answer in enumerate(asked["answers"]):
-            assert labels[text] == [label for label, _ in answer], (asked["k"], asked["threshold"], text)
-            np.testing.assert_allclose(probabilities[text], [p for _, p in answer], rtol=0, atol=1e-5)
+            assert_same_up_to_ties(labels[text], probabilities[text], [(p, label) for label, p in answer], asked["k"])
 
 
 def test_a_text_without_a_row_has_no_labels(tmp_path: Path):
@@ -95,7 +107,7 @@ def test_k_is_refused_where_it_means_nothing(k: int, tmp_path: Path):
 
 
 @pytest.mark.parametrize(("loss", "extra"), [("softmax", {}), ("hs", {}), ("ns", {"minn": 2, "maxn": 4}), ("ova", {})])
-def test_on_real_questions_every_answer_is_fasttexts(loss: str, extra: dict, shared_data: Path, tmp_path: Path):
+def test_on_real_questions_answers_are_fasttexts_up_to_ties(loss: str, extra: dict, shared_data: Path, tmp_path: Path):
     """Cooking, 735 tags: the five best of each of 3,000 questions, and all above 0.1."""
     import gzip
 
@@ -115,5 +127,4 @@ def test_on_real_questions_every_answer_is_fasttexts(loss: str, extra: dict, sha
         labels, probabilities = as_fasttext_lists(predictor.best(bags, k, threshold), names)
         for text, line in enumerate(lines):
             answer = theirs.f.predict(line + "\n", k, threshold, "strict")
-            assert labels[text] == [label for _, label in answer]
-            np.testing.assert_allclose(probabilities[text], [p for p, _ in answer], rtol=0, atol=1e-5)
+            assert_same_up_to_ties(labels[text], probabilities[text], answer, k)

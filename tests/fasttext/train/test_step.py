@@ -18,10 +18,11 @@ from jaxbackprop.fasttext.predict.huffman import paths
 from jaxbackprop.fasttext.settings import Settings
 from jaxbackprop.fasttext.train.batched import AXIS, Batching, train_chunk_in_batches
 from jaxbackprop.fasttext.train.chunks import Chunker
+from jaxbackprop.fasttext.train.row_loops import ROLLED, SHORT, flags
 from jaxbackprop.fasttext.train.sampler import Sampler
 from jaxbackprop.fasttext.train.sequential import train_chunk
 from jaxbackprop.fasttext.train.step import BinaryTargets, sparse_step
-from jaxbackprop.fasttext.train.tables import ROLLED, SHORT, Optimizer, Tables, flags, init_slots
+from jaxbackprop.fasttext.train.tables import Optimizer, Tables, init_slots
 from jaxbackprop.layers import embedding_bag
 from jaxbackprop.losses import hierarchical_softmax, negative_sampling, sigmoid_cross_entropy, softmax_cross_entropy
 

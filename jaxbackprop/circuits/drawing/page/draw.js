@@ -1,4 +1,4 @@
-// A placed picture becomes SVG elements; heat maps become small tables of squares. Knows nothing of steps or keys.
+// A placed picture becomes SVG elements; heat maps become small tables of squares.
 "use strict";
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -9,17 +9,17 @@ function element(name, attributes = {}, text) {
   return made;
 }
 
-// A text that changes with the step: `says()` is asked again at each refresh.
-const living = new Set();
-function alive(says, attributes) {
+// A text that changes with the step: `read()` is called again at each refresh.
+const changing = new Set();
+function changingText(read, attributes) {
   const made = element("text", attributes);
-  made.says = says;
-  living.add(made);
+  made.read = read;
+  changing.add(made);
   return made;
 }
 function refreshTexts() {
-  for (const text of living) {
-    const now = text.says();
+  for (const text of changing) {
+    const now = text.read();
     if (text.textContent !== now) text.textContent = now;
     text.classList.toggle("hidden", now.endsWith("?"));
   }
@@ -36,61 +36,61 @@ function pathOf(points) {
   return d;
 }
 
-// `say.link(link)` gives three functions (above, below, share), `say.line(line)` one: what they say stands there now.
-function drawPart(picture, say) {
+// `texts.edge(edge)` gives three functions (above, below, share), `texts.line(line)` one: what stands there now.
+function drawPart(picture, texts) {
   const group = element("g"), wires = element("g"), items = element("g"), labels = element("g");
   for (const route of picture.routes) {
-    const { link, points } = route, target = picture.items[link.to], data = { "data-wire": link.wire, "data-to": link.to };
+    const { edge, points } = route, target = picture.nodes[edge.to], data = { "data-wire": edge.wire, "data-to": edge.to };
     const line = element("path", { class: "wire", d: pathOf(points), ...data });
-    if (target.item.kind !== "port") line.setAttribute("marker-end", "url(#arrowhead)");
+    if (target.node.kind !== "port") line.setAttribute("marker-end", "url(#arrowhead)");
     wires.append(line, element("path", { class: "grip", d: pathOf(points), ...data }));
-    const [above, below, share] = say.link(link), [x, y] = points[0], [ex, ey] = points[points.length - 1];
-    if (link.live ? route.first : link.above || link.below) { // a wire's numbers where it begins, a use's where it ends
-      const [lx, ly] = link.live ? [x, y] : points[points.length - 2], said = link.live ? "" : " said";
-      labels.append(alive(above, { class: `value${said}`, x: lx + 7, y: ly - 5, ...data }));
-      labels.append(alive(below, { class: `gradient${said}`, x: lx + 7, y: ly + 14, ...data }));
+    const [above, below, share] = texts.edge(edge), [x, y] = points[0], [ex, ey] = points[points.length - 1];
+    if (edge.live ? edge.first : edge.above || edge.below) { // a wire's numbers where it begins, a use's where it ends
+      const [lx, ly] = edge.live ? [x, y] : points[points.length - 2], ofUse = edge.live ? "" : " of-use";
+      labels.append(changingText(above, { class: `value${ofUse}`, x: lx + 7, y: ly - 5, ...data }));
+      labels.append(changingText(below, { class: `gradient${ofUse}`, x: lx + 7, y: ly + 14, ...data }));
     }
-    if (link.share) {
+    if (edge.share) {
       const over = ey < target.y + target.h / 2 - 1;
-      labels.append(alive(share, { class: "gradient share", x: ex - 12, y: ey + (over ? -5 : 12), ...data }));
+      labels.append(changingText(share, { class: "gradient share", x: ex - 12, y: ey + (over ? -5 : 12), ...data }));
     }
   }
-  for (const placed of Object.values(picture.items)) items.append(drawItem(placed, say));
+  for (const placed of Object.values(picture.nodes)) items.append(drawNode(placed, texts));
   group.append(wires, items, labels);
   return group;
 }
 
-function drawItem(placed, say) {
-  const { id, item, x, y, w, h, inside } = placed;
-  const group = element("g", { "data-id": id, class: `item ${item.kind}${inside ? " open" : ""}` });
-  if (item.wire >= 0) group.setAttribute("data-wire", item.wire);
-  if (item.kind === "port") {
+function drawNode(placed, texts) {
+  const { id, node, x, y, w, h, inside } = placed;
+  const group = element("g", { "data-id": id, class: `item ${node.kind}${inside ? " open" : ""}` });
+  if (node.wire >= 0) group.setAttribute("data-wire", node.wire);
+  if (node.kind === "port") {
     group.append(element("circle", { cx: x + w / 2, cy: y + h / 2, r: 3 }));
     return group;
   }
   if (inside) {
     group.setAttribute("transform", `translate(${x.toFixed(1)} ${y.toFixed(1)})`);
-    const bar = element("g", { class: "bar", tabindex: 0, role: "button", "aria-expanded": "true", "aria-label": `close ${item.title}` });
+    const bar = element("g", { class: "bar", tabindex: 0, role: "button", "aria-expanded": "true", "aria-label": `close ${node.title}` });
     bar.append(element("rect", { class: "hit", width: w, height: 26, rx: 10 }));
-    bar.append(element("text", { class: "title", x: 12, y: 17 }, ["▾ " + inside.part.title, ...item.lines.map(([text]) => text)].join("  ")));
-    group.append(element("rect", { class: "frame", width: w, height: h, rx: 10 }), bar, drawPart(inside, say));
+    bar.append(element("text", { class: "title", x: 12, y: 17 }, ["▾ " + inside.part.title, ...node.lines.map(([text]) => text)].join("  ")));
+    group.append(element("rect", { class: "frame", width: w, height: h, rx: 10 }), bar, drawPart(inside, texts));
     return group;
   }
-  const gate = item.kind === "gate" || item.kind === "rule", card = item.kind === "card" || item.kind === "node";
-  if (gate || card || item.part) {
+  const gate = node.kind === "gate" || node.kind === "rule", card = node.kind === "card" || node.kind === "node";
+  if (gate || card || node.inside) {
     group.setAttribute("tabindex", 0);
     group.setAttribute("role", "button");
-    group.setAttribute("aria-label", `${item.kind === "box" ? "open box" : item.kind} ${item.title}`);
+    group.setAttribute("aria-label", `${node.kind === "box" ? "open box" : node.kind} ${node.title}`);
   }
   group.append(element("rect", { class: "frame", x, y, width: w, height: h, rx: gate ? 17 : 6 }));
-  const head = card ? y + 16 : item.lines.length ? y + 20 : y + h / 2 + (gate ? 5 : 4), apart = card ? 17 : 15;
-  const title = (item.kind === "box" ? "▸ " : "") + item.title;
+  const head = card ? y + 16 : node.lines.length ? y + 20 : y + h / 2 + (gate ? 5 : 4), apart = card ? 17 : 15;
+  const title = (node.kind === "box" ? "▸ " : "") + node.title;
   group.append(element("text", { class: gate ? "sign" : "name", x: x + w / 2, y: head }, title));
-  item.lines.forEach((line, i) => {
+  node.lines.forEach((line, i) => {
     const tone = line[2] ? (line[2] === "value" ? "value" : "gradient") : "note";
-    group.append(alive(say.line(line), { class: `${tone} inner`, x: x + w / 2, y: head + apart * (i + 1), ...(line[2] ? { "data-wire": line[1] } : {}) }));
+    group.append(changingText(texts.line(line), { class: `${tone} inner`, x: x + w / 2, y: head + apart * (i + 1), ...(line[2] ? { "data-wire": line[1] } : {}) }));
   });
-  if (item.badge) group.append(element("text", { class: "badge", x: x + w - 2, y: y + 4 }, item.badge));
+  if (node.badge) group.append(element("text", { class: "badge", x: x + w - 2, y: y + 4 }, node.badge));
   return group;
 }
 

@@ -1,4 +1,4 @@
-// What the reader does: steps, keys, pointer, search, tooltips. Changes the state and asks page.js to show it.
+// What the reader does: steps, keys, pointer, search, tooltips.
 "use strict";
 function go(step) {
   state.chosen = null;
@@ -26,7 +26,7 @@ $("slider").addEventListener("input", (e) => { stop(); go(+e.target.value); });
 
 // ---- boxes
 function toggle(box) {
-  const id = here().partOf.get(box), before = anchor(id);
+  const id = here().boxOf.get(box), before = anchor(id);
   state.open.has(box) ? state.open.delete(box) : state.open.add(box);
   redraw(false);
   const after = anchor(id);
@@ -40,21 +40,21 @@ function anchor(id) { // where an item's left top corner stands, so that it stay
 }
 const DRAWABLE = 3000; // items that stay quick to draw and to step through
 function allBoxes() { // outer boxes first, so that what stays closed is the innermost
-  const boxes = [...here().partOf.keys()].filter((box) => box >= 0), held = (part) => Object.keys(part.items).length;
+  const boxes = [...here().boxOf.keys()].filter((box) => box >= 0), held = (part) => Object.keys(part.nodes).length;
   const close = boxes.some((box) => state.open.has(box));
   let drawn = held(data.views[state.view]);
   state.open = new Set();
   for (const box of close ? [] : boxes) {
-    const id = here().partOf.get(box), inside = held(itemOf(id).part);
+    const id = here().boxOf.get(box), inside = held(nodeOf(id).inside);
     if (drawn + inside > DRAWABLE || !here().around.get(id).every((outer) => state.open.has(outer))) continue;
     drawn += inside;
     state.open.add(box);
   }
   redraw(true);
   const left = boxes.length - state.open.size;
-  tell(close || !left ? "" : `${state.open.size} of ${boxes.length} boxes are open: all of them would be too much to draw. Open others by a click, or find them by search.`);
+  notice(close || !left ? "" : `${state.open.size} of ${boxes.length} boxes are open: all of them would be too much to draw. Open others by a click, or find them by search.`);
 }
-function tell(text) {
+function notice(text) {
   $("note").textContent = text;
   $("note").hidden = !text;
 }
@@ -113,7 +113,7 @@ for (const kind of ["pointerup", "pointercancel", "pointerleave"]) canvas.addEve
 function choose(target) {
   const bar = target.closest(".bar"), item = target.closest(".item");
   if (!item) return;
-  const id = item.dataset.id, part = itemOf(id)?.part;
+  const id = item.dataset.id, part = nodeOf(id)?.inside;
   if (bar || (item.classList.contains("box") && part)) return toggle(part.box);
   const gate = gateAt(id);
   if (gate === null || item.classList.contains("open")) return;
@@ -132,23 +132,23 @@ function hover(e) {
 }
 function wireText(w) {
   const wire = wires[w], exact = wire.exact ?? [wire.value, wire.gradient, ""], lines = [`${wire.name}  ${wire.shape} ${wire.dtype}`];
-  if (knowsValue(w)) lines.push(`value     ${asked("v" + w) ? "?" : exact[0]}`);
+  if (knowsValue(w)) lines.push(`value     ${hidden("v" + w) ? "?" : exact[0]}`);
   if (knowsGradient(w) && wire.gradient) {
-    lines.push(`gradient  ${asked("g" + w) ? "?" : exact[1]}`);
-    if (wire.apart !== null && !asked("g" + w)) lines.push(`autodiff  ${exact[2]}`);
-    if (wire.sum && !asked("g" + w)) lines.push(`fork      ${wire.sum}`);
+    lines.push(`gradient  ${hidden("g" + w) ? "?" : exact[1]}`);
+    if (wire.gap !== null && !hidden("g" + w)) lines.push(`autodiff  ${exact[2]}`);
+    if (wire.sum && !hidden("g" + w)) lines.push(`fork      ${wire.sum}`);
   }
   if (wire.saturated !== null) lines.push(`saturated ${Math.round(100 * wire.saturated)} %`);
   return lines.join("\n");
 }
 
 // ---- search: gates, and the labels, nodes and cards of wires
-const UNSOUGHT = new Set(["box", "port", "literal", "output"]);
+const NOT_SEARCHED = new Set(["box", "port", "literal", "output"]);
 function search(next) {
   const text = $("search").value.trim().toLowerCase();
-  const names = (item) => [item.title, ...(item.gate < 0 ? [] : [gates[item.gate].name, gates[item.gate].box, ...gates[item.gate].outputs.map((w) => wires[w].name)])];
-  const found = ([, item]) => !UNSOUGHT.has(item.kind) && gates[item.gate]?.inside === undefined && names(item).some((n) => n.toLowerCase().includes(text));
-  state.hits = text ? [...here().items].filter(found).map(([id]) => id) : [];
+  const names = (node) => [node.title, ...(node.gate < 0 ? [] : [gates[node.gate].name, gates[node.gate].box, ...gates[node.gate].outputs.map((w) => wires[w].name)])];
+  const found = ([, node]) => !NOT_SEARCHED.has(node.kind) && gates[node.gate]?.inside === undefined && names(node).some((n) => n.toLowerCase().includes(text));
+  state.hits = text ? [...here().nodes].filter(found).map(([id]) => id) : [];
   state.hit = next && state.hits.length ? (state.hit + 1) % state.hits.length : -1;
   $("found").textContent = text ? (next && state.hits.length ? `${state.hit + 1}/${state.hits.length}` : `${state.hits.length}`) : "";
   if (!next || !state.hits.length) return refresh();
@@ -196,7 +196,7 @@ for (const name of Object.keys(data.views)) {
 function show(name) {
   state.view = name;
   for (const tab of document.querySelectorAll(".tabs button")) tab.setAttribute("aria-selected", tab.dataset.view === name);
-  tell("");
+  notice("");
   redraw(true);
   search(false);
 }

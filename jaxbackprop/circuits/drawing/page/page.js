@@ -1,5 +1,4 @@
-// The page: which view, what is open, which step it is, what is hidden, coloured or looked for. Drawing is draw.js's,
-// places layout.js's, the arithmetic panel.js's.
+// The page: which view, what is open, which step it is, what is hidden, coloured or searched for.
 "use strict";
 const data = JSON.parse(document.getElementById("data").textContent);
 const { gates, wires } = data, last = data.order.length, steps = last * 2, $ = (id) => document.getElementById(id);
@@ -17,54 +16,50 @@ data.order.forEach((id, i) => gates[id].inputs.forEach((w) => {
 }));
 const knowsValue = (w) => (madeAt.get(w) ?? 0) <= state.step;
 const knowsGradient = (w) => (pulledAt.get(w) ?? last + 1) <= state.step;
-const asked = (key) => state.guess && !state.guessed.has(key);
+const hidden = (key) => state.guess && !state.guessed.has(key);
 const shown = (w, which) => {
   const wire = wires[w], text = (state.exact && wire.exact ? wire.exact[which] : null) ?? (which ? wire.gradient : wire.value);
   return text;
 };
-const valueNow = (w) => (knowsValue(w) ? (asked("v" + w) && wires[w].kind === "value" ? "?" : shown(w, 0)) : "");
-const gradientNow = (w) => (knowsGradient(w) && wires[w].gradient ? (asked("g" + w) ? "?" : shown(w, 1)) : "");
-const partNow = (w, text) => (text && knowsGradient(w) ? (asked("g" + w) ? "?" : text) : ""); // a share, a local derivative
-const say = {
-  link: (link) => [
-    () => (link.live ? valueNow(link.wire) : knowsValue(link.wire) ? link.above : ""),
-    () => (link.live ? gradientNow(link.wire) : partNow(link.wire, link.below)),
-    () => (knowsGradient(link.wire) && !asked("g" + link.wire) ? link.share : ""),
+const valueNow = (w) => (knowsValue(w) ? (hidden("v" + w) && wires[w].kind === "value" ? "?" : shown(w, 0)) : "");
+const gradientNow = (w) => (knowsGradient(w) && wires[w].gradient ? (hidden("g" + w) ? "?" : shown(w, 1)) : "");
+const partNow = (w, text) => (text && knowsGradient(w) ? (hidden("g" + w) ? "?" : text) : ""); // a share, a local derivative
+const texts = {
+  edge: (edge) => [
+    () => (edge.live ? valueNow(edge.wire) : knowsValue(edge.wire) ? edge.above : ""),
+    () => (edge.live ? gradientNow(edge.wire) : partNow(edge.wire, edge.below)),
+    () => (knowsGradient(edge.wire) && !hidden("g" + edge.wire) ? edge.share : ""),
   ],
   line: ([text, w, which, head]) => () =>
     which === "value" ? head + valueNow(w) : which === "gradient" ? head + gradientNow(w) : which === "share" ? head + partNow(w, text.slice(head.length)) : text,
 };
-const whole = { // what takes most room: everything known
-  link: (link) => (link.live ? [shown(link.wire, 0), shown(link.wire, 1)] : [link.above, link.below]),
-  line: ([text, w, which, head]) => (which === "value" ? head + shown(w, 0) : which === "gradient" ? head + shown(w, 1) : text),
-};
 const isOpen = (part) => state.open.has(part.box);
 
-// ---- where things are, in each view: the boxes around each item, the items of each gate and each wire
+// ---- where things are, in each view: the boxes around each node, the nodes of each gate and each wire
 const atlas = {};
 function here() {
   return (atlas[state.view] ??= walked(data.views[state.view]));
 }
 function walked(root) {
-  const items = new Map(), around = new Map(), partOf = new Map(), ofGate = new Map(), ofWire = new Map();
+  const nodes = new Map(), around = new Map(), boxOf = new Map(), ofGate = new Map(), ofWire = new Map();
   (function walk(part, path) {
-    for (const [id, item] of Object.entries(part.items)) {
-      items.set(id, item);
+    for (const [id, node] of Object.entries(part.nodes)) {
+      nodes.set(id, node);
       around.set(id, path);
-      if (item.gate >= 0) ofGate.set(item.gate, [...(ofGate.get(item.gate) ?? []), id]);
-      if (item.wire >= 0 && item.kind !== "port") ofWire.set(item.wire, [...(ofWire.get(item.wire) ?? []), id]);
-      if (item.part) {
-        partOf.set(item.part.box, id);
-        walk(item.part, [...path, item.part.box]);
+      if (node.gate >= 0) ofGate.set(node.gate, [...(ofGate.get(node.gate) ?? []), id]);
+      if (node.wire >= 0 && node.kind !== "port") ofWire.set(node.wire, [...(ofWire.get(node.wire) ?? []), id]);
+      if (node.inside) {
+        boxOf.set(node.inside.box, id);
+        walk(node.inside, [...path, node.inside.box]);
       }
     }
   })(root, []);
-  return { items, around, partOf, ofGate, ofWire, layers: [...ofGate.keys()].sort((a, b) => b - a) };
+  return { nodes, around, boxOf, ofGate, ofWire, layers: [...ofGate.keys()].sort((a, b) => b - a) };
 }
-const itemOf = (id) => here().items.get(id);
-const gateAt = (id) => { const gate = itemOf(id)?.gate ?? -1; return gate < 0 ? null : gate; };
-function visible(id) { // the item itself, or the closed box that holds it
-  for (const box of here().around.get(id) ?? []) if (!state.open.has(box)) return here().partOf.get(box);
+const nodeOf = (id) => here().nodes.get(id);
+const gateAt = (id) => { const gate = nodeOf(id)?.gate ?? -1; return gate < 0 ? null : gate; };
+function visible(id) { // the node itself, or the closed box that holds it
+  for (const box of here().around.get(id) ?? []) if (!state.open.has(box)) return here().boxOf.get(box);
   return id;
 }
 function currentGate() {
@@ -72,8 +67,8 @@ function currentGate() {
   if (!state.step || state.step > steps) return null;
   return data.order[state.step <= last ? state.step - 1 : steps - state.step];
 }
-// The items at which something happens in this step: a gate, the node it makes, the gradients it sends back, its layer.
-function itemsNow() {
+// The nodes at which something happens in this step: a gate, the node it makes, the gradients it sends back, its layer.
+function nodesNow() {
   const g = currentGate(), { ofGate, ofWire, layers } = here();
   if (g === null) return [];
   if (state.view === "circuit") return ofGate.get(g) ?? [];
@@ -84,26 +79,26 @@ function itemsNow() {
 
 // ---- drawing
 function redraw(fit) {
-  picture = place(data.views[state.view], isOpen, whole);
+  picture = compose(data.views[state.view], isOpen, state.exact);
   canvas.replaceChildren();
-  living.clear();
+  changing.clear();
   const defs = element("defs"), tip = element("marker", { id: "arrowhead", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto" });
   tip.append(element("path", { d: "M0 .8 7.5 4 0 7.2z", fill: "var(--line)" }));
   defs.append(tip);
-  canvas.append(defs, drawPart(picture, say));
-  if (!Object.keys(picture.items).length) canvas.append(element("text", { x: 12, y: 30 }, "no matrix product in it: there are no layers, and so no deltas to show"));
+  canvas.append(defs, drawPart(picture, texts));
+  if (!Object.keys(picture.nodes).length) canvas.append(element("text", { x: 12, y: 30 }, "no matrix product in it: there are no layers, and so no deltas to show"));
   if (fit) all(READABLE);
   refresh();
 }
 function refresh() {
-  const now = new Set(itemsNow().map(visible)), hits = new Set(state.hits), chosen = currentGate();
+  const now = new Set(nodesNow().map(visible)), hits = new Set(state.hits), chosen = currentGate();
   refreshTexts();
   for (const item of canvas.querySelectorAll(".item")) {
     const id = item.dataset.id, at = gateAt(id), cls = item.classList;
     cls.toggle("now", now.has(id));
     cls.toggle("dim", at !== null && gates[at].inside === undefined && state.step < last && rank.get(at) >= state.step && at !== chosen);
     cls.toggle("hit-by-search", hits.has(id));
-    cls.toggle("wrong", itemOf(id)?.badge === "✗" && !cls.contains("open"));
+    cls.toggle("wrong", nodeOf(id)?.badge === "✗" && !cls.contains("open"));
   }
   paint();
   $("slider").value = state.step;
@@ -139,8 +134,8 @@ function paint() {
       const sick = w.saturated > 0.5 || w.zeros > 0.9 || (size !== null && size < high - 5) || (w.gradient && size === null);
       if (w.size.includes(99)) [stroke, width] = ["var(--wrong)", 5];
       else if (sick) [stroke, width, dash] = ["var(--now)", 3, "6 4"];
-    } else if (mode === "disagreement" && w.apart !== null) {
-      if (w.apart > 1e-4) [stroke, width] = ["var(--wrong)", 4];
+    } else if (mode === "disagreement" && w.gap !== null) {
+      if (w.gap > 1e-4) [stroke, width] = ["var(--wrong)", 4];
       else [stroke, width] = ["var(--value)", 2];
     }
     line.style.stroke = stroke;

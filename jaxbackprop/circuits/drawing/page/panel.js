@@ -20,15 +20,15 @@ function panel() {
   line(side, "h2", `${gate.name}${gate.kind === "rule" ? ", a rule derived by hand" : ""}`);
   if (gate.box) line(side, "p", gate.box);
   line(side, "h3", "forward");
-  const known = gate.outputs.every(knowsValue) || gate.inside !== undefined, hiddenV = gate.outputs.some((w) => asked("v" + w));
+  const known = gate.outputs.every(knowsValue) || gate.inside !== undefined, hiddenV = gate.outputs.some((w) => hidden("v" + w));
   line(side, "div", gate.formula, "sum");
   if (known && !hiddenV) line(side, "div", gate.numbers || gate.outputs.map((w) => `${wires[w].name} = ${shown(w, 0)}`).join("\n"), "sum v");
-  if (known && hiddenV) gate.outputs.forEach((w) => ask(side, w, 0));
+  if (known && hiddenV) gate.outputs.forEach((w) => guess(side, w, 0));
   if (back) {
     line(side, "h3", "backward: local gradient × upstream");
     gate.inputs.forEach((w, slot) => {
       if (!gate.back[slot]) return;
-      if (asked("g" + w)) return ask(side, w, 1);
+      if (hidden("g" + w)) return guess(side, w, 1);
       const text = (state.exact && gate.exact[slot]) || gate.back[slot];
       line(side, "div", `${wires[w].name}: ${text}`, "sum g");
       if (wires[w].sum && knowsGradient(w)) line(side, "div", `fork: ${wires[w].sum}`, "sum g");
@@ -43,11 +43,11 @@ function panel() {
 }
 function maps(side, w, back) {
   const wire = wires[w];
-  if (wire.map?.[0] && knowsValue(w) && !asked("v" + w)) side.append(drawMap(wire.map[0], `value of ${wire.name} ${wire.shape}`));
-  if (wire.map?.[1] && back && !asked("g" + w)) side.append(drawMap(wire.map[1], `its gradient`));
+  if (wire.map?.[0] && knowsValue(w) && !hidden("v" + w)) side.append(drawMap(wire.map[0], `value of ${wire.name} ${wire.shape}`));
+  if (wire.map?.[1] && back && !hidden("g" + w)) side.append(drawMap(wire.map[1], `its gradient`));
 }
-function ask(side, w, which) {
-  const key = (which ? "g" : "v") + w, right = shown(w, which), row = line(side, "div", "", "asked");
+function guess(side, w, which) {
+  const key = (which ? "g" : "v") + w, right = shown(w, which), row = line(side, "div", "", "guess");
   line(row, "span", `${which ? "gradient of " : ""}${wires[w].name} =`);
   const input = document.createElement("input"), button = document.createElement("button"), verdict = document.createElement("span");
   input.setAttribute("aria-label", `guess ${key}`);
