@@ -129,6 +129,8 @@ _BITS = frozenset({"random_bits", "threefry2x32", "bitcast_convert_type"})
 
 
 def _kind(v: Any, *, exact: bool) -> Any:
+    """Shape and kind: under x64 integers are wider as well, and that alone is no other program."""
     dtype = getattr(aval(v), "dtype", None)  # a token has none
-    kind = str(dtype) if exact or dtype is None else "float" if jnp.issubdtype(dtype, jnp.inexact) else str(dtype)
+    inexact = dtype is not None and jnp.issubdtype(dtype, jnp.inexact)
+    kind = str(dtype) if exact or dtype is None else "float" if inexact else getattr(dtype, "kind", str(dtype))
     return getattr(aval(v), "shape", ()), kind

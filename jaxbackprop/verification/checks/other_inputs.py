@@ -96,9 +96,9 @@ def other_points(problem: Problem) -> CheckResult | None:
 def _judge_at(problem: Problem, point: Point) -> tuple[CheckResult | None, bool]:
     """What is wrong there, and whether the point counts: not where the plain function has no value or no derivative."""
     here = problem.moved(point)
-    if not all(np.isfinite(y).all() for y in here.value()):
-        return None, False  # outside the function's domain, or beyond float64
     upstream = problem.upstreams[0]
+    if not all(np.isfinite(y).all() for y in here.autodiff_vjp(upstream)[0]):
+        return None, False  # outside the function's domain, or beyond float64
     y, actual = here.handwritten_vjp(upstream)
     if not all(np.isfinite(a).all() for a in y):
         detail = f"{point.label}: the value is not finite, the plain function's is"

@@ -63,7 +63,8 @@ def _compared(problem: Problem, name: str, low: Problem, one_sign: bool) -> Chec
     upstream = [np.abs(u).astype(u.dtype) if one_sign else u for u in low.upstream(0)]
     exact = [as_wide(u) for u in upstream]
     here = problem if low is problem else problem.rounded_to(low.dtype)
-    if low is not problem and not _is_one_program(problem, low):
+    traces = problem.trace("handwritten"), low.trace("handwritten")
+    if low is not problem and not same_but_for_types(*traces, unit_roundoff(low.dtype)):
         # The type changes the program itself: its algebra is another one, and is judged first.
         here = low
         found = compare_gradient(low, low.handwritten_vjp(exact)[1], exact)
@@ -77,13 +78,6 @@ def _compared(problem: Problem, name: str, low: Problem, one_sign: bool) -> Chec
         detail, suspect = "forward: " + values.worst_output(), f"accuracy: less accurate than {name} allows"
         return CheckResult(False, detail, name, worst, suspect=suspect)
     return CheckResult(True, "", name, worst)
-
-
-def _is_one_program(problem: Problem, low: Problem) -> bool:
-    unit = unit_roundoff(low.dtype)
-    return all(
-        same_but_for_types(problem.trace(program), low.trace(program), unit) for program in ("handwritten", "autodiff")
-    )
 
 
 def _failed(name: str, here: Problem, found: Comparison, upstream: Leaves, suspect: str) -> CheckResult:
