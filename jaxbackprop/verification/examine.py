@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from ..jaxprs.flatten import dual, flatten
@@ -388,8 +389,6 @@ def _unit(low: Problem) -> float:
 
 
 def _finfo(dtype: Any) -> Any:
-    import jax.numpy as jnp
-
     return jnp.finfo(dtype)
 
 
