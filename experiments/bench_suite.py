@@ -1,6 +1,8 @@
 """The fused rules save what they promise, no rule costs more than autodiff, and an epoch is faster than its peers'.
 
-    python experiments/bench_suite.py [--quick] [--only rules|fused|epochs|text|costs]
+    python experiments/bench_suite.py [--quick] [--only rules|fused|epochs|text|costs] [--against CONTENDER]
+
+With --against, epochs are measured of this library and that contender alone, and its ratios join those on file.
 
 Writes results/bench_<device>[_quick].json, section by section, and then the tables and plots (bench_tables.py).
 """
@@ -92,15 +94,16 @@ def beside_fasttext(pairs: int) -> dict[str, Any]:
 
 
 def main() -> int:
-    asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("--quick", action="store_true", help="small sizes and few rounds, a few minutes on two cores")
-    asked.add_argument("--only", choices=("rules", "fused", "epochs", "text", "costs"), help="one section alone")
-    options = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small sizes and few rounds, a few minutes on two cores")
+    parser.add_argument("--only", choices=("rules", "fused", "epochs", "text", "costs"), help="one section alone")
+    parser.add_argument("--against", choices=[*bench_training.CONTENDERS], help="with --only epochs: one rival alone")
+    options = parser.parse_args()
     quick = options.quick
     device = re.sub(r"\W+", "_", jax.devices()[0].device_kind).strip("_").lower()
     path = RESULTS / f"bench_{device}{'_quick' * quick}.json"
     result = json.loads(path.read_text()) if options.only and path.exists() else {}
-    result |= {"setting": setting() | {"quick": quick}, "peers": installed()}
+    result |= {"setting": setting() | {"quick": quick}, "peers": result.get("peers", {}) | installed()}
 
     def keep(section: str, value: Any) -> None:
         result[section] = value
@@ -113,7 +116,13 @@ def main() -> int:
         keep("fused", [fused_row(case, 1.0 if quick else 6.0) for case in fused(quick)])
     if "epochs" in wanted:
         batches, examples = ((8, 128), 2048) if quick else ((8, 32, 128, 512, 2048, 4096), 16384)
-        keep("epochs", {str(b): bench_training.epochs(b, examples, 3.0 if quick else 12.0) for b in batches})
+        names = [options.against] if options.against else [*bench_training.CONTENDERS]
+        measured = {str(b): bench_training.epochs(b, examples, 3.0 if quick else 12.0, names) for b in batches}
+        if options.against and "epochs" in result:  # each ratio is paired with our own epochs of its run
+            for batch, row in result["epochs"].items():
+                row[options.against] = measured[batch][options.against]
+            measured = result["epochs"]
+        keep("epochs", measured)
     if "text" in wanted:
         keep("text", beside_fasttext(3 if quick else 9))
     if "costs" in wanted:

@@ -1,4 +1,4 @@
-"""Whole epochs of an MLP: this library's scan beside torch and flax + optax as a user would write them.
+"""Whole epochs of an MLP: this library's scan beside flax + optax in one scan, and as a Python loop, and torch.
 
 All train 784-512-512-10 with ReLU and plain SGD on the same random pictures, shuffled anew each epoch, data on the
 device. Each has a process of its own, for two runtimes in one process hold each other's threads up, and they run an
@@ -10,7 +10,7 @@ epoch in turn. Whoever is not installed does not run.
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.util import find_spec
 from itertools import pairwise
@@ -29,7 +29,8 @@ from jaxbackprop.training.optimizer import make_optimizer
 from jaxbackprop.training.step import prepare
 
 SIZES, RATE = (784, 512, 512, 10), 0.01
-FEWEST = 5  # rounds
+MIN_ROUNDS = 5
+OURS = "jaxbackprop"
 
 
 def pictures(examples: int, sizes: tuple[int, ...] = SIZES) -> tuple[np.ndarray, np.ndarray]:
@@ -79,20 +80,23 @@ def products_alone(x: np.ndarray, y: np.ndarray, batch: int, sizes: tuple[int, .
     return epoch
 
 
+class Network(nnx.Module):
+    """The same MLP of flax's own layers."""
+
+    def __init__(self, sizes: tuple[int, ...], rngs: nnx.Rngs):
+        self.layers = nnx.List([nnx.Linear(a, b, rngs=rngs) for a, b in pairwise(sizes)])
+
+    def __call__(self, x):
+        *hidden, last = self.layers
+        for layer in hidden:
+            x = nnx.relu(layer(x))
+        return last(x)
+
+
 def flax_and_optax(x: np.ndarray, y: np.ndarray, batch: int, sizes: tuple[int, ...] = SIZES) -> Callable[[], Any]:
     """A Python loop over minibatches around a jitted step."""
 
-    class Network(nnx.Module):
-        def __init__(self, rngs: nnx.Rngs):
-            self.layers = nnx.List([nnx.Linear(a, b, rngs=rngs) for a, b in pairwise(sizes)])
-
-        def __call__(self, x):
-            *hidden, last = self.layers
-            for layer in hidden:
-                x = nnx.relu(layer(x))
-            return last(x)
-
-    model = Network(nnx.Rngs(0))
+    model = Network(sizes, nnx.Rngs(0))
     optimizer = nnx.Optimizer(model, optax.sgd(RATE), wrt=nnx.Param)
 
     @nnx.jit
@@ -111,6 +115,40 @@ def flax_and_optax(x: np.ndarray, y: np.ndarray, batch: int, sizes: tuple[int, .
         for start in range(0, len(x) - batch + 1, batch):
             which = order[start : start + batch]
             value = step(model, optimizer, images[which], labels[which])
+        return value
+
+    return epoch
+
+
+def flax_and_optax_in_one_scan(
+    x: np.ndarray, y: np.ndarray, batch: int, sizes: tuple[int, ...] = SIZES
+) -> Callable[[], Any]:
+    """The strongest form of flax and optax: an epoch is one jitted scan, its state donated, shuffled on the device."""
+    graph, params = nnx.split(Network(sizes, nnx.Rngs(0)))
+    optimizer = optax.sgd(RATE)
+
+    def loss(params, x, y):
+        return optax.softmax_cross_entropy_with_integer_labels(nnx.merge(graph, params)(x), y).mean()
+
+    def train(state, key, images, labels):
+        steps = len(images) // batch
+        order = jax.random.permutation(key, len(images))[: steps * batch].reshape(steps, batch)
+
+        def step(state, rows):
+            params, optimizer_state = state
+            value, gradient = jax.value_and_grad(loss)(params, images[rows], labels[rows])
+            updates, optimizer_state = optimizer.update(gradient, optimizer_state, params)
+            return (optax.apply_updates(params, updates), optimizer_state), value
+
+        state, losses = jax.lax.scan(step, state, order)
+        return state, losses.mean()
+
+    compiled = jax.jit(train, donate_argnums=0)
+    held = [(params, optimizer.init(params))]
+    images, labels, key = jnp.asarray(x), jnp.asarray(y), jax.random.key(0)
+
+    def epoch():
+        held[0], value = compiled(held[0], key, images, labels)
         return value
 
     return epoch
@@ -152,7 +190,8 @@ def torch_eager(
 
 
 CONTENDERS: dict[str, tuple[str, Callable[..., Callable[[], Any]]]] = {
-    "jaxbackprop": ("jax", ours),
+    OURS: ("jax", ours),
+    "flax + optax, one scan": ("flax", flax_and_optax_in_one_scan),
     "flax + optax": ("flax", flax_and_optax),
     "torch eager": ("torch", torch_eager),
     "torch.compile": ("torch", partial(torch_eager, compiled=True)),
@@ -201,12 +240,14 @@ class Contender:
         return float(line)
 
 
-def epochs(batch: int, examples: int, seconds: float) -> dict[str, Any]:
-    """Seconds an epoch of each that is installed, and how many times as long as ours."""
-    names = [name for name, (package, _) in CONTENDERS.items() if find_spec(package)]
+def epochs(batch: int, examples: int, seconds: float, names: Sequence[str] = tuple(CONTENDERS)) -> dict[str, Any]:
+    """Seconds an epoch of ours and of each of `names` that is installed, and how many times as long as ours."""
+    names = [
+        name for name, (package, _) in CONTENDERS.items() if find_spec(package) and (name in names or name == OURS)
+    ]
     contenders = [Contender(name, batch, examples) for name in names]
     end, rounds = time.perf_counter() + seconds, []
-    while len(rounds) < FEWEST or time.perf_counter() < end:
+    while len(rounds) < MIN_ROUNDS or time.perf_counter() < end:
         rounds.append([contender.epoch() for contender in contenders])
     for contender in contenders:
         contender.stop()

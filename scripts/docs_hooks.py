@@ -260,7 +260,7 @@ def _draw(rule: Any) -> str:
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return jbp.trace(call, *args, upstream=upstream).to_svg()
+        return jbp.trace(call, *args, upstream=upstream).to_svg(legend=False)
 
 
 # --- the commands ---------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from jaxbackprop.benchmarking import Benchmark, Row, bench_rules, benchmark
 from jaxbackprop.benchmarking.benchmark import plain_function
 from jaxbackprop.benchmarking.results import AUTODIFF, BY_HAND, in_bytes, in_seconds
 from jaxbackprop.benchmarking.timing import interleaved, interval_of_median, ratio, spread
-from jaxbackprop.benchmarking.workload import Contender, Task, temporary_bytes
+from jaxbackprop.benchmarking.workload import Contender, Workload, temporary_bytes
 from jaxbackprop.cli import main
 from jaxbackprop.gates import mul
 from jaxbackprop.gates.relu_like import relu
@@ -71,7 +71,7 @@ def test_every_program_runs_in_every_round():
 
 
 def residual_bytes(function, *args) -> int:
-    return Task(function, args).residual_bytes(Contender("f", function))
+    return Workload(function, args).residual_bytes(Contender("f", function))
 
 
 def test_residual_bytes_are_what_is_saved_beside_the_arguments():
@@ -86,7 +86,7 @@ def test_residual_bytes_are_what_is_saved_beside_the_arguments():
 def test_the_upstream_gradient_is_not_the_users_own_random_numbers():
     """Whoever draws x from seed 0 would have a norm's gradient of 0 at an upstream gradient from seed 0."""
     drawn = np.random.default_rng(0).standard_normal((8, 5))
-    (upstream,) = Task(relu, (jnp.asarray(drawn),)).upstream
+    (upstream,) = Workload(relu, (jnp.asarray(drawn),)).upstream
     assert abs(np.corrcoef(drawn.ravel(), np.asarray(upstream).ravel())[0, 1]) < 0.5
 
 
@@ -97,8 +97,8 @@ def test_temporary_memory_is_the_compiled_programs():
     def two_products(x, W, V):
         return (x @ W) @ V
 
-    task = Task(two_products, args)
-    program = task.compile(Contender("two", two_products))
+    workload = Workload(two_products, args)
+    program = workload.compile(Contender("two", two_products))
     assert temporary_bytes(program) == program.memory_analysis().temp_size_in_bytes
     assert 64 * 1000 * 4 <= temporary_bytes(program) <= 3 * 64 * 1000 * 4
 
@@ -175,7 +175,7 @@ def test_others_can_run_along_and_must_answer_alike():
     assert quick(mul, x, y, against=[other]).row("other").residual_bytes == 0
     row = quick(mul, x, y, against={"not here": unable}).row("not here")
     assert (row.seconds, row.note) == (None, "RuntimeError: no kernel here")
-    with pytest.raises(ValueError, match=r"total answers float32\[\], but the function compared float32\[3\]"):
+    with pytest.raises(ValueError, match=r"total returns float32\[\], but the function compared float32\[3\]"):
         quick(mul, x, y, against={"total": lambda x, y: (x * y).sum()})
     with pytest.raises(ValueError, match="no argument is a floating-point array"):
         benchmark(lambda n: n, jnp.arange(3), reference=lambda n: n)

@@ -60,7 +60,7 @@ def test_the_snippets_of_a_page_run_one_after_the_other(page, tmp_path, monkeypa
     printed = re.split(rf"^{mark} \d+\n", capsys.readouterr().out, flags=re.MULTILINE)
     for shown, lines in _shown(page):
         outputs = [_plain(line) for line in printed[shown].splitlines()]
-        for line in lines:
+        for line in (line for line in lines if line.strip() != "..."):
             assert any(output.startswith(_plain(line)) for output in outputs), f"{line!r} is not in\n{printed[shown]}"
 
 
@@ -76,7 +76,7 @@ def _shown(page: str) -> list[tuple[int, list[str]]]:
 
 
 def _plain(line: str) -> str:
-    return " ".join(re.sub(r"\d+\.\d+(e-?\d+)?", "#", line).split())
+    return " ".join(re.sub(r"\d+(\.\d+)?e-?\d+|\d+\.\d+", "#", line).split())
 
 
 @pytest.mark.parametrize(("page", "command"), COMMANDS)

@@ -1,4 +1,4 @@
-"""benchmark(): who runs, and one row for each; bench_rules(): the library's rules at sizes that fit."""
+"""benchmark(): a function beside autodiff and other rivals; bench_rules(): the library's rules at three sizes."""
 
 import difflib
 import platform
@@ -15,7 +15,7 @@ from ..core.rule import Rule, rules
 from ..jaxprs.compat import plain_function_of
 from .results import AUTODIFF, BY_HAND, Benchmark, Row
 from .timing import interleaved, ratio, spread
-from .workload import Contender, Task, temporary_bytes
+from .workload import Contender, Workload, temporary_bytes
 
 POLICIES = ("nothing_saveable", "dots_saveable", "dots_with_no_batch_dims_saveable")
 """What `jax.checkpoint` is tried with; saving everything is plain autodiff."""
@@ -40,36 +40,36 @@ def benchmark(
     ratio's 95 % interval excludes 1 and it exceeds what two copies of the same program show. Memory is read from the
     compiled program, exactly.
 
-    In the race: `fun`; autodiff of its plain function; autodiff under `jax.checkpoint`, the fastest and the leanest of
+    Measured are `fun`; autodiff of its plain function; autodiff under `jax.checkpoint`, the fastest and the leanest of
     three policies; autodiff that adds up gradients in references (`jax.vjp(...).with_refs`, where JAX has it);
     and `against`.
 
     Args:
         fun: a Rule, a `jax.custom_vjp`, or any function with `reference=`. Bind settings with `functools.partial`.
         *args: its arguments: arrays and floats are traced, other Python values are static.
-        against: further functions to measure, by name, one after another or alone.
+        against: further functions to measure, by name, a sequence of them, or one.
         reference: the plain function to which autodiff is applied; the rule's primal, a `custom_vjp`'s wrapped
             function where nothing is given.
-        sizes: arguments by the name of their size, instead of `args`: a table each, and the plot runs over them.
+        sizes: arguments by the name of their size, instead of `args`: one table for each, and the plot is over them.
         seconds: about how long to measure each size, compilation not counted.
         rounds: how many rounds instead.
         oracle: whether to compute float64 values for the error column (they need the most memory of all).
 
     Returns:
-        A Benchmark; `.time_ratio` and `.memory_ratio` below 1 say that the hand wins.
+        A Benchmark; `.time_ratio` and `.memory_ratio` below 1 say that the hand-derived pass is better.
 
     Raises:
         TypeError: no plain function is known, and none was given.
-        ValueError: no argument is floating-point, or a contender answers with other shapes.
+        ValueError: no argument is floating-point, or a contender returns other shapes.
     """
     plain = reference or plain_function(fun)
     cases = sizes or {"": args}
     rows: list[Row] = []
-    shown: dict[str, str] = {}
+    descriptions: dict[str, str] = {}
     for size, arguments in cases.items():
-        task = Task(fun, arguments)
+        workload = Workload(fun, arguments)
         size = size or "as given"
-        shown[size] = task.shown
+        descriptions[size] = workload.description
         contenders = [
             Contender(BY_HAND, fun),
             Contender(AUTODIFF, plain),
@@ -77,8 +77,8 @@ def benchmark(
             Contender(f"{AUTODIFF} into refs", plain, into_refs=True),
             *(Contender(name, function) for name, function in _named(against).items()),
         ]
-        rows += _race(task, contenders, plain if oracle else None, size, seconds, rounds)
-    return Benchmark(_name(fun), tuple(rows), shown, setting())
+        rows += _measure(workload, contenders, plain if oracle else None, size, seconds, rounds)
+    return Benchmark(_name(fun), tuple(rows), descriptions, setting())
 
 
 def setting() -> dict[str, str]:
@@ -119,47 +119,52 @@ def _name(fun: Any) -> str:
     return _name(fun.func) if isinstance(fun, partial) else getattr(fun, "__name__", type(fun).__name__)
 
 
-def _race(
-    task: Task, contenders: list[Contender], plain: Function | None, size: str, seconds: float, rounds: int | None
+def _measure(
+    workload: Workload,
+    contenders: list[Contender],
+    plain: Function | None,
+    size: str,
+    seconds: float,
+    rounds: int | None,
 ) -> list[Row]:
     """One row a contender; one that does not compile has a note instead of figures."""
     compiled: dict[str, Any] = {}
     rows = {c.name: Row(c.name, size) for c in contenders}
-    expected = None if plain is None else task.oracle(plain)
+    expected = None if plain is None else workload.oracle(plain)
     for c in contenders:
         try:
-            compiled[c.name] = task.compile(c)
+            compiled[c.name] = workload.compile(c)
             row = replace(rows[c.name], temporary_bytes=temporary_bytes(compiled[c.name]))
-            rows[c.name] = replace(row, residual_bytes=task.residual_bytes(c))
+            rows[c.name] = replace(row, residual_bytes=workload.residual_bytes(c))
         except Exception as error:
             if c.name in (BY_HAND, AUTODIFF) or (isinstance(error, ValueError) and "benchmark:" in str(error)):
                 raise
             rows[c.name] = replace(rows[c.name], note=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
     running = [c for c in contenders if c.name in compiled]
-    programs = [partial(compiled[c.name], *task.inputs) for c in running]
+    programs = [partial(compiled[c.name], *workload.inputs) for c in running]
     times = interleaved([*programs, programs[0]], seconds=seconds, rounds=rounds)
     for i, c in enumerate(running):
-        rows[c.name] = _measured(rows[c.name], rows[BY_HAND], times[:, i], times[:, 0], times[:, -1])
+        rows[c.name] = _with_time(rows[c.name], rows[BY_HAND], times[:, i], times[:, 0], times[:, -1])
         if expected is not None:
-            rows[c.name] = replace(rows[c.name], error=task.error(compiled[c.name], expected))
-    return _doubted(_best_checkpoint([rows[c.name] for c in contenders], contenders))
+            rows[c.name] = replace(rows[c.name], error=workload.error(compiled[c.name], expected))
+    return _with_accuracy_notes(_best_checkpoint([rows[c.name] for c in contenders], contenders))
 
 
-def _measured(row: Row, hand: Row, mine: np.ndarray, by_hand: np.ndarray, twin: np.ndarray) -> Row:
-    row = replace(row, seconds=float(np.median(mine)), spread=spread(mine))
+def _with_time(row: Row, hand: Row, times: np.ndarray, by_hand: np.ndarray, repeat: np.ndarray) -> Row:
+    row = replace(row, seconds=float(np.median(times)), spread=spread(times))
     if row.name == BY_HAND:
         return row
-    r = ratio(by_hand, mine, twin)
-    memory = _over(hand.temporary_bytes or 0, row.temporary_bytes or 0)
+    r = ratio(by_hand, times, repeat)
+    memory = _memory_ratio(hand.temporary_bytes or 0, row.temporary_bytes or 0)
     return replace(
         row, time_ratio=r.median, time_interval=(r.low, r.high), within_noise=r.within_noise, memory_ratio=memory
     )
 
 
-def _over(mine: int, other: int) -> float:
+def _memory_ratio(by_hand: int, other: int) -> float:
     if other:
-        return mine / other
-    return float("inf") if mine else 1.0
+        return by_hand / other
+    return float("inf") if by_hand else 1.0
 
 
 def _best_checkpoint(rows: list[Row], contenders: list[Contender]) -> list[Row]:
@@ -171,14 +176,14 @@ def _best_checkpoint(rows: list[Row], contenders: list[Contender]) -> list[Row]:
     return [r for r, c in zip(rows, contenders, strict=True) if not c.checkpoint or r.name in best]
 
 
-def _doubted(rows: list[Row]) -> list[Row]:
+def _with_accuracy_notes(rows: list[Row]) -> list[Row]:
     """A note beside every error that rounding does not explain."""
     plain = next(r for r in rows if r.name == AUTODIFF)
     if plain.error is None:
         return rows
     allowed = 100 * max(plain.error, 1e-7)
-    doubt = "its numbers are not those of the plain function: see jbp.verify"
-    return [replace(r, note=doubt) if r.error is not None and not r.error <= allowed else r for r in rows]
+    note = "its numbers are not those of the plain function: see jbp.verify"
+    return [replace(r, note=note) if r.error is not None and not r.error <= allowed else r for r in rows]
 
 
 def bench_rules(names: Sequence[str] | None = None, *, quick: bool = False) -> Iterator[Benchmark]:
@@ -189,34 +194,34 @@ def bench_rules(names: Sequence[str] | None = None, *, quick: bool = False) -> I
         quick: the smallest size only, and few rounds.
 
     Raises:
-        ValueError: no such rule; the message names those alike.
+        ValueError: no such rule; the message names similar ones.
     """
     known = rules()
     for name in names or ():
         if name not in known:
-            alike = difflib.get_close_matches(name, known, 3) or sorted(known)
-            raise ValueError(f"bench: no rule {name!r}; there is {', '.join(alike)}.")
+            similar = difflib.get_close_matches(name, known, 3) or sorted(known)
+            raise ValueError(f"bench: no rule {name!r}; there is {', '.join(similar)}.")
     return (_bench(known[name], quick) for name in (names or known))
 
 
-LADDER = ((16, 64), (64, 256), (256, 1024))
+SIZES = ((16, 64), (64, 256), (256, 1024))
 """Sizes (of an axis, of the batch) that a rule is measured at."""
-LARGEST, LONGEST = 64 * 2**20, 0.04
+MAX_BYTES, MAX_SECONDS = 64 * 2**20, 0.04
 """Bytes of arguments in float64 that are not exceeded, and seconds a pass after which no larger size is tried."""
 
 
 def _bench(rule: Rule, quick: bool) -> Benchmark:
-    found: Benchmark | None = None
+    result: Benchmark | None = None
     bytes_before, bytes_now = 0, 0
-    for size, batch in LADDER[: 1 if quick else None]:
-        if bytes_before and bytes_now * bytes_now / bytes_before > LARGEST:
+    for size, batch in SIZES[: 1 if quick else None]:
+        if bytes_before and bytes_now * bytes_now / bytes_before > MAX_BYTES:
             break  # the next step would multiply them as the last did
         example = large(rule, size=size, batch=batch)
         bytes_before, bytes_now = bytes_now, sum(getattr(x, "nbytes", 0) for x in jax.tree.leaves(example.args))
         sizes = {f"{batch} x {size}": example.cast(np.float32)}
         new = benchmark(partial(rule, **example.settings), sizes=sizes, seconds=0.3 if quick else 1.5)
-        found = new if found is None else replace(new, rows=found.rows + new.rows, sizes=found.sizes | new.sizes)
-        if (new.row(BY_HAND).seconds or 0) > LONGEST:
+        result = new if result is None else replace(new, rows=result.rows + new.rows, sizes=result.sizes | new.sizes)
+        if (new.row(BY_HAND).seconds or 0) > MAX_SECONDS:
             break
-    assert found is not None
-    return found
+    assert result is not None
+    return result

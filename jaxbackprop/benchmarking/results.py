@@ -1,4 +1,4 @@
-"""What a comparison found: one row a contender, as a table, as JSON, as a plot over sizes."""
+"""The result of a benchmark: one row per contender, as a table, as JSON, as a plot over sizes."""
 
 import json
 import math
@@ -10,21 +10,22 @@ BY_HAND, AUTODIFF = "by hand", "autodiff"
 
 @dataclass(frozen=True)
 class Row:
-    """One contender at one size; what could not be measured is None, and `note` says why.
+    """One contender at one size; what could not be measured is None and `note` gives the reason.
 
     Attributes:
         name: the contender: "by hand", "autodiff", "autodiff, checkpoint(...)", "autodiff into refs", or its own.
         size: which size it was measured at.
         seconds: the median time of one forward and backward pass.
-        spread: the width of the middle half of the times, as a share of the median.
-        time_ratio: the hand-derived pass's time over this one's, the median over rounds; below 1 the hand wins.
+        spread: the width of the middle half of the times, divided by the median.
+        time_ratio: the hand-derived pass's time over this one's, the median over rounds; below 1 the hand-derived
+            pass is faster.
         time_interval: where that median lies with 95 % confidence.
         within_noise: whether that ratio could be 1.
         temporary_bytes: the peak of what the compiled program allocates beside its inputs and outputs.
         memory_ratio: the hand-derived pass's temporary bytes over this one's.
-        residual_bytes: what the backward pass keeps of the forward pass beside the arguments.
-        error: the largest difference from float64, as a share of the largest number of the array it occurs in.
-        note: what to know about the row.
+        residual_bytes: what the backward pass keeps from the forward pass, arguments not counted.
+        error: the largest difference from float64, divided by the largest number of the array it occurs in.
+        note: a remark about the row, such as why it has no figures.
     """
 
     name: str
@@ -46,9 +47,9 @@ class Benchmark:
     """A hand-derived backward pass beside autodiff of the same function, in time, memory and accuracy.
 
     Attributes:
-        name: of the function compared.
-        rows: one a contender and size, sizes in the order given.
-        sizes: each size with its arguments' dtypes and shapes, in words.
+        name: the name of the function.
+        rows: one per contender and size, sizes in the order given.
+        sizes: each size with its arguments' dtypes and shapes as text.
         setting: versions and device.
     """
 
@@ -63,21 +64,21 @@ class Benchmark:
         Raises:
             KeyError: no such row; the message lists those there are.
         """
-        found = [r for r in self.rows if r.name == contender and size in (None, r.size)]
-        if not found:
-            there = ", ".join(dict.fromkeys(f"{r.name!r} at {r.size!r}" for r in self.rows))
-            raise KeyError(f"no row {contender!r}{f' at {size!r}' if size else ''}; there are {there}")
-        return found[-1]
+        rows = [r for r in self.rows if r.name == contender and size in (None, r.size)]
+        if not rows:
+            known = ", ".join(dict.fromkeys(f"{r.name!r} at {r.size!r}" for r in self.rows))
+            raise KeyError(f"no row {contender!r}{f' at {size!r}' if size else ''}; there are {known}")
+        return rows[-1]
 
     @property
     def time_ratio(self) -> float:
         """Time by hand over time by plain autodiff, at the last size: below 1 is better."""
-        return _given(self.row(AUTODIFF).time_ratio)
+        return _or_nan(self.row(AUTODIFF).time_ratio)
 
     @property
     def memory_ratio(self) -> float:
         """Temporary memory by hand over that of plain autodiff, at the last size: below 1 is better."""
-        return _given(self.row(AUTODIFF).memory_ratio)
+        return _or_nan(self.row(AUTODIFF).memory_ratio)
 
     @property
     def within_noise(self) -> bool:
@@ -90,18 +91,18 @@ class Benchmark:
         return not any(r.note for r in self.rows if r.name == BY_HAND)
 
     def __str__(self) -> str:
-        on = ", ".join(f"{key} {value}" for key, value in self.setting.items())
+        setting = ", ".join(f"{key} {value}" for key, value in self.setting.items())
         head = ("contender", "time", "spread", "by hand / this", "temporary", "residuals", "error")
-        blocks = [f"{self.name}: forward and backward pass ({on})" if on else self.name]
-        for size, shown in self.sizes.items():
+        blocks = [f"{self.name}: forward and backward pass ({setting})" if setting else self.name]
+        for size, description in self.sizes.items():
             rows = [r for r in self.rows if r.size == size]
-            blocks.append(f"\n{size}: {shown}\n{_table([head, *map(_cells, rows)])}")
+            blocks.append(f"\n{size}: {description}\n{_table([head, *map(_cells, rows)])}")
             blocks += [f"  {r.name}: {r.note}" for r in rows if r.note]
         return "\n".join(blocks)
 
     def to_json(self) -> str:
         """Everything as JSON; NaN and infinity as the strings "nan" and "inf"."""
-        return json.dumps(_plain(asdict(self)), indent=1)
+        return json.dumps(_json_ready(asdict(self)), indent=1)
 
     def plot(self, path: str) -> None:
         """Draw time and temporary memory of every contender over the sizes into an image file (matplotlib)."""
@@ -111,11 +112,11 @@ class Benchmark:
         axes = figure.subplots(1, 2)
         sizes = list(self.sizes)
         for name in dict.fromkeys(r.name for r in self.rows):
-            mine = [r for r in self.rows if r.name == name and r.seconds is not None]
-            at = [sizes.index(r.size) for r in mine]
+            rows = [r for r in self.rows if r.name == name and r.seconds is not None]
+            at = [sizes.index(r.size) for r in rows]
             style: dict[str, Any] = {"marker": "o", "label": name, "linewidth": 2.5 if name == BY_HAND else 1.2}
-            axes[0].plot(at, [1e3 * (r.seconds or 0) for r in mine], **style)
-            axes[1].plot(at, [(r.temporary_bytes or 0) / 2**20 for r in mine], **style)
+            axes[0].plot(at, [1e3 * (r.seconds or 0) for r in rows], **style)
+            axes[1].plot(at, [(r.temporary_bytes or 0) / 2**20 for r in rows], **style)
         for axis, title in zip(axes, ("milliseconds", "temporary memory, MiB"), strict=True):
             axis.set_title(title)
             axis.set_yscale("symlog", linthresh=1e-3)
@@ -126,7 +127,7 @@ class Benchmark:
         figure.savefig(path, dpi=120)
 
 
-def _given(x: float | None) -> float:
+def _or_nan(x: float | None) -> float:
     return math.nan if x is None else x
 
 
@@ -177,9 +178,9 @@ def in_bytes(count: int | None) -> str:
     return f"{count} B"
 
 
-def _plain(x: Any) -> Any:
+def _json_ready(x: Any) -> Any:
     if isinstance(x, dict):
-        return {key: _plain(value) for key, value in x.items()}
+        return {key: _json_ready(value) for key, value in x.items()}
     if isinstance(x, list | tuple):
-        return [_plain(value) for value in x]
+        return [_json_ready(value) for value in x]
     return str(x) if isinstance(x, float) and not math.isfinite(x) else x

@@ -1,7 +1,7 @@
 """What is compared: one function at its arguments, as the compiled programs of several contenders see it.
 
-Forward and backward in one program, with an upstream gradient drawn at random and handed in, so that nothing of it
-can be folded away. What is measured of a compiled program stands here; how long it takes, in timing.
+Forward and backward in one program, with an upstream gradient drawn at random and passed in, so that nothing of it
+can be folded away. Memory and accuracy of a compiled program are measured here; time in `timing`.
 """
 
 import zlib
@@ -19,7 +19,7 @@ from ..jaxprs.queries import saved_bytes
 
 @dataclass(frozen=True)
 class Contender:
-    """A function in the race, and how its gradient is taken."""
+    """A function to be measured, and how its gradient is taken."""
 
     name: str
     function: Callable[..., Any]
@@ -27,7 +27,7 @@ class Contender:
     checkpoint: bool = False
 
 
-class Task:
+class Workload:
     """Arguments sorted into those with a gradient, other arrays and static values; and an upstream gradient."""
 
     def __init__(self, function: Callable[..., Any], args: tuple, *, seed: int = 0):
@@ -37,18 +37,18 @@ class Task:
         self.fixed = {i: x for i, x in arrays.items() if i not in self.varied}
         if not self.varied:
             raise ValueError("benchmark: no argument is a floating-point array, so there is no gradient to measure.")
-        self.forms = jax.eval_shape(lambda v, f: self._values(function, v, f), self.varied, self.fixed)
-        rng = np.random.default_rng([seed, zlib.crc32(b"upstream")])  # nobody's data are drawn from this
-        self.upstream = [jnp.asarray(rng.standard_normal(out.shape), out.dtype) for out in self.forms]
+        self.outputs = jax.eval_shape(lambda v, f: self._values(function, v, f), self.varied, self.fixed)
+        rng = np.random.default_rng([seed, zlib.crc32(b"upstream")])  # a seed that no user's data are drawn from
+        self.upstream = [jnp.asarray(rng.standard_normal(out.shape), out.dtype) for out in self.outputs]
 
     @property
     def inputs(self) -> tuple:
-        """What every contender's compiled program takes."""
+        """The arguments of every contender's compiled program."""
         return self.varied, self.fixed, self.upstream
 
     @property
-    def shown(self) -> str:
-        """The arguments' dtypes and shapes, in words."""
+    def description(self) -> str:
+        """The arguments' dtypes and shapes as text."""
         arrays = self.varied | self.fixed
         return ", ".join(f"{arrays[i].dtype}{list(arrays[i].shape)}" for i in sorted(arrays))
 
@@ -75,35 +75,35 @@ class Task:
         """The contender's forward and backward pass as one compiled program of `inputs`.
 
         Raises:
-            ValueError: it answers with other shapes or dtypes than the function compared.
+            ValueError: it returns other shapes or dtypes than the function compared.
         """
-        forms = jax.eval_shape(lambda v, f: self._values(contender.function, v, f), self.varied, self.fixed)
-        if [(f.shape, f.dtype) for f in forms] != [(f.shape, f.dtype) for f in self.forms]:
-            answers, expected = (", ".join(f"{f.dtype}{list(f.shape)}" for f in fs) for fs in (forms, self.forms))
-            raise ValueError(f"benchmark: {contender.name} answers {answers}, but the function compared {expected}.")
+        outputs = jax.eval_shape(lambda v, f: self._values(contender.function, v, f), self.varied, self.fixed)
+        if [(f.shape, f.dtype) for f in outputs] != [(f.shape, f.dtype) for f in self.outputs]:
+            actual, expected = (", ".join(f"{f.dtype}{list(f.shape)}" for f in fs) for fs in (outputs, self.outputs))
+            raise ValueError(f"benchmark: {contender.name} returns {actual}, but the function compared {expected}.")
         return jax.jit(self.passes(contender)).lower(*self.inputs).compile()
 
     def residual_bytes(self, contender: Contender) -> int:
         """What the backward pass keeps of the forward pass, the arguments themselves not counted."""
 
-        def residuals(varied: dict, fixed: dict) -> list:
+        def pulled(varied: dict, fixed: dict) -> list:
             return jax.tree.leaves(jax.vjp(lambda v: self._values(contender.function, v, fixed), varied)[1])
 
-        return saved_bytes(jax.make_jaxpr(residuals)(self.varied, self.fixed))
+        return saved_bytes(jax.make_jaxpr(pulled)(self.varied, self.fixed))
 
     def oracle(self, plain: Callable[..., Any]) -> list[np.ndarray]:
         """Outputs and gradients of the plain function in float64, at the very same numbers."""
         with jax.enable_x64(True):
-            inputs = jax.tree.map(_widened, self.inputs)
+            inputs = jax.tree.map(_to_float64, self.inputs)
             return _as_numpy(jax.jit(self.passes(Contender("float64", plain)))(*inputs))
 
     def error(self, program: Any, oracle: Sequence[np.ndarray]) -> float:
-        """The largest difference from `oracle`, as a share of the largest number of the array it occurs in.
+        """The largest difference from `oracle`, divided by the largest number of the array it occurs in.
 
         NaN where a number is NaN that should not be, or the other way round.
         """
-        found = _as_numpy(program(*self.inputs))
-        return max((_difference(x, ref) for x, ref in zip(found, oracle, strict=True)), key=_nan_last, default=0.0)
+        actual = _as_numpy(program(*self.inputs))
+        return max((_difference(x, ref) for x, ref in zip(actual, oracle, strict=True)), key=_nan_last, default=0.0)
 
 
 def temporary_bytes(program: Any) -> int:
@@ -116,26 +116,30 @@ def _is_array(x: Any) -> bool:
     return isinstance(x, jax.Array | np.ndarray | np.generic | float)
 
 
-def _widened(x: jax.Array) -> jax.Array:
+def _to_float64(x: jax.Array) -> jax.Array:
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
         return x.astype(jnp.complex128)
     return x.astype(jnp.float64) if jnp.issubdtype(x.dtype, jnp.floating) else x
 
 
 def _as_numpy(tree: Any) -> list[np.ndarray]:
-    def wide(x: jax.Array) -> np.ndarray:
+    def convert(x: jax.Array) -> np.ndarray:
         return np.asarray(x, np.complex128 if jnp.issubdtype(x.dtype, jnp.complexfloating) else np.float64)
 
-    return [wide(x) for x in jax.tree.leaves(tree)]
+    return [convert(x) for x in jax.tree.leaves(tree)]
 
 
-def _difference(found: np.ndarray, expected: np.ndarray) -> float:
-    same = (found == expected) | (np.isnan(found) & np.isnan(expected))
+def _difference(actual: np.ndarray, expected: np.ndarray) -> float:
+    same = (actual == expected) | (np.isnan(actual) & np.isnan(expected))
     with np.errstate(invalid="ignore"):
-        apart = np.where(same, 0, np.abs(found - expected))
+        difference = np.where(same, 0, np.abs(actual - expected))
     finite = np.abs(expected[np.isfinite(expected)])
     scale = finite.max(initial=0)
-    return float(apart.max(initial=0) / (scale if scale > 0 else 1)) if not np.isnan(apart).any() else float("nan")
+    return (
+        float(difference.max(initial=0) / (scale if scale > 0 else 1))
+        if not np.isnan(difference).any()
+        else float("nan")
+    )
 
 
 def _nan_last(x: float) -> tuple[bool, float]:

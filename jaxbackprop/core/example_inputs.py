@@ -97,7 +97,7 @@ def examples(rule: Rule, *, seed: int = 0) -> list[Example]:
     """The small inputs at which `rule` is verified.
 
     The settings' defaults at every form of shape (plain, a single example, nested batches, all sizes 1, an empty
-    batch; for broadcasting rules each way of stretching), then each further variant of settings; for an argument of
+    batch; for broadcasting rules each way of stretching), then each of its `example_settings`; for an argument of
     several kinds each kind, for an optional one also its absence.
 
     Raises:
@@ -109,9 +109,9 @@ def examples(rule: Rule, *, seed: int = 0) -> list[Example]:
         sizings = _sizings(rule, chosen)
         made += [_draw(rule, chosen, sizing, defaults, f"{sizing.label}{choice}", seed) for sizing in sizings]
         usual = next((sizing for sizing in sizings if sizing.label == "nested"), sizings[0])
-        for variant in rule.example_settings:
-            shown = ", ".join(f"{name}={value}" for name, value in variant.items())
-            made.append(_draw(rule, chosen, usual, {**defaults, **variant}, f"{usual.label}{choice}, {shown}", seed))
+        for settings in rule.example_settings:
+            shown = ", ".join(f"{name}={value}" for name, value in settings.items())
+            made.append(_draw(rule, chosen, usual, {**defaults, **settings}, f"{usual.label}{choice}, {shown}", seed))
     return made
 
 
@@ -206,6 +206,6 @@ def _array(rule: Rule, p: Parameter, spec: Spec, sizes: Sizes, rng: np.random.Ge
     if spec.kind == "key":
         return Seed(int(rng.integers(1 << 30)))
     if spec.kind == "int" and domain is real:
-        raise ValueError(f"{rule.name}: say where {p.name} comes from, as in where={{'{p.name}': below('V')}}.")
+        raise ValueError(f"{rule.name}: say which values {p.name} takes, as in domain={{'{p.name}': below('V')}}.")
     drawn = domain.draw(rng, shape, sizes)
     return drawn.astype(np.int32) if spec.kind == "int" else drawn

@@ -62,6 +62,7 @@ class Rule(Generic[P, T]):
         primal: the plain function that autodiff differentiates.
         domain: for an argument, the domain its values come from (a real number where nothing is said).
         kinks: a function of the arguments that is zero where no derivative exists, or None.
+        formula: the same function written independently, over NumPy arrays, or None.
         example_settings: further settings at which the rule is exercised, beside its defaults.
     """
 
@@ -73,6 +74,7 @@ class Rule(Generic[P, T]):
         kinks: Callable[..., Any] | None = None,
         broadcasts: bool = False,
         reference: Callable[P, T] | None = None,
+        formula: Callable[..., Any] | None = None,
         example_settings: tuple[Mapping[str, Any], ...] = (),
     ):
         update_wrapper(self, forward)
@@ -81,6 +83,7 @@ class Rule(Generic[P, T]):
         self.signature = Signature(forward, broadcasts=broadcasts)
         self.domain = dict(domain or {})
         self.kinks = kinks
+        self.formula = formula
         self.example_settings = example_settings
         self.primal: Callable[P, T] = reference or _value_of(forward)
         self._backward: Callable[..., Any] | None = None
@@ -93,9 +96,9 @@ class Rule(Generic[P, T]):
         return f"<rule {self.name}>"
 
     def backward(self, function: Callable) -> Callable:
-        """Decorator: `function(saved, upstream)` is the backward pass of this rule.
+        """Decorator: `function(residuals, upstream)` is the backward pass of this rule.
 
-        It answers one gradient for each argument that can be floating-point, in order (the bare gradient where there
+        It returns one gradient for each argument that can be floating-point, in order (the bare gradient where there
         is one such argument; None stands for zero). A setting that it names as a keyword-only argument is passed on.
         Gradients are cast to the dtype of their argument and, in a broadcasting rule, summed to its shape.
         """
@@ -136,7 +139,7 @@ class Rule(Generic[P, T]):
     def _bind(self, settings: dict[str, Any]) -> Callable[..., T]:
         forward, missing = self.forward, {}
 
-        def tied(value: Any, args: tuple) -> Any:
+        def with_dependence(value: Any, args: tuple) -> Any:
             leaves, tree = jax.tree.flatten(args)
             if not _traced(leaves):
                 return value  # no vmap without a tracer
@@ -148,16 +151,16 @@ class Rule(Generic[P, T]):
         # Under a transformation JAX hands a constant over as a bare Python number: as_array gives it a shape again.
         def call(*args):
             args = as_array(args)
-            return tied(forward(*args, **settings)[0], args)
+            return with_dependence(forward(*args, **settings)[0], args)
 
         def call_forward(*args):
             args = as_array(args)
-            value, saved = forward(*args, **settings)
-            return tied(value, args), (saved, jax.tree.map(ShapeDtype, args))
+            value, residuals = forward(*args, **settings)
+            return with_dependence(value, args), (residuals, jax.tree.map(ShapeDtype, args))
 
-        def call_backward(residuals, upstream):
-            saved, forms = residuals
-            return self.pull(saved, upstream, forms, settings)
+        def call_backward(residuals_and_shapes, upstream):
+            residuals, shapes = residuals_and_shapes
+            return self.pull(residuals, upstream, shapes, settings)
 
         # Not functools.wraps: the settings are bound, and custom_vjp would look for them. Jaxprs show the name and
         # where the forward pass is defined.
@@ -168,48 +171,56 @@ class Rule(Generic[P, T]):
         bound.defvjp(call_forward, call_backward)
         return bound
 
-    def pull(self, saved: Any, upstream: Any, forms: tuple, settings: Mapping[str, Any]) -> tuple:
+    def pull(self, residuals: Any, upstream: Any, shapes: tuple, settings: Mapping[str, Any]) -> tuple:
         """One cotangent for each argument, as `jax.custom_vjp` wants them: None for integers, booleans and keys.
 
-        Raises TypeError or ValueError where the backward pass answers with too few gradients or a wrong shape.
+        Args:
+            residuals: what the forward pass returned beside its value.
+            upstream: the cotangent of the value.
+            shapes: the arguments' structure, with a `ShapeDtype` for each array.
+            settings: all of the rule's settings.
+
+        Raises:
+            TypeError: the backward pass returns too few or too many gradients, or there is none.
+            ValueError: a gradient has another shape than its argument.
         """
         if self._backward is None:
             raise TypeError(f"{self.name} has no backward pass: define one under @{self.name}.backward.")
-        found = self._backward(saved, upstream, **{name: settings[name] for name in self._passed})
-        wanted = [i for i, p in enumerate(self.signature.parameters) if p.differentiable]
-        found = (found,) if len(wanted) == 1 else found
-        if not isinstance(found, tuple | list) or len(found) != len(wanted):
-            names = ", ".join(self.signature.parameters[i].name for i in wanted)
-            count = len(found) if isinstance(found, tuple | list) else 1
-            raise TypeError(f"{self._where()}: {count} gradients for {len(wanted)} arguments ({names}).")
-        cotangents: list[Any] = [None] * len(forms)
-        for i, gradient in zip(wanted, found, strict=True):
-            cotangents[i] = self._fit(self.signature.parameters[i].name, gradient, forms[i])
+        gradients = self._backward(residuals, upstream, **{name: settings[name] for name in self._passed})
+        differentiable = [i for i, p in enumerate(self.signature.parameters) if p.differentiable]
+        gradients = (gradients,) if len(differentiable) == 1 else gradients
+        if not isinstance(gradients, tuple | list) or len(gradients) != len(differentiable):
+            names = ", ".join(self.signature.parameters[i].name for i in differentiable)
+            count = len(gradients) if isinstance(gradients, tuple | list) else 1
+            raise TypeError(f"{self._where()}: {count} gradients for {len(differentiable)} arguments ({names}).")
+        cotangents: list[Any] = [None] * len(shapes)
+        for i, gradient in zip(differentiable, gradients, strict=True):
+            cotangents[i] = self._fit(self.signature.parameters[i].name, gradient, shapes[i])
         return tuple(cotangents)
 
-    def _fit(self, name: str, gradient: Any, forms: Any) -> Any:
+    def _fit(self, name: str, gradient: Any, shapes: Any) -> Any:
         """`gradient` with the structure, shapes and dtypes of its argument; an absent argument has none."""
-        if gradient is None or forms is None:
+        if gradient is None or shapes is None:
             return None
-        expected, tree = jax.tree.flatten(forms, is_leaf=lambda leaf: isinstance(leaf, ShapeDtype))
+        expected, tree = jax.tree.flatten(shapes, is_leaf=lambda leaf: isinstance(leaf, ShapeDtype))
         leaves = jax.tree.leaves(gradient, is_leaf=lambda leaf: leaf is None)
         if len(leaves) != len(expected):
             raise TypeError(
                 f"{self._where()}: the gradient of {name} has {len(leaves)} leaves, but {name} has {len(expected)}."
             )
-        return tree.unflatten(self._fit_leaf(name, g, form) for g, form in zip(leaves, expected, strict=True))
+        return tree.unflatten(self._fit_leaf(name, g, argument) for g, argument in zip(leaves, expected, strict=True))
 
-    def _fit_leaf(self, name: str, gradient: Any, form: ShapeDtype) -> Any:
-        if gradient is None or not jnp.issubdtype(form.dtype, jnp.inexact):
+    def _fit_leaf(self, name: str, gradient: Any, argument: ShapeDtype) -> Any:
+        if gradient is None or not jnp.issubdtype(argument.dtype, jnp.inexact):
             return None
         gradient = jnp.asarray(gradient)
-        if self.signature.broadcasts and gradient.ndim >= len(form.shape):
-            gradient = unbroadcast(gradient, form.shape)
-        if gradient.shape != form.shape:
+        if self.signature.broadcasts and gradient.ndim >= len(argument.shape):
+            gradient = unbroadcast(gradient, argument.shape)
+        if gradient.shape != argument.shape:
             raise ValueError(
-                f"{self._where()}: the gradient of {name} has shape {gradient.shape}, but {name} has {form.shape}."
+                f"{self._where()}: the gradient of {name} has shape {gradient.shape}, but {name} has {argument.shape}."
             )
-        return gradient.astype(form.dtype)
+        return gradient.astype(argument.dtype)
 
     def _where(self) -> str:
         """The backward pass with its file and line."""
@@ -239,6 +250,7 @@ def rule(
     kinks: Callable[..., Any] | None = ...,
     broadcasts: bool = ...,
     reference: Callable[..., Any] | None = ...,
+    formula: Callable[..., Any] | None = ...,
     example_settings: tuple[Mapping[str, Any], ...] = ...,
 ) -> Callable[[Callable[P, tuple[T, Any]]], Rule[P, T]]: ...
 def rule(forward: Callable | None = None, /, **definition: Any) -> Any:
@@ -250,6 +262,9 @@ def rule(forward: Callable | None = None, /, **definition: Any) -> Any:
         kinks: a function of the rule's arguments, zero where the rule has no derivative.
         broadcasts: sum each gradient over the axes along which its argument was broadcast.
         reference: the plain function of a fused rule whose forward pass is not fit for autodiff.
+        formula: the same function written independently in NumPy, as a textbook would: stability is not its business.
+            The rule's values are compared with it. For a rule of one array that acts elementwise it is evaluated in
+            many digits too, and its limits at plus and minus infinity are what the rule must return there.
         example_settings: further settings at which the rule is exercised.
 
     Raises:

@@ -132,7 +132,7 @@ class Signature:
         return arrays, {name: bound.arguments[name] for name in self.settings}
 
     def _refuse_no_array(self, parameter: Parameter, value: Any) -> None:
-        """Raise TypeError where one array is taken, and a list, a string, None or some other object came."""
+        """Raise TypeError where one array is expected and a list, a string, None or another object was given."""
         if not parameter.specs or parameter.repeated or (value is None and parameter.optional):
             return
         if (
@@ -148,7 +148,7 @@ class Signature:
         )
 
     def _of_a_kind(self, parameter: Parameter, value: Any) -> Any:
-        """`value`, a Python integer made floating where a floating-point number is taken."""
+        """`value`, a Python integer made floating where a floating-point number is expected."""
         if not parameter.specs or (value is None and parameter.optional):
             return value
         kinds = {spec.kind for spec in parameter.specs}
@@ -188,10 +188,10 @@ class Signature:
             if axis in ("_", "...", "*_") or (self.broadcasts and axis.startswith("*")):
                 continue
             here = f"{label} {x.shape}"
-            expected, there = sizes.setdefault(axis, (_written(axis, sizes, size), here))
+            expected, there = sizes.setdefault(axis, (_expected_size(axis, sizes, size), here))
             if expected != size:
                 raise ValueError(
-                    f"{self.name}: {axis} is {_shown(expected)} in {there} but {_shown(size)} in {here}.\n  {self}"
+                    f"{self.name}: {axis} is {_text(expected)} in {there} but {_text(size)} in {here}.\n  {self}"
                 )
 
     def _check_broadcast(self, arrays: list[Any]) -> None:
@@ -217,14 +217,14 @@ def as_array(tree: Any) -> Any:
     return jax.tree.map(lambda x: x if isinstance(x, jax.Array) else jnp.asarray(x), tree)
 
 
-def _written(axis: str, sizes: dict[str, tuple[Any, str]], found: Any) -> Any:
-    """The size that an axis such as 3 or 4*H must have; the one found where it is free or not yet known."""
+def _expected_size(axis: str, sizes: dict[str, tuple[Any, str]], actual: Any) -> Any:
+    """The size that an axis such as 3 or 4*H must have; the actual one where it is free or not yet known."""
     names = re.findall(r"[A-Za-z_]\w*", axis)
     if axis.startswith("*") or names == [axis] or any(name not in sizes for name in names):
-        return found
+        return actual
     factors = [[sizes[t][0] if t in sizes else int(t) for t in term.split("*")] for term in axis.split("+")]
     return sum(int(np.prod(term)) for term in factors)
 
 
-def _shown(size: Any) -> str:
+def _text(size: Any) -> str:
     return f"({', '.join(map(str, size))})" if isinstance(size, tuple) else str(size)

@@ -1,24 +1,25 @@
 """Gates of arithmetic: each local derivative is one line. Broadcasting gates un-broadcast inside `Rule`.
 
 Not here: what chooses between its inputs (`routing`), what moves or sums them (`shaping`), what a neuron applies (the
-units in `saturating`, `rectified` and `choosing`).
+units in `sigmoid_like`, `relu_like` and `softmax`).
 """
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from ..core.domains import nonzero, positive
 from ..core.rule import WithResiduals, rule
 
 
-@rule(broadcasts=True)
+@rule(broadcasts=True, formula=np.add)
 def add(x: Float[Array, "*x"], y: Float[Array, "*y"]) -> WithResiduals[Float[Array, "*xy"]]:
     """The addition gate, a distributor: each input receives the upstream gradient unchanged.
 
     Forward   f = x + y
     Local     df/dx = 1,  df/dy = 1
     Backward  dx = upstream,  dy = upstream
-    Source    CS231n notes, "Backpropagation, intuitions"
+    Source    CS231n notes, "Backpropagation, intuitions", https://cs231n.github.io/optimization-2/
     """
     return x + y, None
 
@@ -28,14 +29,14 @@ def add_backward(residuals, upstream):
     return upstream, upstream
 
 
-@rule(broadcasts=True)
+@rule(broadcasts=True, formula=np.subtract)
 def sub(x: Float[Array, "*x"], y: Float[Array, "*y"]) -> WithResiduals[Float[Array, "*xy"]]:
     """The subtraction gate: a distributor that turns the sign for the second input.
 
     Forward   f = x - y
     Local     df/dx = 1,  df/dy = -1
     Backward  dx = upstream,  dy = -upstream
-    Source    CS231n notes, "Backpropagation, intuitions"
+    Source    CS231n notes, "Backpropagation, intuitions", https://cs231n.github.io/optimization-2/
     """
     return x - y, None
 
@@ -45,14 +46,14 @@ def sub_backward(residuals, upstream):
     return upstream, -upstream
 
 
-@rule(broadcasts=True)
+@rule(broadcasts=True, formula=np.multiply)
 def mul(x: Float[Array, "*x"], y: Float[Array, "*y"]) -> WithResiduals[Float[Array, "*xy"]]:
     """The multiplication gate, a swapper: each input receives the other one.
 
     Forward   f = x y
     Local     df/dx = y,  df/dy = x
     Backward  dx = y upstream,  dy = x upstream
-    Source    CS231n notes, "Backpropagation, intuitions"
+    Source    CS231n notes, "Backpropagation, intuitions", https://cs231n.github.io/optimization-2/
     """
     return x * y, (x, y)
 
@@ -63,14 +64,14 @@ def mul_backward(residuals, upstream):
     return y * upstream, x * upstream
 
 
-@rule(domain={"y": nonzero}, broadcasts=True)
+@rule(domain={"y": nonzero}, broadcasts=True, formula=np.divide)
 def div(x: Float[Array, "*x"], y: Float[Array, "*y"]) -> WithResiduals[Float[Array, "*xy"]]:
     """The division gate: the numerator gets a share, the denominator that share times -f.
 
     Forward   f = x / y
     Local     df/dx = 1/y,  df/dy = -f/y
     Backward  dx = upstream / y,  dy = -f dx
-    Source    CS231n notes, "Backpropagation, intuitions"
+    Source    CS231n notes, "Backpropagation, intuitions", https://cs231n.github.io/optimization-2/
     """
     f = x / y
     return f, (f, y)
@@ -83,14 +84,14 @@ def div_backward(residuals, upstream):
     return dx, -f * dx
 
 
-@rule
+@rule(formula=np.negative)
 def neg(x: Float[Array, "..."]) -> WithResiduals[Float[Array, "..."]]:
     """The negation gate turns the sign, forward and backward.
 
     Forward   f = -x
     Local     df/dx = -1
     Backward  dx = -upstream
-    Source    CS231n notes, "Backpropagation, intuitions" (the gate * -1)
+    Source    CS231n notes, "Backpropagation, intuitions", https://cs231n.github.io/optimization-2/ (the gate * -1)
     """
     return -x, None
 
@@ -100,7 +101,7 @@ def neg_backward(residuals, upstream):
     return -upstream
 
 
-@rule(domain={"x": positive}, broadcasts=True)
+@rule(domain={"x": positive}, broadcasts=True, formula=np.power)
 def power(x: Float[Array, "*x"], y: Float[Array, "*y"]) -> WithResiduals[Float[Array, "*xy"]]:
     """The power gate; base and exponent both receive a gradient.
 
@@ -128,7 +129,7 @@ def power_backward(residuals, upstream):
     return dx * upstream, dy * upstream
 
 
-@rule
+@rule(formula=np.square)
 def square(x: Float[Array, "..."]) -> WithResiduals[Float[Array, "..."]]:
     """The squaring gate: a swapper whose two inputs are one wire.
 
@@ -145,7 +146,7 @@ def square_backward(x, upstream):
     return 2 * x * upstream
 
 
-@rule(domain={"x": positive})
+@rule(domain={"x": positive}, formula=np.sqrt)
 def sqrt(x: Float[Array, "..."]) -> WithResiduals[Float[Array, "..."]]:
     """The square root gate.
 
@@ -165,14 +166,14 @@ def sqrt_backward(f, upstream):
     return upstream / (2 * f)
 
 
-@rule(domain={"x": nonzero})
+@rule(domain={"x": nonzero}, formula=np.reciprocal)
 def reciprocal(x: Float[Array, "..."]) -> WithResiduals[Float[Array, "..."]]:
     """The gate 1/x.
 
     Forward   f = 1 / x
     Local     df/dx = -1/x^2 = -f^2
     Backward  dx = -f^2 upstream
-    Source    CS231n notes, "Backpropagation, intuitions" (the sigmoid circuit)
+    Source    CS231n notes, "Backpropagation, intuitions" (sigmoid circuit), https://cs231n.github.io/optimization-2/
     """
     f = 1 / x
     return f, f
@@ -183,14 +184,14 @@ def reciprocal_backward(f, upstream):
     return -(f * upstream) * f  # f^2 alone may overflow where the product does not
 
 
-@rule
+@rule(formula=np.exp)
 def exp(x: Float[Array, "..."]) -> WithResiduals[Float[Array, "..."]]:
     """The exponential gate: its output is its own derivative.
 
     Forward   f = e^x
     Local     df/dx = f
     Backward  dx = f upstream
-    Source    CS231n notes, "Backpropagation, intuitions" (the sigmoid circuit)
+    Source    CS231n notes, "Backpropagation, intuitions" (sigmoid circuit), https://cs231n.github.io/optimization-2/
     """
     f = jnp.exp(x)
     return f, f
@@ -201,7 +202,7 @@ def exp_backward(f, upstream):
     return f * upstream
 
 
-@rule(domain={"x": positive})
+@rule(domain={"x": positive}, formula=np.log)
 def log(x: Float[Array, "..."]) -> WithResiduals[Float[Array, "..."]]:
     """The natural logarithm gate.
 
@@ -218,7 +219,7 @@ def log_backward(x, upstream):
     return upstream / x
 
 
-@rule
+@rule(formula=np.sin)
 def sin(x: Float[Array, "..."]) -> WithResiduals[Float[Array, "..."]]:
     """The sine gate.
 
@@ -235,7 +236,7 @@ def sin_backward(x, upstream):
     return jnp.cos(x) * upstream
 
 
-@rule
+@rule(formula=np.cos)
 def cos(x: Float[Array, "..."]) -> WithResiduals[Float[Array, "..."]]:
     """The cosine gate.
 

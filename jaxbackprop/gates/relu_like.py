@@ -8,13 +8,14 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from ..core.accumulation import leading_sum, to_accumulator
 from ..core.rule import WithResiduals, rule
 
 
-@rule(kinks=lambda z: z)
+@rule(kinks=lambda z: z, formula=lambda z: z * (z > 0))
 def relu(z: Float[Array, "..."]) -> WithResiduals[Float[Array, "..."]]:
     """Rectified linear unit: passes what is positive, blocks the rest.
 
@@ -22,7 +23,8 @@ def relu(z: Float[Array, "..."]) -> WithResiduals[Float[Array, "..."]]:
     Local     da/dz = 1 where z > 0, else 0
     Backward  dz = upstream where z > 0, else 0
     Kink      z = 0: we answer 0, as jax.nn.relu does
-    Source    Nair, Hinton 2010, "Rectified linear units improve restricted Boltzmann machines"
+    Source    Nair, Hinton 2010, "Rectified linear units improve restricted Boltzmann machines",
+              https://www.cs.toronto.edu/~fritz/absps/reluICML.pdf
     """
     return jnp.maximum(z, 0), z > 0  # remembers one bit a number, not the number
 
@@ -32,7 +34,11 @@ def relu_backward(alive, upstream):
     return jnp.where(alive, upstream, 0)
 
 
-@rule(kinks=lambda z: z, example_settings=({"negative_slope": 0.3},))
+@rule(
+    kinks=lambda z: z,
+    example_settings=({"negative_slope": 0.3},),
+    formula=lambda z, negative_slope: np.maximum(z, 0) + negative_slope * np.minimum(z, 0),
+)
 def leaky_relu(z: Float[Array, "..."], *, negative_slope: float = 0.01) -> WithResiduals[Float[Array, "..."]]:
     """A ReLU that never dies: what is negative passes too, made small.
 
@@ -40,7 +46,8 @@ def leaky_relu(z: Float[Array, "..."], *, negative_slope: float = 0.01) -> WithR
     Local     da/dz = 1 where z >= 0, else negative_slope
     Backward  dz = upstream where z >= 0, else negative_slope upstream
     Kink      z = 0: we answer upstream, as jax.nn.leaky_relu does
-    Source    Maas, Hannun, Ng 2013, "Rectifier nonlinearities improve neural network acoustic models"
+    Source    Maas, Hannun, Ng 2013, "Rectifier nonlinearities improve neural network acoustic models",
+              https://ai.stanford.edu/~amaas/papers/relu_hybrid_icml2013_final.pdf
     """
     alive = z >= 0
     return jnp.where(alive, z, negative_slope * z), alive
@@ -51,7 +58,7 @@ def leaky_relu_backward(alive, upstream, *, negative_slope):
     return jnp.where(alive, upstream, negative_slope * upstream)
 
 
-@rule(kinks=lambda z, slope: z)
+@rule(kinks=lambda z, slope: z, formula=lambda z, slope: np.maximum(z, 0) + slope * np.minimum(z, 0))
 def prelu(z: Float[Array, "*B C"], slope: Float[Array, ""] | Float[Array, "C"]) -> WithResiduals[Float[Array, "*B C"]]:
     """A leaky ReLU that learns its slope: one for all channels, or one for each.
 
@@ -94,7 +101,12 @@ def _plain_elu(z: Array, *, alpha: float = 1.0) -> Array:
     return jnp.where(z > 0, z, alpha * jnp.expm1(_not_positive(z)))
 
 
-@rule(kinks=lambda z: z, example_settings=({"alpha": 0.5},), reference=_plain_elu)
+@rule(
+    kinks=lambda z: z,
+    example_settings=({"alpha": 0.5},),
+    reference=_plain_elu,
+    formula=lambda z, alpha: np.where(z > 0, z, alpha * (np.exp(z) - 1)),
+)
 def elu(z: Float[Array, "..."], *, alpha: float = 1.0) -> WithResiduals[Float[Array, "..."]]:
     """Exponential linear unit: a ReLU that levels off at -alpha, so that its mean can be zero.
 
@@ -118,7 +130,11 @@ SELU_ALPHA = 1.6732632423543772848170429916717
 SELU_SCALE = 1.0507009873554804934193349852946
 
 
-@rule(kinks=lambda z: z, reference=lambda z: SELU_SCALE * _plain_elu(z, alpha=SELU_ALPHA))
+@rule(
+    kinks=lambda z: z,
+    reference=lambda z: SELU_SCALE * _plain_elu(z, alpha=SELU_ALPHA),
+    formula=lambda z: 1.0507009873554805 * np.where(z > 0, z, 1.6732632423543772 * (np.exp(z) - 1)),
+)
 def selu(z: Float[Array, "..."]) -> WithResiduals[Float[Array, "..."]]:
     """The scaled ELU: its two constants keep mean 0 and variance 1 from layer to layer.
 
@@ -136,15 +152,15 @@ def selu_backward(z, upstream):
     return jnp.where(z > 0, SELU_SCALE, SELU_SCALE * SELU_ALPHA * jnp.exp(_not_positive(z))) * upstream
 
 
-@rule
+@rule(formula=lambda z: np.log(1 + np.exp(z)))
 def softplus(z: Float[Array, "..."]) -> WithResiduals[Float[Array, "..."]]:
     """A ReLU without a corner, whose derivative is the sigmoid.
 
     Forward   a = log(1 + e^z) = max(z, 0) + log(1 + e^-|z|)
     Local     da/dz = e^z / (1 + e^z) = sigmoid(z)
     Backward  dz = sigmoid(z) upstream
-    Source    Dugas, Bengio, Belisle, Nadeau, Garcia 2001, "Incorporating second-order functional knowledge for better
-              option pricing"
+    Source    Dugas, Bengio, Belisle, Nadeau, Garcia 2001,
+              https://papers.nips.cc/paper/2000/hash/44968aece94f667e4095002d140b5896-Abstract.html
 
     The second form never overflows: at 1000 it answers 1000 and the gradient 1, where log(1 + e^z) answers infinity
     and NaN.
@@ -167,13 +183,13 @@ def _beyond(limit: float, z: Array) -> tuple[Array, Array]:
 
 
 def _shares(z: Array) -> tuple[Array, Array]:
-    """Sigmoid z and sigmoid -z by one exponential: the smaller share keeps its digits, the larger is 1 without it."""
+    """sigmoid(z) and sigmoid(-z) by one exponential: the smaller share keeps its digits, the larger is 1 without it."""
     right = z >= 0
     small = jax.nn.sigmoid(jnp.where(right, -z, z))
     return jnp.where(right, 1 - small, small), jnp.where(right, small, 1 - small)
 
 
-@rule
+@rule(formula=lambda z: z / (1 + np.exp(-z)))
 def silu(z: Float[Array, "..."]) -> WithResiduals[Float[Array, "..."]]:
     """The sigmoid-weighted unit, also called swish: z times the share s that the sigmoid gives it.
 
@@ -195,7 +211,19 @@ def silu_backward(z, upstream):
     return jnp.where(far, z > 0, share * (1 + near * rest)) * upstream
 
 
-@rule(example_settings=({"approximate": False},))
+def _erfc(x):
+    """NumPy has none: that of each number, by itself where it knows its own."""
+    each = [v.erfc() if hasattr(v, "erfc") else math.erfc(v) for v in x.reshape(-1)]
+    return np.array(each, x.dtype).reshape(x.shape)
+
+
+def _gelu_formula(z, approximate):
+    if approximate:
+        return z / (1 + np.exp(-2 * math.sqrt(2 / math.pi) * (z + 0.044715 * z**3)))
+    return z / 2 * _erfc(-z / math.sqrt(2))
+
+
+@rule(example_settings=({"approximate": False},), formula=_gelu_formula)
 def gelu(z: Float[Array, "..."], *, approximate: bool = True) -> WithResiduals[Float[Array, "..."]]:
     """The Gaussian error linear unit: z times the share s of a normal distribution that lies below it.
 

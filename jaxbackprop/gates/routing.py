@@ -1,10 +1,11 @@
 """Gates that route: they send a wire's gradient on to some of their inputs, to all, or to none, unscaled.
 
 Here because a comparison decides, not arithmetic. The largest of a whole axis is `shaping.reduce_max`; units that
-choose (`maxout`, `softmax`) are in `choosing`.
+choose (`maxout`, `softmax`) are in `softmax`.
 """
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from ..core.accumulation import to_accumulator
@@ -12,14 +13,15 @@ from ..core.domains import within
 from ..core.rule import WithResiduals, rule
 
 
-@rule(example_settings=({"times": 1}, {"times": 3}))
+@rule(example_settings=({"times": 1}, {"times": 3}), formula=lambda x, times: (x,) * times)
 def copy(x: Float[Array, "..."], *, times: int = 2) -> WithResiduals[tuple[Float[Array, "..."], ...]]:
     """The fork, where one wire feeds several gates: an adder on the way back.
 
     Forward   f_1 = ... = f_times = x
     Local     df_i/dx = 1
     Backward  dx = sum_i upstream_i
-    Source    CS231n notes, "Backpropagation, intuitions" ("gradients add up at forks")
+    Source    CS231n notes, "Backpropagation, intuitions", https://cs231n.github.io/optimization-2/
+              ("gradients add up at forks")
 
     Raises:
         ValueError: `times` is below 1.
@@ -39,7 +41,7 @@ def _sign(x: Array, y: Array | float = 0) -> Array:
     return (x > y).astype(jnp.int8) - (x < y).astype(jnp.int8)
 
 
-@rule(kinks=lambda x: x)
+@rule(kinks=lambda x: x, formula=np.abs)
 def abs(x: Float[Array, "..."]) -> WithResiduals[Float[Array, "..."]]:
     """The absolute value: passes the gradient with the sign of its input.
 
@@ -62,7 +64,7 @@ def _to_the_winner(order: Array, upstream: Array) -> Array:
     return jnp.where(order == 0, upstream / 2, jnp.where(order > 0, upstream, 0))
 
 
-@rule(kinks=lambda x, y: x - y, broadcasts=True)
+@rule(kinks=lambda x, y: x - y, broadcasts=True, formula=np.maximum)
 def max(x: Float[Array, "*x"], y: Float[Array, "*y"]) -> WithResiduals[Float[Array, "*xy"]]:
     """The max gate, a router: the larger input receives the whole gradient, the other one nothing.
 
@@ -70,7 +72,7 @@ def max(x: Float[Array, "*x"], y: Float[Array, "*y"]) -> WithResiduals[Float[Arr
     Local     df/dx = 1 where x > y, else 0,  df/dy = 1 where y > x, else 0
     Backward  dx = upstream where x > y, else 0,  dy = upstream where y > x, else 0
     Kink      x = y: each gets half, as with jnp.maximum; never both the whole, which would double the gradient
-    Source    CS231n notes, "Backpropagation, intuitions"
+    Source    CS231n notes, "Backpropagation, intuitions", https://cs231n.github.io/optimization-2/
 
     It keeps one byte a number, an eighth of what autodiff keeps. On one core it takes autodiff's time; on two, at some
     16,000 numbers, 1 to 1.8 times that: for so little work XLA's threads are sometimes in each other's way.
@@ -83,7 +85,7 @@ def max_backward(order, upstream):
     return _to_the_winner(order, upstream), _to_the_winner(-order, upstream)
 
 
-@rule(kinks=lambda x, y: x - y, broadcasts=True)
+@rule(kinks=lambda x, y: x - y, broadcasts=True, formula=np.minimum)
 def min(x: Float[Array, "*x"], y: Float[Array, "*y"]) -> WithResiduals[Float[Array, "*xy"]]:
     """The min gate, a router: the smaller input receives the whole gradient, the other one nothing.
 
@@ -101,7 +103,7 @@ def min_backward(order, upstream):
     return _to_the_winner(order, upstream), _to_the_winner(-order, upstream)
 
 
-@rule(broadcasts=True)
+@rule(broadcasts=True, formula=np.where)
 def where(
     condition: Bool[Array, "*c"], x: Float[Array, "*x"], y: Float[Array, "*y"]
 ) -> WithResiduals[Float[Array, "*cxy"]]:
@@ -127,7 +129,9 @@ def _nearer_bound(x: Array, low: Array, high: Array) -> Array:
     return jnp.minimum(jnp.abs(x - low), jnp.abs(x - high))
 
 
-@rule(domain={"low": within(-1.0, -0.3), "high": within(0.3, 1.0)}, kinks=_nearer_bound, broadcasts=True)
+@rule(
+    domain={"low": within(-1.0, -0.3), "high": within(0.3, 1.0)}, kinks=_nearer_bound, broadcasts=True, formula=np.clip
+)
 def clip(
     x: Float[Array, "*x"], low: Float[Array, "*low"], high: Float[Array, "*high"]
 ) -> WithResiduals[Float[Array, "*clipped"]]:

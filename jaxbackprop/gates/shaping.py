@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import accumulate
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..core.accumulation import accumulator_dtype, dot, matmul_operand, to_accumulator
@@ -34,7 +35,7 @@ def _restored(upstream: Array, rank: int, axis: Axis, keepdims: bool) -> Array:
     return upstream if keepdims else jnp.expand_dims(upstream, _axes(axis, rank))
 
 
-@rule(example_settings=_REDUCED)
+@rule(example_settings=_REDUCED, formula=np.sum)
 def reduce_sum(
     x: Float[Array, "..."], *, axis: Axis = None, keepdims: bool = False
 ) -> WithResiduals[Float[Array, "..."]]:
@@ -53,7 +54,7 @@ def reduce_sum_backward(form, upstream, *, axis, keepdims):
     return jnp.broadcast_to(_restored(upstream, len(form.shape), axis, keepdims), form.shape)
 
 
-@rule(domain={"x": filled}, example_settings=_REDUCED)
+@rule(domain={"x": filled}, example_settings=_REDUCED, formula=np.mean)
 def reduce_mean(
     x: Float[Array, "..."], *, axis: Axis = None, keepdims: bool = False
 ) -> WithResiduals[Float[Array, "..."]]:
@@ -83,7 +84,7 @@ def lead(x: Array, *, axis: Axis) -> Array:
     return ranked[..., -1] - ranked[..., -2] if n > 1 else jnp.ones(kept)
 
 
-@rule(domain={"x": filled}, kinks=lead, example_settings=_REDUCED)
+@rule(domain={"x": filled}, kinks=lead, example_settings=_REDUCED, formula=np.max)
 def reduce_max(
     x: Float[Array, "..."], *, axis: Axis = None, keepdims: bool = False
 ) -> WithResiduals[Float[Array, "..."]]:
@@ -130,14 +131,15 @@ def _matmul_to(shape: tuple[int, ...], x: Array, y: Array) -> Array:
     return summed.reshape(shape)
 
 
-@rule(broadcasts=True)
+@rule(broadcasts=True, formula=np.matmul)
 def matmul(x: Float[Array, "*x M K"], y: Float[Array, "*y K N"]) -> WithResiduals[Float[Array, "*xy M N"]]:
     """The product of matrices, or of stacks of them whose leading axes broadcast.
 
     Forward   f_mn = sum_k x_mk y_kn
     Local     df_mn/dx_mk = y_kn,  df_mn/dy_kn = x_mk
     Backward  dx = upstream y^T,  dy = x^T upstream, summed over the matrices that shared x or y
-    Source    CS231n notes, "Backpropagation, intuitions" ("gradients for vectorized operations")
+    Source    CS231n notes, "Backpropagation, intuitions", https://cs231n.github.io/optimization-2/
+              ("gradients for vectorized operations")
     """
     return dot(x, y), (x, y)
 
@@ -150,7 +152,7 @@ def matmul_backward(residuals, upstream):
     return dx, dy
 
 
-@rule(example_settings=({"axes": (1, 0)}, {"axes": (0, -1)}))
+@rule(example_settings=({"axes": (1, 0)}, {"axes": (0, -1)}), formula=np.transpose)
 def transpose(x: Float[Array, "..."], *, axes: tuple[int, ...] | None = None) -> WithResiduals[Float[Array, "..."]]:
     """Axis i of the result is axis `axes[i]` of the input; all in reverse order where nothing is said.
 
@@ -170,7 +172,7 @@ def transpose_backward(residuals, upstream, *, axes):
     return jnp.transpose(upstream, [places.index(i) for i in range(upstream.ndim)])
 
 
-@rule(example_settings=({"shape": (3, 2)}, {"shape": (1, -1, 2)}))
+@rule(example_settings=({"shape": (3, 2)}, {"shape": (1, -1, 2)}), formula=np.reshape)
 def reshape(x: Float[Array, "..."], *, shape: tuple[int, ...] = (-1,)) -> WithResiduals[Float[Array, "..."]]:
     """The same numbers in the same order under another shape; one size may be -1, the default is a flat array.
 
@@ -187,14 +189,15 @@ def reshape_backward(form, upstream):
     return upstream.reshape(form.shape)
 
 
-@rule(example_settings=({"axis": -1}, {"axis": 1}))
+@rule(example_settings=({"axis": -1}, {"axis": 1}), formula=np.concatenate)
 def concatenate(arrays: Sequence[Float[Array, "_ ..."]], *, axis: int = 0) -> WithResiduals[Float[Array, "_ ..."]]:
     """Arrays laid end to end along one axis; all their other sizes are equal.
 
     Forward   f = [x_1, x_2, ...]
     Local     each number has one place in f
     Backward  dx_i = the piece of upstream where x_i lies
-    Source    the window of word vectors, CS224d lecture 5: the gradient of a window is split into its words'
+    Source    CS224d lecture 5, https://cs224d.stanford.edu/lectures/CS224d-Lecture5.pdf: the gradient of a window
+              of word vectors is split into its words'
     """
     return jnp.concatenate(arrays, axis), [ShapeDtype(x) for x in arrays]
 
@@ -205,14 +208,15 @@ def concatenate_backward(forms, upstream, *, axis):
     return jnp.split(upstream, ends, axis)
 
 
-@rule(domain={"index": below("N")})
+@rule(domain={"index": below("N")}, formula=lambda x, index: np.take(x, index, axis=0))
 def gather(x: Float[Array, "N ..."], index: Int[Array, "*I"]) -> WithResiduals[Float[Array, "*I_rest"]]:
     """Rows of x by number: `x[index]`.
 
     Forward   f_i = x_index_i
     Local     df_i/dx_r = 1 where r = index_i, else 0
     Backward  dx_r = sum of upstream_i over all i with index_i = r: a row taken twice receives both gradients
-    Source    CS224d lecture 5: only the words of the window receive a gradient
+    Source    CS224d lecture 5, https://cs224d.stanford.edu/lectures/CS224d-Lecture5.pdf: only the words of the window
+              receive a gradient
 
     An index from -N to -1 counts from the end. One outside of -N..N-1 cannot raise under `jit`: its row is NaN, so
     that it is seen, and its gradient goes nowhere.

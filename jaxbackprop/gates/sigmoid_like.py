@@ -5,19 +5,20 @@ Every unit of one array has the signature `unit(z, *, settings)`, so that a mode
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from ..core.rule import WithResiduals, rule
 
 
-@rule
+@rule(formula=lambda z: 1 / (1 + np.exp(-z)))
 def sigmoid(z: Float[Array, "..."]) -> WithResiduals[Float[Array, "..."]]:
     """The logistic unit as one merged gate, not five: its derivative is a product of its output.
 
     Forward   a = 1 / (1 + e^-z)
     Local     da/dz = e^-z / (1 + e^-z)^2 = a (1 - a)
     Backward  dz = a (1 - a) upstream
-    Source    CS231n notes, "Backpropagation, intuitions" (the sigmoid gate)
+    Source    CS231n notes, "Backpropagation, intuitions", https://cs231n.github.io/optimization-2/ (the sigmoid gate)
 
     No exponential overflows, at -1000 nor at 1000. Only the output is saved: where it rounds to 1 (z beyond 17 in
     float32) the derivative, there below the resolution of a, is 0.
@@ -31,14 +32,15 @@ def sigmoid_backward(a, upstream):
     return a * (1 - a) * upstream
 
 
-@rule
+@rule(formula=lambda z: 1 - 2 / (np.exp(2 * z) + 1))
 def tanh(z: Float[Array, "..."]) -> WithResiduals[Float[Array, "..."]]:
     """The hyperbolic tangent, a sigmoid centred on zero.
 
     Forward   a = (e^z - e^-z) / (e^z + e^-z)
     Local     da/dz = 1 - a^2 = (1 - a) (1 + a)
     Backward  dz = (1 - a) (1 + a) upstream
-    Source    LeCun, Bottou, Orr, Mueller 1998, "Efficient BackProp"
+    Source    LeCun, Bottou, Orr, Mueller 1998, "Efficient BackProp",
+              http://yann.lecun.com/exdb/publis/pdf/lecun-98b.pdf
 
     Only the output is saved. The product loses no digits where a is near 1 or -1, as 1 - a^2 does.
     """
@@ -51,7 +53,7 @@ def tanh_backward(a, upstream):
     return (1 - a) * (1 + a) * upstream
 
 
-@rule(kinks=lambda z: jnp.abs(z) - 1)
+@rule(kinks=lambda z: jnp.abs(z) - 1, formula=lambda z: np.minimum(np.maximum(z, -1), 1))
 def hard_tanh(z: Float[Array, "..."]) -> WithResiduals[Float[Array, "..."]]:
     """The tanh made of three straight lines.
 
@@ -70,7 +72,7 @@ def hard_tanh_backward(passes, upstream):
     return jnp.where(passes, upstream, 0)
 
 
-@rule
+@rule(formula=lambda z: z / (1 + np.abs(z)))
 def softsign(z: Float[Array, "..."]) -> WithResiduals[Float[Array, "..."]]:
     """A sigmoid centred on zero that levels off slowly, like 1/|z|.
 

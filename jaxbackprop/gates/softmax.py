@@ -4,6 +4,7 @@ Sums over the choices are accumulated in float32 at least. Losses over such choi
 """
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
@@ -12,7 +13,11 @@ from ..core.rule import WithResiduals, rule
 from .shaping import lead
 
 
-@rule(kinks=lambda pieces: lead(pieces, axis=-1))
+def _softmax_formula(z, axis):
+    return np.exp(z) / np.exp(z).sum(axis, keepdims=True)
+
+
+@rule(kinks=lambda pieces: lead(pieces, axis=-1), formula=lambda pieces: pieces.max(-1))
 def maxout(pieces: Float[Array, "*B K"]) -> WithResiduals[Float[Array, "*B"]]:
     """The largest of K pieces, each an affine function of the input: a convex unit that learns its own shape.
 
@@ -32,14 +37,15 @@ def maxout_backward(winners, upstream):
     return jnp.where(winners, share[..., None], 0)
 
 
-@rule(example_settings=({"axis": 0},))
+@rule(example_settings=({"axis": 0},), formula=_softmax_formula)
 def softmax(z: Float[Array, "*B C"], *, axis: int = -1) -> WithResiduals[Float[Array, "*B C"]]:
     """Scores become probabilities, along one axis.
 
     Forward   p_i = e^z_i / sum_j e^z_j  (the same for z - max z, which never overflows)
     Local     dp_j/dz_i = p_j (1[i = j] - p_i)
     Backward  dz = p (upstream - sum_j p_j upstream_j)
-    Source    Bridle 1990, "Probabilistic interpretation of feedforward classification network outputs"
+    Source    Bridle 1990, "Probabilistic interpretation of feedforward classification network outputs",
+              https://doi.org/10.1007/978-3-642-76153-9_28
 
     A score of minus infinity (masked) has probability 0 and gradient 0. Where all scores of a row are masked, so are
     its probabilities and gradients: 0, not NaN. A score of plus infinity makes its row NaN.
@@ -62,15 +68,16 @@ def softmax_backward(p, upstream, *, axis):
     return p * (upstream - (p * upstream).sum(axis, keepdims=True))
 
 
-@rule(example_settings=({"axis": 0},))
+@rule(example_settings=({"axis": 0},), formula=lambda z, axis: np.log(_softmax_formula(z, axis)))
 def log_softmax(z: Float[Array, "*B C"], *, axis: int = -1) -> WithResiduals[Float[Array, "*B C"]]:
     """The logarithms of the probabilities that softmax gives, without their underflow.
 
     Forward   l_i = z_i - log sum_j e^z_j  (the same for z - max z, which never overflows)
     Local     dl_j/dz_i = 1[i = j] - p_i,  p = e^l
     Backward  dz = upstream - p sum_j upstream_j
-    Saved     e^(z - max z) and its sum, whose quotient is p: e^l would be an exponential more
-    Source    Bridle 1990, "Probabilistic interpretation of feedforward classification network outputs"
+    Residuals e^(z - max z) and its sum, whose quotient is p: e^l would be an exponential more
+    Source    Bridle 1990, "Probabilistic interpretation of feedforward classification network outputs",
+              https://doi.org/10.1007/978-3-642-76153-9_28
 
     A score of minus infinity (masked) stays minus infinity and draws nothing from the others. Where all scores of a
     row are masked its gradient is 0. A score of plus infinity makes its row NaN.

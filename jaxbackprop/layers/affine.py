@@ -1,6 +1,6 @@
 """Affine layers in the delta view: `delta` arrives at z = x W + b, and leaves to x through the transpose of W.
 
-Here live affine and what is fused with it into one rule. The units themselves are gates.
+This file has `affine` and what is fused with it into one rule, by which unit. The units themselves are gates.
 """
 
 import jax.numpy as jnp
@@ -9,15 +9,34 @@ from jaxtyping import Float
 
 from ..core.accumulation import dot, leading_sum, matmul_accumulating, outer_sum, to_accumulator
 from ..core.rule import Rule, ShapeDtype, WithResiduals, rule
-from ..gates import relu_like as rectified
-from ..gates import sigmoid_like as saturating
+from ..gates import relu_like, sigmoid_like
 
-_UNITS = {
-    name: made
-    for module in (rectified, saturating)
-    for name, made in vars(module).items()
-    if isinstance(made, Rule) and len(made.signature.parameters) == 1
+UNITS = {
+    name: unit
+    for module in (relu_like, sigmoid_like)
+    for name, unit in vars(module).items()
+    if isinstance(unit, Rule) and len(unit.signature.parameters) == 1
 }
+"""The units of one input, which the fused layers take by name."""
+
+
+def unit_of(unit: str | Rule, caller: str) -> Rule:
+    """The unit of that name, or the rule itself.
+
+    Raises:
+        ValueError: no such unit, or one of several inputs; the message begins with `caller`.
+    """
+    made = UNITS.get(unit) if isinstance(unit, str) else unit
+    if made is None or len(made.signature.parameters) != 1:
+        raise ValueError(f"{caller}: {unit!r} is not a unit of one input; unit= takes {', '.join(sorted(UNITS))}.")
+    return made
+
+
+def pre_activation(x: Array, W: Array, b: Array | None) -> Array:
+    """x W + b, accumulated in the accumulator type and rounded once."""
+    if b is None:
+        return dot(x, W)
+    return (matmul_accumulating(x, W) + to_accumulator(b)).astype(jnp.result_type(x, W, b))
 
 
 @rule
@@ -31,12 +50,13 @@ def affine(
               dx = delta W^T
               dW = sum_B x^T delta   (each example's outer product; for one example the lecture's delta a^T)
               db = sum_B delta       (the bias is used by every example: a fork, whose gradients add up)
-    Saved     x, W
-    Source    CS231n notes, "Backpropagation, intuitions"; CS224n lecture notes on backpropagation
+    Residuals x, W
+    Source    CS231n notes, "Backpropagation, intuitions", https://cs231n.github.io/optimization-2/;
+              CS224n lecture notes 3, https://web.stanford.edu/class/cs224n/readings/cs224n-2019-notes03-neuralnets.pdf
 
     Sums of half-precision numbers are accumulated in float32 and rounded once.
     """
-    return _product_and_bias(x, W, b), (x, W)
+    return pre_activation(x, W, b), (x, W)
 
 
 @affine.backward
@@ -45,13 +65,13 @@ def affine_backward(residuals, delta):
     return dot(delta, W.T), outer_sum(x, delta), leading_sum(delta)
 
 
-def _pre_activation(x, W, b, *, unit):
+def _kinks_of_the_unit(x, W, b, *, unit):
     """Where the unit has its kinks, so has affine_unit."""
-    made = _unit(unit)
-    return () if made.kinks is None else made.kinks(_product_and_bias(jnp.asarray(x), jnp.asarray(W), b))
+    made = unit_of(unit, "affine_unit")
+    return () if made.kinks is None else made.kinks(pre_activation(jnp.asarray(x), jnp.asarray(W), b))
 
 
-@rule(kinks=_pre_activation, example_settings=({"unit": "tanh"}, {"unit": "softplus"}))
+@rule(kinks=_kinks_of_the_unit, example_settings=({"unit": "tanh"}, {"unit": "softplus"}))
 def affine_unit(
     x: Float[Array, "*B D"], W: Float[Array, "D H"], b: Float[Array, " H"] | None = None, *, unit: str | Rule = "relu"
 ) -> WithResiduals[Float[Array, "*B H"]]:
@@ -60,9 +80,9 @@ def affine_unit(
     Forward   z = x W + b,  a = unit(z)
     Backward  delta = upstream da/dz, by the unit's hand-derived backward pass, arrives at z; from there as in affine:
               dx = delta W^T,  dW = sum_B x^T delta,  db = sum_B delta
-    Saved     x, W, and what the unit saves: one bit a number for relu, the output for tanh and sigmoid
+    Residuals x, W, and those of the unit: one bit a number for relu, the output for tanh and sigmoid
     Kink      where z is at a kink of the unit, answered as the unit does
-    Source    CS231n notes, "Backpropagation, intuitions"
+    Source    CS231n notes, "Backpropagation, intuitions", https://cs231n.github.io/optimization-2/
 
     Args:
         x: examples (*B, D).
@@ -73,8 +93,8 @@ def affine_unit(
     Raises:
         ValueError: no such unit, or a unit of several inputs.
     """
-    made = _unit(unit)
-    z = _product_and_bias(x, W, b)
+    made = unit_of(unit, "affine_unit")
+    z = pre_activation(x, W, b)
     a, residuals = made.forward(z, **made.signature.settings)
     return a, (x, W, residuals, ShapeDtype(z))
 
@@ -82,20 +102,6 @@ def affine_unit(
 @affine_unit.backward
 def affine_unit_backward(residuals, upstream, *, unit):
     x, W, residuals, z = residuals
-    made = _unit(unit)
+    made = unit_of(unit, "affine_unit")
     (delta,) = made.pull(residuals, upstream, (z,), made.signature.settings)
     return affine_backward((x, W), delta)
-
-
-def _product_and_bias(x: Array, W: Array, b: Array | None) -> Array:
-    """X W + b, accumulated in the accumulator type and rounded once."""
-    if b is None:
-        return dot(x, W)
-    return (matmul_accumulating(x, W) + to_accumulator(b)).astype(jnp.result_type(x, W, b))
-
-
-def _unit(unit: str | Rule) -> Rule:
-    made = _UNITS.get(unit) if isinstance(unit, str) else unit
-    if made is None or len(made.signature.parameters) != 1:
-        raise ValueError(f"affine_unit: {unit!r} is not a unit of one input; unit= takes {', '.join(sorted(_UNITS))}.")
-    return made

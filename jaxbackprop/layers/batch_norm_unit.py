@@ -1,6 +1,6 @@
 """Batch normalisation and a unit that can be undone, as one rule whose backward pass starts from its own output.
 
-What is undone here is leaky ReLU. The norm alone lives in normalization.py.
+What is undone here is leaky ReLU. The norm alone is in `normalization`.
 """
 
 import jax.numpy as jnp
@@ -43,7 +43,7 @@ def batch_norm_unit(
               dz = upstream_y where y >= 0, else negative_slope upstream_y
               dscale = sum_B dz n,  dshift = sum_B dz;  as in batch_norm, for N examples:
               dx = r scale (dz - dshift / N - n dscale / N) + (upstream_m + 2 n / r upstream_v) / N
-    Saved     y, which the next layer keeps anyway, scale, shift, and r of each feature; not x
+    Residuals y, which the next layer keeps anyway, scale, shift, and r of each feature; not x
     Source    Rota Bulò, Porzi, Kontschieder 2018, arXiv:1712.02616 (in-place activated batch norm)
     Kink      z = 0: we answer the slope 1, as leaky_relu does
 

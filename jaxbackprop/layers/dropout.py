@@ -15,8 +15,10 @@ def dropout(x: Float[Array, "..."], key: Key[Array, ""], *, rate: float = 0.5) -
     Forward   y = x m / (1 - rate),  m = 1 with probability 1 - rate, else 0, drawn from the key
     Local     dy/dx = m / (1 - rate)
     Backward  dx = upstream m / (1 - rate), m drawn again from the same key
-    Saved     the key; never the mask
-    Source    Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov 2014, JMLR 15; CS231n notes, "Neural Networks 2"
+    Residuals the key; never the mask
+    Source    Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov 2014,
+              https://jmlr.org/papers/v15/srivastava14a.html;
+              CS231n notes, "Neural networks 2", https://cs231n.github.io/neural-networks-2/
 
     Drawing twice costs time where autodiff would store the mask: this rule is for memory, and for the generator that
     the key names. `hashed_dropout` draws its bits more cheaply.

@@ -1,7 +1,8 @@
 """Rows of a table: the sum or mean of the rows an example names, or those rows side by side.
 
-Ids outside the table (-1 by custom) are padding: they take no row, count for nothing and get no gradient. The gradient
-of a table is as large as the table; the train step that touches only the rows in use is no rule, it lives in text.
+Ids outside the table (conventionally -1) are padding: they take no row, count for nothing and get no gradient. The
+gradient of a table is as large as the table; a train step that updates only the rows in use is no rule and is in
+`fasttext.train`.
 """
 
 import math
@@ -41,7 +42,7 @@ def embedding_bag(
               sum: share_l = w_l;  mean: share_l = w_l / t, t = sum_l w_l;  w = 1 where no weights are given
     Backward  dtable[id] = sum share_l upstream over all places l that name id (a row named twice is a fork)
               dw_l = g_l (sum),  dw_l = (g_l - sum_k share_k g_k) / t (mean),  g_l = table[id_l] . upstream
-    Saved     ids; with weights also the weights and the table
+    Residuals ids; with weights also the weights and the table
     Source    Joulin, Grave, Bojanowski, Mikolov 2016, arXiv:1607.01759 (fastText: mean of the line's rows)
 
     On a CPU some places are done at a time, so that the rows of a large batch never lie side by side in memory.
@@ -138,8 +139,9 @@ def ragged_embedding_bag(
     Forward   h_b = sum_{n in b} share_n table[id_n];  sum: share_n = w_n;  mean: share_n = w_n / t_b, t_b = sum_b w_n
     Backward  dtable[id] = sum share_n upstream_b over all n that name id, b the bag that holds n
               dw_n = g_n (sum),  dw_n = (g_n - sum_{k in b} share_k g_k) / t_b (mean),  g_n = table[id_n] . upstream_b
-    Saved     ids, offsets; with weights also the weights and the table
-    Source    torch.nn.functional.embedding_bag for the meaning of offsets
+    Residuals ids, offsets; with weights also the weights and the table
+    Source    for the meaning of offsets
+              https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.embedding_bag.html
 
     Args:
         table: the rows (V, D).
@@ -191,8 +193,9 @@ def window(table: Float[Array, "V D"], ids: Int[Array, "*B L"]) -> WithResiduals
 
     Forward   x = [table[id_1]  table[id_2]  ...  table[id_L]]
     Backward  dtable[id] = sum of the parts of upstream that stand where id stood (a word seen twice is a fork)
-    Saved     ids
-    Source    CS224n lecture notes, "Window classification"
+    Residuals ids
+    Source    CS224n lecture notes 3, "Neural networks, backpropagation",
+              https://web.stanford.edu/class/cs224n/readings/cs224n-2019-notes03-neuralnets.pdf
 
     An id outside 0..V-1 stands for a vector of zeros that is not learned.
     """

@@ -1,7 +1,7 @@
 """Dropout by a hash of each number's place: a mask that costs a few multiplications and is never stored.
 
-Here live the mask and the rules that use it alone or behind a unit; the residual block, which uses it too, has its own
-file. Dropout by JAX's own random bits lives in dropout.py.
+This file has the mask and the rules that use it alone or behind a unit; the residual block, which uses it too, has its
+own file. Dropout by JAX's own random bits is in `dropout`.
 """
 
 import math
@@ -11,13 +11,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float, Key
 
-from ..core.accumulation import matmul_accumulating, to_accumulator
 from ..core.rule import Rule, ShapeDtype, WithResiduals, rule
-from ..gates import relu_like as rectified
-from ..gates import sigmoid_like as saturating
-from .affine import affine_backward
-
-UNITS = {name: made for file in (rectified, saturating) for name, made in vars(file).items() if isinstance(made, Rule)}
+from .affine import affine_backward, pre_activation, unit_of
 
 
 def alive(key: Array, shape: tuple[int, ...], rate: float) -> Array:
@@ -53,8 +48,9 @@ def hashed_dropout(
     Forward   y = x m / (1 - rate),  m = 1 where hash(key, place) < (1 - rate) 2^32, else 0
     Local     dy/dx = m / (1 - rate)
     Backward  dx = upstream m / (1 - rate), the hash computed again
-    Saved     the key; never the mask
-    Source    Srivastava et al. 2014, JMLR 15; the hash: Wellons 2018, "Prospecting for hash functions"
+    Residuals the key; never the mask
+    Source    Srivastava et al. 2014, https://jmlr.org/papers/v15/srivastava14a.html;
+              the hash: Wellons 2018, "Prospecting for hash functions", https://nullprogram.com/blog/2018/07/31/
 
     The masks are not those of `dropout` for the same key. Their independence, over places and over keys, is tested
     statistically, not proved: where randomness must be beyond doubt, take `dropout`.
@@ -75,13 +71,13 @@ def hashed_dropout_backward(key, upstream, *, rate):
     return masked(upstream, key, rate)
 
 
-def _pre_activation(x, W, b, key, *, unit):
+def _kinks_of_the_unit(x, W, b, key, *, unit):
     """Where the unit has its kinks, so has affine_unit_dropout."""
-    kinks = unit_of(unit).kinks
+    kinks = unit_of(unit, "affine_unit_dropout").kinks
     return () if kinks is None else kinks(pre_activation(jnp.asarray(x), jnp.asarray(W), jnp.asarray(b)))
 
 
-@rule(kinks=_pre_activation, example_settings=({"unit": "tanh"}, {"unit": "gelu", "rate": 0.2}, {"rate": 0.0}))
+@rule(kinks=_kinks_of_the_unit, example_settings=({"unit": "tanh"}, {"unit": "gelu", "rate": 0.2}, {"rate": 0.0}))
 def affine_unit_dropout(
     x: Float[Array, "*B D"],
     W: Float[Array, "D H"],
@@ -96,9 +92,10 @@ def affine_unit_dropout(
     Forward   z = x W + b,  a = unit(z),  y = a m / (1 - rate),  m the mask of `hashed_dropout`
     Backward  delta = upstream m / (1 - rate) da/dz arrives at z; from there as in affine:
               dx = delta W^T,  dW = sum_B x^T delta,  db = sum_B delta
-    Saved     relu: the output, which the next layer keeps anyway: y > 0 is both masks in one; other units: z.
+    Residuals relu: the output, which the next layer keeps anyway: y > 0 is both masks in one; other units: z.
               Never the mask, never a beside y
-    Source    Srivastava et al. 2014, JMLR 15; CS231n notes, "Neural Networks 2"
+    Source    Srivastava et al. 2014, https://jmlr.org/papers/v15/srivastava14a.html;
+              CS231n notes, "Neural networks 2", https://cs231n.github.io/neural-networks-2/
     Kink      where the unit has one
 
     Args:
@@ -113,37 +110,22 @@ def affine_unit_dropout(
         ValueError: no such unit, or rate outside 0..1.
     """
     z = pre_activation(x, W, b)
-    made = unit_of(unit)
+    made = unit_of(unit, "affine_unit_dropout")
     y = masked(made.primal(z), key, rate)
     return y, (x, W, y if unit == "relu" else z, key)
 
 
 @affine_unit_dropout.backward
 def affine_unit_dropout_backward(residuals, upstream, *, unit, rate):
-    x, W, kept, key = residuals
+    x, W, y_or_z, key = residuals
     if unit == "relu":
-        delta = jnp.where(kept > 0, upstream / (1 - rate) if rate < 1 else 0, 0)
+        delta = jnp.where(y_or_z > 0, upstream / (1 - rate) if rate < 1 else 0, 0)
     else:
-        delta = through_unit(unit, kept, masked(upstream, key, rate))
+        delta = through_unit(unit_of(unit, "affine_unit_dropout"), y_or_z, masked(upstream, key, rate))
     return affine_backward((x, W), delta)
 
 
-def pre_activation(x: Array, W: Array, b: Array) -> Array:
-    """X W + b, accumulated in the accumulator type and rounded once."""
-    return (matmul_accumulating(x, W) + to_accumulator(b)).astype(jnp.result_type(x, W, b))
-
-
-def unit_of(unit: str) -> Rule:
-    """The unit of that name; raises ValueError where there is none of one input."""
-    made = UNITS.get(unit)
-    if made is None or len(made.signature.parameters) != 1:
-        known = sorted(name for name, made in UNITS.items() if len(made.signature.parameters) == 1)
-        raise ValueError(f"{unit!r} is not a unit of one input; unit= takes {', '.join(known)}.")
-    return made
-
-
-def through_unit(unit: str, z: Array, upstream: Array) -> Array:
-    """What arrives at z, by the unit's own backward pass; the unit is computed again."""
-    made = unit_of(unit)
-    settings = made.signature.settings
-    return made.pull(made.forward(z, **settings)[1], upstream, (ShapeDtype(z),), settings)[0]
+def through_unit(unit: Rule, z: Array, upstream: Array) -> Array:
+    """delta, the gradient at z, by the unit's own backward pass; the unit is computed again."""
+    settings = unit.signature.settings
+    return unit.pull(unit.forward(z, **settings)[1], upstream, (ShapeDtype(z),), settings)[0]

@@ -22,7 +22,7 @@ def layer_norm(
     Backward  delta = upstream scale arrives at n; it reaches x directly, through m and through r:
               dx = r (delta - mean delta - n mean(delta n))
               dscale = sum_B upstream n,  dshift = sum_B upstream
-    Saved     x, scale, and m and r of each example; n is computed again
+    Residuals x, scale, and m and r of each example; n is computed again
     Source    Ba, Kiros, Hinton 2016, arXiv:1607.06450
 
     A constant row answers shift. A large mean beside a small spread costs no digits: what is subtracted is the mean
@@ -53,7 +53,7 @@ def rms_norm(
     Forward   n = x r,  r = (mean x^2 + eps)^(-1/2),  y = n scale
     Backward  delta = upstream scale arrives at n; it reaches x directly and through r:
               dx = r (delta - n mean(delta n)),  dscale = sum_B upstream n
-    Saved     x, scale, and r of each example; n is computed again
+    Residuals x, scale, and r of each example; n is computed again
     Source    Zhang, Sennrich 2019, arXiv:1910.07467
 
     Beside its arrays it takes two numbers an example, r and that mean, where autodiff takes three; dx needs both.
@@ -82,7 +82,7 @@ def batch_norm(
               delta = upstream_y scale arrives at n; it reaches x directly, through m and through r. Of N examples the
               means of delta and of delta n are those of dshift and dscale, times scale:
               dx = r scale (upstream_y - dshift / N - n dscale / N) + (upstream_m + 2 (x - m) upstream_v) / N
-    Saved     x, scale, and m and r of each feature; n is computed again
+    Residuals x, scale, and m and r of each feature; n is computed again
     Source    Ioffe, Szegedy 2015, arXiv:1502.03167
 
     Args:
@@ -130,7 +130,7 @@ def batch_norm_running(
     Forward   r = (var + eps)^(-1/2),  n = (x - mean) r,  y = n scale + shift
     Backward  dx = r scale upstream,  dmean = -sum_B dx,  dvar = -r^2/2 scale sum_B upstream n
               dscale = sum_B upstream n,  dshift = sum_B upstream
-    Saved     x, mean, scale, r
+    Residuals x, mean, scale, r
     Source    Ioffe, Szegedy 2015, arXiv:1502.03167
     """
     r = lax.rsqrt(to_accumulator(var) + eps)

@@ -1,6 +1,6 @@
 """Recurrent layers over time: the deltas run backward through time, the weight gradients are one product at the end.
 
-Time is the first axis. Here live rnn, lstm and gru; a cell alone is a sequence of length 1.
+Time is the first axis. A cell alone is a sequence of length 1.
 """
 
 import jax
@@ -28,8 +28,9 @@ def rnn(
     Backward  d_t = upstream_t + delta_{t+1} U^T arrives at h_t;  delta_t = d_t unit'(z_t), from the output
               dx = delta W^T,  dh_0 = delta_1 U^T
               dW = sum_t x_t^T delta_t,  dU = sum_t h_{t-1}^T delta_t,  db = sum_t delta_t: each one product, at the end
-    Saved     x, h, W, U and all states, which are the value
-    Source    Elman 1990; Werbos 1990, "Backpropagation through time"
+    Residuals x, h, W, U and all states, which are the value
+    Source    Elman 1990, https://doi.org/10.1207/s15516709cog1402_1;
+              Werbos 1990, "Backpropagation through time", https://doi.org/10.1109/5.58337
 
     Args:
         x: the inputs over time (T, *B, D).
@@ -89,8 +90,9 @@ def lstm(
               to the step before: delta_t U^T at h, dc_t f at c
               dx = delta W^T,  dW = sum_t x_t^T delta_t,  dU = sum_t h_{t-1}^T delta_t,  db = sum_t delta_t,
               each one product over all of time at the end, where autodiff adds a product at every step
-    Saved     x, h, c, W, U, the gates, the cells and the states (the value)
-    Source    Hochreiter, Schmidhuber 1997; Gers et al. 2000 (f). The order of the gates is torch's and flax's
+    Residuals x, h, c, W, U, the gates, the cells and the states (the value)
+    Source    Hochreiter, Schmidhuber 1997, https://doi.org/10.1162/neco.1997.9.8.1735; Gers et al. 2000 (f),
+              https://doi.org/10.1162/089976600300015015. The order of the gates is torch's and flax's
 
     Args:
         x: the inputs over time (T, *B, D).
@@ -163,7 +165,7 @@ def gru(
               to the step before: d_t z + epsilon_t U^T
               dx = delta W^T,  dW = sum_t x_t^T delta_t,  dU = sum_t h_{t-1}^T epsilon_t,  db = sum_t delta_t,
               each one product over all of time at the end
-    Saved     x, h, W, U, the gates r, z, n, the part m, and the states (the value)
+    Residuals x, h, W, U, the gates r, z, n, the part m, and the states (the value)
     Source    Cho et al. 2014, arXiv:1406.1078; the reset gate after the product, as in torch and cuDNN, whose second
               bias (of m) this one does not have
 
@@ -215,7 +217,7 @@ _FROM_OUTPUT = {"tanh": lambda a: (1 - a) * (1 + a), "sigmoid": lambda a: a * (1
 
 
 def _times(x: Array, W: Array) -> Array:
-    """X W in the accumulator type, not rounded: it is added to before it is stored."""
+    """x W in the accumulator type, not rounded: it is added to before it is stored."""
     return matmul_accumulating(x, W)
 
 

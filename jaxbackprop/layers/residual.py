@@ -9,19 +9,22 @@ from jaxtyping import Float, Key
 
 from ..core.accumulation import to_accumulator
 from ..core.rule import WithResiduals, rule
-from .affine import affine_backward
-from .hashed_dropout import masked, pre_activation, through_unit, unit_of
+from .affine import affine_backward, pre_activation, unit_of
+from .hashed_dropout import masked, through_unit
 from .normalization import layer_norm, layer_norm_backward
 
 
-def _hidden(x, scale, shift, W1, b1, W2, b2, key, *, unit, eps):
+def _kinks_of_the_unit(x, scale, shift, W1, b1, W2, b2, key, *, unit, eps):
     """Where the unit has its kinks, so has residual_block."""
     x, scale, shift, W1, b1 = map(jnp.asarray, (x, scale, shift, W1, b1))
-    kinks = unit_of(unit).kinks
+    kinks = unit_of(unit, "residual_block").kinks
     return () if kinks is None else kinks(pre_activation(layer_norm.primal(x, scale, shift, eps=eps), W1, b1))
 
 
-@rule(kinks=_hidden, example_settings=({"unit": "gelu", "keep": "x"}, {"unit": "tanh", "rate": 0.0}, {"rate": 1.0}))
+@rule(
+    kinks=_kinks_of_the_unit,
+    example_settings=({"unit": "gelu", "keep": "x"}, {"unit": "tanh", "rate": 0.0}, {"rate": 1.0}),
+)
 def residual_block(
     x: Float[Array, "*B D"],
     scale: Float[Array, " D"],
@@ -44,7 +47,7 @@ def residual_block(
               dx = upstream + dn through the norm: the fork at x adds its two branches
               dW2 = sum_B h^T upstream,  db2 = sum_B upstream,  dW1 = sum_B n^T delta,  db1 = sum_B delta
               dscale, dshift by the norm
-    Saved     x, z and the parameters; n, the unit and the mask (a hash of its place) are computed again. With
+    Residuals x, z and the parameters; n, the unit and the mask (a hash of its place) are computed again. With
               keep="x" z is too: one product of seven more, and nothing of the hidden layer's size is kept
     Source    He et al. 2016, arXiv:1603.05027 (the norm first); Chen et al. 2016, arXiv:1604.06174 (computing again)
     Kink      where the unit has one
@@ -72,7 +75,7 @@ def residual_block(
         raise ValueError(f"residual_block: keep is {keep!r}; it is 'z' or 'x'.")
     n = layer_norm.primal(x, scale, shift, eps=eps)
     z = pre_activation(n, W1, b1)
-    h = masked(unit_of(unit).primal(z), key, rate)
+    h = masked(unit_of(unit, "residual_block").primal(z), key, rate)
     y = (to_accumulator(x) + to_accumulator(pre_activation(h, W2, b2))).astype(jnp.result_type(x, n, z, W2, b2))
     return y, (x, scale, shift, W1, b1, W2, key, z if keep == "z" else None)
 
@@ -82,9 +85,10 @@ def residual_block_backward(residuals, upstream, *, unit, rate, eps):
     x, scale, shift, W1, b1, W2, key, z = residuals
     n, norm = layer_norm.forward(x, scale, shift, eps=eps)
     z = pre_activation(n, W1, b1) if z is None else z
-    h = masked(unit_of(unit).primal(z), key, rate)
+    made = unit_of(unit, "residual_block")
+    h = masked(made.primal(z), key, rate)
     dh, dW2, db2 = affine_backward((h, W2), upstream)
-    delta = through_unit(unit, z, masked(dh, key, rate))
+    delta = through_unit(made, z, masked(dh, key, rate))
     dn, dW1, db1 = affine_backward((n, W1), delta)
     dx, dscale, dshift = layer_norm_backward(norm, dn)
     return to_accumulator(upstream) + dx, dscale, dshift, dW1, db1, dW2, db2

@@ -1,7 +1,7 @@
 """Losses of scores: scores in, one number an example out.
 
-Here live the losses of a score for each class or each number. Losses with a margin live in margins.py, the penalties
-on weights in penalties.py, losses that never write all scores down in many_classes.py.
+These are the losses of a score for each class or each number. Losses with a margin are in `hinge`, penalties on weights
+in `regularization`, losses that never hold all scores in memory in `fused_cross_entropy`.
 """
 
 import jax.numpy as jnp
@@ -24,19 +24,20 @@ def softmax_cross_entropy(
     *,
     smoothing: float = 0.0,
 ) -> WithResiduals[Float[Array, "*B"]]:
-    """Softmax and cross-entropy in one: how surprised the scores are by the true class.
+    """Softmax and cross-entropy in one: minus the log of the probability that the scores give the true class.
 
-    Forward   p_c = exp(z_c) / sum_k exp(z_k),  loss = w sum_c q_c s_c,  q the targets,  s_c = -log p_c the surprise
+    Forward   p_c = exp(z_c) / sum_k exp(z_k),  loss = w sum_c q_c s_c,  q the targets,  s_c = -log p_c
               s_c = (m - z_c) + log sum_k exp(z_k - m),  m = max z: no overflow, no cancellation
     Backward  delta_c = p_c sum_k q_k - q_c;  with one true class: p minus its one-hot vector
               dz_c = w upstream delta_c,  dq_c = w upstream s_c,  dw = upstream sum_c q_c s_c
-    Saved     delta, known as soon as the loss is; with probabilities as labels also s; with weights also w and the loss
-    Source    CS231n notes, "Linear classification"; smoothing: Szegedy et al. 2016, arXiv:1512.00567
+    Residuals delta, known as soon as the loss is; with probabilities as labels also s; with weights also w and the loss
+    Source    CS231n notes, "Linear classification", https://cs231n.github.io/linear-classify/;
+              smoothing: Szegedy et al. 2016, arXiv:1512.00567
 
-    Label smoothing: q = (1 - smoothing) target + smoothing / C. A class whose logit is -inf is not there: the answer
+    Label smoothing: q = (1 - smoothing) target + smoothing / C. A class whose logit is -inf is not there: the loss
     is that of the other classes alone, and smoothing shares among them; as the true class it makes the loss infinite.
     An example counts for nothing (loss 0, gradient 0) where its weight is 0, even if its logits are not finite; where
-    its label is outside 0..C-1, by custom -1; and where no class is there at all.
+    its label is outside 0..C-1, conventionally -1; and where no class is there at all.
 
     Args:
         logits: scores (*B, C).
@@ -59,15 +60,16 @@ def softmax_cross_entropy(
         at = jnp.clip(index(labels), 0, logits.shape[-1] - 1)[..., None]
         loss = ((top - to_accumulator(jnp.take_along_axis(logits, at, -1))) + rest)[..., 0]
     else:
-        s = _finite_where_unasked((top - to_accumulator(logits)) + rest, q)
+        s = _zero_where_untargeted((top - to_accumulator(logits)) + rest, q)
         loss = (q * s).sum(-1)
     counts = there & inside(labels, logits.shape[-1]) if _one_class(labels) else there
     loss, weighted = _weigh(jnp.where(counts, loss, 0), weights)
     dtype = _dtype(logits, labels, weights)
     delta = p - q if _one_class(labels) else p * q.sum(-1, keepdims=True) - q
     counts = counts if weighted is None else counts & ~_silent(*weighted)
-    kept = [jnp.where(counts[..., None], x, 0).astype(dtype) for x in (delta, s) if x is not None]
-    return loss.astype(dtype), (kept[0], None if _one_class(labels) else kept[1], weighted)
+    delta = jnp.where(counts[..., None], delta, 0).astype(dtype)
+    s = None if _one_class(labels) or s is None else jnp.where(counts[..., None], s, 0).astype(dtype)
+    return loss.astype(dtype), (delta, s, weighted)
 
 
 @softmax_cross_entropy.backward
@@ -87,8 +89,8 @@ def sigmoid_cross_entropy(
     Forward   p = sigmoid(z),  loss = w sum_c (-t_c log p_c - (1 - t_c) log(1 - p_c))
               = w sum_c (d_c |z_c| + log(1 + exp(-|z_c|))),  d = 1 - t where z > 0, else t: nothing overflows or cancels
     Backward  dz = w upstream (p - t),  dt = -w upstream z,  dw = upstream sum_c (...)
-    Saved     z, t; with weights also w and the loss
-    Source    CS231n notes, "Neural networks 2" (attribute classification)
+    Residuals z, t; with weights also w and the loss
+    Source    CS231n notes, "Neural networks 2", https://cs231n.github.io/neural-networks-2/ (attribute classification)
 
     A logit of +-inf is a certain answer: if the target is exactly that answer, loss and gradient of the class are 0.
     An example of weight 0 has loss 0 and gradient 0, even if its logits are not finite.
@@ -100,30 +102,30 @@ def sigmoid_cross_entropy(
         targets: from 0 (no) to 1 (yes), (*B, C).
         weights: one an example; None for 1.
     """
-    d, against, e, _ = _answers(logits, targets)
-    loss, weighted = _weigh((d * against + jnp.log1p(e)).sum(-1), weights)
+    d, size, e, _ = _likelier_answer(logits, targets)
+    loss, weighted = _weigh((d * size + jnp.log1p(e)).sum(-1), weights)
     return loss.astype(_dtype(logits, targets, weights)), (logits, targets, weighted)
 
 
 @sigmoid_cross_entropy.backward
 def sigmoid_cross_entropy_backward(residuals, upstream):
     logits, targets, weighted = residuals
-    d, against, e, yes = _answers(logits, targets)
+    d, size, e, yes = _likelier_answer(logits, targets)
     less = d - e / (1 + e)  # how far the target is from the likelier answer, less the probability of the other one
-    delta, s = jnp.where(yes, less, -less), jnp.where(yes, -against, against)
+    delta, s = jnp.where(yes, less, -less), jnp.where(yes, -size, size)
     share, dw = _share(upstream, weighted)
-    if weighted is not None:  # asked of the example, not of each of its numbers: that takes up to half as long again
+    if weighted is not None:  # tested per example, not per number: cheaper
         silent = _silent(*weighted)[..., None]
         delta, s = jnp.where(silent, 0, delta), jnp.where(silent, 0, s)
     return share * delta, share * s, dw
 
 
-def _answers(logits: Array, targets: Array) -> tuple[Array, Array, Array, Array]:
+def _likelier_answer(logits: Array, targets: Array) -> tuple[Array, Array, Array, Array]:
     """How far each target is from the likelier answer, |z|, exp(-|z|), and whether the likelier answer is yes."""
     z, t = to_accumulator(logits), to_accumulator(targets)
     yes = z > 0
     doubt, d = jnp.where(yes, -z, z), jnp.where(yes, 1 - t, t)  # not abs: at 0 its derivative would be 0
-    return d, _finite_where_unasked(-doubt, d), jnp.exp(doubt), yes
+    return d, _zero_where_untargeted(-doubt, d), jnp.exp(doubt), yes
 
 
 @rule
@@ -132,8 +134,9 @@ def squared_error(prediction: Float[Array, "*B D"], target: Float[Array, "*B D"]
 
     Forward   e = prediction - target,  loss = 1/2 ||e||^2
     Backward  dprediction = upstream e,  dtarget = -upstream e
-    Saved     e
-    Source    UFLDL, "Backpropagation algorithm"; with the half, the delta at a linear output is e itself
+    Residuals e
+    Source    UFLDL, http://ufldl.stanford.edu/wiki/index.php/Backpropagation_Algorithm
+              With the half, the delta at a linear output is e itself
     """
     e = prediction - target
     return (0.5 * (to_accumulator(e) ** 2).sum(-1)).astype(e.dtype), e
@@ -176,9 +179,9 @@ def _targets(labels: Array, z: Array, smoothing: float) -> Array:
     return (1 - smoothing) * q + smoothing * there / jnp.maximum(there.sum(-1, keepdims=True), 1)
 
 
-def _finite_where_unasked(surprise: Array, q: Array) -> Array:
-    """`surprise`, 0 where it is infinite and nobody asks for it: infinity times 0 is meant to be 0."""
-    return jnp.where((q == 0) & jnp.isinf(surprise), 0, surprise)
+def _zero_where_untargeted(s: Array, q: Array) -> Array:
+    """`s`, 0 where it is infinite and its target is 0: infinity times 0 is meant to be 0."""
+    return jnp.where((q == 0) & jnp.isinf(s), 0, s)
 
 
 def _weigh(loss: Array, weights: Array | None) -> tuple[Array, tuple[Array, Array] | None]:
@@ -194,7 +197,7 @@ def _silent(weights: Array, loss: Array) -> Array:
 
 
 def _share(upstream: Array, weighted: tuple[Array, Array] | None) -> tuple[Array, Array | None]:
-    """What arrives at each example's loss before it is weighted, (*B, 1), and the gradient of the weights."""
+    """The gradient at each example's loss before it is weighted, (*B, 1), and the gradient of the weights."""
     upstream = to_accumulator(upstream)
     if weighted is None:
         return upstream[..., None], None

@@ -1,6 +1,6 @@
 """Scores of many classes and their cross-entropy in one: the scores are never all there at the same time.
 
-Here live losses that see every class, a chunk at a time. Those that see only some classes live in few_classes.py.
+These losses see every class, a chunk at a time. Those that see only some classes are in `sampled_softmax`.
 """
 
 import jax.numpy as jnp
@@ -26,8 +26,8 @@ def _plain(x, W, labels, b=None, *, at_once=0):
     top = lax.stop_gradient(_finite(z.max(-1, initial=-jnp.inf)))
     rest = jnp.log(jnp.exp(z - top[..., None]).sum(-1))
     at = jnp.clip(index(labels), 0, W.shape[1] - 1)[..., None]
-    surprise = (top - jnp.take_along_axis(z, at, -1)[..., 0]) + rest
-    return jnp.where(_counts(labels, W, rest), surprise, 0).astype(_dtype(x, W, b))
+    loss = (top - jnp.take_along_axis(z, at, -1)[..., 0]) + rest
+    return jnp.where(_counts(labels, W, rest), loss, 0).astype(_dtype(x, W, b))
 
 
 def _plain_mean(x, W, labels, b=None, *, at_once=0):
@@ -49,14 +49,14 @@ def linear_cross_entropy(
               m and s run along: a chunk with a larger maximum m' turns s into s exp(m - m') + sum exp(z - m')
     Backward  delta = upstream (p - one-hot label) arrives at z, chunk by chunk, z computed again:
               dx = sum over chunks delta W^T,  dW = x^T delta,  db = sum_B delta
-    Saved     x, W, b, labels, and m and log s of each example; no score
+    Residuals x, W, b, labels, and m and log s of each example; no score
     Source    Milakov, Gimelshein 2018, arXiv:1805.02867 (m and s run along); Wijmans et al. 2024, arXiv:2411.09009
 
     Four products where autodiff does three, but none of its passes over all scores: faster with few features, a little
     slower where some hundreds make the products nearly all of the time; right to have for its memory, a fiftieth of
     autodiff's (`scripts/bench`). The less memory it takes the more chunks it has: `at_once` is for the device's cache.
-    As in `softmax_cross_entropy`, an example whose label is no class, by custom -1, counts for nothing, and a class of
-    score -inf is not there.
+    As in `softmax_cross_entropy`, an example whose label is no class, conventionally -1, counts for nothing, and a
+    class of score -inf is not there.
 
     Args:
         x: examples (*B, D).
@@ -128,7 +128,7 @@ def mean_linear_cross_entropy(
     Backward  delta = (p - one-hot label) / N is known as soon as the scores of an example are: one number arrives from
               above, and the gradients wait to be multiplied by it.
               dx = upstream delta W^T,  dW = upstream x^T delta,  db = upstream sum_B delta
-    Saved     the gradients at upstream 1: as many numbers as x, W and b have
+    Residuals the gradients at upstream 1: as many numbers as x, W and b have
     Source    Hsu et al. 2024, arXiv:2410.10989 (Liger kernels: the gradient in the forward pass)
 
     Three products, as in autodiff, and no score is stored: the fastest of the three ways, if only by little where some
@@ -138,7 +138,7 @@ def mean_linear_cross_entropy(
     Args:
         x: examples (*B, D).
         W: weights (D, C).
-        labels: the true class (*B,); another number, by custom -1, where an example counts for nothing.
+        labels: the true class (*B,); another number, conventionally -1, where an example counts for nothing.
         b: bias (C,), or None.
         at_once: about how many scores there are at a time; at least one example's.
     """
@@ -156,13 +156,13 @@ def mean_linear_cross_entropy(
         e = jnp.exp(z - top)
         s = e.sum(-1, keepdims=True)
         at = jnp.clip(label, 0, size - 1)[:, None]
-        surprise = (top - jnp.take_along_axis(z, at, -1)) + jnp.log(s)
+        each = (top - jnp.take_along_axis(z, at, -1)) + jnp.log(s)
         counts = _counts(label, W, jnp.log(s)[:, 0])[:, None]
         delta = scale * jnp.where(counts, e / jnp.where(counts, s, 1) - (label[:, None] == jnp.arange(size)), 0)
         dx_part = matmul_accumulating(delta.astype(low), W.T).astype(x.dtype)
         dW = dW + matmul_accumulating(part.T, delta.astype(low))
         dx = lax.dynamic_update_slice_in_dim(dx, dx_part, start, 0)
-        return loss + scale * jnp.where(counts, surprise, 0).sum(), dx, dW, db + leading_sum(delta)
+        return loss + scale * jnp.where(counts, each, 0).sum(), dx, dW, db + leading_sum(delta)
 
     zero = jnp.zeros((), dtype), jnp.zeros_like(rows), jnp.zeros(W.shape, dtype), jnp.zeros(size, dtype)
     loss, dx, dW, db = _along(add, zero, len(rows), height, chunks)
@@ -199,7 +199,7 @@ def _columns(W: Array, b: Array | None, start, width: int) -> tuple[Array, Array
 
 
 def _scores(x: Array, W: Array, b: Array | None) -> Array:
-    """X W + b in the accumulator type, not rounded: the softmax is next."""
+    """x W + b in the accumulator type, not rounded: the softmax is next."""
     z = matmul_accumulating(x, W)
     return z if b is None else z + to_accumulator(b)
 

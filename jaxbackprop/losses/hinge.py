@@ -17,8 +17,9 @@ def max_margin(
 
     Forward   J = max(0, margin + s_c - s)
     Backward  dscore = -upstream where J > 0, else 0;  dcorrupt = upstream where J > 0, else 0
-    Saved     whether J > 0
-    Source    CS224n lecture notes, "Window classification and neural networks"
+    Residuals whether J > 0
+    Source    CS224n lecture notes 3, "Neural networks, backpropagation",
+              https://web.stanford.edu/class/cs224n/readings/cs224n-2019-notes03-neuralnets.pdf
     Kink      J = 0: we answer 0
     """
     short = margin + (corrupt - score)  # the difference first: large scores keep their digits
@@ -45,11 +46,12 @@ def multiclass_hinge(
 
     Forward   loss = sum_{j != y} max(0, margin + s_j - s_y)
     Backward  ds_j = upstream where class j is paid for, else 0;  ds_y = -upstream times the number of classes paid for
-    Saved     which classes are paid for, one byte each; labels
-    Source    Weston, Watkins 1999; CS231n notes, "Linear classification"
+    Residuals which classes are paid for, one byte each; labels
+    Source    Weston, Watkins 1999, https://www.elen.ucl.ac.be/Proceedings/esann/esannpdf/es1999-461.pdf;
+              CS231n notes, "Linear classification", https://cs231n.github.io/linear-classify/
     Kink      margin + s_j = s_y: we answer 0
 
-    A label outside 0..C-1 (-1 by custom) is ignored: loss 0, gradient 0, whatever the scores.
+    A label outside 0..C-1 (conventionally -1) is ignored: loss 0, gradient 0, whatever the scores.
     """
     short, wrong = _shortfall(scores, labels, margin)
     paid = wrong & (short > 0)

@@ -17,8 +17,8 @@ def l1_penalty(
 
     Forward   R = strength sum |w|
     Backward  dW = upstream strength sign(W),  dstrength = upstream sum |w|
-    Saved     W, strength, sum |w|
-    Source    CS231n notes, "Neural networks 2"
+    Residuals W, strength, sum |w|
+    Source    CS231n notes, "Neural networks 2", https://cs231n.github.io/neural-networks-2/
     Kink      w = 0: we answer 0
 
     Args:
@@ -26,7 +26,7 @@ def l1_penalty(
         strength: the lecture's lambda; a number or an array, so that it may change from step to step.
 
     Returns:
-        One number, accumulated and answered in float32 or better: half precision would overflow.
+        One number, accumulated and returned in float32 or better: half precision would overflow.
     """
     total = _total(W, jnp.abs)
     return strength * total, (W, strength, total)
@@ -47,15 +47,17 @@ def l2_penalty(
     Forward   R = 1/2 strength sum w^2
     Backward  dW = upstream strength W, so that a layer's weight gradient becomes delta a^T + lambda W
               dstrength = upstream 1/2 sum w^2
-    Saved     W, strength, sum w^2
-    Source    CS231n notes, "Neural networks 2" (for the half); CS224n lecture notes (delta a^T + lambda W)
+    Residuals W, strength, sum w^2
+    Source    CS231n notes, "Neural networks 2", https://cs231n.github.io/neural-networks-2/ (the half); CS224n lecture
+              notes 3 (delta a^T + lambda W),
+              https://web.stanford.edu/class/cs224n/readings/cs224n-2019-notes03-neuralnets.pdf
 
     Args:
         W: arrays, alone or in any pytree.
         strength: the lecture's lambda; a number or an array, so that it may change from step to step.
 
     Returns:
-        One number, accumulated and answered in float32 or better: half precision would overflow.
+        One number, accumulated and returned in float32 or better: half precision would overflow.
     """
     half = 0.5 * _total(W, jnp.square)
     return strength * half, (W, strength, half)

@@ -1,6 +1,6 @@
 """Losses of many classes that look at only a few of them: the nodes on a path, or some samples.
 
-Here live losses that read, and whose backward pass writes, only the rows of the table that an example names. A rule's
+These losses read, and their backward passes write, only the rows of the table that an example names. A rule's
 gradient is as large as its table all the same; a train step that never forms it adds each row's delta to its row.
 """
 
@@ -16,17 +16,18 @@ from .logistic import logistic_loss_and_delta
 bit = Domain("0 or 1", lambda rng, shape, _: rng.integers(0, 2, shape))
 
 
-@rule(domain={"path": below("N", padding=True), "turns": bit})
+@rule(domain={"path": below("N", padding=True), "codes": bit})
 def hierarchical_softmax(
-    h: Float[Array, "*B D"], nodes: Float[Array, "N D"], path: Int[Array, "*B L"], turns: Int[Array, "*B L"]
+    h: Float[Array, "*B D"], nodes: Float[Array, "N D"], path: Int[Array, "*B L"], codes: Int[Array, "*B L"]
 ) -> WithResiduals[Float[Array, "*B"]]:
-    """The surprise at reaching a class from the root of a tree: at each inner node a yes or no, by its row.
+    """Minus the log probability of a class at a leaf of a binary tree: a yes or no at each inner node, by its row.
 
-    Forward   z_l = h . nodes[path_l],  loss = sum_l -log sigmoid(z_l) where the turn is 1, -log sigmoid(-z_l) where 0
-    Backward  delta_l = upstream (sigmoid(z_l) - turn_l) arrives at z_l, a logistic regression at each node
+    Forward   z_l = h . nodes[path_l],  loss = sum_l -log sigmoid(z_l) where the code is 1, -log sigmoid(-z_l) where 0
+    Backward  delta_l = upstream (sigmoid(z_l) - code_l) arrives at z_l, a logistic regression at each node
               dh = sum_l delta_l nodes[path_l],  dnodes[path_l] += delta_l h
-    Saved     h, nodes, path, sigmoid(z) - turn: no other row is read, none else is written
-    Source    Morin, Bengio 2005; fastText's loss hs, whose turn 1 is the second child
+    Residuals h, nodes, path, sigmoid(z) - code: no other row is read, none else is written
+    Source    Morin, Bengio 2005, https://proceedings.mlr.press/r5/morin05a.html; fastText's loss hs, whose code 1 is
+              the second child
 
     The classes' probabilities sum to 1 without ever being computed: log C rows an example instead of C.
 
@@ -34,9 +35,9 @@ def hierarchical_softmax(
         h: examples (*B, D).
         nodes: one row an inner node (N, D).
         path: the inner nodes from the root to the class, padded with ids outside 0..N-1, which count for nothing.
-        turns: 0 or 1 at each of them.
+        codes: 0 or 1 at each of them.
     """
-    loss, wrong = _yes_or_no(_products(h, nodes, path), path, turns, nodes)
+    loss, wrong = _yes_or_no(_products(h, nodes, path), path, codes, nodes)
     return loss.astype(_dtype(h, nodes)), (h, nodes, path, wrong)
 
 
@@ -55,7 +56,7 @@ def negative_sampling(
     Forward   z = h . W[id] for the label and each sample,  loss = -log sigmoid(z_label) - sum_k log sigmoid(-z_k)
     Backward  delta = upstream (sigmoid(z) - 1) at the label, upstream sigmoid(z) at a sample
               dh = sum delta W[id],  dW[id] += delta h
-    Saved     h, W, label, samples, sigmoid(z) - yes: no other row is read, none else is written
+    Residuals h, W, label, samples, sigmoid(z) - yes: no other row is read, none else is written
     Source    Mikolov, Sutskever, Chen, Corrado, Dean 2013, arXiv:1310.4546
 
     A class drawn twice counts twice, and the label among the samples counts as a sample: whoever draws decides.
@@ -64,7 +65,7 @@ def negative_sampling(
         h: examples (*B, D).
         W: one row a class (V, D).
         label: the true class (*B,).
-        samples: the others (*B, K); an id outside 0..V-1, by custom -1, counts for nothing, the label's too.
+        samples: the others (*B, K); an id outside 0..V-1, conventionally -1, counts for nothing, the label's too.
     """
     ids, yes = _label_first(label, samples)
     loss, wrong = _yes_or_no(_products(h, W, ids), ids, yes, W)
@@ -79,7 +80,7 @@ def negative_sampling_backward(residuals, upstream):
 
 
 def _label_first(label: Array, samples: Array) -> tuple[Array, Array]:
-    """The ids an example looks at, and which of them is to be answered by yes."""
+    """The ids that an example uses, and which of them has the target yes."""
     ids = jnp.concatenate([index(label)[..., None], index(samples)], -1)
     return ids, jnp.zeros(ids.shape, jnp.int32).at[..., 0].set(1)
 
@@ -102,7 +103,7 @@ def _yes_or_no(z: Array, ids: Array, yes: Array, table: Array) -> tuple[Array, A
 
 
 def _through_rows(h: Array, table: Array, ids: Array, delta: Array):
-    """Dh, dtable and nothing for the integers."""
+    """dh, dtable and nothing for the integers."""
     dh = jnp.einsum("...l,...ld->...d", delta, _rows(table, ids), precision=lax.Precision.HIGHEST)
     zeros = jnp.zeros(table.shape, accumulator_dtype(table.dtype))
     each = delta[..., None] * to_accumulator(h)[..., None, :]

@@ -133,5 +133,5 @@ def test_what_cannot_be_drawn_is_explained():
 
     with pytest.raises(ValueError, match=r"plain: no example can be drawn for x.*\n.*Annotate it"):
         examples(Rule(plain))
-    with pytest.raises(ValueError, match="index: say where i comes from"):
+    with pytest.raises(ValueError, match="index: say which values i takes"):
         examples(Rule(index))

@@ -61,6 +61,46 @@ def test_masks_of_different_keys_are_independent_also_when_shifted():
             assert abs(at_every_shift).max() < 6.5 / np.sqrt(len(masks[0]))
 
 
+MANY_KEYS = jax.random.split(jax.random.key(11), 200_000)
+
+
+def words_of(keys) -> np.ndarray:
+    """The two random words of each key that the mask is made of, (keys, 2)."""
+    return np.asarray(jax.vmap(lambda key: jax.random.bits(key, (2,), jnp.uint32))(keys)).astype(np.int64)
+
+
+def correlation(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.mean((2.0 * a - 1) * (2.0 * b - 1)))
+
+
+def test_the_second_half_of_the_key_keeps_masks_from_being_shifted_copies():
+    """The first words of some of many keys are only a few apart: there the hash counts through the same numbers."""
+    words = words_of(MANY_KEYS)
+    order = np.argsort(words[:, 0])
+    apart = np.diff(words[order, 0])
+    pairs = [i for i in np.flatnonzero(apart < 1000) if words[order[i], 1] != words[order[i + 1], 1]][:8]
+    assert len(pairs) == 8
+    for i in pairs:
+        lag = int(apart[i])
+        low, high = (mask(MANY_KEYS[order[j]], (1 << 14,)) for j in (i, i + 1))
+        at_the_shift = correlation(low[lag:], high[: len(high) - lag])
+        assert abs(at_the_shift) < 5 / np.sqrt(len(low) - lag), f"copies, {lag} places apart"
+        assert abs(correlation(low, high)) < 5 / np.sqrt(len(low))
+
+
+def test_the_first_half_of_the_key_tells_masks_apart():
+    """Some of many keys have the same second word."""
+    words = words_of(MANY_KEYS)
+    order = np.argsort(words[:, 1])
+    pairs = np.flatnonzero(np.diff(words[order, 1]) == 0)
+    assert len(pairs) >= 2
+    for i in pairs:
+        first, second = words[order[i]], words[order[i + 1]]
+        assert abs(first[0] - second[0]) > N, "else shifted copies are what the hash promises"
+        masks = [mask(MANY_KEYS[order[j]], (1 << 14,)) for j in (i, i + 1)]
+        assert abs(correlation(*masks)) < 5 / np.sqrt(1 << 14)
+
+
 def test_rows_and_columns_of_a_matrix_are_alike():
     m = mask(KEY, (512, 512))
     deviation = np.sqrt(512 * 0.25)
