@@ -130,7 +130,7 @@ _BITS = frozenset({"random_bits", "threefry2x32", "bitcast_convert_type"})
 
 def _kind(v: Any, *, exact: bool) -> Any:
     """Shape and kind: under x64 integers are wider as well, and that alone is no other program."""
-    dtype = getattr(aval(v), "dtype", None)  # a token has none
+    dtype = getattr(aval(v), "dtype", None)
     inexact = dtype is not None and jnp.issubdtype(dtype, jnp.inexact)
     kind = str(dtype) if exact or dtype is None else "float" if inexact else getattr(dtype, "kind", str(dtype))
     return getattr(aval(v), "shape", ()), kind

@@ -10,11 +10,12 @@ import jax
 import numpy as np
 
 from ..core.rule import registered_as
+from ..jaxprs import rule_calls
 from ..jaxprs.compat import JaxprEqn, binding, jaxpr_as_fun
 from ..jaxprs.inputs import Point
 from ..jaxprs.provenance import key, place
 from ..jaxprs.queries import outputs_read
-from ..jaxprs.rule_calls import RuleCalls, watch
+from ..jaxprs.rule_calls import RuleCalls
 from ..jaxprs.rules import kind_of, plain_program
 from .checks.registry import CHECKS
 from .checks.result import Check, CheckResult, what_happened
@@ -147,7 +148,7 @@ def audit(fun: Callable, *args: Any, **settings: Any) -> Audit:
     start = time.perf_counter()
     point = Point(args)
     program = jax.make_jaxpr(point.call_all(lambda *a: fun(*a, **settings)))(*point.arrays)
-    watched, error = watch(program, point.arrays)
+    watched, error = rule_calls.watch(program, point.arrays)
     broken = f"the program could not be run as far as this rule: {what_happened(error)}" if error else ""
     found: dict[tuple[Any, ...], Seen] = {}
     for calls in watched:
@@ -213,17 +214,15 @@ def _function(eqn: JaxprEqn, name: str, source: str, kept: list[int]) -> Handwri
     """The equation, bound again, beside the plain function that it holds: their outputs that are `kept`."""
     # No gradient arrives at an output the program throws away: the running maximum a softmax hands out beside.
     kept = kept or list(range(len(eqn.outvars)))
-
-    def used(outputs: Any) -> list[Any]:
-        return [outputs[i] for i in kept]
-
-    def hand(*args: Any) -> Any:
-        return used(binding(eqn)(*args))
-
     whole = jaxpr_as_fun(plain_program(eqn))
 
-    def primal(*args: Any) -> Any:
-        return used(whole(*args))
+    def handwritten(*args: Any) -> list[Any]:
+        outputs = binding(eqn)(*args)
+        return [outputs[i] for i in kept]
+
+    def plain(*args: Any) -> list[Any]:
+        outputs = whole(*args)
+        return [outputs[i] for i in kept]
 
     own = registered_as(name)
     names = (
@@ -232,4 +231,4 @@ def _function(eqn: JaxprEqn, name: str, source: str, kept: list[int]) -> Handwri
         else ()
     )
     names = names or tuple(f"input {i}" for i in range(len(eqn.invars)))
-    return HandwrittenFunction(name, hand, primal, names, source, kind_of(eqn), typed=True)
+    return HandwrittenFunction(name, handwritten, plain, names, source, kind_of(eqn), typed=True)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..jaxprs.flatten import dual, flatten
-from ..jaxprs.inputs import Leaves
+from ..jaxprs.inputs import Leaves, unit_roundoff
 from .decide import ALLOWED_ROUNDINGS, Decision, Lost, Oracle, Row, Verdict, decide, decide_arithmetic
 from .oracles import autodiff, finite_differences, many_digits, subgradient_interval
 from .problem import Problem
@@ -385,15 +385,11 @@ def _floor(low: Problem, exact: Leaves) -> Leaves:
 
 
 def _unit(low: Problem) -> float:
-    return float(np.finfo(low.dtype).eps / 2) if low.dtype.kind == "f" else float(_finfo(low.dtype).eps) / 2
-
-
-def _finfo(dtype: Any) -> Any:
-    return jnp.finfo(dtype)
+    return unit_roundoff(low.dtype)
 
 
 def _tiny(low: Problem) -> float:
-    return float(_finfo(low.dtype).smallest_normal)
+    return float(jnp.finfo(low.dtype).smallest_normal)
 
 
 @dataclass

@@ -16,7 +16,7 @@ import numpy as np
 from jax import lax
 
 from ..core.rule import Rule
-from ..jaxprs.compat import ClosedJaxpr, jaxpr_as_fun, plain_function_of, x64_enabled
+from ..jaxprs.compat import ClosedJaxpr, aval, jaxpr_as_fun, plain_function_of, x64_enabled
 from ..jaxprs.evaluate import compiled
 from ..jaxprs.flatten import as_real, flatten, unflatten
 from ..jaxprs.inputs import Leaves, Point, generator, is_key, normal_like, precision_like, replaced, unit_roundoff
@@ -296,7 +296,7 @@ class Problem:
 
         def look() -> bool:
             traced = self.trace(program)
-            arguments = [v.aval.dtype for v in traced.jaxpr.invars]
+            arguments = [aval(v).dtype for v in traced.jaxpr.invars]
             return not narrow_types(traced.jaxpr) and all(
                 jnp.issubdtype(d, jax.dtypes.extended) or wide_type(d) == d for d in arguments
             )

@@ -1,4 +1,4 @@
-"""What is hard but right, and what is slight but wrong: verdicts through the public surface, each on a known derivation."""
+"""What is hard but right, and what is slight but wrong: verdicts through the public surface."""
 
 import time
 from typing import Any
@@ -199,7 +199,7 @@ def test_a_wrong_rule_in_a_scan_of_a_hundred_steps_is_named():
 def test_checks_are_chosen_by_name():
     made = by_hand(jnp.sin, lambda s, u: (u * jnp.cos(s[0]),))
     assert {c.check for c in verify(made, normal(3), checks=["gradient", "vmap"]).checks} == {"gradient", "vmap"}
-    with pytest.raises(ValueError, match="no check called gradients.*forward_pass"):
+    with pytest.raises(ValueError, match=r"no check called gradients.*forward_pass"):
         verify(made, normal(3), checks=["gradients"])
 
 

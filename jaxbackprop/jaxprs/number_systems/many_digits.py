@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ..compat import CALLS, REMAT, RULES, ClosedJaxpr, JaxprEqn, binding, closed, dtype_of, scan_of, shape_of
+from ..compat import CALLS, REMAT, RULES, ClosedJaxpr, JaxprEqn, binding, branches_of, scan_of, while_of
 from ..evaluate import Walk, evaluate
 from ..lazy_import import mpmath
 
@@ -407,22 +407,20 @@ def _stacked(rows: list[Any], v: Any) -> Any:
 
 
 def _while(walk: Walk, eqn: JaxprEqn, inputs: list[Any]) -> list[Any]:
-    p = eqn.params
-    n, m = p["cond_nconsts"], p["body_nconsts"]
-    condition, body, carry = closed(p["cond_jaxpr"]), closed(p["body_jaxpr"]), inputs[n + m :]
+    loop = while_of(eqn)
+    for_condition, for_body, carry = loop.split(inputs)
     while True:
-        going = np.asarray(walk.run(*condition, [*inputs[:n], *carry])[0]).astype(bool)
+        going = np.asarray(walk.run(*loop.condition, [*for_condition, *carry])[0]).astype(bool)
         if going.ndim:
             raise NotImplementedInManyDigits("a mapped while")
         if not going:
             return carry
-        carry = walk.run(*body, [*inputs[n : n + m], *carry])
+        carry = walk.run(*loop.body, [*for_body, *carry])
 
 
 def _cond(walk: Walk, eqn: JaxprEqn, inputs: list[Any]) -> list[Any]:
-    branches = eqn.params["branches"]
-    which = min(max(int(inputs[0]), 0), len(branches) - 1)
-    return walk.run(*closed(branches[which]), inputs[1:])
+    branches = branches_of(eqn)
+    return walk.run(*branches[min(max(int(inputs[0]), 0), len(branches) - 1)], inputs[1:])
 
 
 _INSIDE = frozenset({*CALLS, *REMAT, *RULES})

@@ -12,9 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ...core.vmap_dependence import reach
 from ...jaxprs.inputs import Leaves, is_key, replaced, unit_roundoff
-from ...jaxprs.queries import holds
+from ...jaxprs.queries import holds, reach
 from ...jaxprs.widen import wide_type
 from ..examine import Comparison, compared
 from ..problem import Problem

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ...jaxprs.compat import CALLS, REMAT, RULES, JaxprEqn, Literal, binding, dtype_of, shape_of
+from ...jaxprs.compat import CALLS, REMAT, RULES, JaxprEqn, Literal, aval, binding
 from ...jaxprs.evaluate import Walk, evaluate
 from ...jaxprs.inputs import Leaves, replaced
 from ..problem import Problem
@@ -129,11 +129,11 @@ def _step_with(trials: list[_Trial], which: Any) -> Callable[[int, JaxprEqn, lis
 
 
 def _live(v: Any) -> bool:
-    return not isinstance(v, Literal) and jnp.issubdtype(dtype_of(v), jnp.inexact)
+    return not isinstance(v, Literal) and jnp.issubdtype(aval(v).dtype, jnp.inexact)
 
 
 def _shown(eqn: JaxprEqn) -> str:
-    sizes = "x".join(map(str, shape_of(eqn.outvars[0])))
+    sizes = "x".join(map(str, aval(eqn.outvars[0]).shape))
     return f"the step '{eqn.primitive.name}'" + (f" ({sizes})" if sizes else "")
 
 

@@ -120,7 +120,7 @@ BROKEN: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
 }
 
 ALONE = (
-    "bias vmap shard_map second_order other_points other_batches kinks memory nothing_leaks no_gradient_of_integers"
+    "vmap shard_map second_order other_points other_batches kinks memory nothing_leaks no_gradient_of_integers"
 ).split()
 """Checks whose wrong rule breaks no other one."""
 
