@@ -13,7 +13,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ..compat import CALLS, REMAT, RULES, ClosedJaxpr, JaxprEqn, binding, branches_of, scan_of, while_of
+from ..compat import (
+    CALLS,
+    REMAT,
+    RULES,
+    ClosedJaxpr,
+    JaxprEqn,
+    binding,
+    branches_of,
+    dtype_of,
+    scan_of,
+    shape_of,
+    while_of,
+)
 from ..evaluate import Walk, evaluate
 from ..lazy_import import mpmath
 
