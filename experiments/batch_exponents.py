@@ -14,7 +14,7 @@ from jax import Array
 from text_variants import Split, right, scores  # pyright: ignore[reportMissingImports]
 
 from jaxbackprop.fasttext.model import Model
-from jaxbackprop.fasttext.train.initial_tables import starting_tables
+from jaxbackprop.fasttext.train.initial_tables import initial_tables
 
 BATCH = 256
 EXPONENTS = (0.0, 0.5, 1.0)
@@ -61,7 +61,7 @@ def exponents_on_held_out(split: Split) -> dict[str, Any]:
     for powers in [(a, b) for a in EXPONENTS for b in EXPONENTS]:
         accuracies = []
         for rate in (1.0, 0.5):
-            table, output = starting_tables(known.rows, len(known.labels), settings.dim, 0, None)
+            table, output = initial_tables(known.rows, len(known.labels), settings.dim, 0, None)
             for epoch in range(settings.epoch):
                 falls = 1 - (epoch + np.arange(batches) / batches) / settings.epoch
                 rates = jnp.array(settings.lr * rate * falls, jnp.float32)

@@ -49,8 +49,8 @@ def ours(
     held = [state]
 
     def epoch():
-        held[0], tally = compiled(held[0], batches, key)
-        return tally
+        held[0], metrics = compiled(held[0], batches, key)
+        return metrics
 
     return epoch
 

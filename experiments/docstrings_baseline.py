@@ -20,20 +20,22 @@ def logistic_regression() -> dict[str, float]:
     """Test accuracy of scikit-learn's logistic regression, and of always answering the largest class."""
     from sklearn.linear_model import LogisticRegression
 
-    from jaxbackprop.data import load
-    from jaxbackprop.training.preprocessing import Task
+    from jaxbackprop.data import Texts, load
+    from jaxbackprop.fasttext.corpus.vocabulary import Vocabulary
 
-    found = load("docstrings")
-    assert found.test is not None
-    task = Task.of(found.train, word_ngrams=NGRAMS, bucket=BUCKET)
-    assert task.vocabulary is not None
-    x, y = task.pairs(found.train)
-    model = LogisticRegression(max_iter=2000).fit(bags_as_matrix(x, task.vocabulary.rows), y)
-    test, labels = task.pairs(found.test)
+    docstrings = load("docstrings")
+    assert isinstance(docstrings.train, Texts)
+    assert isinstance(docstrings.test, Texts)
+    vocabulary = Vocabulary.build(docstrings.train, word_ngrams=NGRAMS, bucket=BUCKET)
+    (x, y), (test, labels) = (
+        (bags_as_matrix(vocabulary.encode(side), vocabulary.rows), vocabulary.encode_labels(side).ids)
+        for side in (docstrings.train, docstrings.test)
+    )
+    model = LogisticRegression(max_iter=2000).fit(x, y)
     majority = np.bincount(y).argmax()
     return {
         "majority": float((labels == majority).mean()),
-        "logistic regression": float(model.score(bags_as_matrix(test, task.vocabulary.rows), labels)),
+        "logistic regression": float(model.score(test, labels)),
     }
 
 
@@ -45,7 +47,7 @@ def measure() -> dict[str, float]:
 
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
-        command = [sys.executable, "-c", "from jaxbackprop.cli import main; main()", "train", "text", "--out", str(run)]
+        command = [sys.executable, "-m", "jaxbackprop", "train", "text", "--out", str(run)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         network = json.loads((run / "test.json").read_text())["accuracy"]
     return {**logistic_regression(), "bag of words by hand": network}

@@ -26,7 +26,7 @@ from jaxbackprop.data import Bags
 from jaxbackprop.fasttext.predict.huffman import paths
 from jaxbackprop.fasttext.settings import Loss, Settings
 from jaxbackprop.fasttext.train.chunks import Chunker
-from jaxbackprop.fasttext.train.initial_tables import starting_tables
+from jaxbackprop.fasttext.train.initial_tables import initial_tables
 from jaxbackprop.fasttext.train.sampler import Sampler
 from jaxbackprop.fasttext.train.sequential import train_chunk
 from jaxbackprop.fasttext.train.tables import Rows, Tables
@@ -55,7 +55,7 @@ def microseconds(loss: Loss, labels: int, vocabulary: int, texts: int, seed: int
     settings = Settings(loss=loss, dim=DIM)
     chunker = Chunker(settings, Sampler(counts, settings.neg, seed), paths(counts) if loss == "hs" else None)
     data = jax.device_put(list(chunker.of(rows, gold, np.full(texts, 0.05, np.float32))))
-    tables = Tables(*map(Rows, starting_tables(vocabulary, labels, DIM, seed, None)))
+    tables = Tables(*map(Rows, initial_tables(vocabulary, labels, DIM, seed, None)))
     program = train_chunk.lower(tables, *data[0], loss=loss, smoothing=0.0).compile()
     taken = []
     while len(taken) < REPEATS or sum(taken) < LEAST:

@@ -21,7 +21,7 @@ from jaxbackprop.fasttext.predict.huffman import paths
 from jaxbackprop.fasttext.settings import Settings
 from jaxbackprop.fasttext.train.chunks import Chunker
 from jaxbackprop.fasttext.train.idf import idf_learning_rate_scale
-from jaxbackprop.fasttext.train.initial_tables import starting_tables
+from jaxbackprop.fasttext.train.initial_tables import initial_tables
 from jaxbackprop.fasttext.train.sampler import Sampler
 from jaxbackprop.fasttext.train.sequential import train_chunk
 from jaxbackprop.fasttext.train.tables import Tables, init_slots
@@ -154,7 +154,7 @@ def trained(split: Split, variant: Variant, rate: float, seed: int) -> tuple[Mod
     (rows, labels), known = split.train, split.vocabulary
     counts = known.counts[known.word_count :]
     chunker = Chunker(settings, Sampler(counts, settings.neg, seed), paths(counts) if settings.loss == "hs" else None)
-    first, output = starting_tables(known.rows, len(counts), settings.dim, seed, None)
+    first, output = initial_tables(known.rows, len(counts), settings.dim, seed, None)
     kept = None if variant.kept is None else np.asarray(variant.kept(split), float)
     if kept is not None and not kept.all():
         first = first * jnp.array(kept[:, None] > 0)

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from .models import TwoLayerScorer as TwoLayerScorer
     from .models import WindowClassifier as WindowClassifier
     from .training import History as History
+    from .training import Run as Run
     from .training import fit as fit
+    from .training import load_run as load_run
     from .verification import Audit as Audit
     from .verification import Verification as Verification
     from .verification import assert_verified as assert_verified
@@ -42,7 +44,7 @@ _PUBLIC = {
     "circuits": ("Circuit", "trace"),
     "benchmarking": ("Benchmark", "benchmark"),
     "models": ("MLP", "BagOfWords", "TwoLayerScorer", "WindowClassifier"),
-    "training": ("History", "fit"),
+    "training": ("History", "Run", "fit", "load_run"),
 }
 _MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names}
 _PACKAGES = ("fasttext", "gates", "layers", "losses")

@@ -42,7 +42,7 @@ PAGE = """<!doctype html>
 def command(*arguments: str, keep: str | None = None) -> str:
     """Run `jaxbackprop ...`, show what it prints, and answer with it; `keep` names a file for it in the folder."""
     print(f"\n$ jaxbackprop {' '.join(arguments)}", flush=True)
-    program = [sys.executable, "-c", "from jaxbackprop.cli import main; main()", *arguments]
+    program = [sys.executable, "-m", "jaxbackprop", *arguments]
     done = subprocess.run(program, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
     print(done.stdout, end="", flush=True)
     if keep is not None:

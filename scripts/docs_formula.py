@@ -16,16 +16,17 @@ FUNCTIONS = {
     "hash", "layer_norm", "dropout", "softplus", "relu",
 }  # fmt: skip
 SHORT_WORDS = ("of", "by", "is", "at", "or", "to", "in", "as", "no", "an", "so", "it", "if")
+NO_NOUNS = ("where", "of", "for", "if", "is", "and", "or", "beside", "in")
 SIGNS = {"<=": "≤", ">=": "≥", "-": "−", "*": "·", "...": "…", "!=": "≠"}
 TOKEN = re.compile(
-    r"\s+|[a-z]{2,}-[a-z]{2,}|\d+(?:\.\d+)?|\.\.\.|<=|>=|!=|[A-Za-z](?:[A-Za-z0-9]|_(?=[a-z]{4,}))*'?|`[^`]*`|\|\||[-+*/^_=<>()\[\]{}|.,;:]|."
+    r"\s+|[a-z]{2,}-[a-z]{2,}|[a-z]{3,}'s\b|\d+(?:\.\d+)?|\.\.\.|<=|>=|!=|[A-Za-z](?:[A-Za-z0-9]|_(?=[a-z]{4,}))*'?|`[^`]*`|\|\||[-+*/^_=<>()\[\]{}|.,;:]|."
 )
 OPEN, CLOSE = {"(": ")", "[": "]", "{": "}"}, {")", "]", "}"}
 
 
 def is_word(token: str, names: frozenset[str]) -> bool:
     """Whether a token is English, not a variable."""
-    if re.fullmatch(r"[a-z]+-[a-z]+", token):
+    if re.fullmatch(r"[a-z]+-[a-z]+|[a-z]+'s", token):
         return True
     if not token.isalpha() or token in names or token in GREEK or token in FUNCTIONS or token in ("sum", "sqrt"):
         return False
@@ -96,9 +97,9 @@ class _Reader:
         under = over = ""
         while self.peek() in ("_", "^") and not self.peek(1).isspace() and self.peek(1):
             if self.take() == "_":
-                under = self.script()
+                under = self.script("_")
             else:
-                over = self.script()
+                over = self.script("_^")
         if token == "sum" and under:
             return f"<munder>{base}{under}</munder>"
         if under and over:
@@ -107,13 +108,13 @@ class _Reader:
             return f"<msub>{base}{under}</msub>"
         return f"<msup>{base}{over}</msup>" if over else base
 
-    def script(self) -> str:
-        """What stands behind `_` or `^`: a bracket, or one factor with its sign."""
+    def script(self, further: str) -> str:
+        """What stands behind `_` or `^`: a bracket, or one factor with its sign and its `further` scripts."""
         if self.peek() in ("(", "{"):
             return _bare(self.atom())
         sign = self.take() if self.peek() == "-" else ""
         what = self.atom()
-        while self.peek() in ("_", "^") and re.match(r"\w|\|", self.peek(1)):
+        while self.peek() and self.peek() in further and re.match(r"\w|\|", self.peek(1)):
             kind = "msub" if self.take() == "_" else "msup"
             what = f"<{kind}>{what}{self.atom()}</{kind}>"
         return f"<mrow><mo>−</mo>{what}</mrow>" if sign else what
@@ -133,13 +134,15 @@ class _Reader:
             while self.peek().isspace():
                 self.take()
             return f"<msqrt>{_bare(self.factor())}</msqrt>"
-        if token == "sum":
+        if token == "sum" and self.peek() not in (":", ")", ","):
             return "<mo>∑</mo>"
         if token.startswith("`") and len(token) > 2:
             return f"<mtext><code>{escape(token[1:-1])}</code></mtext>"
         if token[0].isdigit():
             return f"<mn>{token}</mn>"
-        if is_word(token, self.names) and self.peek() != "_":
+        article = token == "a" and self.peek().isspace() and self.peek(1) not in NO_NOUNS
+        article = article and is_word(self.peek(1), self.names)
+        if article or (is_word(token, self.names) and self.peek() != "_"):
             return f"<mtext>{escape(token)}</mtext>"
         if token[0].isalpha():
             return _name(token)
@@ -169,7 +172,6 @@ def _spaced(elements: list[str]) -> str:
         if i and element != "<mo>,</mo>":
             word = "<mtext" in (before[:6], element[:6])
             factors = not before.startswith(("<mo", "<mspace")) and not element.startswith(("<mo", "<mspace"))
-            called = before.startswith("<mi") and element.startswith("<mrow><mo>(") and not before.startswith("<mi>δ")
-            out += '<mspace width="0.3em"/>' if word else '<mspace width="0.18em"/>' if factors and not called else ""
+            out += '<mspace width="0.3em"/>' if word else '<mspace width="0.18em"/>' if factors else ""
         out += element
     return out

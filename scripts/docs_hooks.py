@@ -207,17 +207,23 @@ def stamp() -> str:
 
 
 def measure(jobs: int = 0) -> None:
-    """Verify and draw every rule, unless the code is as it was the last time."""
+    """Draw and verify every rule, each unless the code is as it was the last time."""
     MEASURED.mkdir(parents=True, exist_ok=True)
-    mark = MEASURED / "stamp"
-    if mark.exists() and mark.read_text() == stamp():
-        return
+    for what, do in {"drawn": _draw_all, "verified": lambda: _verify_all(jobs)}.items():
+        mark = MEASURED / what
+        if not mark.exists() or mark.read_text() != stamp():
+            do()
+            mark.write_text(stamp())
+
+
+def _draw_all() -> None:
     for folder in FOLDERS:
         for rule in (rule for rules in rules_of(folder).values() for rule in rules):
-            drawn = _draw(rule)
-            (MEASURED / f"{rule.name}.svg").write_text(drawn, encoding="utf-8")
+            (MEASURED / f"{rule.name}.svg").write_text(_draw(rule), encoding="utf-8")
+
+
+def _verify_all(jobs: int) -> None:
     (MEASURED / "verdicts.json").write_text(json.dumps(_verify(jobs), indent=1))
-    mark.write_text(stamp())
 
 
 def _verify(jobs: int) -> dict[str, Any]:

@@ -32,8 +32,8 @@ def test_nothing_passes_between_host_and_gpu_during_an_epoch():
     batches, key = on_device((X, Y), 50), jax.random.key(0)
     compiled = program.epoch.lower(state, batches, key).compile()
     with jax.transfer_guard("disallow"):
-        _, tally = jax.block_until_ready(compiled(state, batches, key))
-    assert np.isfinite(tally.loss).all()
+        _, metrics = jax.block_until_ready(compiled(state, batches, key))
+    assert np.isfinite(metrics.loss).all()
 
 
 @pytest.mark.parametrize("dtype", [None, "bfloat16"])

@@ -44,7 +44,7 @@ def loss_of(model, batch):
 
     def loss(params):
         # A copy: a traced model would keep its random keys.
-        return reduce_mean(nnx.merge(graph, params, jax.tree.map(lambda x: x, others)).assess(*batch)[0])
+        return reduce_mean(nnx.merge(graph, params, jax.tree.map(lambda x: x, others)).loss_and_correct(*batch)[0])
 
     return loss, params
 

@@ -3,9 +3,9 @@
 Here are also the operations of gates: an equation of a jaxpr, a loop's slices, a loop's results.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -21,9 +21,8 @@ from ..jaxprs.rules import (
     holds_rule_inside,
     strip_equation,
 )
-from .analysis.rule_check import check_rule
 from .model import Gate
-from .summary import WHOLE, Gradient, is_inexact, relative_gap, summarise
+from .summary import WHOLE, Value, is_inexact, relative_gap, summarise
 
 
 class Equation:
@@ -34,6 +33,11 @@ class Equation:
         self.bind = binding(eqn)
         self.handwritten = eqn.primitive.name in RULES or holds_rule_inside(eqn, HANDWRITTEN_BACKWARD)
         self.sealed = self.handwritten and cannot_be_stripped(eqn)
+
+    @property
+    def key(self) -> Hashable:
+        """Its backward pass, where it is one of our rules'; else the equation itself."""
+        return self.eqn if self._own_key is None else self._own_key
 
     def forward(self, *inputs: Any) -> list[Any]:
         return self.bind(*inputs)
@@ -118,6 +122,7 @@ class Unstack:
 
     def __init__(self, length: int):
         self.length = length
+        self.key = ("slices", length)
 
     def forward(self, *inputs: Any) -> list[Any]:
         (x,) = inputs
@@ -136,6 +141,7 @@ class Stack:
     """A loop's results: one value a step in, one array out."""
 
     handwritten = sealed = False
+    key = "stack"
 
     def forward(self, *inputs: Any) -> list[Any]:
         return [jnp.stack(inputs)]
@@ -148,18 +154,19 @@ class Stack:
     autodiff_vjp = handwritten_vjp
 
 
-def sweep(gates: Sequence[Gate], *, autodiff: bool, summaries: bool) -> None:
+def sweep(gates: Sequence[Gate], check: Callable[[Gate], None], *, autodiff: bool, summaries: bool) -> None:
     """Fill in every wire's and every edge's gradients, given the cotangents on the output wires.
 
     Args:
         gates: in program order.
-        autodiff: also by autodiff alone, and check each handwritten rule against it.
+        check: called with each gate after its backward pass, where there is autodiff to compare it with.
+        autodiff: also by autodiff alone.
         summaries: keep only summaries of the arrays within loops.
     """
     for gate in reversed(gates):
         pull_back(gate, autodiff=autodiff)
         if autodiff:
-            check_rule(gate)
+            check(gate)
         if summaries:
             release_arrays(gate)
 
@@ -210,12 +217,11 @@ def release_arrays(gate: Gate) -> None:
             wire.upstream, wire.autodiff_upstream = _summaries(
                 wire.gradient, wire.autodiff_gradient, not wire.diverged, share
             )
-            wire.value = summarise(wire.value)
+            wire.value = cast(Value, summarise(wire.value))
 
 
-def _summaries(
-    hand: Any, autodiff: Any, same: bool, saturated: float | None = None
-) -> tuple[Gradient | None, Gradient | None]:
+def _summaries(hand: Any, autodiff: Any, same: bool, saturated: float | None = None) -> tuple[Any, Any]:
+    """Both gradients summarised; still one where they were one."""
     if hand is None:
         return None, None
     kept = summarise(hand, 0.0, saturated)

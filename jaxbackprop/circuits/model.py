@@ -1,12 +1,11 @@
 """What a circuit is made of: wires and their uses, gates, boxes, and the graph of all of them."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Inexact
@@ -183,10 +182,14 @@ class Operation(Protocol):
     Attributes:
         handwritten: whether a handwritten backward pass is in it, so that its gradient may differ from autodiff's.
         sealed: whether that backward pass cannot be left out.
+        key: the same for operations that do the same.
     """
 
     handwritten: bool
     sealed: bool
+
+    @property
+    def key(self) -> Hashable: ...
 
     def forward(self, *inputs: Any) -> list[Any]: ...
 
@@ -305,7 +308,8 @@ class Gate:
         scalar = out.shape == () == into.shape and len(self.outputs) == 1
         if not self.is_whole or not scalar or not is_inexact(into.value) or not is_inexact(out.value):
             return None
-        (derivative,) = self.vjp([np.ones((), out.dtype)], wanted=self._only(slot))
+        one: list[Any] = [np.ones((), out.dtype)]
+        (derivative,) = self.vjp(one, wanted=self._only(slot))
         return derivative
 
     def jacobian(self, slot: int, output: int = 0) -> Inexact[np.ndarray, "output input"]:
@@ -342,7 +346,7 @@ class Graph:
     boxes: list[Box]
     arguments: list[Wire]
     outputs: list[Wire]
-    tree: jax.tree_util.PyTreeDef
+    tree: Any
 
     @property
     def value(self) -> Any:

@@ -12,7 +12,7 @@ from .naming import output_names
 from .summary import is_inexact
 
 
-def set_output_cotangents(fun: Callable, outputs: list[Wire], tree: jax.tree_util.PyTreeDef, upstream: Any) -> None:
+def set_output_cotangents(fun: Callable, outputs: list[Wire], tree: Any, upstream: Any) -> None:
     """Name the output wires and set the upstream gradient on them.
 
     Args:

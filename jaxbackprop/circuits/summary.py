@@ -45,11 +45,11 @@ class Summary:
         raise ValueError(f"only a summary of this array {list(self.shape)} was kept: trace with steps='whole'.")
 
 
-Value = Shaped[Array, "..."] | Shaped[np.ndarray, "..."] | Summary
-"""What a wire carries."""
+Value = Shaped[Array, "..."]
+"""What a wire carries. Where only a summary was kept, a `Summary` is in its place."""
 
-Gradient = Inexact[Array, "..."] | Inexact[np.ndarray, "..."] | Summary
-"""What flows back through it."""
+Gradient = Inexact[Array, "..."]
+"""What flows back through a wire; likewise."""
 
 
 def summarise(x: Any, gap: float = 0.0, saturated: float | None = None) -> Summary:

@@ -17,6 +17,7 @@ from ..jaxprs.queries import only_forgets_weak_type
 from ..jaxprs.rules import HANDWRITTEN_BACKWARD, evaluate_stripped
 from . import mutable_refs as refs
 from . import naming
+from .analysis.rule_check import check_rule
 from .gradients import Equation, Stack, Unstack, sweep
 from .model import Box, Edge, Gate, Graph, Operation, Wire
 from .output_cotangents import set_cotangent, set_output_cotangents
@@ -36,7 +37,7 @@ def walk_function(
     """The graph of `fun(*args)`; the arguments are those of `trace`, `summaries` its `steps`."""
     leaves, tree = jax.tree.flatten(args)
     refs.refuse(leaves, "an argument")
-    structures: list[jax.tree_util.PyTreeDef] = []
+    structures: list[Any] = []
 
     def of_leaves(*leaves: Any) -> list[Any]:
         unflattened = tree.unflatten(leaves)
@@ -53,7 +54,7 @@ def walk_function(
     set_output_cotangents(fun, outputs, structures[0], upstream)
     name = getattr(fun, "__name__", type(fun).__name__)
     graph = walk.graph(name, arguments, outputs, structures[0])
-    sweep(graph.gates, autodiff=autodiff, summaries=summaries)
+    sweep(graph.gates, check_rule, autodiff=autodiff, summaries=summaries)
     return graph
 
 
@@ -76,7 +77,7 @@ def walk_inside(gate: Gate) -> Graph:
             set_cotangent(wire, outer.upstream)
             wire.is_output = True
         graph = walk.graph(gate.name, arguments, outputs, jax.tree.structure(list(outputs)))
-        sweep(graph.gates, autodiff=True, summaries=False)
+        sweep(graph.gates, check_rule, autodiff=True, summaries=False)
     return graph
 
 
@@ -95,7 +96,7 @@ class _Walk:
         self.names = naming.Names()
         self.active: set[Wire] = set()
 
-    def graph(self, name: str, arguments: list[Wire], outputs: list[Wire], tree: jax.tree_util.PyTreeDef) -> Graph:
+    def graph(self, name: str, arguments: list[Wire], outputs: list[Wire], tree: Any) -> Graph:
         """What was walked, all wires named."""
         for wire in self.wires:
             if not wire.named:

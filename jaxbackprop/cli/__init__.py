@@ -1,13 +1,22 @@
 """The commands. The only place that prints; each command imports what it needs when it runs, so that help is quick."""
 
+import atexit
+import gc
 from typing import NoReturn
 
-from . import bench as bench
-from . import check as check
-from . import circuit as circuit
-from . import data as data
-from . import runs as runs
-from . import train as train
+from . import verify as verify  # isort: skip  (the order here is that of the help)
+from . import audit as audit  # isort: skip
+from . import circuit as circuit  # isort: skip
+from . import bench as bench  # isort: skip
+from . import train as train  # isort: skip
+from . import train_mlp as train_mlp  # isort: skip
+from . import train_text as train_text  # isort: skip
+from . import test as test  # isort: skip
+from . import predict as predict  # isort: skip
+from . import resume as resume  # isort: skip
+from . import quantize as quantize  # isort: skip
+from . import data as data  # isort: skip
+from . import info as info  # isort: skip
 from .console import app as app
 from .console import keep_compiled_programs, run
 
@@ -15,4 +24,5 @@ from .console import keep_compiled_programs, run
 def main(arguments: list[str] | None = None) -> NoReturn:
     """The console command `jaxbackprop`."""
     keep_compiled_programs()
+    atexit.register(gc.freeze)  # the command's process ends: what JAX has loaded need not be searched for garbage
     run(arguments)

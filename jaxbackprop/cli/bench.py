@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from .console import FAILED, app, note, out, print_json
-from .data import Json
+from .options import Json
 
 
 @app.command("bench")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from .console import app, note, out
-from .data import Json
+from .options import Json
 
 
 class View(StrEnum):
@@ -19,7 +19,8 @@ class View(StrEnum):
     chain = "chain"
 
 
-@app.command("circuit", context_settings={"ignore_unknown_options": True})  # so that "-x * y" is an expression
+# "-x * y" is an expression, and so is "-tanh(x)", whose letters are no options
+@app.command("circuit", context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
 def circuit_command(
     expression: Annotated[str, typer.Argument(help='Such as "(x + y) * z"; names, numbers, + - * / @ **, gates.')],
     values: Annotated[list[str] | None, typer.Argument(help="A value for each name: x=-2, or W=[[1,2],[3,4]].")] = None,

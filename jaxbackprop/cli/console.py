@@ -3,12 +3,14 @@
 import json
 import os
 import sys
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from platformdirs import user_cache_path
 from rich.console import Console
 from rich.markup import escape
+
+from .. import __version__
 
 app = typer.Typer(
     name="jaxbackprop",
@@ -17,11 +19,27 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 WORTH_KEEPING = 0.05  # seconds a program took to compile; a small one is compiled faster than it is found
 TRACEBACK_VARIABLE = "JAXBACKPROP_TRACEBACK"
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"jaxbackprop {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Backpropagation derived by hand, proved against autodiff, and put to work."""
 
 
 def out() -> Console:
@@ -69,8 +87,11 @@ def keep_compiled_programs() -> None:
 
 def run(arguments: list[str] | None = None) -> NoReturn:
     """Run a command line; the exit status is 0 where all is well, 1 where a check failed, 2 for bad input."""
+    given = sys.argv[1:] if arguments is None else arguments
+    # `circuit` takes an expression such as "-x * h": there, -h is the help only where it stands alone.
+    given = ["--help" if given[:1] == ["circuit"] and one == "-h" else one for one in given]
     try:
-        app(args=arguments, prog_name="jaxbackprop")
+        app(args=given, prog_name="jaxbackprop")
     except FloatingPointError as error:  # training met a NaN
         _end(error, FAILED)
     except (ValueError, FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError) as error:

@@ -13,16 +13,19 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from ..jaxprs.compat import Tracer
+from ..jaxprs.lazy_import import lazy_import
 from .accumulation import unbroadcast
 from .signature import Signature, as_array
-from .vmap_dependence import add_dependence, missing_dependence, to_common_axes
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 WithResiduals = tuple[T, Any]
 """What a forward pass returns: its value, and what the backward pass needs of it."""
+
+ROOT = __name__.partition(".")[0]
+# What JAX loads for a look into jaxprs takes longer than a small training, which calls passes and no rule.
+compat, vmap_dependence = (lazy_import(f"{ROOT}.{name}") for name in ("jaxprs.compat", "core.vmap_dependence"))
 
 RULE_PACKAGES = ("gates", "layers", "losses", "fasttext.train.step_rules")
 """Where the library's own rules live."""
@@ -118,7 +121,7 @@ class Rule(Generic[P, T]):
         """The value of the rule; differentiating it runs the hand-derived backward pass."""
         arrays, settings = self.signature.bind(args, kwargs)
         self.signature.check(arrays)
-        return self.bound(settings)(*(to_common_axes(arrays) if _traced(arrays) else arrays))
+        return self.bound(settings)(*(vmap_dependence.to_common_axes(arrays) if _traced(arrays) else arrays))
 
     def bound(self, settings: Mapping[str, Any]) -> Callable[..., T]:
         """The `jax.custom_vjp` function of this rule at `settings`."""
@@ -145,8 +148,8 @@ class Rule(Generic[P, T]):
                 return value  # no vmap without a tracer
             key = (tree, *(ShapeDtype(x) for x in leaves))
             if key not in missing:
-                missing[key] = missing_dependence(lambda *a: forward(*a, **settings)[0], args)
-            return add_dependence(value, args, missing[key])
+                missing[key] = vmap_dependence.missing_dependence(lambda *a: forward(*a, **settings)[0], args)
+            return vmap_dependence.add_dependence(value, args, missing[key])
 
         # Under a transformation JAX hands a constant over as a bare Python number: as_array gives it a shape again.
         def call(*args):
@@ -230,7 +233,7 @@ class Rule(Generic[P, T]):
 
 
 def _traced(tree: Any) -> bool:
-    return any(isinstance(x, Tracer) for x in jax.tree.leaves(tree))
+    return any(isinstance(x, compat.Tracer) for x in jax.tree.leaves(tree))
 
 
 def _value_of(forward: Callable[P, tuple[T, Any]]) -> Callable[P, T]:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .arrow_binary import binary_array
+from .bags import ranges, starts
 from .errors import DataError
 from .files import BLOCK
 from .parallel import in_parallel
@@ -52,6 +53,13 @@ class Tokens:
         new = {_bytes(old): _bytes(name) for old, name in names.items()}
         words = [new.get(word, word) for word in self.words.to_pylist()]
         return replace(self, words=pa.array(words, pa.binary()))
+
+    def take(self, which: np.ndarray) -> "Tokens":
+        """The lines numbered by `which`, in that order, with the words that occur in them."""
+        first, lengths = self.offsets[:-1][which], np.diff(self.offsets)[which]
+        used, codes = np.unique(self.codes[ranges(first, lengths)], return_inverse=True)
+        lines = (np.arange(len(self)) + 1 if self.lines is None else self.lines)[which]
+        return Tokens(self.words.take(pa.array(used)), codes.astype(np.int32), starts(lengths), lines, self.source)
 
     def counts(self) -> np.ndarray:
         """How often each word occurs, (W,) int64."""

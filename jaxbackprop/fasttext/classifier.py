@@ -28,6 +28,7 @@ from .train.checkpointing import Checkpoints
 from .train.train_from_file import train_from_file
 
 if TYPE_CHECKING:
+    from ..training.history import Epoch, History
     from .predict.calibration import Calibration
     from .train.loop import Report
 
@@ -38,34 +39,46 @@ Answer = tuple[tuple[str, ...], np.ndarray]
 class TextClassifier:
     """fastText's text classifier: a text is the mean of the rows of its words and n-grams, and the labels score it.
 
-    Made by `train`, or by `load`. The methods are those of fastText's Python module, with the same answers: labels with
+    Made by `train`, or by `load`. The methods are those of fastText's Python module, with the same results: labels with
     their prefix, probabilities to the fifth decimal; `train`, `load`, `save` and `score` are ours.
+
+    Attributes:
+        model: the vocabulary, the settings and the tables.
+        history: the metrics of each epoch, where training measured them; else None.
     """
 
-    def __init__(self, model: Model):
-        self.model = model
+    def __init__(self, model: Model, history: "History | None" = None):
+        self.model, self.history = model, history
 
     @classmethod
     def train(
         cls,
         data: Source,
         *,
+        valid: Source | float | None = None,
+        patience: int | None = None,
         unlabelled: Unlabelled = "refuse",
         cache: str | PathLike[str] | None = None,
         pretrained: str | PathLike[str] | None = None,
         checkpoints: str | PathLike[str] | Checkpoints | None = None,
         progress: "Callable[[Report], None] | None" = None,
+        on_epoch: "Callable[[Epoch], None] | None" = None,
         **settings: Any,
     ) -> "TextClassifier":
         """Train on a file of lines `__label__x some words` (plain, .gz, .zst), a .csv file, "-" (stdin), or Texts.
 
-            unlabelled  a line without label is an error, or is passed over: "refuse" or "skip"
-            cache       a folder in which the encoded text is kept for the next time
-            pretrained  a .vec file of word vectors, `dim` numbers each, to start from; all its words have a row then
-            checkpoints a folder in which training is kept every minute, at most a twentieth of its time; where it was
-                        kept there before, it goes on from there, to the bits it would have had; removed at the end
-            progress    called with a `train.Report` now and then
-            settings    by the names of `Settings`: lr, dim, epoch, word_ngrams, loss, ...
+        Args:
+            data: the labelled texts.
+            valid: the share of the lines to hold out, or other labelled texts: the best epoch on them is kept.
+            patience: stop after this many epochs without a better one on the held-out texts.
+            unlabelled: a line without label is an error ("refuse"), or is skipped ("skip").
+            cache: a folder in which the encoded text is kept for the next time; not where a share is held out.
+            pretrained: a .vec file of word vectors, `dim` numbers each, to start from; all its words have a row then.
+            checkpoints: a folder in which training is saved every minute, at most a twentieth of its time; where it was
+                saved there before, it continues from there, bit for bit; removed at the end.
+            progress: called with a `train.progress.Report` now and then.
+            on_epoch: called with a `training.Epoch` after every epoch.
+            **settings: by the names of `Settings`: lr, dim, epoch, word_ngrams, loss, ...
 
         Raises:
             TypeError, ValueError: a setting that is none, or cannot be.
@@ -73,7 +86,12 @@ class TextClassifier:
             FloatingPointError: training diverged.
         """
         chosen = settings_of(settings, called="TextClassifier.train")
-        return cls(train_from_file(data, chosen, unlabelled, cache, pretrained, checkpoints, progress))
+        return cls(
+            *train_from_file(
+                data, chosen, valid=valid, patience=patience, unlabelled=unlabelled, cache=cache,
+                pretrained=pretrained, checkpoints=checkpoints, progress=progress, on_epoch=on_epoch,
+            )
+        )  # fmt: skip
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> "TextClassifier":

@@ -3,6 +3,13 @@
 import sys
 from importlib.util import LazyLoader, find_spec, module_from_spec
 from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    mpmath: ModuleType
+    special: ModuleType
+
+_MODULES = {"mpmath": "mpmath", "special": "scipy.special"}
 
 
 def lazy_import(name: str) -> ModuleType:
@@ -23,4 +30,8 @@ def lazy_import(name: str) -> ModuleType:
     return module
 
 
-mpmath, special = lazy_import("mpmath"), lazy_import("scipy.special")
+def __getattr__(name: str) -> ModuleType:
+    """`mpmath` and `special` (scipy's); to find the latter, scipy itself is imported."""
+    if name in _MODULES:
+        return lazy_import(_MODULES[name])
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -57,7 +57,7 @@ class BagOfWords(nnx.Module):
             h = embedding_bag(self.table[...], ids, pool=self.pool)
         return affine(h, self.W[...], self.b[...])
 
-    def assess(
+    def loss_and_correct(
         self, ids: Int[Array, "B L"] | RaggedBags, y: Int[Array, " B"]
     ) -> tuple[Float[Array, " B"], Bool[Array, " B"]]:
         """The loss of each text, and whether its highest score is the true class's."""

@@ -74,7 +74,9 @@ class MLP(nnx.Module):
                 x = dropout(x, self.keys(), rate=self.dropout)
         return affine(x, W[...], b[...])
 
-    def assess(self, x: Float[Array, "B D"], y: Int[Array, " B"]) -> tuple[Float[Array, " B"], Bool[Array, " B"]]:
+    def loss_and_correct(
+        self, x: Float[Array, "B D"], y: Int[Array, " B"]
+    ) -> tuple[Float[Array, " B"], Bool[Array, " B"]]:
         """The loss of each example, and whether its highest score is the true class's."""
         scores = self(x)
         return softmax_cross_entropy(scores, y, smoothing=self.smoothing), scores.argmax(-1) == y

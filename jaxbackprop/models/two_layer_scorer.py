@@ -52,7 +52,7 @@ class TwoLayerScorer(nnx.Module):
         a2 = affine_unit(a1, self.W2[...], self.b2[...], unit=self.unit)
         return reshape(affine(a2, self.U[...]), shape=a2.shape[:-1])
 
-    def assess(
+    def loss_and_correct(
         self, x: Float[Array, "B D"], corrupt: Float[Array, "B D"]
     ) -> tuple[Float[Array, " B"], Bool[Array, " B"]]:
         """max(0, margin + s_c - s) of each pair, and whether the true example scores higher."""

@@ -66,7 +66,7 @@ class WindowClassifier(nnx.Module):
         a = affine_unit(window(self.table[...], windows), self.W[...], self.b[...], unit=self.unit)
         return reshape(affine(a, self.U[...]), shape=a.shape[:-1])
 
-    def assess(
+    def loss_and_correct(
         self, windows: Int[Array, "B L"], corrupt: Int[Array, "B L"] | None = None
     ) -> tuple[Float[Array, " B"], Bool[Array, " B"]]:
         """max(0, margin + s_c - s) of each pair, and whether the true window scores higher."""

@@ -1,4 +1,4 @@
-"""A trained model looked at: its scores, its loss and accuracy on any data, and which classes it confuses."""
+"""Evaluation of a trained model: scores, loss, accuracy, and which classes it confuses."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -30,9 +30,12 @@ class Evaluation:
 
 
 def scores(model: nnx.Module, x: Data, *, batch: int = BATCH) -> np.ndarray:
-    """What `model(x)` answers in evaluation mode, example by example: (N, ...). The model stays as it is.
+    """`model(x)` in evaluation mode, (N, ...). The model itself is not changed.
 
-    x: an array or a pytree of arrays with one row an example, or `Bags`.
+    Args:
+        model: the module.
+        x: an array or a pytree of arrays with one row per example, or `Bags`.
+        batch: examples per minibatch.
     """
     return _each(model, lambda model, x: model(x), (x,), batch)
 
@@ -40,34 +43,34 @@ def scores(model: nnx.Module, x: Data, *, batch: int = BATCH) -> np.ndarray:
 def evaluate(model: nnx.Module, data: Data, *, batch: int = BATCH) -> Evaluation:
     """The loss, the accuracy and the confusions of a classifier on labelled examples, in evaluation mode."""
 
-    def look(model: Any, x: Any, y: Array) -> tuple[Array, Array, Array]:
-        losses, right = model.assess(x, y)
-        return losses, right, model(x).argmax(-1)
+    def metrics(model: Any, x: Any, y: Array) -> tuple[Array, Array, Array]:
+        losses, correct = model.loss_and_correct(x, y)
+        return losses, correct, model(x).argmax(-1)
 
     parts = parts_of(data)
-    losses, right, predicted = _each(model, look, parts, batch)
+    losses, correct, predicted = _each(model, metrics, parts, batch)
     classes = int(getattr(model, "classes", max(int(parts[1].max()), int(predicted.max())) + 1))
     confusion = np.zeros((classes, classes), np.int64)
     np.add.at(confusion, (parts[1], predicted), 1)
-    return Evaluation(float(losses.mean(dtype=np.float64)), float(right.mean()), predicted, confusion)
+    return Evaluation(float(losses.mean(dtype=np.float64)), float(correct.mean()), predicted, confusion)
 
 
 def _each(model: nnx.Module, function: Any, data: Any, batch: int) -> Any:
     """`function(model, *minibatch)` of every example, in the order of the examples, as NumPy arrays."""
     batches = on_device(parts_of(data), batch)
-    looked_at = nnx.clone(model)
-    looked_at.eval()
-    graph, numbers = nnx.split(looked_at)
+    evaluated = nnx.clone(model)
+    evaluated.eval()
+    graph, variables = nnx.split(evaluated)
 
     @jax.jit
-    def run(numbers: Any, batches: Any) -> tuple[Any, Array]:
+    def run(variables: Any, batches: Any) -> tuple[Any, Array]:
         order = batches.order(None)
 
         def one(which: Array) -> Any:
-            return function(nnx.merge(graph, numbers, copy=True), *batches.take(which))
+            return function(nnx.merge(graph, variables, copy=True), *batches.take(which))
 
         return in_minibatches(one, batches, order), order
 
-    found, order = jax.device_get(run(numbers, batches))
+    results, order = jax.device_get(run(variables, batches))
     back = np.argsort(order)
-    return jax.tree.map(lambda a: a[back], found)
+    return jax.tree.map(lambda a: a[back], results)

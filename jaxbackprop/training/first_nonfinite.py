@@ -74,10 +74,12 @@ def find_fault(program: Program, state: State, batches: Batches, key: Array) -> 
     if well or batch is None:
         return None
 
-    def objective(params: Any, others: Any, batch: Any) -> Array:
-        return program.objective(params, others, batch)[0]
+    def objective(params: Any, model_state: Any, batch: Any) -> Array:
+        return program.objective(params, model_state, batch)[0]
 
-    fault = first_not_finite(objective, {"params": state.params, "others": state.others, "batch": batches.take(batch)})
+    fault = first_not_finite(
+        objective, {"params": state.params, "model_state": state.model_state, "batch": batches.take(batch)}
+    )
     return step, fault or _update_fault(program, state, batches.take(batch))
 
 

@@ -1,4 +1,4 @@
-"""What a run reports: one record an epoch, and all of them together. Nothing here computes."""
+"""The metrics of a run: one record per epoch, and all of them together."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,7 +10,8 @@ class Epoch:
     """One pass over the examples.
 
     epoch                        counted from 1
-    loss, accuracy               over the epoch, while the model changed: means over its examples
+    loss, accuracy               over the epoch, while the model changed: means over its examples; a text classifier's
+                                 training does not count how many were correct: None
     valid_loss, valid_accuracy   of the held-out examples at its end; None where nothing is held out
     seconds                      for training, without the held-out examples
     examples_per_second          examples trained on
@@ -18,7 +19,7 @@ class Epoch:
 
     epoch: int
     loss: float
-    accuracy: float
+    accuracy: float | None
     valid_loss: float | None
     valid_accuracy: float | None
     seconds: float
@@ -36,18 +37,18 @@ class Epoch:
 
 @dataclass(frozen=True)
 class History:
-    """What `fit` did.
+    """What training did.
 
     epochs           every epoch, those before a resumption included
     best             the epoch whose parameters the model now has: the best on held-out data, or else the last
     stopped_early    whether patience ran out
-    compile_seconds  for tracing and compiling an epoch, before the first one
+    compile_seconds  for tracing and compiling an epoch, before the first one; None for a run that was loaded
     """
 
     epochs: tuple[Epoch, ...]
     best: Epoch
     stopped_early: bool
-    compile_seconds: float
+    compile_seconds: float | None
 
     def __str__(self) -> str:
         head = f"{'epoch':>5}  {'loss':>8}  {'accuracy':>8}  {'held-out loss':>13}  {'accuracy':>8}  {'examples/s':>10}"

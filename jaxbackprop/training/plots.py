@@ -1,4 +1,4 @@
-"""A run's pictures: learning curves, and which classes are taken for which. Only files are written here.
+"""A run's plots: learning curves, and the confusion matrix. Only files are written here.
 
 matplotlib is imported where it is used: everything else works without it.
 """
@@ -37,18 +37,23 @@ MOST_NUMBERED = 20
 def draw_curves(history: History, path: Path) -> None:
     """Loss and accuracy by epoch, while training and on held-out data, as PNG.
 
+    Where no accuracy was measured, the loss alone.
+
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
     """
     _, figures = _matplotlib()
     with figures.style(STYLE):
-        figure, (left, right) = figures.subplots(1, 2, figsize=(10, 3.8))
-        figure.get_layout_engine().set(w_pad=0.15, h_pad=0.12)
         epochs = history.epochs
+        measured = epochs[0].accuracy is not None or epochs[0].valid_accuracy is not None
+        figure, panels = figures.subplots(1, 1 + measured, figsize=(5 + 5 * measured, 3.8))
+        figure.get_layout_engine().set(w_pad=0.15, h_pad=0.12)
+        left, right = panels if measured else (panels, None)
         _panel(left, "Loss", history, [e.loss for e in epochs], [e.valid_loss for e in epochs], "{:.3f}")
-        accuracies = [100 * e.accuracy for e in epochs]
-        held_out = [None if e.valid_accuracy is None else 100 * e.valid_accuracy for e in epochs]
-        _panel(right, "Accuracy, %", history, accuracies, held_out, "{:.2f} %")
+        if right is not None:
+            accuracies = [None if e.accuracy is None else 100 * e.accuracy for e in epochs]
+            held_out = [None if e.valid_accuracy is None else 100 * e.valid_accuracy for e in epochs]
+            _panel(right, "Accuracy, %", history, accuracies, held_out, "{:.2f} %")
         figure.savefig(path)
 
 
@@ -56,9 +61,8 @@ def _panel(axes: Any, title: str, history: History, training: list, held_out: li
     """One quantity: two lines, each named at its end, and the epoch that was kept."""
     at = [e.epoch for e in history.epochs]
     last, best = at[-1], history.best
-    lines = [("training", training, BLUE)]
-    if held_out[0] is not None:
-        lines.append(("held out", held_out, ORANGE))
+    both = (("training", training, BLUE), ("held out", held_out, ORANGE))
+    lines = [line for line in both if line[1][0] is not None]
     marker = "o" if len(at) == 1 else None
     for _, values, colour in lines:
         axes.plot(at, values, color=colour, linewidth=2, marker=marker, solid_capstyle="round", zorder=3)
@@ -69,8 +73,8 @@ def _panel(axes: Any, title: str, history: History, training: list, held_out: li
     kept = values[at.index(best.epoch)]
     axes.plot([best.epoch], [kept], "o", color=colour, markeredgecolor="white", markersize=8, zorder=4)
     axes.set_title(f"{title}   ", pad=14)
-    said = f"epoch {best.epoch}, kept: {form.format(kept)}"
-    axes.text(1, 1.03, said, transform=axes.transAxes, ha="right", va="bottom", color=colour, fontsize=9)
+    about = f"epoch {best.epoch}, kept: {form.format(kept)}"
+    axes.text(1, 1.03, about, transform=axes.transAxes, ha="right", va="bottom", color=colour, fontsize=9)
     axes.set_xlabel("epoch")
     axes.set_xlim(1 - 0.02 * last, last + 0.02 * last)
     axes.xaxis.get_major_locator().set_params(integer=True)

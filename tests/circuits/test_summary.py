@@ -29,7 +29,7 @@ def bytes_held(circuit: Circuit) -> int:
     for wire in circuit.wires:
         shares = [x for edge in wire.edges for x in (edge.downstream, edge.autodiff_downstream)]
         for x in (wire.value, wire.upstream, wire.autodiff_upstream, *shares):
-            if hasattr(x, "nbytes"):
+            if x is not None and hasattr(x, "nbytes"):
                 held[id(x)] = x.nbytes
     return sum(held.values())
 

@@ -32,7 +32,8 @@ def test_a_text_is_the_mean_or_the_sum_of_its_rows(pool: str):
 def test_padded_and_ragged_texts_have_one_gradient():
     graph, params = nnx.split(filled(), nnx.Param)
     padded, ragged = (
-        jax.grad(lambda p, ids=ids: nnx.merge(graph, p).assess(ids, Y)[0].sum())(params) for ids in (PADDED, RAGGED)
+        jax.grad(lambda p, ids=ids: nnx.merge(graph, p).loss_and_correct(ids, Y)[0].sum())(params)
+        for ids in (PADDED, RAGGED)
     )
     for a, b in zip(jax.tree.leaves(padded), jax.tree.leaves(ragged), strict=True):
         assert np.asarray(a) == pytest.approx(np.asarray(b), rel=1e-5, abs=1e-6)

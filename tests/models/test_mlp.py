@@ -38,7 +38,7 @@ def test_its_gradient_is_that_of_autodiff():
         x = jnp.asarray(X, jnp.float64)
 
         def by_rules(params):
-            return nnx.merge(graph, params).assess(x, jnp.asarray(Y))[0].sum()
+            return nnx.merge(graph, params).loss_and_correct(x, jnp.asarray(Y))[0].sum()
 
         def plain(params):
             a = x
@@ -55,7 +55,7 @@ def test_its_gradient_is_that_of_autodiff():
 def test_assess_says_who_was_right():
     model = MLP(2, [], 2, rngs=nnx.Rngs(0))
     model.W[0][...] = jnp.array([[1.0, 0.0], [0.0, 1.0]])
-    losses, right = model.assess(jnp.array([[1.0, 0.0], [1.0, 0.0]]), jnp.array([0, 1]))
+    losses, right = model.loss_and_correct(jnp.array([[1.0, 0.0], [1.0, 0.0]]), jnp.array([0, 1]))
     assert right.tolist() == [True, False]
     assert losses.tolist() == pytest.approx([np.log(1 + np.exp(-1)), np.log(1 + np.exp(1))], rel=1e-6)
 

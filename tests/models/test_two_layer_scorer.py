@@ -42,7 +42,7 @@ def test_the_gradient_is_the_lectures_error_signal_times_what_stood_before_it():
         assert 1 + scores[1] - scores[0] > 0  # the margin is not reached: the pair is paid for
 
         def loss(params):
-            return nnx.merge(graph, params).assess(jnp.asarray(X[:1]), jnp.asarray(CORRUPT[:1]))[0].sum()
+            return nnx.merge(graph, params).loss_and_correct(jnp.asarray(X[:1]), jnp.asarray(CORRUPT[:1]))[0].sum()
 
         found = jax.grad(loss)(params)
         for name, gradient in expected.items():
@@ -53,7 +53,7 @@ def test_a_pair_beyond_the_margin_costs_nothing():
     model = TwoLayerScorer(4, (5, 3), margin=0.0, rngs=nnx.Rngs(0))
     x, corrupt = jnp.asarray(X, jnp.float32), jnp.asarray(CORRUPT, jnp.float32)
     s, s_c = np.asarray(model(x)), np.asarray(model(corrupt))
-    losses, right = model.assess(x, corrupt)
+    losses, right = model.loss_and_correct(x, corrupt)
     assert np.asarray(losses) == pytest.approx(np.maximum(0, s_c - s), abs=1e-6)
     assert right.tolist() == (s > s_c).tolist()
     assert set(right.tolist()) == {True, False}  # both are met

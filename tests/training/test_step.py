@@ -45,12 +45,12 @@ def test_an_epoch_is_one_update_a_minibatch_and_one_for_the_remainder(l2: float)
     for which in (order[:4], order[4:8], order[8:]):
         W, b, loss = by_hand(W, b, which, l2)
         losses.append(loss)
-    state, tally = program.epoch(state, batches, key)
+    state, metrics = program.epoch(state, batches, key)
     assert np.asarray(state.params["W"][0][...]) == pytest.approx(W, rel=1e-5, abs=1e-6)
     assert np.asarray(state.params["b"][0][...]) == pytest.approx(b, rel=1e-5, abs=1e-6)
-    assert np.asarray(tally.loss) == pytest.approx(losses, rel=1e-5)
-    assert (np.asarray(tally.objective) > np.asarray(tally.loss)).all() == bool(l2)
-    assert bool(tally.finite)
+    assert np.asarray(metrics.loss) == pytest.approx(losses, rel=1e-5)
+    assert (np.asarray(metrics.objective) > np.asarray(metrics.loss)).all() == bool(l2)
+    assert bool(metrics.finite)
 
 
 def test_passes_in_bfloat16_update_parameters_in_float32():
@@ -58,7 +58,7 @@ def test_passes_in_bfloat16_update_parameters_in_float32():
     program, state = linear(dtype="bfloat16")
     batch = jnp.asarray(X), jnp.asarray(Y)
     jaxpr = str(
-        jax.make_jaxpr(lambda p: jax.grad(program.objective, has_aux=True)(p, state.others, batch))(state.params)
+        jax.make_jaxpr(lambda p: jax.grad(program.objective, has_aux=True)(p, state.model_state, batch))(state.params)
     )
     assert "bf16[10,3]" in jaxpr  # the minibatch, as a factor
     W, b = (np.asarray(state.params[name][0][...], np.float64) for name in ("W", "b"))
@@ -90,7 +90,7 @@ def test_what_is_minimised_is_put_together_by_rules_too():
     """
     program, state = linear(LAMBDA)
     batch = (jnp.asarray(X), jnp.asarray(Y))
-    jaxpr = jax.make_jaxpr(lambda p: program.objective(p, state.others, batch)[0])(state.params).jaxpr
+    jaxpr = jax.make_jaxpr(lambda p: program.objective(p, state.model_state, batch)[0])(state.params).jaxpr
     made_by = {v: eqn for eqn in jaxpr.eqns for v in eqn.outvars}
 
     def rule_of(v: Any) -> str:
@@ -109,13 +109,13 @@ def test_an_evaluation_assesses_every_example_and_changes_nothing():
         MLP(3, [8], 2, dropout=0.5, norm="batch", rngs=nnx.Rngs(0)), None, make_optimizer("sgd", lambda _: LR), 0.0
     )
     batches = on_device((X, Y), 4)
-    once, again = (program.evaluate(state.params, state.others, batches) for _ in range(2))
-    assert sorted(np.asarray(once.which).tolist()) == list(range(10))
+    once, again = (program.evaluate(state.params, state.model_state, batches) for _ in range(2))
+    assert sorted(np.asarray(once.index).tolist()) == list(range(10))
     assert np.array_equal(once.loss, again.loss)  # no dropout, no statistics of the batch
-    model = nnx.merge(program.test, state.params, state.others, copy=True)
-    losses, right = model.assess(jnp.asarray(X), jnp.asarray(Y))
-    assert np.asarray(once.loss) == pytest.approx(np.asarray(losses)[np.asarray(once.which)], rel=1e-5)
-    assert np.asarray(once.right).tolist() == np.asarray(right)[np.asarray(once.which)].tolist()
+    model = nnx.merge(program.test, state.params, state.model_state, copy=True)
+    losses, right = model.loss_and_correct(jnp.asarray(X), jnp.asarray(Y))
+    assert np.asarray(once.loss) == pytest.approx(np.asarray(losses)[np.asarray(once.index)], rel=1e-5)
+    assert np.asarray(once.correct).tolist() == np.asarray(right)[np.asarray(once.index)].tolist()
 
 
 def test_dropout_keys_and_running_statistics_go_on_from_step_to_step():
@@ -126,11 +126,11 @@ def test_dropout_keys_and_running_statistics_go_on_from_step_to_step():
     batches, key = on_device((X, Y), 4), jax.random.key(0)
     order = np.asarray(batches.order(key))
     state, _ = program.epoch(state, batches, key)
-    assert int(state.others["keys"]["count"][...]) == 3
+    assert int(state.model_state["keys"]["count"][...]) == 3
     mean = np.zeros(8)
     for which in (order[:4], order[4:8], order[8:]):
         mean = 0.9 * mean + 0.1 * (X[which] @ W + b).mean(0)
-    assert np.asarray(state.others["norms"][0]["mean"][...]) == pytest.approx(mean, rel=1e-4, abs=1e-6)
+    assert np.asarray(state.model_state["norms"][0]["mean"][...]) == pytest.approx(mean, rel=1e-4, abs=1e-6)
 
 
 def test_finite_means_every_floating_point_number():

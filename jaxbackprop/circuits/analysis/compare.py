@@ -1,31 +1,49 @@
-"""A person's gradients against the exact ones: which are right, which are wrong, which only follow from a wrong one.
+"""Gradients computed elsewhere beside the exact ones: right, wrong, or only following from a wrong one.
 
-Each given gradient is also held against what the exact rules make of the person's own gradients further on: if that
-explains it, it follows; if not, the error is its own. So every wrong step is named, and no innocent one.
+Each given gradient is also compared with what the exact rules make of the given gradients further on: if that explains
+it, it follows; if not, the error was made there. So every wrong step is named, and no right one.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Shaped
 
+from ...jaxprs.inputs import unit_roundoff
+from ...verification.diagnosis.from_numbers import fits, multiple
+from ..gradients import add
 from ..model import Gate, Graph, Wire
 from ..summary import is_inexact, rms, to_numpy
+
+Array = Shaped[np.ndarray, "..."]
+
+ALLOWED = 2e3
+"""In units of the coarser precision, relative to the largest element: what another program's rounding may do.
+
+That program is not at hand, so that its rounding cannot be measured.
+"""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One wire: what was given and what is exact, where they differ most, and how that came about.
+    """One wire.
 
-    `verdict` is "right", "wrong" (the error was made here) or "follows" (right, given an earlier wrong one).
+    Attributes:
+        name: the wire's.
+        verdict: "right", "wrong" (the error was made here) or "follows" (right, given an earlier wrong one).
+        mine: the given gradient.
+        exact: the exact one.
+        index: where they differ most.
+        hint: a simple change that would have made it right, where there is one.
+        between: the gates from here to the nearest given gradients further on.
     """
 
     name: str
     verdict: str
-    mine: np.ndarray
-    exact: np.ndarray
+    mine: Array
+    exact: Array
     index: tuple[int, ...]
     hint: str
     between: tuple[Gate, ...]
@@ -41,13 +59,13 @@ class Row:
             return f"{self.name}: follows from a wrong one; the step itself is right.{numbers}"
         gates = ", ".join(f"{g.name}{f' ({g.source})' if g.source else ''}" for g in self.between)
         return f"{self.name}: wrong.{numbers}{f' {self.hint}.' if self.hint else ''}" + (
-            f"\n    The step that made it goes back through {gates}." if gates else ""
+            f"\n    It was made on the way back through {gates}." if gates else ""
         )
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What came of a comparison.
+    """The result of a comparison.
 
     Attributes:
         rows: one for each given gradient, in backward order.
@@ -79,12 +97,12 @@ class Checked:
         return "\n".join([f"{right} of {len(self.rows)} gradients are right", *(f"  {row}" for row in self.rows)])
 
 
-def check(graph: Graph, mine: Mapping[str, Any], tolerance: float | None = None) -> Checked:
-    """Hold `mine`, gradients by wire name, against the circuit's exact (autodiff) ones.
+def check(graph: Graph, gradients: Mapping[str, Any], tolerance: float | None = None) -> Checked:
+    """Compare given gradients with the graph's exact (autodiff) ones.
 
     Args:
         graph: the traced function.
-        mine: wire name -> gradient, any array; W1 is enough for params['W1'].
+        gradients: wire name -> gradient, any array; W1 is enough for params['W1'].
         tolerance: largest difference allowed, in units of the largest element of the exact gradient. Left out, it is
             what rounding explains in the coarser of the two precisions; give it for numbers rounded on paper.
 
@@ -92,8 +110,8 @@ def check(graph: Graph, mine: Mapping[str, Any], tolerance: float | None = None)
         KeyError: a name that is no wire, or more than one.
         ValueError: a wire that has no gradient (integers, literals).
     """
-    given: dict[Wire, np.ndarray] = {}
-    for name, value in mine.items():
+    given: dict[Wire, Array] = {}
+    for name, value in gradients.items():
         wire = graph.wire(name)
         if not wire.differentiable:
             raise ValueError(f"{name} is {wire.dtype} and has no gradient.")
@@ -121,47 +139,45 @@ def check(graph: Graph, mine: Mapping[str, Any], tolerance: float | None = None)
     return Checked(tuple(rows))
 
 
-def _explained(graph: Graph, given: Mapping[Wire, np.ndarray], tolerance: float | None) -> dict[Wire, np.ndarray]:
+def _explained(graph: Graph, given: Mapping[Wire, Array], tolerance: float | None) -> dict[Wire, Array]:
     """For each given wire the gradient that the exact rules make of the given ones that lie further on."""
     arriving: dict[Wire, Any] = {
         wire: wire.output_cotangent for wire in graph.outputs if wire.output_cotangent is not None
     }
-    found: dict[Wire, np.ndarray] = {}
+    explained: dict[Wire, Array] = {}
 
-    def settle(wire: Wire) -> Any:
+    def arrived(wire: Wire) -> Any:
         gradient = arriving.get(wire)
-        if wire in given and wire not in found:
-            found[wire] = to_numpy(wire.dense(gradient))
+        if wire in given and wire not in explained:
+            explained[wire] = to_numpy(wire.dense(gradient))
             mine = given[wire]
-            if mine.shape == wire.shape and not close(mine, found[wire], tolerance):
+            if mine.shape == wire.shape and not close(mine, explained[wire], tolerance):
                 arriving[wire] = gradient = mine.astype(wire.dtype)
         return gradient
 
     for gate in reversed(graph.gates):
         wanted = tuple(wire.differentiable for wire in gate.inputs)
-        upstream = [settle(wire) if is_inexact(wire.value) else None for wire in gate.outputs]
+        upstream = [arrived(wire) if is_inexact(wire.value) else None for wire in gate.outputs]
         if all(u is None for u in upstream) or not any(wanted):
             continue
         back = gate.vjp(upstream, autodiff=gate.operation.handwritten)
         for wire, gradient in zip((w for w, want in zip(gate.inputs, wanted, strict=True) if want), back, strict=True):
-            before = arriving.get(wire)
-            arriving[wire] = gradient if before is None else before if gradient is None else before + gradient
+            arriving[wire] = add(arriving.get(wire), gradient)
     for wire in given:
-        settle(wire)
-    return found
+        arrived(wire)
+    return explained
 
 
-def close(mine: np.ndarray, exact: np.ndarray, tolerance: float | None) -> bool:
-    """Whether two gradients agree: to `tolerance`, or to a thousand units of the coarser precision."""
-    if mine.shape != exact.shape:
-        return False
-    units = [float(jnp.finfo(x.dtype).eps) for x in (mine, exact) if jnp.issubdtype(x.dtype, jnp.inexact)]
-    allowed = 1e3 * max(units, default=0.0) if tolerance is None else tolerance
-    size = np.abs(exact).max(initial=0.0)
-    return bool(np.all(np.abs(mine - exact) <= allowed * size))
+def close(mine: Array, exact: Array, tolerance: float | None) -> bool:
+    """Whether two gradients agree: to `tolerance`, or to what rounding explains in the coarser precision."""
+    if not exact.size:
+        return mine.shape == exact.shape
+    if tolerance is None:
+        tolerance = ALLOWED * max((unit_roundoff(x.dtype) for x in (mine, exact) if is_inexact(x)), default=0.0)
+    return fits(exact, mine, tolerance)
 
 
-def hint(mine: np.ndarray, exact: np.ndarray) -> str:
+def hint(mine: Array, exact: Array) -> str:
     """A simple change that would have made `mine` right, where there is one."""
     if mine.shape != exact.shape:
         if mine.shape[::-1] == exact.shape and close(mine.T, exact, None):
@@ -169,24 +185,24 @@ def hint(mine: np.ndarray, exact: np.ndarray) -> str:
         return f"It has shape {mine.shape}, the wire has {exact.shape}"
     if not exact.size or not rms(exact) or not np.isfinite(mine).all():
         return ""
-    if mine.ndim == 2 and mine.shape[0] == mine.shape[1] and close(mine.T, exact, None):
+    if not np.any(mine):
+        return "It is zero"
+    if mine.ndim == 2 and close(mine.T, exact, None):
         return "It is transposed"
-    factor = float(np.real(np.vdot(exact, mine)) / np.real(np.vdot(exact, exact)))
-    if abs(factor - 1) > 1e-6 and close(mine, factor * exact, None):
-        if abs(factor + 1) < 1e-4:
-            return "Its sign is turned"
-        return "It is zero" if factor == 0 else f"It is {factor:.4g} times what it should be"
-    return ""
+    factor = multiple(mine, exact)
+    if factor is None or abs(factor - 1) < 1e-6:
+        return ""
+    return "Its sign is turned" if abs(factor + 1) < 1e-4 else f"It is {factor:.4g} times what it should be"
 
 
-def _worst(mine: np.ndarray, exact: np.ndarray) -> tuple[int, ...]:
+def _worst(mine: Array, exact: Array) -> tuple[int, ...]:
     if mine.shape != exact.shape or not exact.size:
         return ()
     error = np.nan_to_num(np.abs(mine - exact), nan=np.inf)
     return tuple(int(i) for i in np.unravel_index(int(np.argmax(error)), error.shape))
 
 
-def _between(wire: Wire, given: Mapping[Wire, np.ndarray]) -> tuple[Gate, ...]:
+def _between(wire: Wire, given: Mapping[Wire, Array]) -> tuple[Gate, ...]:
     """The gates from `wire` on to the nearest given gradients: where the step to it was made."""
     seen: dict[Gate, None] = {}
     reached = [wire]

@@ -1,117 +1,183 @@
-"""Which gate is wrong: each rule held against autodiff of its own primal, at the upstream gradient that reached it.
+"""Whether each handwritten rule is right, at the values and the upstream gradient that reached it.
 
-Judging a gate alone tells the culprit from those who only pass a wrong gradient on. The measure has a reason: what
-one unit of rounding in the inputs can change, not a tolerance.
+A gate checked by itself shows where an error was made: gates that only pass a wrong gradient on are not accused. Where
+a gradient differs from autodiff's by more than rounding explains, and for a whole program in one gate, the verdict is
+that of `audit`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Inexact
 
-from ..model import Gate
+from ...jaxprs.inputs import unit_roundoff
+from ...verification.audit import Site, audit
+from ...verification.rounding import ALLOWED, as_wide
+from ..model import Edge, Gate, Wire
 from ..summary import is_inexact, rms, to_numpy
 
-MARGIN = 32
-"""How many units of what rounding explains a right gradient may be away; right rules stay within 10."""
+Array = Inexact[np.ndarray, "..."]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A verdict ("agrees", "kink", "undecided" or "wrong") and the numbers behind it."""
+
+    verdict: str
+    detail: str = ""
 
 
 def check_rule(gate: Gate) -> None:
-    """Set the verdict of a gate that has a hand-written backward pass; leave all others."""
+    """Set the verdict of a gate in which there is a handwritten backward pass; leave all others.
+
+    A rule is compared with autodiff of its own primal. Errors of the steps of a loop that was not unrolled may cancel
+    in its gradient, so every rule in it is judged.
+    """
     if not gate.operation.handwritten:
         return
-    upstream = [wire.upstream if is_inexact(wire.value) else None for wire in gate.outputs]
-    wanted = tuple(wire.differentiable for wire in gate.inputs)
-    if all(u is None for u in upstream) or not any(wanted):
-        gate.verdict, gate.detail = "undecided", "no gradient reached it"
-        return
-    if gate.operation.sealed:
-        gate.verdict = "undecided"
-        gate.detail = f"autodiff of what {gate.name} runs, hand-written backward passes left out, cannot be had"
-        return
-    slots = [slot for slot, want in enumerate(wanted) if want]
-    hand = [_dense(gate.edges[s].downstream, gate.inputs[s].value) for s in slots]
-    same = not any(wire.diverged for wire in gate.outputs)
-    if same:
-        auto = [_dense(gate.edges[s].autodiff_downstream, gate.inputs[s].value) for s in slots]
+    arrived = [wire for wire in gate.outputs if is_inexact(wire.value) and wire.upstream is not None]
+    if not arrived or not any(gate.wanted):
+        finding = Finding("undecided", "no gradient reached it")
+    elif gate.kind == "opaque":
+        finding = _of_a_program(gate)
+    elif gate.operation.sealed:
+        finding = _sealed(gate)
     else:
-        auto = _autodiff(gate, [w.value for w in gate.inputs], upstream, wanted)
-    gate.verdict, gate.detail = "agrees", ""
-    spread: list[np.ndarray] | None = None
-    for i, slot in enumerate(slots):
-        if within(hand[i], auto[i], 0.0):
-            continue
-        spread = _spread(gate, upstream, wanted, auto) if spread is None else spread
-        verdict, detail = _verdict(hand[i], auto[i], spread[i], gate.inputs[slot].name)
-        if _WORSE[verdict] > _WORSE[gate.verdict]:
-            gate.verdict, gate.detail = verdict, detail
+        finding = _of_a_rule(gate)
+    gate.verdict, gate.detail = finding.verdict, finding.detail
 
 
-_WORSE = {"agrees": 0, "kink": 1, "undecided": 2, "wrong": 3}
+def _sealed(gate: Gate) -> Finding:
+    return Finding("undecided", f"{gate.name} cannot be differentiated without its handwritten backward passes")
 
 
-def _verdict(hand: np.ndarray, auto: np.ndarray, spread: np.ndarray, name: str) -> tuple[str, str]:
-    off = ~np.isfinite(auto)
-    if off.any() and np.isfinite(hand).all():
-        inside = np.where(off, hand, auto)
-        if within(hand, inside, np.where(np.isfinite(spread), spread, 0.0)):
-            return "undecided", f"autodiff of its primal is not finite for {name}; by hand it is"
-    if within(hand, auto, spread):
-        jumps = spread > np.sqrt(_unit(auto)) * (np.abs(auto) + rms(auto))
-        return ("kink", f"a kink or a tie at {name}") if jumps.any() else ("agrees", "")
-    error = np.abs(np.where(np.isfinite(hand), hand, np.inf) - np.where(off, 0, auto))
-    at = np.unravel_index(int(np.argmax(np.nan_to_num(error, nan=np.inf))), error.shape)
-    where = f"{name}[{', '.join(map(str, at))}]" if at else name
-    return "wrong", f"gradient of {where} by hand {hand[at]:.9g}, by autodiff {auto[at]:.9g}"
+def _of_a_program(gate: Gate) -> Finding:
+    """A loop, or another program in one gate: wrong where a rule in it is, or where its whole gradient is."""
+    sites = _audited(gate)
+    for site in sites:
+        wrong = _wrong_gradient(site)
+        if wrong:
+            gate.defined = site.source
+            return Finding("wrong", f"{site.name} in it is wrong: {wrong}")
+    if gate.operation.sealed:
+        return _sealed(gate)
+    unknown = [site.name for site in sites if site.verification is not None and not _right_gradient(site)]
+    if unknown:
+        return Finding("undecided", f"{unknown[0]} in it could not be judged")
+    jump = next((c for c in _compared(gate) if c.jumps), None)
+    if jump is None:
+        return Finding("agrees")
+    if not sites:
+        return Finding("undecided", f"{jump.sentence()}; which rule in it makes the difference is not known")
+    return Finding("kink", f"a kink or a tie at {jump.wire.name}")
 
 
-def within(hand: np.ndarray, auto: np.ndarray, spread: Any) -> bool:
-    """Whether two gradients are the same up to rounding: a small multiple of one unit of each element, of the
-    array's size, and of what jittered inputs change (`spread`, which also covers a kink: twice it, once it jumps).
-    """
-    if np.array_equal(hand, auto):  # the usual case, and quick
-        return True
-    with np.errstate(invalid="ignore", over="ignore"):
-        unit = _unit(auto) * (np.abs(auto) + rms(auto))
-        jump = spread > np.sqrt(_unit(auto)) * (np.abs(auto) + rms(auto))
-        allowed = MARGIN * unit + np.where(jump, 2.0, MARGIN) * spread
-        close = np.abs(hand - auto) <= allowed
-    return bool(np.all(close | (hand == auto) | (np.isnan(hand) & np.isnan(auto))))
+def _of_a_rule(gate: Gate) -> Finding:
+    differing = [c for c in _compared(gate) if not c.same]
+    if not differing:
+        return Finding("agrees")
+    key = (gate.operation.key, *((wire.shape, str(wire.dtype)) for wire in gate.inputs))
+    if key not in _FOUND_WRONG:
+        audited = _audited(gate)
+        sites = [site for site in audited if site.source == gate.defined] or audited
+        if any(map(_wrong_gradient, sites)):
+            cause = next((s.verification.likely_cause for s in sites if s.verification is not None), "")
+            if len(_FOUND_WRONG) >= _REMEMBERED:
+                _FOUND_WRONG.clear()
+            _FOUND_WRONG[key] = cause
+        elif not all(map(_right_gradient, sites)):
+            return Finding("undecided", f"the oracles do not agree about the gradient of {differing[0].wire.name}")
+    if key in _FOUND_WRONG:
+        cause = _FOUND_WRONG[key]
+        return Finding("wrong", differing[0].sentence() + (f"; {cause}" if cause else ""))
+    if any(not np.isfinite(c.autodiff).all() for c in differing):
+        return Finding("undecided", f"autodiff of its primal is not finite for {differing[0].wire.name}; by hand it is")
+    jumps = [c for c in differing if c.jumps]
+    return Finding("kink", f"a kink or a tie at {jumps[0].wire.name}") if jumps else Finding("agrees")
 
 
-def _unit(x: np.ndarray) -> float:
-    return _UNITS.get(x.dtype.itemsize if x.dtype.kind == "f" else x.dtype.itemsize // 2, 2.0**-23)
+_FOUND_WRONG: dict[Hashable, str] = {}
+"""Rules found wrong at arguments of these shapes, with the likely cause: elsewhere they need no second audit."""
+
+_REMEMBERED = 256
 
 
-_UNITS = {8: 2.0**-52, 4: 2.0**-23, 2: 2.0**-10}
+@dataclass(frozen=True)
+class _Compared:
+    """The gradient of one input, by the handwritten rule and by autodiff."""
+
+    wire: Wire
+    handwritten: Array
+    autodiff: Array
+
+    @property
+    def size(self) -> Array:
+        """What errors are relative to: the element and the array."""
+        return np.abs(as_wide(self.autodiff)) + rms(self.autodiff)
+
+    @property
+    def gap(self) -> Array:
+        with np.errstate(all="ignore"):
+            h, a = as_wide(self.handwritten), as_wide(self.autodiff)
+            return np.where((h == a) | (np.isnan(h) & np.isnan(a)), 0.0, np.abs(h - a))
+
+    @property
+    def same(self) -> bool:
+        """Whether the two differ by no more than the last places of two programs of one formula."""
+        if np.array_equal(self.handwritten, self.autodiff):  # the usual case, and quick
+            return True
+        with np.errstate(all="ignore"):
+            return bool(np.all(self.gap <= ALLOWED * unit_roundoff(self.wire.dtype) * self.size))
+
+    @property
+    def jumps(self) -> bool:
+        """Whether the difference is far beyond rounding."""
+        with np.errstate(all="ignore"):
+            return not np.all(self.gap <= np.sqrt(unit_roundoff(self.wire.dtype)) * self.size)
+
+    def sentence(self) -> str:
+        """The element that differs most, with both values."""
+        error = np.nan_to_num(self.gap, nan=np.inf)
+        at = tuple(map(int, np.unravel_index(int(np.argmax(error)), error.shape)))
+        where = f"{self.wire.name}[{', '.join(map(str, at))}]" if at else self.wire.name
+        return f"gradient of {where} by hand {self.handwritten[at]:.9g}, by autodiff {self.autodiff[at]:.9g}"
 
 
-def _spread(gate: Gate, upstream: list[Any], wanted: tuple[bool, ...], auto: list[np.ndarray]) -> list[np.ndarray]:
-    """How far autodiff's gradients move when inputs and upstream move by one unit of rounding, four times over."""
-    rng = np.random.default_rng(0)
-    spread = [np.zeros(a.shape) for a in auto]
-    for _ in range(4):
-        inputs = [_jitter(wire.value, rng) if is_inexact(wire.value) else wire.value for wire in gate.inputs]
-        moved = _autodiff(gate, inputs, [None if u is None else _jitter(u, rng) for u in upstream], wanted)
-        with np.errstate(invalid="ignore"):
-            spread = [np.fmax(s, np.abs(m - a)) for s, m, a in zip(spread, moved, auto, strict=True)]
-    return spread
+def _compared(gate: Gate) -> list[_Compared]:
+    """Each input's gradient beside autodiff's for the same upstream gradient."""
+    edges = [edge for edge in gate.edges if edge.wire.differentiable]
+    autodiff: Sequence[Any] = [edge.autodiff_downstream for edge in edges]
+    if any(wire.diverged for wire in gate.outputs):
+        upstream = [wire.upstream if is_inexact(wire.value) else None for wire in gate.outputs]
+        autodiff = gate.vjp(upstream, autodiff=True)
+    return [
+        _Compared(edge.wire, _dense(edge.downstream, edge), _dense(other, edge))
+        for edge, other in zip(edges, autodiff, strict=True)
+    ]
 
 
-def _jitter(x: Any, rng: np.random.Generator) -> Any:
-    array = to_numpy(x)
-    unit = float(jnp.finfo(x.dtype).eps)
-    size = np.abs(array) + (rms(array) or 1.0)
-    moved = array + unit * size * rng.choice([-1.0, 1.0], array.shape)
-    return np.asarray(moved).astype(x.dtype)
+def _dense(gradient: Any, edge: Edge) -> Array:
+    return np.zeros_like(to_numpy(edge.wire.value)) if gradient is None else to_numpy(gradient)
 
 
-def _autodiff(gate: Gate, inputs: Sequence[Any], upstream: Sequence[Any], wanted: tuple[bool, ...]) -> list[np.ndarray]:
-    found = gate.vjp(upstream, autodiff=True, inputs=inputs, wanted=wanted)
-    values = [x for x, want in zip(inputs, wanted, strict=True) if want]
-    return [_dense(g, x) for g, x in zip(found, values, strict=True)]
+def _audited(gate: Gate) -> tuple[Site, ...]:
+    return audit(gate.operation.forward, *(wire.value for wire in gate.inputs)).sites
 
 
-def _dense(gradient: Any, like: Any) -> np.ndarray:
-    return np.zeros_like(to_numpy(like)) if gradient is None else to_numpy(gradient)
+def _gradient_checks(site: Site) -> list[tuple[bool | None, str]]:
+    checks = site.verification.checks if site.verification is not None else ()
+    return [(check.passed, f"{check.name}: {check.detail}") for check in checks if check.name.startswith("gradient")]
+
+
+def _wrong_gradient(site: Site) -> str:
+    """What is wrong with a rule's gradient; "" where nothing is."""
+    failed = [detail for passed, detail in _gradient_checks(site) if passed is False]
+    cause = site.verification.likely_cause if failed and site.verification is not None else ""
+    return f"{failed[0]}{f'; {cause}' if cause else ''}" if failed else ""
+
+
+def _right_gradient(site: Site) -> bool:
+    checks = _gradient_checks(site)
+    return bool(checks) and all(passed is True for passed, _ in checks)

@@ -36,10 +36,11 @@ class Corpus:
     vocabulary  words and labels as fastText numbers them
     texts       how many texts there are, those that no label is left of not counted
     tokens      how many tokens were read, labels and line ends included: what fastText's learning rate falls over
+    held_out    lines that were held out, not counted and not in any chunk
     """
 
-    def __init__(self, vocabulary: Vocabulary, texts: int, chunks: Iterable[Chunk]):
-        self.vocabulary, self.texts, self.tokens = vocabulary, texts, vocabulary.tokens
+    def __init__(self, vocabulary: Vocabulary, texts: int, chunks: Iterable[Chunk], held_out: Sequence[Tokens] = ()):
+        self.vocabulary, self.texts, self.tokens, self.held_out = vocabulary, texts, vocabulary.tokens, held_out
         self._known: list[Chunk] = []
         self._coming = iter(chunks)
 
@@ -53,6 +54,7 @@ class Corpus:
         vocabulary: Vocabulary | None = None,
         cache: Path | None = None,
         also: Sequence[str] | None = None,
+        hold_out: float | None = None,
     ) -> "Corpus":
         """The corpus in a file of labelled lines (plain, .gz, .zst), a .csv, or "-" (standard input); or Texts.
 
@@ -62,30 +64,39 @@ class Corpus:
                     matter: another corpus of the same file is there at once
         also        words that have a row whether the text holds them or not: those that vectors were given for; such a
                     corpus is not kept in the cache
+        hold_out    the share of the lines to hold out, drawn by the seed of the settings: neither the vocabulary nor
+                    the chunks know them; such a corpus is not kept in the cache
 
         Raises:
             DataError: no such file; a line without label; no line that a label is left of.
+            ValueError: `hold_out` leaves one side without a line.
         """
         path = None if isinstance(source, Texts) or str(source) == STDIN else Path(source)
         files = None
-        if cache is not None and path is not None and vocabulary is None and also is None:
+        if cache is not None and path is not None and vocabulary is None and also is None and hold_out is None:
             files = EncodedFiles(cache / content_key(path, settings))
             if files.exist():
                 known, chunks = files.read()
                 return cls(known, sum(len(rows) for rows, _ in chunks), chunks)
         spill = Spill(MEMORY)
-        groups = []
+        groups, held_out, random = [], [], np.random.default_rng(settings.seed)
         for group in text_groups(source, settings.label_prefix):
             if unlabelled == "refuse":
                 _refuse_unlabelled(group, settings.label_prefix, path)
+            if hold_out is not None:
+                is_held_out = random.random(len(group)) < hold_out
+                held_out.append(group.take(np.flatnonzero(is_held_out)))
+                group = group.take(np.flatnonzero(~is_held_out))
             groups.append(replace(group, codes=spill.keep(group.codes)))
+        if hold_out is not None and not (sum(map(len, held_out)) and sum(map(len, groups))):
+            raise ValueError(f"valid is {hold_out}: of so few lines it leaves one side without any.")
         known = vocabulary or Vocabulary.build(groups, **{name: getattr(settings, name) for name in MATTERS})
         known = known if also is None else known.with_words(also)
         labels = [known.encode_labels(group, unknown="drop" if vocabulary is None else "refuse") for group in groups]
         texts = sum(int((part.lengths > 0).sum()) for part in labels)
         if not texts:
             raise _no_label(groups, settings)
-        return cls(known, texts, _encoded(known, groups, labels, files or spill))
+        return cls(known, texts, _encoded(known, groups, labels, files or spill), held_out)
 
     def chunks(self) -> Iterator[Chunk]:
         """One pass over all texts, in the order of the file; the first is encoded on another thread as it is asked for.

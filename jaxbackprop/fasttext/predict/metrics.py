@@ -14,6 +14,7 @@ from ...data.errors import shown
 from ...data.tokens import starts_with
 from ..corpus.reading import Source, text_groups
 from ..corpus.vocabulary import Vocabulary
+from ..model import Model
 from .predictor import Predictions, Predictor
 
 
@@ -166,6 +167,20 @@ def labelled(vocabulary: Vocabulary, tokens: Tokens) -> tuple[Bags, Skipped]:
         first = f"{shown(name.removeprefix(vocabulary.label_prefix))} in line {tokens.line(int(lines[0]))}"
     unlabelled = (said == 0) & (all_tokens > 1)  # one token is the end of an empty line
     return known, Skipped(int(strange.sum()), int(unlabelled.sum()), first)
+
+
+def encoded(model: Model, groups: Iterable[Tokens]) -> tuple[list[tuple[Bags, Bags]], Skipped]:
+    """Labelled lines as a model sees them: rows and labels, group after group, and what had to be skipped.
+
+    Each text has a row and a label that the model knows.
+    """
+    parts, skipped = [], Skipped()
+    for tokens in groups:
+        gold, skipped_here = labelled(model.vocabulary, tokens)
+        rows, skipped = model.encode(tokens), skipped + skipped_here
+        usable = np.flatnonzero((gold.lengths > 0) & (rows.lengths > 0))
+        parts.append((rows.take(usable), gold.take(usable)))
+    return parts, skipped
 
 
 def score(predictor: Predictor, data: Source, k: int, threshold: float) -> tuple[Scoring, Skipped]:

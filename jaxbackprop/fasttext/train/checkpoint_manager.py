@@ -1,4 +1,4 @@
-"""What a training keeps of itself, and how it takes it up again. The files are train_checkpoints.py's business."""
+"""What a checkpoint of a training holds, and how a training continues from one."""
 
 from time import perf_counter
 from typing import Any
@@ -8,22 +8,30 @@ from jax import Array
 
 from .checkpointing import Checkpoint, Checkpoints
 from .chunks import Chunker
+from .epochs import BEST, EpochMonitor
 from .progress import ProgressTracker
 from .tables import Rows, Tables
 
 
 class CheckpointManager:
-    """One training beside its checkpoints: begins where the last one was, counts the chunks, keeps it now and then.
+    """Saves a training now and then, and lets it continue from its last checkpoint.
 
-    Sampler, chunks and progress are set to where they were; without checkpoints all of it does nothing.
+    Sampler, chunks, progress and epochs are set to where they were; without checkpoints it does nothing.
 
-    room  for how many ids and labels of a batch the program was made: with another one it would round otherwise
+    Attributes:
+        room: for how many ids and labels of a batch the program was compiled: another one would round otherwise.
     """
 
     def __init__(
-        self, checkpoints: Checkpoints | None, training: dict[str, Any], chunker: Chunker, tracker: ProgressTracker
+        self,
+        checkpoints: Checkpoints | None,
+        training: dict[str, Any],
+        chunker: Chunker,
+        tracker: ProgressTracker,
+        monitor: EpochMonitor | None = None,
     ):
         self.checkpoints, self.training, self.chunker, self.tracker = checkpoints, training, chunker, tracker
+        self.monitor = monitor
         self.kept: Checkpoint | None = None if checkpoints is None else checkpoints.last(training)
         self.done, self.room = 0, (1, 1)
         if self.kept is not None:
@@ -32,6 +40,8 @@ class CheckpointManager:
             self.room = (self.kept.rest["room"][0], self.kept.rest["room"][1])
             tracker.texts, tracker.loss = self.kept.rest["texts"], self.kept.rest["loss"]
             tracker.begun -= self.kept.rest["seconds"]
+            if monitor is not None:
+                monitor.restore(self.kept.rest["monitor"], self.kept.parts)
 
     def tables(self) -> Tables | None:
         """The tables to go on from, where there are any; asked for once."""
@@ -54,7 +64,11 @@ class CheckpointManager:
             "loss": self.tracker.loss,
             "seconds": perf_counter() - self.tracker.begun,
         }
-        self.checkpoints.keep(self.done, _named(tables), self.training, rest)
+        parts = _named(tables)
+        if self.monitor is not None:
+            rest["monitor"] = self.monitor.state
+            parts |= dict(zip(BEST, self.monitor.best or (), strict=False))
+        self.checkpoints.keep(self.done, parts, self.training, rest)
 
     def end(self) -> None:
         """Training is at its end: nothing needs to be kept."""

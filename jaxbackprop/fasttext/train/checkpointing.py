@@ -45,14 +45,12 @@ class Checkpoints:
 
     A table of 800 MB takes about a second to write. Where that is more than a twentieth of `seconds`, it is written
     less often: training takes at most a twentieth longer, and as much memory as before.
-
-    asked  what else is to be known of the training by whoever goes on with it, as JSON can hold it
     """
 
-    def __init__(self, folder: Path, seconds: float = EVERY, asked: Mapping[str, Any] | None = None):
+    def __init__(self, folder: Path, seconds: float = EVERY):
         if not seconds >= 0:
             raise ValueError(f"the seconds between two checkpoints are {seconds!r}; they must be at least 0.")
-        self.folder, self.seconds, self.asked = folder, seconds, dict(asked or {})
+        self.folder, self.seconds = folder, seconds
         self._kept_at, self._took = time.monotonic(), 0.0
 
     def due(self) -> bool:
@@ -73,9 +71,9 @@ class Checkpoints:
         unfinished.mkdir(parents=True)
         for name, part in parts.items():
             _write(unfinished / f"{name}.npy", part)
-        about = {"chunks": chunks, "asked": self.asked, "training": training, "rest": rest}
+        about = {"chunks": chunks, "training": training, "rest": rest}
         (unfinished / ABOUT).write_text(json.dumps(about), encoding="utf-8")
-        before = _whole(self.folder)
+        before = whole_checkpoints(self.folder)
         unfinished.rename(self.folder / f"{NAME}{chunks}")
         for old in before:
             shutil.rmtree(old)
@@ -88,7 +86,7 @@ class Checkpoints:
         Raises:
             DataError: it is of another training, or damaged.
         """
-        whole = _whole(self.folder)
+        whole = whole_checkpoints(self.folder)
         if not whole:
             return None
         path = whole[-1]
@@ -126,18 +124,7 @@ def _sum(counts: np.ndarray) -> int:
     return int((counts.astype(np.uint64) * (2 * np.arange(len(counts), dtype=np.uint64) + 1)).sum())
 
 
-def asked_in(folder: Path) -> dict[str, Any] | None:
-    """What is to be known of the training that is kept in a folder, `asked`; None where none is kept."""
-    whole = _whole(folder)
-    if not whole:
-        return None
-    try:
-        return json.loads((whole[-1] / ABOUT).read_text(encoding="utf-8"))["asked"]
-    except UNREADABLE as error:
-        raise DataError(f"a damaged checkpoint ({error})", file=whole[-1], advice="Train anew.") from None
-
-
-def _whole(folder: Path) -> list[Path]:
+def whole_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints that were written to their end, the newest last."""
     found = [p for p in folder.glob(f"{NAME}*") if p.name.removeprefix(NAME).isdigit()]
     return sorted(found, key=lambda p: int(p.name.removeprefix(NAME)))

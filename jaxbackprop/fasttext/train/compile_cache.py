@@ -1,7 +1,8 @@
 """Compiled programs kept for the next process, and found there without being traced.
 
-JAX asks its own cache by a program's text, and to make that text takes longer than to train on a small file. Here a
-program goes by what it is made from: this folder's code, shapes, settings, versions, flags and the machine.
+JAX asks its own cache by a program's text, and to make that text takes as long as to train on a small file: see
+experiments/text_against_fasttext.py. Here a program goes by what it is made from: the package's code, shapes, settings,
+versions, flags and the machine.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ from jax.experimental.serialize_executable import deserialize_and_load, serializ
 from jax.stages import Compiled
 
 FOLDER = "jaxbackprop"
+FOLDERS = ("core", "losses", "fasttext")  # of the package: whose code a program is made from
 DIGEST = 32
 UNUSED = "xla_gpu_redzone_padding_bytes"  # a program for a CPU is the same for any number here
 
@@ -60,8 +62,9 @@ def _name(function: Any, arguments: Any, settings: Any) -> str:
 def _here() -> str:
     """Code, versions, flags and machine, as they are in this process."""
     code = hashlib.blake2b()
-    for path in sorted(Path(__file__).parent.parent.rglob("*.py")):
-        code.update(path.read_bytes())
+    for folder in FOLDERS:
+        for path in sorted((Path(__file__).parents[2] / folder).rglob("*.py")):
+            code.update(path.read_bytes())
     device = jax.devices()[0]
     cpu = Path("/proc/cpuinfo")
     features = next((x for x in cpu.read_text().splitlines() if x.startswith("flags")), "") if cpu.exists() else ""

@@ -13,7 +13,7 @@ from ..files.vec_file import pretrained_rows
 from ..model import Model
 from ..predict.metrics import Skipped, labelled, nothing_to_score
 from ..settings import Settings
-from .initial_tables import starting_tables
+from .initial_tables import initial_tables
 from .loop import train
 
 
@@ -46,6 +46,6 @@ def pretrained_table(
 ) -> np.ndarray:
     """The input table to start from: the vectors (words, dim) in the rows of their words, numbers drawn elsewhere."""
     rows, places = pretrained_rows(words, vocabulary)
-    table = np.array(starting_tables(vocabulary.rows, 1, settings.dim, settings.seed, None)[0])
+    table = np.array(initial_tables(vocabulary.rows, 1, settings.dim, settings.seed, None)[0])
     table[rows] = vectors[places]
     return table

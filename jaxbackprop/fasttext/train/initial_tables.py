@@ -34,7 +34,7 @@ def uniform(
     return jnp.where(column < dim, numbers, 0)
 
 
-def starting_tables(
+def initial_tables(
     rows: int, labels: int, dim: int, seed: int, start: Start, *, padded: tuple[int, int] | None = None
 ) -> tuple[Array, Array]:
     """The input table (rows, dim) and the output table (labels, dim) that training begins with.

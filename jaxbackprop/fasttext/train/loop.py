@@ -1,11 +1,11 @@
-"""Training of a text classifier: passes over a corpus, the learning rate that falls, what is told on the way.
+"""The training loop of a text classifier: epochs over a corpus, and the learning rate that falls to 0.
 
-The arithmetic of a step stands in sequential.py and step.py; where texts come from, in corpus.py.
+The arithmetic of a step is in sequential.py and step.py.
 """
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -22,8 +22,9 @@ from .checkpoint_manager import CheckpointManager
 from .checkpointing import Checkpoints, training_of
 from .chunks import Chunker, most_in_a_batch
 from .compile_cache import compiled
+from .epochs import EpochMonitor
 from .idf import idf_learning_rate_scale
-from .initial_tables import Start, starting_tables
+from .initial_tables import Start, initial_tables
 from .losses import Targets
 from .progress import ProgressTracker, Report
 from .sampler import Sampler
@@ -66,20 +67,27 @@ def train(
     start: Start = None,
     progress: Callable[[Report], None] | None = None,
     checkpoints: Checkpoints | None = None,
+    monitor: EpochMonitor | None = None,
 ) -> Model:
-    """A model trained on `corpus` as `settings` say.
+    """Train a model on `corpus`. The same seed gives the same model.
 
-        start     the tables to start from: a model to be trained further, or an input table (rows, dim), such as word
-                  vectors; None draws it
-        progress  called with a `Report` now and then, ten times a second at most, and at the end
-        checkpoints  where training is kept as it goes; where it has been kept before, it goes on from there, to the
-                  same bits; None keeps nothing
+    Args:
+        corpus: the texts.
+        settings: how to train.
+        start: the tables to start from: a model to be trained further, or an input table (rows, dim), such as word
+            vectors; None draws them.
+        progress: called with a `Report` now and then, ten times a second at most, and at the end.
+        checkpoints: where training is saved as it goes; where it was saved before, it continues from there, bit for
+            bit; None saves nothing.
+        monitor: measures each epoch and stops early; None: no epoch is waited for.
 
-    The same seed gives the same model.
+    Returns:
+        The model after the best epoch on the monitor's held-out texts, or after the last one.
 
     Raises:
         ValueError: `start` does not fit the vocabulary and settings; the corpus has no label.
         DataError: the checkpoint is of another training, or damaged.
+        FloatingPointError: the monitor met a loss that is not finite.
     """
     labels = corpus.vocabulary.counts[corpus.vocabulary.word_count :]
     if not len(labels):
@@ -88,18 +96,48 @@ def train(
     sampler = Sampler(labels, settings.neg, settings.seed)
     chunker = Chunker(settings, sampler, paths(labels) if settings.loss == "hs" else None, batch=batch)
     tracker = ProgressTracker(corpus.texts, corpus.tokens, settings, progress)
-    training = training_of(settings, corpus.vocabulary, corpus.texts, batch, len(jax.devices()) if batch > 1 else 1)
-    manager = CheckpointManager(checkpoints, training, chunker, tracker)
-    train_all = _in_order if batch == 1 else _in_batches
-    tables = train_all(corpus, settings, start, chunker, tracker, manager)
+    devices = len(jax.devices()) if batch > 1 else 1
+    identity = training_of(settings, corpus.vocabulary, corpus.texts, batch, devices)
+    if monitor is not None:
+        identity["validation"] = monitor.identity
+    manager = CheckpointManager(checkpoints, identity, chunker, tracker, monitor)
+    training = _Training(corpus, settings, start, chunker, tracker, manager, monitor)
+    tables = _in_order(training) if batch == 1 else _in_batches(training)
     tracker.end()
     manager.end()
-    rows, dim = corpus.vocabulary.rows, settings.dim
-    return Model(
-        corpus.vocabulary,
-        settings,
-        *(_without_padding(part.rows, n, dim) for part, n in zip(tables, (rows, len(labels)))),
-    )
+    best = None if monitor is None else monitor.best
+    return training.model(*(best or (tables.input.rows, tables.output.rows)))
+
+
+class _Training(NamedTuple):
+    """One training: what it trains on, and all that accompanies it."""
+
+    corpus: Corpus
+    settings: Settings
+    start: Start
+    chunker: Chunker
+    tracker: ProgressTracker
+    manager: CheckpointManager
+    monitor: EpochMonitor | None
+
+    def model(self, input_rows: jax.Array, output_rows: jax.Array) -> Model:
+        """The model that has these tables."""
+        vocabulary, dim = self.corpus.vocabulary, self.settings.dim
+        sizes = vocabulary.rows, len(self.chunker.sampler.counts)
+        parts = (input_rows, output_rows)
+        tables = (_without_padding(part, size, dim) for part, size in zip(parts, sizes, strict=True))
+        return Model(vocabulary, self.settings, *tables)
+
+    def chunks(self, epoch: int) -> Iterator[tuple[Texts, Targets]]:
+        """The chunks of one epoch (from 0), as the compiled loop takes them."""
+        for chunk in _chunks_with_rates(self.corpus, self.settings, epoch):
+            yield from self.chunker.of(*chunk)
+
+    def is_over(self, epoch: int, tables: Tables) -> bool:
+        """Measure an epoch that has ended (from 0), unless that was done before an interruption; whether to stop."""
+        if self.monitor is None or epoch < len(self.monitor.epochs):
+            return False
+        return self.monitor.end_of_epoch(tables, self.tracker, self.model)
 
 
 def _without_padding(table: jax.Array, rows: int, dim: int) -> np.ndarray:
@@ -107,31 +145,28 @@ def _without_padding(table: jax.Array, rows: int, dim: int) -> np.ndarray:
     return np.asarray(table)[:rows, :dim]
 
 
-def _in_order(
-    corpus: Corpus,
-    settings: Settings,
-    start: Start,
-    chunker: Chunker,
-    tracker: ProgressTracker,
-    manager: CheckpointManager,
-) -> Tables:
+def _in_order(training: _Training) -> Tables:
     """One text after another."""
+    corpus, settings, start, chunker, tracker, manager, _ = training
     rows, labels = corpus.vocabulary.rows, len(chunker.sampler.counts)
     with ThreadPoolExecutor(1) as other:
         program = other.submit(_compiled, chunker, rows, labels, settings)  # while the first chunk is read
         tables = manager.tables()
         if tables is None:
             padded = rows, _row_length(settings)
-            first = starting_tables(rows, labels, settings.dim, settings.seed, start, padded=padded)
+            first = initial_tables(rows, labels, settings.dim, settings.seed, start, padded=padded)
             tables = _begun(corpus, settings, first)
         usual = chunker.shapes()
-        for texts, targets in _chunks(corpus, settings, chunker):
-            if jax.tree.map(np.shape, (texts, targets)) == jax.tree.map(np.shape, usual):
-                tables, loss = program.result()(tables, *jax.device_put((texts, targets), may_alias=True))
-            else:  # a text longer than a chunk
-                tables, loss = train_chunk(tables, texts, targets, loss=settings.loss, smoothing=settings.smoothing)
-            tracker.visited(int(texts.total), loss)
-            manager.visited(tables)
+        for epoch in range(settings.epoch):
+            for texts, targets in training.chunks(epoch):
+                if jax.tree.map(np.shape, (texts, targets)) == jax.tree.map(np.shape, usual):
+                    tables, loss = program.result()(tables, *jax.device_put((texts, targets), may_alias=True))
+                else:  # a text longer than a chunk
+                    tables, loss = train_chunk(tables, texts, targets, loss=settings.loss, smoothing=settings.smoothing)
+                tracker.visited(int(texts.total), loss)
+                manager.visited(tables)
+            if training.is_over(epoch, tables):
+                break
     return tables
 
 
@@ -168,15 +203,9 @@ def _compiled(chunker: Chunker, rows: int, labels: int, settings: Settings):
     return compiled(train_chunk, tables, *chunker.shapes(), loss=settings.loss, smoothing=settings.smoothing)
 
 
-def _in_batches(
-    corpus: Corpus,
-    settings: Settings,
-    start: Start,
-    chunker: Chunker,
-    tracker: ProgressTracker,
-    manager: CheckpointManager,
-) -> Tables:
+def _in_batches(training: _Training) -> Tables:
     """Some texts at a time, the input table's rows shared out to all devices there are."""
+    corpus, settings, start, chunker, tracker, manager, _ = training
     devices = jax.devices()
     mesh = Mesh(np.array(devices), (AXIS,)) if len(devices) > 1 else None
     rows = -(-corpus.vocabulary.rows // len(devices)) * len(devices)
@@ -185,7 +214,7 @@ def _in_batches(
     tables = manager.tables()
     if tables is None:
         known, labels = corpus.vocabulary.rows, len(chunker.sampler.counts)
-        first = starting_tables(known, labels, settings.dim, settings.seed, start, padded=(rows, dim))
+        first = initial_tables(known, labels, settings.dim, settings.seed, start, padded=(rows, dim))
         tables = _begun(corpus, settings, first)
     times = jnp.zeros(rows)
     if mesh is not None:
@@ -194,35 +223,31 @@ def _in_batches(
         times = jax.device_put(times, mine)
     hot = HOT if fast and mesh is None and chunker.batch >= HOT and rows > HOT else 0
     cut = Batching(chunker.batch, manager.room[0], manager.room[1], hot)
-    for texts, targets in _chunks(corpus, settings, chunker):
-        cut = cut._replace(ids=max(cut.ids, most_in_a_batch(texts.offsets, int(texts.total), cut.batch)))
-        if settings.loss == "ova":
-            cut = cut._replace(labels=max(cut.labels, most_in_a_batch(targets.offsets, int(texts.total), cut.batch)))
-        kind = {"loss": settings.loss, "smoothing": settings.smoothing, "cut": cut, "mesh": mesh}
-        tables, times, loss = train_chunk_in_batches(tables, times, texts, targets, **kind)
-        tracker.visited(int(texts.total), loss)
-        manager.room = cut.ids, cut.labels
-        manager.visited(tables)
+    for epoch in range(settings.epoch):
+        for texts, targets in training.chunks(epoch):
+            cut = cut._replace(ids=max(cut.ids, most_in_a_batch(texts.offsets, int(texts.total), cut.batch)))
+            if settings.loss == "ova":
+                cut = cut._replace(
+                    labels=max(cut.labels, most_in_a_batch(targets.offsets, int(texts.total), cut.batch))
+                )
+            kind = {"loss": settings.loss, "smoothing": settings.smoothing, "cut": cut, "mesh": mesh}
+            tables, times, loss = train_chunk_in_batches(tables, times, texts, targets, **kind)
+            tracker.visited(int(texts.total), loss)
+            manager.room = cut.ids, cut.labels
+            manager.visited(tables)
+        if training.is_over(epoch, tables):
+            break
     return tables
 
 
-def _chunks(corpus: Corpus, settings: Settings, chunker: Chunker) -> Iterator[tuple[Texts, Targets]]:
-    """The chunks of every chunk of every pass."""
-    for chunk in _chunks_with_rates(corpus, settings):
-        yield from chunker.of(*chunk)
-
-
-def _chunks_with_rates(corpus: Corpus, settings: Settings) -> Iterator[tuple[Bags, Bags, np.ndarray]]:
-    """Every chunk of every pass, and the learning rate at each of its texts."""
-    visits = settings.epoch * max(corpus.texts, 1)
-    done = 0
-    for epoch in range(settings.epoch):
-        done = epoch * corpus.texts
-        chunks = corpus.chunks()
-        if settings.shuffle and epoch:  # the first pass begins while the last chunks are still encoded
-            chunks = list(chunks)
-            np.random.default_rng((settings.seed, epoch)).shuffle(chunks)
-        for rows, labels in chunks:
-            falls = 1 - np.arange(done, done + len(rows)) / visits
-            yield rows, labels, (settings.lr * np.maximum(falls, 0)).astype(np.float32)
-            done += len(rows)
+def _chunks_with_rates(corpus: Corpus, settings: Settings, epoch: int) -> Iterator[tuple[Bags, Bags, np.ndarray]]:
+    """Every chunk of one epoch (from 0), and the learning rate at each of its texts: it falls to 0 over all epochs."""
+    visits, done = settings.epoch * max(corpus.texts, 1), epoch * corpus.texts
+    chunks = corpus.chunks()
+    if settings.shuffle and epoch:  # the first epoch begins while the last chunks are still encoded
+        chunks = list(chunks)
+        np.random.default_rng((settings.seed, epoch)).shuffle(chunks)
+    for rows, labels in chunks:
+        falls = 1 - np.arange(done, done + len(rows)) / visits
+        yield rows, labels, (settings.lr * np.maximum(falls, 0)).astype(np.float32)
+        done += len(rows)

@@ -20,7 +20,7 @@ from ...losses.cross_entropy import (
     softmax_cross_entropy_backward,
 )
 from ...losses.logistic import logistic_loss_and_delta
-from .row_loops import add_row, at, change_one_by_one, dot_row
+from .row_loops import Index, add_row, at, change_one_by_one, dot_row
 from .tables import HostOrDevice, Rows, change_all_rows
 
 Loss = Literal["softmax", "hs", "ns", "ova"]
@@ -97,8 +97,8 @@ def through_scores(
 def logistic_deltas(
     W: Float[Array, "C D"],
     h: Float[Array, "1 D"],
-    first: Array,
-    last: Array,
+    first: Index,
+    last: Index,
     row_and_target: RowAndTarget,
     most: int,
 ) -> tuple[Float[Array, ""], Float[Array, " most"]]:
@@ -121,8 +121,8 @@ def logistic_deltas(
 def logistic_dh(
     W: Float[Array, "C D"],
     h: Float[Array, "1 D"],
-    first: Array,
-    last: Array,
+    first: Index,
+    last: Index,
     row_and_target: RowAndTarget,
     deltas: Float[Array, " most"],
 ) -> Float[Array, "1 D"]:

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from .tables import HostOrDevice, Rows, row_step, update_slots
 
 Carry = TypeVar("Carry")
+Index = Array | np.uint32
 TOGETHER = 8  # rows in one pass of a loop
 # JAX 0.10 interprets a loop operation by operation where its body moves 1,024 bytes or more, unless this flag of XLA
 # was set before JAX started.
@@ -40,12 +41,12 @@ def at(x: HostOrDevice, k: Array) -> Array:
     return lax.dynamic_slice(x, (k,), (1,))[0]
 
 
-def sum_rows(table: Array, ids: HostOrDevice, start: Array, stop: Array) -> Float[Array, "1 D"]:
+def sum_rows(table: Array, ids: HostOrDevice, start: Index, stop: Index) -> Float[Array, "1 D"]:
     """The sum of the rows ids[start:stop]."""
     at_once, width = _loop_shape(table.shape[1], lambda at_once, width: (at_once + 2) * width)
 
     def add(which: list[Array], total: Array) -> Array:
-        def block(column: Array, total: Array) -> Array:
+        def block(column: Index, total: Array) -> Array:
             part = _block(total, np.uint32(0), column, width)
             for i in which:
                 part = part + _block(table, i, column, width)
@@ -57,14 +58,14 @@ def sum_rows(table: Array, ids: HostOrDevice, start: Array, stop: Array) -> Floa
 
 
 def add_to_rows(
-    table: Array, ids: HostOrDevice, start: Array, stop: Array, step: Float[Array, "1 D"], scale: Array | None = None
+    table: Array, ids: HostOrDevice, start: Index, stop: Index, step: Float[Array, "1 D"], scale: Array | None = None
 ) -> Array:
     """The table with `step` added to each of the rows ids[start:stop], multiplied by the row's `scale` (V, 1)."""
     scaled = scale is not None
     at_once, width = _loop_shape(table.shape[1], lambda at_once, width: (3 * width + scaled) * at_once)
 
     def add(which: list[Array], table: Array) -> Array:
-        def block(column: Array, table: Array) -> Array:
+        def block(column: Index, table: Array) -> Array:
             part = _block(step, np.uint32(0), column, width)
             for i in which:
                 own = part if scale is None else _row(scale, i) * part
@@ -80,7 +81,7 @@ def dot_row(table: Array, i: Array, vector: Float[Array, "1 D"]) -> Float[Array,
     """The product of row i and `vector`."""
     columns, width = vector.shape[1], _one_row(vector.shape[1])
 
-    def block(column: Array, total: Array) -> Array:
+    def block(column: Index, total: Array) -> Array:
         return total + (_block(table, i, column, width) * _block(vector, np.uint32(0), column, width)).sum()
 
     return _over_columns(block, jnp.zeros((), vector.dtype), columns, width)
@@ -90,7 +91,7 @@ def add_row(total: Float[Array, "1 D"], table: Array, i: Array, factor: Array) -
     """`total` plus row i times `factor`."""
     columns, width = total.shape[1], _one_row(total.shape[1])
 
-    def block(column: Array, total: Array) -> Array:
+    def block(column: Index, total: Array) -> Array:
         part = _block(total, np.uint32(0), column, width) + factor * _block(table, i, column, width)
         return _with_block(total, part, np.uint32(0), column)
 
@@ -98,7 +99,7 @@ def add_row(total: Float[Array, "1 D"], table: Array, i: Array, factor: Array) -
 
 
 def change_one_by_one(
-    table: Rows, first: Array, last: Array, vector: Float[Array, "1 D"], row_and_factor: Callable, lr: Array
+    table: Rows, first: Index, last: Index, vector: Float[Array, "1 D"], row_and_factor: Callable, lr: Array
 ) -> Rows:
     """The table after some rows were updated one after another, each by a multiple of `vector`.
 
@@ -118,7 +119,7 @@ def change_one_by_one(
         def one(k: Array, part: Array) -> Array:
             i, factor = row_and_factor(k)
 
-            def block(column: Array, part: Array) -> Array:
+            def block(column: Index, part: Array) -> Array:
                 gradient = factor * _block(vector, np.uint32(0), column, width)
                 return _with_block(part, new(_block(part, i, column, width), i, column, gradient), i, column)
 
@@ -139,7 +140,7 @@ def change_one_by_one(
             first_moment, lambda old, i, column, gradient: update_slots(old, gradient, square, first_moment=True)
         )
 
-    def moved(old: Array, i: Array, column: Array, gradient: Array) -> Array:
+    def moved(old: Array, i: Array, column: Index, gradient: Array) -> Array:
         own_first = None if first_moment is None else _block(first_moment, i, column, width)
         own_second = None if second_moment is None else _row(second_moment, i)
         return old + row_step(gradient, lr, own_second, own_first)
@@ -147,12 +148,12 @@ def change_one_by_one(
     return Rows(change(table.rows, moved), second_moment, first_moment)
 
 
-def _block(table: Array, i: Array | np.uint32, column: Array | np.uint32, width: int) -> Array:
+def _block(table: Array, i: Index, column: Index, width: int) -> Array:
     """`width` numbers of row i from `column` on, (1, width)."""
     return lax.dynamic_slice(table, (i, column), (1, width))
 
 
-def _with_block(table: Array, block: Array, i: Array | np.uint32, column: Array | np.uint32) -> Array:
+def _with_block(table: Array, block: Array, i: Index, column: Index) -> Array:
     return lax.dynamic_update_slice(table, block, (i, column))
 
 
@@ -164,8 +165,8 @@ def _over_rows(
     body: Callable[[list[Array], Carry], Carry],
     carry: Carry,
     ids: HostOrDevice,
-    start: Array,
-    stop: Array,
+    start: Index,
+    stop: Index,
     at_once: int,
 ) -> Carry:
     """`body(rows, carry)` for the rows ids[start:stop], `at_once` of them at a time and the last few one by one."""
@@ -182,7 +183,7 @@ def _over_rows(
     return lax.fori_loop(rest, stop, lambda k, carry: body([at(ids, k)], carry), carry)
 
 
-def _over_columns(body: Callable[[Array | np.uint32, Carry], Carry], carry: Carry, columns: int, width: int) -> Carry:
+def _over_columns(body: Callable[[Index, Carry], Carry], carry: Carry, columns: int, width: int) -> Carry:
     """`body(column, carry)` for every `width`-th column."""
     if width == columns:
         return body(np.uint32(0), carry)

@@ -1,36 +1,45 @@
-"""From a file to a trained model: reading, starting vectors, checkpoints and training put together.
+"""From a file to a trained model: reading, starting vectors, held-out texts, checkpoints and training put together.
 
-Each of them stands in a file of its own; nothing is computed here. JAX is imported while the file is read.
+JAX is imported on a thread while the file is read: that takes longer than to train on a small one.
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...training.history import Epoch, History
 from ..corpus.corpus import Corpus, Unlabelled
-from ..corpus.reading import Source
+from ..corpus.reading import Source, text_groups
+from ..files.vec_file import read_vectors
 from ..model import Model
+from ..predict.metrics import encoded, nothing_to_score
 from ..settings import Settings
 from .checkpointing import Checkpoints
-from .starting import starting
 
 if TYPE_CHECKING:
+    from .epochs import EpochMonitor
     from .loop import Report
 
 
 def train_from_file(
     data: Source,
     settings: Settings,
-    unlabelled: Unlabelled,
-    cache: str | PathLike[str] | None,
-    pretrained: str | PathLike[str] | None,
-    checkpoints: str | PathLike[str] | Checkpoints | None,
-    progress: "Callable[[Report], None] | None",
-) -> Model:
-    """What `TextClassifier.train` does, the settings checked.
+    *,
+    valid: Source | float | None = None,
+    patience: int | None = None,
+    unlabelled: Unlabelled = "refuse",
+    cache: str | PathLike[str] | None = None,
+    pretrained: str | PathLike[str] | None = None,
+    checkpoints: str | PathLike[str] | Checkpoints | None = None,
+    progress: "Callable[[Report], None] | None" = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> tuple[Model, History | None]:
+    """What `TextClassifier.train` does, the settings checked; the history where epochs were measured.
 
     With `pretrained` vectors all their words have a row, also those that the text does not hold, as in fastText. That
     also counts them among the tokens that an epoch must read, and so visits the text more often than `epoch` says (a
@@ -38,20 +47,49 @@ def train_from_file(
     """
     if isinstance(checkpoints, str | PathLike):
         checkpoints = Checkpoints(Path(checkpoints))
-    with starting() as trainer:
-        words, vectors = None, None
-        if pretrained is not None:
-            from ..files.vec_file import read_vectors
-
-            words, vectors = read_vectors(pretrained, settings.dim)
-        kept = None if cache is None else Path(cache)
-        corpus = Corpus.read(data, settings, unlabelled=unlabelled, cache=kept, also=words)
-        train, start = trainer().train, None
+    if isinstance(valid, float) and not 0 < valid < 1:
+        raise ValueError(f"valid is {valid}; it is a share of the training texts, between 0 and 1, or a file.")
+    if patience is not None and valid is None:
+        raise ValueError("patience counts epochs without progress on held-out texts: give valid as well.")
+    with ThreadPoolExecutor(1) as thread:
+        loop = thread.submit(import_module, ".loop", __package__)
+        words, vectors = (None, None) if pretrained is None else read_vectors(pretrained, settings.dim)
+        corpus = Corpus.read(
+            data, settings, unlabelled=unlabelled, cache=None if cache is None else Path(cache), also=words,
+            hold_out=valid if isinstance(valid, float) else None,
+        )  # fmt: skip
+        train, start, monitor = loop.result().train, None, None
         if words is not None and vectors is not None:
-            from .fine_tune import pretrained_table
+            from .fine_tune import pretrained_table  # it needs JAX, imported while the file was read
 
             start = pretrained_table(words, vectors, corpus.vocabulary, settings)
-        model = train(corpus, settings, start=start, progress=progress, checkpoints=checkpoints)
+        if valid is not None or on_epoch is not None:
+            monitor = _monitor(corpus, settings, valid, patience, on_epoch)
+        model = train(
+            corpus, settings, start=start, progress=progress, checkpoints=checkpoints, monitor=monitor
+        )  # fmt: skip
     if not np.isfinite(np.asarray(model.output)).all():
         raise FloatingPointError(f"training met a number that is not finite; lr {settings.lr} is too large.")
-    return model
+    return model, None if monitor is None else monitor.history(settings.epoch)
+
+
+def _monitor(
+    corpus: Corpus,
+    settings: Settings,
+    valid: Source | float | None,
+    patience: int | None,
+    on_epoch: Callable[[Epoch], None] | None,
+) -> "EpochMonitor":
+    """What measures each epoch, on the texts held out of the corpus or on those of a file."""
+    from .epochs import EpochMonitor  # it needs JAX, imported while the file was read
+
+    if valid is None:
+        return EpochMonitor((), patience, on_epoch)
+    groups = corpus.held_out if isinstance(valid, float) else text_groups(valid, settings.label_prefix)
+    nothing = np.zeros((0, settings.dim), np.float32)
+    held_out, skipped = encoded(Model(corpus.vocabulary, settings, nothing, nothing), groups)
+    if not sum(len(rows) for rows, _ in held_out):
+        raise nothing_to_score(
+            skipped, settings.label_prefix, "the held-out texts" if isinstance(valid, float) else valid
+        )
+    return EpochMonitor(held_out, patience, on_epoch)

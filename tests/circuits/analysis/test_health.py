@@ -72,3 +72,30 @@ def test_the_first_gate_that_makes_a_nan_is_named_backward():
 def test_a_healthy_network_has_no_findings():
     health = trace(lambda p, x: stack(p, x, jnp.tanh), weights(3, 0.25), jnp.ones((4, 16))).health()
     assert (health.origin, health.backward_origin, health.vanishing, health.exploding) == (None, None, (), ())
+
+
+def test_gradients_are_measured_against_the_middle_one():
+    """Of 1e6, 1 and 1 the median is 1: nothing vanishes, one explodes."""
+    health = trace(lambda a, b, c: 1e6 * a + b + c, 1.0, 1.0, 1.0).health()
+    assert [wire.name for wire in health.exploding] == ["a"]
+    assert health.vanishing == ()
+    health = trace(lambda a, b, c: 1e-6 * a + b + c, 1.0, 1.0, 1.0).health()
+    assert [wire.name for wire in health.vanishing] == ["a"]
+    assert health.exploding == ()
+
+
+@pytest.mark.parametrize(
+    ("factor", "vanishing", "exploding"),
+    [(0.9e-5, ["a"], []), (1.1e-5, [], []), (0.9e5, [], []), (1.1e5, [], ["a"])],
+)
+def test_a_gradient_has_vanished_below_1e_5_and_exploded_above_1e5_of_the_middle_one(factor, vanishing, exploding):
+    health = trace(lambda a, b, c: factor * a + b + c, 1.0, 1.0, 1.0).health()
+    assert [wire.name for wire in health.vanishing] == vanishing
+    assert [wire.name for wire in health.exploding] == exploding
+
+
+@pytest.mark.parametrize(("z", "saturated"), [(2.9, 0.0), (3.1, 1.0)])
+def test_an_element_is_saturated_below_a_hundredth(z, saturated):
+    """1 - tanh^2 is 0.0120 at 2.9 and 0.0081 at 3.1."""
+    vitals = {v.wire.name: v for v in trace(lambda x: jnp.tanh(x).sum(), jnp.array([z])).health().vitals}
+    assert vitals["tanh"].saturated == saturated

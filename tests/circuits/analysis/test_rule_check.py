@@ -12,6 +12,7 @@ from jaxbackprop.core.example_inputs import examples
 from jaxbackprop.core.rule import rule, rules
 from jaxbackprop.gates import relu, tanh
 from jaxbackprop.layers import affine
+from jaxbackprop.verification import audit
 
 DEPTH = 12
 WRONG = {
@@ -85,6 +86,50 @@ def test_a_wrong_rule_inside_a_scan_is_named_step_by_step_and_as_a_whole():
 
     assert [gate.name for gate in trace(lambda x: loop(x, 3), 0.5).wrong] == ["tanh"] * 3
     assert [gate.name for gate in trace(lambda x: loop(x, 100), 0.5).wrong] == ["scan"]
+
+
+@jax.custom_vjp
+def sine(x):
+    return jnp.sin(x)
+
+
+sine.defvjp(lambda x: (jnp.sin(x), x), lambda x, u: (-u * jnp.cos(x),))
+
+
+@pytest.mark.parametrize("steps", [64, 65, 100, 101])
+def test_errors_of_a_loops_steps_do_not_cancel(steps):
+    """A hundred turned signs are none: the gradient of the whole loop is right, the rule in it is wrong."""
+
+    def loop(x):
+        return jax.lax.scan(lambda c, _: (sine(c) + 0.1, None), x, None, length=steps)[0]
+
+    circuit = trace(loop, 0.5)
+    assert (circuit.gradients["x"] == circuit.arguments[0].autodiff_gradient) == (steps % 2 == 0)
+    assert circuit.culprit is not None
+    assert circuit.culprit.name == ("sine" if steps <= 64 else "scan")
+    assert circuit.culprit.defined.rpartition(":")[0].endswith("test_rule_check.py")
+    assert steps <= 64 or circuit.culprit.detail.startswith("sine in it is wrong: gradient of")
+    assert len(circuit.wrong) == (steps if steps <= 64 else 1)
+    assert [site.verification.passed for site in audit(loop, 0.5).sites if site.verification] == [False]
+
+
+@pytest.mark.parametrize("steps", [3, 100])
+def test_a_wrong_rule_inside_a_while_loop_is_named(steps):
+    def loop(x):
+        return jax.lax.while_loop(lambda s: s[1] < steps, lambda s: (sine(s[0]), s[1] + 1), (x, 0))[0]
+
+    circuit = trace(loop, 0.5)
+    assert circuit.culprit is not None
+    assert circuit.culprit.name == ("sine" if steps == 3 else "while")
+
+
+def test_right_rules_in_a_long_loop_are_not_accused():
+    def loop(W, x):
+        return jax.lax.scan(lambda h, _: (tanh(affine(h, W, h[0])), None), x, None, length=80)[0].sum()
+
+    rng = np.random.default_rng(0)
+    circuit = trace(loop, jnp.asarray(rng.normal(size=(3, 3)), jnp.float32), jnp.ones((2, 3)))
+    assert [(gate.name, gate.verdict) for gate in circuit.gates if gate.kind == "opaque"] == [("scan", "agrees")]
 
 
 def test_someone_elses_custom_vjp_is_judged_too():

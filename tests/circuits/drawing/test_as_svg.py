@@ -1,9 +1,15 @@
-"""The pictures in docs/circuits are what scripts/circuit_pictures.py draws."""
+"""The pictures in docs/circuits are what scripts/circuit_pictures.py draws, and every viewer shows their colours."""
 
 import importlib.util
 import re
+import shutil
+import struct
+import subprocess
+import xml.etree.ElementTree as ET
+import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -33,3 +39,63 @@ def test_the_pictures_are_up_to_date(drawn):
 def test_the_wrong_rule_is_marked(drawn):
     assert drawn["wrong_rule"].count("✗") == 1
     assert "✗" not in drawn["score_network"]
+
+
+def test_every_shape_and_text_has_its_colour_as_an_attribute(drawn):
+    """Inkscape, rsvg-convert and cairosvg know no CSS variables: without a fill of its own a shape is black."""
+    for text in drawn.values():
+        for element in ET.fromstring(text).iter():
+            tag = element.tag.rpartition("}")[2]
+            if tag in ("rect", "circle", "text", "path"):
+                fill = element.get("fill", "")
+                assert re.fullmatch("none|#[0-9a-f]{6}", fill), (tag, element.get("class"), fill)
+            if tag == "path" and element.get("class") == "wire":
+                assert re.fullmatch("#[0-9a-f]{6}", element.get("stroke", ""))
+
+
+def test_variables_stand_only_where_a_viewer_must_know_them(drawn):
+    """A viewer that does not know them skips the whole of @supports, and keeps to the attributes."""
+    for text in drawn.values():
+        style = text.partition("<style>")[2].partition("</style>")[0]
+        assert "var(" not in style.partition("@supports(color:var(--ink)){")[0]
+        assert "var(" not in text.replace(style, "")
+
+
+def rasterised(svg: str) -> bytes:
+    """A PNG, by a renderer that is no browser."""
+    if shutil.which("rsvg-convert"):
+        return subprocess.run(["rsvg-convert"], input=svg.encode(), capture_output=True, check=True).stdout
+    cairosvg = pytest.importorskip("cairosvg", reason="neither rsvg-convert nor cairosvg is installed")
+    return cairosvg.svg2png(bytestring=svg.encode())
+
+
+def colours(png: bytes) -> dict[tuple[int, ...], float]:
+    """The share of each colour among the pixels of a PNG of eight bits a channel."""
+    chunks, at = {}, 8
+    while at < len(png):
+        length, kind = struct.unpack(">I4s", png[at : at + 8])
+        chunks[kind] = chunks.get(kind, b"") + png[at + 8 : at + 8 + length]
+        at += 12 + length
+    width, height, depth, kind = struct.unpack(">IIBB", chunks[b"IHDR"][:10])
+    assert depth == 8
+    channels = {2: 3, 6: 4}[kind]
+    raw = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(height, 1 + width * channels)
+    rows = np.zeros((height, width * channels), np.uint8)
+    for y, (method, *line) in enumerate(raw.tolist()):
+        above = rows[y - 1].tolist() if y else [0] * len(line)
+        for i in range(len(line)):
+            a, b, c = (line[i - channels], above[i], above[i - channels]) if i >= channels else (0, above[i], 0)
+            near = min((a, b, c), key=lambda v, p=a + b - c: abs(p - v))
+            line[i] = (line[i] + (0, a, b, (a + b) // 2, near)[method]) % 256
+        rows[y] = line
+    pixels, counts = np.unique(rows.reshape(-1, channels)[:, :3], axis=0, return_counts=True)
+    return {tuple(map(int, p)): float(n) / (width * height) for p, n in zip(pixels, counts, strict=True)}
+
+
+def test_a_renderer_that_is_no_browser_draws_the_colours(drawn):
+    """White paper, green values, red gradients; and next to nothing is black."""
+    shares = colours(rasterised(drawn["first"]))
+    assert shares[255, 255, 255] > 0.8
+    assert shares.get((0, 0, 0), 0) < 0.001
+    assert any(g > 100 > max(r, b) for r, g, b in shares)
+    assert any(r > 150 and max(g, b) < 100 for r, g, b in shares)

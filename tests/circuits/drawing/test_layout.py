@@ -64,7 +64,7 @@ def test_no_line_runs_through_an_item_on_its_way(circuits, name, view):
             others = [p for p in picture.nodes.values() if p not in ends and p.node.kind != "port"]
             for (left, y), (right, below) in pairwise(route.points):
                 passed = [p for p in others if left <= p.x and p.x + p.w <= right]
-                assert not passed or y == pytest.approx(below, abs=0.05), (route.edge, passed[0].item.title)
+                assert not passed or y == pytest.approx(below, abs=0.05), (route.edge, passed[0].node.title)
                 assert not any(p.y < y < p.y + p.h for p in passed), (route.edge, [p.node.title for p in passed])
 
 

@@ -16,7 +16,7 @@ from jaxbackprop.fasttext.corpus.vocabulary import Vocabulary
 from jaxbackprop.fasttext.predict.predictor import SIGMOID
 from jaxbackprop.fasttext.settings import Settings
 from jaxbackprop.fasttext.train import chunks as chunk_module
-from jaxbackprop.fasttext.train.initial_tables import starting_tables
+from jaxbackprop.fasttext.train.initial_tables import initial_tables
 from jaxbackprop.fasttext.train.loop import train
 
 LOSSES = ["softmax", "hs", "ns", "ova"]
@@ -24,7 +24,7 @@ SMALL = Settings(lr=0.3, dim=6, epoch=3, word_ngrams=2, bucket=40, neg=3, batch=
 
 
 def first_table(texts, settings):
-    return np.asarray(starting_tables(texts.vocabulary.rows, 1, settings.dim, settings.seed, None)[0])
+    return np.asarray(initial_tables(texts.vocabulary.rows, 1, settings.dim, settings.seed, None)[0])
 
 
 def rounding(times: int, size: float = 1.0) -> float:
@@ -170,7 +170,7 @@ def test_training_goes_on_from_a_model_or_from_word_vectors():
 
 
 def test_the_first_table_is_uniform_within_one_over_dim():
-    table = np.asarray(starting_tables(5000, 3, 10, 0, None)[0])
+    table = np.asarray(initial_tables(5000, 3, 10, 0, None)[0])
     assert abs(table).max() < 0.1
     share = np.sort(table.ravel()) * 5 + 0.5  # uniform on 0..1
     # Kolmogorov and Smirnov: beyond 2 / sqrt(n) with probability 2 exp(-8)
@@ -179,7 +179,7 @@ def test_the_first_table_is_uniform_within_one_over_dim():
 
 def test_the_first_table_has_no_pattern_among_its_rows_or_columns():
     """The correlation of neighbours is within four of its standard deviations, 1/sqrt(n)."""
-    table = np.asarray(starting_tables(5000, 3, 10, 0, None)[0]).astype(np.float64)
+    table = np.asarray(initial_tables(5000, 3, 10, 0, None)[0]).astype(np.float64)
     for a, b in ((table[1:], table[:-1]), (table[:, 1:], table[:, :-1])):
         assert abs((a * b).mean() / (table**2).mean()) < 4 / np.sqrt(a.size)
 

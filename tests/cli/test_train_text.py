@@ -1,4 +1,4 @@
-"""The commands with text classifiers of fastText's kind: what they print, keep, and end with."""
+"""The commands with text classifiers: what they print, keep, and end with."""
 
 import io
 import json
@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from jaxbackprop.fasttext import TextClassifier
+from jaxbackprop.fasttext import Settings, TextClassifier
 from jaxbackprop.fasttext.train import chunks as chunk_module
 from jaxbackprop.fasttext.train.checkpointing import Checkpoints
 
 Run = Callable[..., tuple[int, str, str]]
 WORDS = {"warm": "sun heat fire summer sand", "cold": "snow ice frost winter wind"}
-SMALL = ("--dim", "6", "--bucket", "50", "--lr", "0.5", "--epochs", "10")
+SMALL = ("--preset", "fasttext", "--dim", "6", "--bucket", "50", "--lr", "0.5", "--epochs", "10")
+FILES = {"config.json", "confusion.png", "curves.png", "metrics.jsonl", "model.bin", "test.json"}
 
 
 @pytest.fixture
@@ -28,21 +29,8 @@ def trained(run: Run) -> str:
             for name, said in words.items()
         ]
         Path(f"{side}.txt").write_text("\n".join(rows) + "\n")
-    status, out, err = run(
-        *(
-            "train",
-            "text",
-            "--data",
-            "train.txt",
-            "--test-data",
-            "test.txt",
-            "--loss",
-            "softmax",
-            *SMALL,
-            "--out",
-            "run",
-        )
-    )
+    data = ("--data", "train.txt", "--test-data", "test.txt")
+    status, out, err = run("train", "text", *data, *SMALL, "--out", "run")
     assert status == 0, err
     assert "P@1 100.00%" in out
     assert "words/s" in err
@@ -50,7 +38,7 @@ def trained(run: Run) -> str:
 
 
 def test_a_classifier_is_trained_tested_and_asked(run: Run, trained: str):
-    assert {p.name for p in Path(trained).iterdir()} == {"config.json", "model.bin", "test.json"}
+    assert {p.name for p in Path(trained).iterdir()} == FILES
     status, out, _ = run("test", trained, "--json")
     assert status == 0
     assert json.loads(out) == {"run": "run", **json.loads(Path("run/test.json").read_text())}
@@ -100,7 +88,7 @@ def test_probabilities_are_set_right_by_texts_not_trained_on(run: Run, trained: 
     pairs = [line.split(" ", 1) for line in lines]
     said = [f"{wrong[label] if k % 10 < 3 else label} {words}" for k, (label, words) in enumerate(pairs)]
     Path("noisy.txt").write_text("\n".join(said) + "\n")
-    how = ("train", "text", "--data", "train.txt", "--loss", "softmax", *SMALL, "--idf", "1", "--smoothing", "0.01")
+    how = ("train", "text", "--data", "train.txt", *SMALL, "--idf", "1", "--smoothing", "0.01")
     how += ("--shuffle",)
     status, out, _ = run(*how, "--calibrate-on", "noisy.txt", "--out", "sure")
     assert status == 0
@@ -138,7 +126,7 @@ def test_a_training_that_was_interrupted_ends_as_one_that_was_not(
 
     monkeypatch.setattr(Checkpoints, "keep", keep_and_interrupt)
     monkeypatch.setattr(Checkpoints, "due", lambda self: True)
-    how = ("--data", "train.txt", "--test-data", "test.txt", "--loss", "softmax", *SMALL)
+    how = ("--data", "train.txt", "--test-data", "test.txt", *SMALL)
     status, _, err = run("train", "text", *how, "--out", "broken", "--checkpoint-seconds", "1e-9")
     assert status == 130
     assert "jaxbackprop resume broken" in err
@@ -147,8 +135,80 @@ def test_a_training_that_was_interrupted_ends_as_one_that_was_not(
     assert status == 0, err
     assert "P@1 100.00%" in out
     assert Path("broken/model.bin").read_bytes() == Path(trained, "model.bin").read_bytes()
-    assert {p.name for p in Path("broken").iterdir()} == {"config.json", "model.bin", "test.json"}
+    assert {p.name for p in Path("broken").iterdir()} == FILES
     assert run("resume", "broken")[0] == 2
+
+
+@pytest.mark.parametrize("loss", ["softmax", "hs", "ns", "ova"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adagrad", "adam"])
+def test_every_loss_and_optimizer_has_validation_and_early_stopping(run: Run, trained: str, loss: str, optimizer: str):
+    """Words that two classes never share are soon known; no epoch after that is better, and patience runs out."""
+    how = ("--loss", loss, "--optimizer", optimizer, "--lr", "0.5" if optimizer == "sgd" else "0.1", "--dim", "6")
+    valid = ("--bucket", "50", "--epochs", "40", "--valid", "test.txt", "--patience", "3", "--smoothing", "0")
+    status, out, err = run("train", "text", "--data", "train.txt", *how, *valid, "--out", "checked", "--json")
+    assert status == 0, err
+    report = json.loads(out)
+    epochs = [json.loads(line) for line in Path("checked/metrics.jsonl").read_text().splitlines()]
+    assert report["best"] in epochs
+    assert report["best"]["valid_accuracy"] == 1.0
+    assert len(epochs) == report["epochs"]
+    assert len(epochs) == min(report["best"]["epoch"] + 3, 40)
+    assert [epoch["epoch"] for epoch in epochs] == list(range(1, len(epochs) + 1))
+    assert epochs[-1]["loss"] < epochs[0]["loss"]
+    again = json.loads(run("test", "checked", "--data", "test.txt", "--json")[1])
+    assert again["accuracy"] == report["best"]["valid_accuracy"]
+
+
+def test_a_share_is_held_out_of_the_vocabulary_too(run: Run, trained: str):
+    """Each of 50 words stands in one line alone: those of the held-out lines are unknown to the model."""
+    lines = [f"__label__{'warm' if k % 2 else 'cold'} word{k} {'sun' if k % 2 else 'snow'}" for k in range(50)]
+    Path("own.txt").write_text("\n".join(lines) + "\n")
+    assert run("train", "text", "--data", "own.txt", *SMALL, "--valid", "0.3", "--out", "share")[0] == 0
+    words = TextClassifier.load("share").words
+    known = sum(word.startswith("word") for word in words)
+    assert 25 < known < 45
+    assert json.loads(Path("share/config.json").read_text())["valid"] == 0.3
+    epochs = [json.loads(line) for line in Path("share/metrics.jsonl").read_text().splitlines()]
+    assert epochs[-1]["valid_accuracy"] == 1.0
+
+
+def test_fasttexts_defaults_are_a_preset(run: Run, trained: str):
+    assert run("train", "text", "--data", "train.txt", "--preset", "fasttext", "--out", "theirs")[0] == 0
+    assert TextClassifier.load("theirs").model.settings == Settings()
+
+
+def test_an_interrupted_training_with_held_out_texts_ends_as_one_that_was_not(
+    run: Run, trained: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Interrupted in the middle of the fourth epoch, after the best one."""
+    monkeypatch.setattr(chunk_module, "TEXTS", 16)
+    how = ("--data", "train.txt", "--test-data", "test.txt", *SMALL, "--valid", "test.txt", "--patience", "4")
+    assert run("train", "text", *how, "--out", "straight")[0] == 0
+    keep, kept = Checkpoints.keep, []
+
+    def keep_and_interrupt(self, *what):
+        keep(self, *what)
+        kept.append(self)
+        if len(kept) == 14:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoints, "keep", keep_and_interrupt)
+    monkeypatch.setattr(Checkpoints, "due", lambda self: True)
+    assert run("train", "text", *how, "--out", "broken", "--checkpoint-seconds", "1e-9")[0] == 130
+    assert not Path("broken/model.bin").exists()
+    status, _, err = run("test", "broken")
+    assert status == 2
+    assert "jaxbackprop resume broken" in err
+    assert run("resume", "broken")[0] == 0
+    for name in ("model.bin", "test.json"):
+        assert Path("broken", name).read_bytes() == Path("straight", name).read_bytes()
+    broken, straight = (
+        [json.loads(line) for line in Path(folder, "metrics.jsonl").read_text().splitlines()]
+        for folder in ("broken", "straight")
+    )
+    assert len(broken) == len(straight)
+    for name in ("epoch", "loss", "valid_loss", "valid_accuracy"):
+        assert [epoch[name] for epoch in broken] == [epoch[name] for epoch in straight]
 
 
 def test_where_nothing_is_kept_it_is_said(run: Run, trained: str, monkeypatch: pytest.MonkeyPatch):
@@ -156,18 +216,22 @@ def test_where_nothing_is_kept_it_is_said(run: Run, trained: str, monkeypatch: p
         raise KeyboardInterrupt
 
     monkeypatch.setattr(TextClassifier, "train", interrupt)
-    how = ("--data", "train.txt", "--loss", "softmax", *SMALL)
+    how = ("--data", "train.txt", *SMALL)
     status, _, err = run("train", "text", *how, "--out", "broken", "--checkpoint-seconds", "0")
     assert status == 130
-    assert "nothing is kept" in err
+    assert "nothing is saved" in err
+    assert not Path("broken").exists()
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("train", "text", "--data", "train.txt", "--loss", "sofmax"), "one of softmax, hs, ns, ova"),
-        (("train", "text", "--data", "train.txt", "--loss", "hs", "--patience", "2"), "--patience belongs to"),
-        (("train", "text", "--data", "train.txt", "--neg", "2"), "--neg belongs to training with --loss"),
+        (("train", "text", "--data", "train.txt", "--preset", "fast"), "it is default or fasttext"),
+        (("train", "text", "--data", "train.txt", "--valid", "1.5"), "--valid is 1.5"),
+        (("train", "text", "--data", "train.txt", "--valid", "none.txt"), "no such file"),
+        (("train", "text", "--data", "train.txt", "--patience", "0"), "patience is 0"),
+        (("train", "text", "--data", "train.txt", "--optimizer", "adma"), "one of sgd, adagrad, adam"),
         (("train", "text", "--data", "train.txt", "--loss", "hs", "--out", "run"), "a folder that is not empty"),
         (("train", "text", "--data", "trian.txt", "--loss", "hs"), "train.txt"),
         (("train", "text", "--data", "bad.txt", "--loss", "hs"), "bad.txt, line 2, byte 15"),
@@ -201,7 +265,7 @@ def test_an_unknown_label_is_counted_and_told(run: Run, trained: str):
 
 
 def test_training_that_diverges_ends_with_status_1(run: Run, trained: str):
-    status, _, err = run("train", "text", "--data", "train.txt", "--loss", "softmax", "--lr", "1e30", "--out", "worse")
+    status, _, err = run("train", "text", "--data", "train.txt", "--lr", "1e30", "--out", "worse")
     assert status == 1
     assert "lr 1e+30 is too large" in err
     assert not Path("worse").exists()

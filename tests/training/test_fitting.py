@@ -15,6 +15,7 @@ from flax import nnx
 from jaxbackprop.data import Bags, DataError, Examples
 from jaxbackprop.models import MLP, BagOfWords
 from jaxbackprop.training import NotFinite, fit
+from jaxbackprop.training.checkpoints import Checkpoints
 from jaxbackprop.training.minibatches import on_device
 from jaxbackprop.training.run_folder import RunFolder
 from jaxbackprop.training.step import prepare
@@ -132,7 +133,7 @@ def test_a_run_folder_holds_all_of_a_run(tmp_path: Path):
     for picture in ("curves.png", "confusion.png"):
         assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
     _, params, others = nnx.split(noisy(), nnx.Param, ...)
-    number, (params, _) = RunFolder.open(tmp_path).load("best", (params, others))
+    number, (params, _) = Checkpoints(tmp_path / "checkpoints").load("best", (params, others))
     assert number == history.best.epoch
     kept = nnx.state(model, nnx.Param)
     for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(kept), strict=True):
@@ -152,7 +153,7 @@ def test_what_was_saved_before_a_nan_stays(tmp_path: Path):
     run = RunFolder.open(tmp_path)
     assert [e.epoch for e in run.epochs()] == [1, 2]
     _, params, others = nnx.split(noisy(), nnx.Param, ...)
-    number, numbers = run.load("best", (params, others))
+    number, numbers = Checkpoints(tmp_path / "checkpoints").load("best", (params, others))
     assert number in (1, 2)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(numbers[0]))
 
@@ -199,12 +200,12 @@ def test_a_loss_of_ones_own_is_used():
     """Squared error of a linear model: the solution is that of least squares."""
     target = (X @ np.array([1.0, -2.0, 0.5, 3.0]) + 0.25).astype(np.float32)[:, None]
 
-    def assess(model: Any, x: Any, y: Any) -> Any:
+    def loss_and_correct(model: Any, x: Any, y: Any) -> Any:
         error = ((model(x) - y) ** 2).sum(-1)
         return error, error < 1e-4
 
     model = MLP(4, [], 1, rngs=nnx.Rngs(0))
-    fit(model, (X, target), epochs=200, batch=90, optimizer="momentum", lr=0.05, assess=assess)
+    fit(model, (X, target), epochs=200, batch=90, optimizer="momentum", lr=0.05, loss_and_correct=loss_and_correct)
     assert np.asarray(model.W[0][...])[:, 0] == pytest.approx([1.0, -2.0, 0.5, 3.0], rel=1e-3)
     assert np.asarray(model.b[0][...])[0] == pytest.approx(0.25, rel=1e-3)
 
@@ -247,7 +248,7 @@ def test_a_model_that_cannot_be_assessed_is_told_how():
     class Bare(nnx.Module):
         pass
 
-    with pytest.raises(TypeError, match="Bare has no method assess"):
+    with pytest.raises(TypeError, match="Bare has no method loss_and_correct"):
         fit(Bare(), (X, Y))
 
 

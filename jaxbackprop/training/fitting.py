@@ -1,4 +1,4 @@
-"""fit(): train a model on arrays, epoch by epoch, and keep the best of it. The one place with a loop over epochs."""
+"""fit(): train a model on arrays, epoch by epoch, and keep the best epoch's parameters."""
 
 import time
 import warnings
@@ -15,14 +15,15 @@ from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 
 from ..models import describe
+from .checkpoints import Checkpoints
 from .evaluation import evaluate
 from .first_nonfinite import NotFinite, find_fault
 from .history import Epoch, History, best_of
 from .minibatches import Batches, Data, on_device, parts_of, size_of, take_rows
 from .optimizer import Schedule, learning_rate, make_optimizer
 from .plots import draw_confusion, draw_curves
-from .run_folder import RunFolder
-from .step import Assess, Program, State, Tally, prepare
+from .run_folder import CHECKPOINTS, RunFolder
+from .step import EpochMetrics, LossAndCorrect, Program, State, prepare
 
 EVALUATION_BATCH = 1024
 
@@ -44,7 +45,7 @@ def fit(
     clip: float | None = None,
     patience: int | None = None,
     seed: int = 0,
-    assess: Assess | None = None,
+    loss_and_correct: LossAndCorrect | None = None,
     devices: Sequence[Any] | None = None,
     dtype: str | None = None,
     out: str | Path | None = None,
@@ -58,30 +59,33 @@ def fit(
     on held-out data, or of the last one where nothing is held out, and is in evaluation mode.
 
     Args:
-        model: any flax.nnx module with a method `assess(*minibatch)` that answers the loss of each example and
-            whether the model got it right; all of the library's have one.
-        data: what `assess` takes: a tuple of arrays with one row an example (`Bags` among them, for texts of any
-            length), or anything with `x` and `y`.
+        model: any flax.nnx module with a method `loss_and_correct(*minibatch)` that returns the loss of each example
+            and whether the model got it right; all of the library's models have one.
+        data: the arguments of `loss_and_correct`: a tuple of arrays with one row per example (`Bags` among them, for
+            texts of any length), or anything with `x` and `y`.
         valid: held-out data of the same kind, or the share of `data` to hold out.
-        epochs: how often every example is visited.
-        batch: examples a step; the last step of an epoch takes the remainder.
+        epochs: passes over the examples.
+        batch: examples per step; the last step of an epoch takes the remainder.
         optimizer: sgd, momentum, nesterov, adagrad, rmsprop, adam, adamw, or an optax transformation.
         lr: the learning rate.
         optimizer_settings: as optax names them, for an optimizer called by name.
         schedule: constant, linear or cosine (both fall to 0), or a function of the step.
         warmup: the share of all steps over which the rate first rises from 0.
-        weight_decay: draws weights towards 0 apart from the gradient, as AdamW does.
+        weight_decay: decoupled weight decay, as in AdamW.
         l2: lambda of the penalty lambda/2 ||W||^2 on all weights, added to what is minimised.
         clip: the largest norm of the gradient.
-        patience: stop after so many epochs without a better one on held-out data.
-        seed: of the shuffling, and of what `valid` holds out.
-        assess: used instead of the model's own; takes the model first.
+        patience: stop after this many epochs without a better one on held-out data.
+        seed: for the shuffling, and for the choice of what `valid` holds out.
+        loss_and_correct: used instead of the model's own; takes the model first.
         devices: split every minibatch over these; the gradient is the same up to rounding.
         dtype: what the passes compute in, "bfloat16" on accelerators; parameters, updates and losses stay float32.
-        out: a folder for the run: config, metrics, checkpoints, pictures.
-        resume: go on from the last checkpoint in `out`, to the very bits of a run that was never interrupted.
-        config: more to write into the run's config.
+        out: a folder for the run: config, metrics, checkpoints, plots; `load_run` loads it.
+        resume: continue from the last checkpoint in `out`, bit for bit as a run that was never interrupted.
+        config: more entries for the run's config.json.
         progress: called after every epoch.
+
+    Returns:
+        The history: every epoch's metrics, and which epoch was the best.
 
     Raises:
         ValueError: settings or data that do not fit; says which.
@@ -93,19 +97,23 @@ def fit(
     steps = epochs * (batches.steps + bool(batches.rest))
     rate = learning_rate(schedule, lr, steps, warmup)
     update = make_optimizer(optimizer, rate, settings=optimizer_settings, weight_decay=weight_decay, clip=clip)
-    program, state = prepare(model, assess, update, l2, dtype)
+    program, state = prepare(model, loss_and_correct, update, l2, dtype)
     if batches.share is not None:
         state = jax.device_put(state, NamedSharding(batches.share.mesh, PartitionSpec()))
-    asked = {
-        "epochs": epochs, "batch": batch, "optimizer": _said(optimizer), "lr": lr, "schedule": _said(schedule),
+    config_of_fit = {
+        "epochs": epochs, "batch": batch, "optimizer": _name(optimizer), "lr": lr, "schedule": _name(schedule),
         "optimizer_settings": dict(optimizer_settings or {}), "warmup": warmup, "weight_decay": weight_decay, "l2": l2,
         "clip": clip, "patience": patience, "seed": seed, "dtype": dtype,
         "valid": valid if isinstance(valid, float) else None,
     }  # fmt: skip
-    run = _run_folder(out, resume, {**(config or {}), "model": describe(model), "fit": asked})
+    run = _run_folder(
+        out,
+        resume,
+        {**(config or {}), "model": describe(model), "fit": config_of_fit, "device": jax.devices()[0].device_kind},
+    )
     loop = _Loop(program, batches, _on_device(held_out), jax.random.key(seed), run, patience, progress, state, state)
     history = loop.run(epochs, resume=resume)
-    best = loop.best_numbers if devices is None else jax.device_put(loop.best_numbers, devices[0])
+    best = loop.best_params if devices is None else jax.device_put(loop.best_params, devices[0])
     nnx.update(model, *best)
     model.eval()
     if run is not None:
@@ -115,7 +123,7 @@ def fit(
 
 @dataclass
 class _Loop:
-    """The run as it goes: the state, the epochs so far, and the best numbers of the model."""
+    """The run in progress: the state, the epochs so far, and the model's best parameters."""
 
     program: Program
     batches: Batches
@@ -126,10 +134,15 @@ class _Loop:
     progress: Callable[[Epoch], None] | None
     state: State
     before: State
-    best_numbers: tuple[Any, Any] = (None, None)
+    best_params: tuple[Any, Any] = (None, None)
+    checkpoints: Checkpoints | None = None
+
+    def __post_init__(self):
+        if self.folder is not None:
+            self.checkpoints = Checkpoints(self.folder.path / CHECKPOINTS)
 
     def run(self, epochs: int, *, resume: bool) -> History:
-        self.best_numbers = _copy((self.state.params, self.state.others))
+        self.best_params = _copy((self.state.params, self.state.model_state))
         done = self._resumed() if resume else []
         best = best_of(done) if done else None
         stopped = self._out_of_patience(done, best)
@@ -146,11 +159,11 @@ class _Loop:
                 raise
             done.append(epoch)
             if epoch.better_than(best):
-                best, self.best_numbers = epoch, _copy((self.state.params, self.state.others))
+                best, self.best_params = epoch, _copy((self.state.params, self.state.model_state))
             stopped = self._out_of_patience(done, best)
-            if self.folder is not None:
+            if self.folder is not None and self.checkpoints is not None:
                 self.folder.record(epoch)
-                if stopped or len(done) == epochs or self.folder.due():
+                if stopped or len(done) == epochs or self.checkpoints.due():
                     self._save(best, len(done), self.state)
             if self.progress is not None:
                 self.progress(epoch)
@@ -160,47 +173,50 @@ class _Loop:
     def _epoch(self, compiled: Any, number: int) -> Epoch:
         key = jax.random.fold_in(self.key, number)
         started = time.perf_counter()
-        self.state, tally = compiled(self.state, self.batches, key)
-        tally = jax.device_get(tally)
+        self.state, metrics = compiled(self.state, self.batches, key)
+        metrics = jax.device_get(metrics)
         seconds = time.perf_counter() - started
-        if not (np.isfinite(tally.objective).all() and tally.finite):
-            self._stop(number, key, tally)
+        if not (np.isfinite(metrics.objective).all() and metrics.finite):
+            self._stop(number, key, metrics)
         sizes = [self.batches.batch] * self.batches.steps + [self.batches.rest] * bool(self.batches.rest)
-        loss = float(np.average(tally.loss.astype(np.float64), weights=sizes))
+        loss = float(np.average(metrics.loss.astype(np.float64), weights=sizes))
         valid_loss, valid_accuracy = self._evaluate()
         size = self.batches.size
-        return Epoch(number, loss, int(tally.right.sum()) / size, valid_loss, valid_accuracy, seconds, size / seconds)
+        return Epoch(
+            number, loss, int(metrics.correct.sum()) / size, valid_loss, valid_accuracy, seconds, size / seconds
+        )
 
     def _evaluate(self) -> tuple[float | None, float | None]:
         if self.held_out is None:
             return None, None
-        outcome = jax.device_get(self.program.evaluate(self.state.params, self.state.others, self.held_out))
-        return float(outcome.loss.mean(dtype=np.float64)), float(outcome.right.mean(dtype=np.float64))
+        metrics = jax.device_get(self.program.evaluate(self.state.params, self.state.model_state, self.held_out))
+        return float(metrics.loss.mean(dtype=np.float64)), float(metrics.correct.mean(dtype=np.float64))
 
-    def _stop(self, number: int, key: jax.Array, tally: Tally) -> None:
-        bad = np.flatnonzero(~np.isfinite(tally.objective))
-        seen = "The parameters became NaN or infinite after the last step"
+    def _stop(self, number: int, key: jax.Array, metrics: EpochMetrics) -> None:
+        bad = np.flatnonzero(~np.isfinite(metrics.objective))
+        symptom = "The parameters became NaN or infinite after the last step"
         if len(bad):
-            value = tally.objective[bad[0]]
-            seen = f"The loss of step {bad[0] + 1} is {'NaN' if np.isnan(value) else 'infinite'}"
+            value = metrics.objective[bad[0]]
+            symptom = f"The loss of step {bad[0] + 1} is {'NaN' if np.isnan(value) else 'infinite'}"
         found = find_fault(self.program, self.before, self.batches, key)
-        step, fault = found or (int(bad[0]) + 1 if len(bad) else len(tally.loss), None)
-        raise NotFinite(number, step, len(tally.loss), fault, seen)
+        step, fault = found or (int(bad[0]) + 1 if len(bad) else len(metrics.loss), None)
+        raise NotFinite(number, step, len(metrics.loss), fault, symptom)
 
     def _out_of_patience(self, done: list[Epoch], best: Epoch | None) -> bool:
         return self.patience is not None and best is not None and len(done) - best.epoch >= self.patience
 
     def _save(self, best: Epoch | None, number: int, state: State) -> None:
-        if self.folder is not None and best is not None:
+        if self.checkpoints is not None and best is not None:
             # The best first: were it the other way round, a run cut off between the two would lack its best model.
-            self.folder.save("best", best.epoch, self.best_numbers)
-            self.folder.save("last", number, state)
+            self.checkpoints.save("best", best.epoch, self.best_params)
+            self.checkpoints.save("last", number, state)
 
     def _resumed(self) -> list[Epoch]:
-        """Take state and best numbers from the folder; the epochs they stand for."""
+        """Load the last state and the best parameters; returns the epochs up to that state."""
         assert self.folder is not None
-        number, self.state = self.folder.load("last", self.state)
-        _, self.best_numbers = self.folder.load("best", self.best_numbers)
+        assert self.checkpoints is not None
+        number, self.state = self.checkpoints.load("last", self.state)
+        _, self.best_params = self.checkpoints.load("best", self.best_params)
         return self.folder.forget_after(number)
 
 
@@ -256,7 +272,7 @@ def _check_labels(y: np.ndarray, classes: int | None) -> None:
 
 
 def _draw(folder: Path, history: History, model: nnx.Module, held_out: tuple | None) -> None:
-    """The run's pictures; where matplotlib is missing, a warning that says so."""
+    """The run's plots; where matplotlib is missing, a warning that says so."""
     try:
         draw_curves(history, folder / "curves.png")
         if held_out is not None and len(held_out) == 2 and hasattr(model, "classes"):
@@ -273,6 +289,6 @@ def _copy(tree: Any) -> Any:
     return jax.tree.map(jnp.copy, tree)
 
 
-def _said(value: Any) -> Any:
-    """A name, or of a function or transformation that it is the caller's own."""
+def _name(value: Any) -> str:
+    """The name of an optimizer or schedule; "custom" for a function or transformation of the caller's."""
     return value if isinstance(value, str) else "custom"

@@ -1,0 +1,34 @@
+"""`verify`: are the hand-derived rules right? Exit status 1 where one is not."""
+
+from typing import Annotated
+
+import typer
+
+from .console import FAILED, app, print_json
+from .options import Json
+
+
+@app.command("verify")
+def verify_command(
+    names: Annotated[list[str] | None, typer.Argument(help="Rules by name; all of them by default.")] = None,
+    package: Annotated[str, typer.Option(help="The package whose registered rules are meant.")] = "jaxbackprop",
+    prove: Annotated[
+        bool, typer.Option(help="Also plant errors in each rule, and fail where they are not found.")
+    ] = False,
+    jobs: Annotated[int, typer.Option(help="So many processes; 0 for one a core.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Check hand-derived rules against autodiff and numerical derivatives, in every precision."""
+    from ..verification import table, verify_rules
+
+    results = verify_rules(names or None, package, prove=prove, jobs=jobs)
+    if as_json:
+        print_json({"passed": all(r.passed for r in results), "rules": [r.to_dict() for r in results]})
+    else:
+        for r in results:
+            if not r.passed or len(results) == 1:
+                print(r, end="\n\n")
+        if len(results) > 1:
+            print(table(results))
+    if not all(r.passed for r in results):
+        raise SystemExit(FAILED)
