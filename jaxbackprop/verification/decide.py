@@ -43,10 +43,8 @@ class Row:
         numerical: the numerical derivative and its error bound.
         kinked: the derivatives from the two sides differ.
         interval: the derivatives that are right at a kink, from the least to the largest.
-        interval_is_final: points close by were asked as well.
         digits: autodiff's in many digits; NaN where it cannot be had.
         exact: the difference quotient in many digits; NaN where it cannot be had.
-        own_rounding: how far rounding moves the handwritten one.
     """
 
     actual: Any
@@ -57,7 +55,6 @@ class Row:
     numerical: tuple[float, float] | None = None
     kinked: bool = False
     interval: tuple[float, float] | None = None
-    interval_is_final: bool = False
     digits: float | None = None
     exact: float | None = None
 
@@ -118,7 +115,7 @@ def decide(row: Row) -> Decision:
     autodiff_near = known and bool(abs(row.autodiff - value) <= slack)
     if (agrees or row.along) and not apart:
         return Decision(Verdict.RIGHT, expected=row.autodiff)
-    if apart and row.along and not row.interval_is_final:
+    if apart and row.along and row.interval is None:
         return Decision(None, Oracle.INTERVAL)  # a kink that this direction does not see: |x| - |y| at 0, moved alike
     if apart and row.along and _inside(row):
         return Decision(Verdict.RIGHT, by=Oracle.INTERVAL.value, expected=row.actual)
@@ -138,8 +135,6 @@ def _at_a_kink(row: Row) -> Decision:
         return Decision(None, Oracle.INTERVAL)
     if _inside(row):
         return Decision(Verdict.RIGHT, by=Oracle.INTERVAL.value, expected=row.actual)
-    if not row.interval_is_final:
-        return Decision(None, Oracle.INTERVAL)
     nearest = float(np.clip(np.real(row.actual), *row.interval)) if np.isfinite(row.actual) else row.autodiff
     return Decision(Verdict.WRONG, by=Oracle.INTERVAL.value, expected=nearest)
 

@@ -4,8 +4,9 @@ A million elements that agree cost one comparison. What is left is examined row 
 a sample stands for the others.
 """
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -150,7 +151,7 @@ def _without_the_tail(found: Comparison) -> Comparison:
         w & apart(f, t, 6 * b) if w.size and w.mean() < 1e-3 else w
         for w, f, t, b in zip(found.wrong, found.actual, found.expected, found.error_bound, strict=True)
     ]
-    return Comparison(**{**vars(found), "wrong": wrong})
+    return replace(found, wrong=wrong)
 
 
 ROWS = 48
@@ -248,7 +249,6 @@ class Rows:
     upstream: Leaves
     unit: np.ndarray
     slopes_given: Any = None
-    _digits: list[Any] = field(default_factory=list)
 
     @cached_property
     def slopes(self) -> finite_differences.Slopes:
@@ -278,15 +278,21 @@ class Rows:
                 value, bound = s.value[k] @ w / self.unit[k], s.bound[k] @ np.abs(w) / self.unit[k]
                 return {"numerical": (float(value), float(bound)), "kinked": bool(s.kinked[k].any())}
             if oracle is Oracle.INTERVAL:
-                given = self.problem, self.slopes, k, self.directions[k], self.weights
-                for first, (low, high) in zip((True, False), subgradient_interval.intervals(*given), strict=True):
-                    low, high = low / self.unit[k], high / self.unit[k]
-                    if not first or low - row.tolerance <= row.actual <= high + row.tolerance:
-                        break
-                return {"interval": (low, high), "interval_is_final": True}
+                return {"interval": self.interval(k, row)}
             if oracle is Oracle.DIGITS:
                 return {"digits": self.in_digits(k, place)}
             return {"exact": self.by_differences(place)}
+
+    def interval(self, k: int, row: Row) -> tuple[float, float]:
+        """Between the derivatives from the two sides; with those of points close by where this does not hold it."""
+        between, nearby = itertools.tee(
+            subgradient_interval.intervals(self.problem, self.slopes, k, self.directions[k], self.weights)
+        )
+        low, high = (end / self.unit[k] for end in next(between))
+        if low - row.tolerance <= row.actual <= high + row.tolerance:
+            return low, high
+        *_, (low, high) = nearby
+        return low / self.unit[k], high / self.unit[k]
 
     def in_digits(self, k: int, place: tuple[int, tuple[int, ...]] | None) -> float:
         if self.problem.x.size > many_digits.MOST or not self.problem.differentiable:
@@ -308,26 +314,39 @@ def confirmed(problem: Problem, found: Comparison, upstream: Leaves) -> Comparis
     """The comparison, after the gradient was also held against numerical derivatives along every direction."""
     if not problem.x.size or autodiff.is_the_law(problem):
         return found
+    outside, by = _contradictions(problem, found, upstream, finite_differences.slopes_of(problem, with_rounding=False))
+    if outside:
+        outside, by = _contradictions(problem, found, upstream, finite_differences.slopes_of(problem))
+    return replace(found, outside=(*found.outside, *outside), by=found.by | by)
+
+
+def _contradictions(
+    problem: Problem, found: Comparison, upstream: Leaves, slopes: finite_differences.Slopes
+) -> tuple[list[str], frozenset[str]]:
+    """The directions along which the gradient is not the derivative, in words, and who says so."""
     along = finite_differences.directions_of(problem)
-    rows = Rows(problem, along, upstream, np.ones(len(along)), finite_differences.slopes_of(problem))
+    rows = Rows(problem, along, upstream, np.ones(len(along)), slopes)
     actual = flatten(dual(found.actual))
-    expected = flatten(dual(problem.autodiff_vjp(upstream)[1] if problem.differentiable else found.expected))
-    bounds = flatten(
-        [b + 1j * b if np.iscomplexobj(f) else b for b, f in zip(found.error_bound, found.actual, strict=True)]
-    )
-    outside, by = list(found.outside), set(found.by)
+    expected = flatten(dual(problem.autodiff_vjp(upstream)[1]))
+    bounds = np.abs(flatten(_for_both_parts(found.error_bound, found.actual)))
+    outside, by = [], set()
     for k, direction in enumerate(along):
-        with np.errstate(all="ignore"):
-            mine, autodiffs = float(direction @ actual), float(direction @ expected)
-            allowed = float(np.abs(direction) @ np.abs(bounds))
         if np.count_nonzero(direction) == 1 and found.by:
             continue  # element by element it was decided already
-        decision = rows.decided(k, Row(mine, autodiffs, allowed, along=True))
+        with np.errstate(all="ignore"):
+            mine, autodiffs = float(direction @ actual), float(direction @ expected)
+            row = Row(mine, autodiffs, float(np.abs(direction) @ bounds), along=True)
+        decision = rows.decided(k, row)
         if decision.verdict is Verdict.WRONG:
-            value, bound = rows.asked(Oracle.NUMERICAL, k, Row(mine, autodiffs, allowed), None)["numerical"]
             by |= {decision.by} if decision.by else set()
+            value, bound = rows.asked(Oracle.NUMERICAL, k, row, None)["numerical"]
             outside.append(f"{_direction_name(problem, direction)}: {mine:.6g} is not {value:.6g} +- {bound:.1g}")
-    return Comparison(**{**vars(found), "outside": tuple(outside), "by": frozenset(by)})
+    return outside, frozenset(by)
+
+
+def _for_both_parts(bounds: Leaves, like: Leaves) -> Leaves:
+    """The error bounds, once for the real and once for the imaginary part where the gradient is complex."""
+    return [b + 1j * b if np.iscomplexobj(f) else b for b, f in zip(bounds, like, strict=True)]
 
 
 def _direction_name(problem: Problem, direction: np.ndarray) -> str:

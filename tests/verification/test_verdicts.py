@@ -222,7 +222,7 @@ def row(**known: Any) -> Row:
         ({"numerical": (1.5, 1.0), "digits": 1.0, "exact": 1.0}, Verdict.WRONG),
         ({"numerical": (1.5, 1.0), "kinked": True}, Oracle.INTERVAL),
         ({"numerical": (1.5, 1.0), "kinked": True, "interval": (0.0, 2.0)}, Verdict.RIGHT),
-        ({"numerical": (1.5, 1.0), "kinked": True, "interval": (0.0, 1.0), "interval_is_final": True}, Verdict.WRONG),
+        ({"numerical": (1.5, 1.0), "kinked": True, "interval": (0.0, 1.0)}, Verdict.WRONG),
         ({"autodiff": np.nan, "numerical": (2.0, 1e-9)}, Verdict.RIGHT),
         ({"autodiff": np.nan, "numerical": (3.0, 1e-9)}, Verdict.WRONG),
         ({"autodiff": np.nan, "numerical": (np.nan, np.inf), "digits": np.nan, "exact": np.nan}, Verdict.UNDECIDED),

@@ -333,6 +333,7 @@ _NUMBERS: dict[str, Callable[..., Any]] = {
     "neg": _each(operator.neg),
     "abs": _each(abs),
     "square": _each(lambda x: x * x),
+    "one_minus_square": _each(lambda x: 1 - x * x),
     "div": _each(_divide),
     "rem": _each(_remainder),
     "max": _each(_larger),
