@@ -148,7 +148,10 @@ OPTIONAL = ("matplotlib", "hypothesis", "pooch", "requests", "sklearn", "orbax",
 """Packages that only some users need, or that take long to load: imported by the function that uses them."""
 STARTS_AT_ONCE = ("cli", "verification/pytest_plugin.py")
 """Loaded by every command and by every run of pytest: what they need is imported when it is needed."""
-IMPORTS_IN_FUNCTIONS = ("fasttext",)
+IMPORTS_IN_FUNCTIONS = (
+    "fasttext/api.py", "fasttext/classifier.py", "fasttext/files/model_folder.py", "fasttext/train/checkpointing.py",
+    "fasttext/train/train_from_file.py",
+)  # fmt: skip
 """Where other imports are still to be taken out of functions."""
 
 
