@@ -1,6 +1,6 @@
 """By which power of how often a row is named in a batch its change is divided: all pairs, on held-out texts.
 
-The package divides an input row's by the square root and an output row's not at all: `sparse_batches.py`. That was
+The package divides an input row's by the square root and an output row's not at all: `batched.py`. That was
 chosen on test files; here it is looked at again on texts held out from training files.
 """
 

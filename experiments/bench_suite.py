@@ -111,23 +111,23 @@ def main() -> int:
         path.write_text(json.dumps(result, indent=1, default=str) + "\n")
         print(f"{section}: done", flush=True)
 
-    wanted = [options.only] if options.only else ["fused", "epochs", "text", "costs", "rules"]
-    if "fused" in wanted:
+    sections = [options.only] if options.only else ["fused", "epochs", "text", "costs", "rules"]
+    if "fused" in sections:
         keep("fused", [fused_row(case, 1.0 if quick else 6.0) for case in fused(quick)])
-    if "epochs" in wanted:
+    if "epochs" in sections:
         batches, examples = ((8, 128), 2048) if quick else ((8, 32, 128, 512, 2048, 4096), 16384)
         names = [options.against] if options.against else [*bench_training.CONTENDERS]
         measured = {str(b): bench_training.epochs(b, examples, 3.0 if quick else 12.0, names) for b in batches}
         if options.against and "epochs" in result:  # each ratio is paired with our own epochs of its run
             for batch, row in result["epochs"].items():
-                row[options.against] = measured[batch][options.against]
+                row[options.against] = measured[batch][options.against] | {"apart": True}
             measured = result["epochs"]
         keep("epochs", measured)
-    if "text" in wanted:
+    if "text" in sections:
         keep("text", beside_fasttext(3 if quick else 9))
-    if "costs" in wanted:
+    if "costs" in sections:
         keep("costs", bench_training.costs(2048, 1.0 if quick else 10.0))
-    if "rules" in wanted:
+    if "rules" in sections:
         keep("rules", [row for found in bench_rules(quick=quick) for row in rule_rows(found)])
     bench_tables.draw(result, path.stem)
     print(bench_tables.markdown(result))

@@ -126,7 +126,10 @@ def _number(x: Any) -> str:
 
 
 def _epoch(of: dict[str, Any]) -> str:
-    return f"{1e3 * of['seconds']:.0f} ms, {of['times ours'][1]:.2f}x"
+    low, ratio, high = of["times ours"]
+    if of.get("apart"):  # measured in another hour: its seconds are not to be compared with the row's others
+        return f"{ratio:.2f}x ({low:.2f} to {high:.2f})"
+    return f"{1e3 * of['seconds']:.0f} ms, {ratio:.2f}x"
 
 
 def _listed(rows: list[dict[str, Any]], shown: str) -> str:

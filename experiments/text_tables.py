@@ -1,4 +1,4 @@
-"""The tables of docs/fasttext.md: text quality and cost, drawn from their JSONs alone: `quality()`, `orders()`, `cost()`."""
+"""The tables of docs/fasttext.md, text quality and cost, from their JSONs alone: `quality()`, `orders()`, `cost()`."""
 
 import json
 from collections.abc import Iterable

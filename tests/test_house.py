@@ -217,3 +217,10 @@ def test_the_version_is_the_changelogs():
     assert newest
     assert newest[1] == jaxbackprop.__version__
     assert f'version = "{newest[1]}"' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_the_quick_tests_are_there_and_touch_every_package():
+    files = (ROOT / "tests" / "quick.txt").read_text().split()
+    assert not [file for file in files if not (ROOT / file).exists()]
+    touched = {Path(file).parts[1].removeprefix("test_").removesuffix(".py") for file in files}
+    assert {path.parent.name for path in PACKAGE.glob("*/__init__.py")} <= touched

@@ -28,7 +28,7 @@ ROOT = __name__.partition(".")[0]
 compat, vmap_dependence = (lazy_import(f"{ROOT}.{name}") for name in ("jaxprs.compat", "core.vmap_dependence"))
 
 RULE_PACKAGES = ("gates", "layers", "losses", "fasttext.train.step_rules")
-"""Where the library's own rules live."""
+"""The packages of the library's own rules."""
 _REGISTER: dict[tuple[str, str], "Rule"] = {}
 
 
@@ -63,7 +63,7 @@ class Rule(Generic[P, T]):
         name: the function's name.
         signature: its arrays, their axes, its settings.
         primal: the plain function that autodiff differentiates.
-        domain: for an argument, the domain its values come from (a real number where nothing is said).
+        domain: for an argument, the domain its values come from (any real number by default).
         kinks: a function of the arguments that is zero where no derivative exists, or None.
         formula: the same function written independently, over NumPy arrays, or None.
         example_settings: further settings at which the rule is exercised, beside its defaults.
@@ -102,7 +102,7 @@ class Rule(Generic[P, T]):
         """Decorator: `function(residuals, upstream)` is the backward pass of this rule.
 
         It returns one gradient for each argument that can be floating-point, in order (the bare gradient where there
-        is one such argument; None stands for zero). A setting that it names as a keyword-only argument is passed on.
+        is one such argument; None stands for zero). A setting that it takes as a keyword-only argument is passed on.
         Gradients are cast to the dtype of their argument and, in a broadcasting rule, summed to its shape.
         """
         self._backward = function
@@ -260,7 +260,7 @@ def rule(forward: Callable | None = None, /, **definition: Any) -> Any:
     """Decorator: make a rule of a forward pass that returns `(value, residuals)`, and register it.
 
     Args:
-        forward: the function; arrays are positional, settings keyword-only, axes stand in its annotations.
+        forward: the function; arrays are positional, settings keyword-only, axes are given in the annotations.
         domain: the values of arguments that are not any real number, by name.
         kinks: a function of the rule's arguments, zero where the rule has no derivative.
         broadcasts: sum each gradient over the axes along which its argument was broadcast.

@@ -35,7 +35,7 @@ class Spec:
 
     @property
     def variadic(self) -> int | None:
-        """The position of the axis that stands for any number of axes, if there is one."""
+        """The position of the variadic axis, which is any number of axes, if there is one."""
         return next((i for i, axis in enumerate(self.axes) if axis == "..." or axis.startswith("*")), None)
 
     def takes(self, dtype: Any) -> bool:
@@ -45,7 +45,7 @@ class Spec:
         return rank == len(self.axes) if self.variadic is None else rank >= len(self.axes) - 1
 
     def assign(self, shape: tuple[int, ...]) -> list[tuple[str, Any]]:
-        """Each axis with its size; a variadic axis with the tuple of sizes that it stands for."""
+        """Each axis with its size; a variadic axis with its tuple of sizes."""
         at = self.variadic
         if at is None:
             return list(zip(self.axes, shape, strict=True))
@@ -69,7 +69,7 @@ class Parameter:
 
     @property
     def differentiable(self) -> bool:
-        """Whether a backward pass answers with a gradient for this argument."""
+        """Whether a backward pass returns a gradient for this argument."""
         return not self.specs or any(spec.kind == "float" for spec in self.specs)
 
     def __str__(self) -> str:

@@ -62,7 +62,8 @@ def train_supervised(
     `verbose` is taken and changes nothing: for progress give a function. With an autotuneModelSize ("2M") all are
     quantized to fit into it before they are scored.
 
-        unlabelled  a line without label is an error ("refuse"), or is passed over as fastText does ("skip")
+    Args:
+        unlabelled: a line without label is an error ("refuse"), or is passed over as fastText does ("skip").
 
     Raises:
         TypeError: an option that is none, with the nearest that is one; a value of another type.

@@ -1,6 +1,4 @@
-"""A trained text classifier as data: its vocabulary, its settings, its two tables. How it is trained, asked and filed
-stands in the files beside.
-"""
+"""A trained text classifier as data: its vocabulary, its settings, its two tables."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +13,7 @@ from .settings import Settings
 
 
 class Table(Protocol):
-    """Rows that can be asked for by number: a plain array of float32 does, and a quantized one."""
+    """Rows that can be looked up by number: a plain array of float32 does, and a quantized one."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -40,11 +38,12 @@ def row_blocks(table: Table, size: int) -> Iterator[np.ndarray]:
 class Model:
     """fastText's model: a text is the mean of the input rows of its words and n-grams; the output rows score it.
 
-    input    (vocabulary.rows, dim) float32, or quantized
-    output   (labels, dim) float32, or quantized: a row a label; under hs the first labels - 1 rows are the inner
-             nodes of the Huffman tree, in the order in which they were joined
-    kept     for a pruned table, (P, 2) int32: the number of an n-gram (from 0, its bucket), and which row after the
-             words it has now; other n-grams have none. None where nothing was pruned
+    Attributes:
+        input: (vocabulary.rows, dim) float32, or quantized.
+        output: (labels, dim) float32, or quantized: a row a label; under hs the first labels - 1 rows are the inner
+            nodes of the Huffman tree, in the order in which they were joined.
+        kept: for a pruned table, (P, 2) int32: the number of an n-gram (from 0, its bucket), and which row after the
+            words it has now; other n-grams have none. None where nothing was pruned.
     """
 
     vocabulary: Vocabulary

@@ -37,7 +37,7 @@ class Settings:
     max_words        at most so many words, those that occur most
     smoothing        share of the target spread evenly over all labels (softmax)
     idf              exponent: a row's learning rate is lr idf^exponent, of mean 1 over all visits, with
-                     idf = log(1 + texts / times the row was named); 0 is fastText; see `train_shares`; sgd;
+                     idf = log(1 + texts / times the row was named); 0 is fastText; see train/idf.py; sgd;
                      the loop takes about a fifth longer
     """
 

@@ -162,7 +162,7 @@ def softplus(z: Float[Array, "..."]) -> WithResiduals[Float[Array, "..."]]:
     Source    Dugas, Bengio, Belisle, Nadeau, Garcia 2001,
               https://papers.nips.cc/paper/2000/hash/44968aece94f667e4095002d140b5896-Abstract.html
 
-    The second form never overflows: at 1000 it answers 1000 and the gradient 1, where log(1 + e^z) answers infinity
+    The second form never overflows: at z = 1000 the value is 1000 and the gradient 1, where log(1 + e^z) gives infinity
     and NaN.
     """
     return jnp.logaddexp(to_accumulator(z), 0).astype(z.dtype), z

@@ -115,7 +115,7 @@ def where(
     Source    f is one of its inputs, elementwise
 
     A NaN or an infinity in the input that is not chosen reaches neither the value nor this gate's gradients; whatever
-    computed it must still answer a zero upstream gradient with a zero.
+    computed it must still return zero for a zero upstream gradient.
     """
     return jnp.where(condition, x, y), condition
 

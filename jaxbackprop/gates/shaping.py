@@ -50,8 +50,8 @@ def reduce_sum(
 
 
 @reduce_sum.backward
-def reduce_sum_backward(form, upstream, *, axis, keepdims):
-    return jnp.broadcast_to(_restored(upstream, len(form.shape), axis, keepdims), form.shape)
+def reduce_sum_backward(x, upstream, *, axis, keepdims):
+    return jnp.broadcast_to(_restored(upstream, len(x.shape), axis, keepdims), x.shape)
 
 
 @rule(domain={"x": filled}, example_settings=_REDUCED, formula=np.mean)
@@ -69,19 +69,19 @@ def reduce_mean(
 
 
 @reduce_mean.backward
-def reduce_mean_backward(form, upstream, *, axis, keepdims):
-    rank = len(form.shape)
-    n = math.prod(form.shape[i] for i in _axes(axis, rank))
-    return jnp.broadcast_to(to_accumulator(_restored(upstream, rank, axis, keepdims)) / n, form.shape)
+def reduce_mean_backward(x, upstream, *, axis, keepdims):
+    rank = len(x.shape)
+    n = math.prod(x.shape[i] for i in _axes(axis, rank))
+    return jnp.broadcast_to(to_accumulator(_restored(upstream, rank, axis, keepdims)) / n, x.shape)
 
 
 def lead(x: Array, *, axis: Axis) -> Array:
     """By how much the largest number exceeds the next one; 1 where there is only one."""
     axes = _axes(axis, x.ndim)
     last = jnp.moveaxis(x, axes, range(-len(axes), 0))
-    kept, n = last.shape[: x.ndim - len(axes)], math.prod(x.shape[i] for i in axes)
-    ranked = jnp.sort(last.reshape(*kept, n))
-    return ranked[..., -1] - ranked[..., -2] if n > 1 else jnp.ones(kept)
+    shape, n = last.shape[: x.ndim - len(axes)], math.prod(x.shape[i] for i in axes)
+    ranked = jnp.sort(last.reshape(*shape, n))
+    return ranked[..., -1] - ranked[..., -2] if n > 1 else jnp.ones(shape)
 
 
 @rule(domain={"x": filled}, kinks=lead, example_settings=_REDUCED, formula=np.max)
@@ -120,12 +120,14 @@ def _matmul_to(shape: tuple[int, ...], x: Array, y: Array) -> Array:
     It is one contraction: no batch of products is stored, and halves are rounded once.
     """
     batch = jnp.broadcast_shapes(x.shape[:-2], y.shape[:-2])
-    (x_stretched, x_batch), (y_stretched, y_batch), (_, kept) = (_labels(s, batch) for s in (x.shape, y.shape, shape))
+    (x_stretched, x_batch), (y_stretched, y_batch), (_, remaining) = (
+        _labels(s, batch) for s in (x.shape, y.shape, shape)
+    )
     row, inner, column = range(len(batch), len(batch) + 3)
     summed = jnp.einsum(
         matmul_operand(x).squeeze(x_stretched), [*x_batch, row, inner],
         matmul_operand(y).squeeze(y_stretched), [*y_batch, inner, column],
-        [*kept, row, column],
+        [*remaining, row, column],
         preferred_element_type=accumulator_dtype(jnp.promote_types(x.dtype, y.dtype)),
     )  # fmt: skip
     return summed.reshape(shape)
@@ -154,7 +156,7 @@ def matmul_backward(residuals, upstream):
 
 @rule(example_settings=({"axes": (1, 0)}, {"axes": (0, -1)}), formula=np.transpose)
 def transpose(x: Float[Array, "..."], *, axes: tuple[int, ...] | None = None) -> WithResiduals[Float[Array, "..."]]:
-    """Axis i of the result is axis `axes[i]` of the input; all in reverse order where nothing is said.
+    """Axis i of the result is axis `axes[i]` of the input; all axes in reverse order by default.
 
     Forward   f = x with its axes permuted
     Local     each number has one place in x and one in f
@@ -185,8 +187,8 @@ def reshape(x: Float[Array, "..."], *, shape: tuple[int, ...] = (-1,)) -> WithRe
 
 
 @reshape.backward
-def reshape_backward(form, upstream):
-    return upstream.reshape(form.shape)
+def reshape_backward(x, upstream):
+    return upstream.reshape(x.shape)
 
 
 @rule(example_settings=({"axis": -1}, {"axis": 1}), formula=np.concatenate)
@@ -203,8 +205,8 @@ def concatenate(arrays: Sequence[Float[Array, "_ ..."]], *, axis: int = 0) -> Wi
 
 
 @concatenate.backward
-def concatenate_backward(forms, upstream, *, axis):
-    *ends, _ = accumulate(form.shape[axis] for form in forms)
+def concatenate_backward(shapes, upstream, *, axis):
+    *ends, _ = accumulate(x.shape[axis] for x in shapes)
     return jnp.split(upstream, ends, axis)
 
 
@@ -226,5 +228,5 @@ def gather(x: Float[Array, "N ..."], index: Int[Array, "*I"]) -> WithResiduals[F
 
 @gather.backward
 def gather_backward(residuals, upstream):
-    index, form = residuals
-    return jnp.zeros(form.shape, accumulator_dtype(form.dtype)).at[index].add(to_accumulator(upstream), mode="drop")
+    index, x = residuals
+    return jnp.zeros(x.shape, accumulator_dtype(x.dtype)).at[index].add(to_accumulator(upstream), mode="drop")

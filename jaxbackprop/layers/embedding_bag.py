@@ -71,9 +71,9 @@ def embedding_bag(
 
 @embedding_bag.backward
 def embedding_bag_backward(residuals, upstream, *, pool, at_once):
-    ids, form, weighted = residuals
+    ids, table_like, weighted = residuals
     table, weights = weighted or (None, None)
-    share, total = _padded_shares(ids, weights, form, pool)
+    share, total = _padded_shares(ids, weights, table_like, pool)
     arriving = to_accumulator(upstream)[..., None, :]  # (*B, 1, D)
 
     def add(dtable, ids, share):
@@ -82,13 +82,13 @@ def embedding_bag_backward(residuals, upstream, *, pool, at_once):
             return dtable, None
         return dtable, jnp.matmul(to_accumulator(_take(table, ids)), arriving.swapaxes(-1, -2))[..., 0]
 
-    dtable, dw = _along_places(add, jnp.zeros(form.shape, share.dtype), ids, share, form, at_once)
+    dtable, dw = _along_places(add, jnp.zeros(table_like.shape, share.dtype), ids, share, table_like, at_once)
     if dw is None:
         return dtable, None
     if total is not None:
-        # Divided apart: the sum is then one number a bag in memory, not one a place.
+        # Divided separately: the sum is then one number per bag in memory, not one per place.
         dw = _divided(dw, total) - _divided((share * dw).sum(-1, keepdims=True), total)
-    return dtable, jnp.where(inside(ids, form.shape[0]), dw, 0)
+    return dtable, jnp.where(inside(ids, table_like.shape[0]), dw, 0)
 
 
 def _padded_shares(
@@ -163,19 +163,19 @@ def ragged_embedding_bag(
 
 @ragged_embedding_bag.backward
 def ragged_embedding_bag_backward(residuals, upstream, *, pool):
-    ids, offsets, form, weighted = residuals
+    ids, offsets, table_like, weighted = residuals
     table, weights = weighted or (None, None)
     bag = _bag_of(ids, offsets)
-    share, total = _ragged_shares(ids, weights, bag, offsets.shape[0], form, pool)
+    share, total = _ragged_shares(ids, weights, bag, offsets.shape[0], table_like, pool)
     arriving = _take(to_accumulator(upstream), bag)  # (N, D)
-    dtable = _scatter(form, ids, share[:, None] * arriving)
+    dtable = _scatter(table_like, ids, share[:, None] * arriving)
     if table is None:
         return dtable, None
     dw = (to_accumulator(_take(table, ids)) * arriving).sum(-1)
     if total is not None:
         dw = _divided(dw, total)
         dw = dw - _take(_per_bag(share * dw, bag, offsets.shape[0]), bag)
-    return dtable, jnp.where(inside(ids, form.shape[0]), dw, 0)
+    return dtable, jnp.where(inside(ids, table_like.shape[0]), dw, 0)
 
 
 def _ragged_shares(
@@ -192,7 +192,7 @@ def window(table: Float[Array, "V D"], ids: Int[Array, "*B L"]) -> WithResiduals
     """Word vectors side by side: the input of a window classifier.
 
     Forward   x = [table[id_1]  table[id_2]  ...  table[id_L]]
-    Backward  dtable[id] = sum of the parts of upstream that stand where id stood (a word seen twice is a fork)
+    Backward  dtable[id] = sum of the parts of upstream at the places of id (a word seen twice is a fork)
     Residuals ids
     Source    CS224n lecture notes 3, "Neural networks, backpropagation",
               https://web.stanford.edu/class/cs224n/readings/cs224n-2019-notes03-neuralnets.pdf
@@ -204,8 +204,8 @@ def window(table: Float[Array, "V D"], ids: Int[Array, "*B L"]) -> WithResiduals
 
 @window.backward
 def window_backward(residuals, upstream):
-    ids, form = residuals
-    return _scatter(form, ids, to_accumulator(upstream).reshape(*ids.shape, form.shape[1]))
+    ids, table_like = residuals
+    return _scatter(table_like, ids, to_accumulator(upstream).reshape(*ids.shape, table_like.shape[1]))
 
 
 def _take(table: Array, ids: Array) -> Array:

@@ -25,7 +25,7 @@ def layer_norm(
     Residuals x, scale, and m and r of each example; n is computed again
     Source    Ba, Kiros, Hinton 2016, arXiv:1607.06450
 
-    A constant row answers shift. A large mean beside a small spread costs no digits: what is subtracted is the mean
+    A constant row gives shift. A large mean beside a small spread costs no digits: what is subtracted is the mean
     and then the mean of what is left.
     """
     centre = _centre(x, -1)
@@ -93,7 +93,7 @@ def batch_norm(
 
     Returns:
         y (*B, D), the mean (D,) and the biased variance (D,), the last two in float32 at least, for running averages.
-        A batch of one answers y = shift, an empty batch mean 0 and variance 0.
+        A batch of one gives y = shift, an empty batch mean 0 and variance 0.
     """
     axes = tuple(range(x.ndim - 1))
     centre = _centre(x, axes)

@@ -175,17 +175,17 @@ def mean_linear_cross_entropy_backward(residuals, upstream):
     return tuple(None if gradient is None else to_accumulator(upstream) * gradient for gradient in residuals)
 
 
-def _cut(size: int, wanted: int) -> tuple[int, int]:
-    """The length of a chunk, at most `wanted`, and how many whole ones fit; the rest is one more, shorter.
+def _cut(size: int, at_most: int) -> tuple[int, int]:
+    """The length of a chunk, at most `at_most`, and how many whole ones fit; the rest is one more, shorter.
 
-    As even as can be: a shorter chunk is compiled apart, and stands in the way of writing in place.
+    As even as can be: a shorter chunk is compiled separately and prevents writing in place.
     """
-    length = max(1, -(-size // max(1, -(-size // max(wanted, 1)))))
+    length = max(1, -(-size // max(1, -(-size // max(at_most, 1)))))
     return length, size // length
 
 
 def _along(add, carry, size: int, length: int, chunks: int):
-    """`carry` after add(carry, start, length) for every chunk; the shorter last one is compiled apart."""
+    """`carry` after add(carry, start, length) for every chunk; the shorter last one is compiled separately."""
     if chunks == 1:
         carry = add(carry, 0, length)
     elif chunks > 1:

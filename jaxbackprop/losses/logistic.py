@@ -1,6 +1,6 @@
 """The logistic loss of one score: what hierarchical softmax, negative sampling and fastText's loop over rows share.
 
-Here lives arithmetic alone; the rules that are made of it live in sampled_softmax.py.
+It is arithmetic alone; the rules that are made of it are in `sampled_softmax`.
 """
 
 import jax

@@ -41,8 +41,8 @@ def test_the_block_and_its_gradients_are_those_of_its_parts(unit, rate, keep):
         args = [jnp.asarray(a) for a in drawn()]
         upstream = jnp.asarray(np.random.default_rng(1).normal(size=(3, 4)))
         block = partial(residual_block, unit=unit, rate=rate, keep=keep)
-        value, pull = jax.vjp(lambda *a: block(*keyed(a)), *args)
-        expected, pull_plain = jax.vjp(partial(plain, unit=unit, rate=rate), *args)
+        value, pull = jax.vjp(jax.jit(lambda *a: block(*keyed(a))), *args)
+        expected, pull_plain = jax.vjp(jax.jit(partial(plain, unit=unit, rate=rate)), *args)
         np.testing.assert_allclose(value, expected, rtol=1e-12)
         for one, other in zip(pull(upstream), pull_plain(upstream), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)

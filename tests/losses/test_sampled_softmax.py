@@ -11,7 +11,7 @@ from jaxbackprop.losses import hierarchical_softmax, negative_sampling
 
 # A tree of five classes and four inner nodes: ((0 (1 2)) (3 4)); node 0 is the root.
 PATHS: Any = np.array([[0, 1, -1], [0, 1, 2], [0, 1, 2], [0, 3, -1], [0, 3, -1]])
-TURNS: Any = np.array([[0, 0, 0], [0, 1, 0], [0, 1, 1], [1, 0, 0], [1, 1, 0]])
+CODES: Any = np.array([[0, 0, 0], [0, 1, 0], [0, 1, 1], [1, 0, 0], [1, 1, 0]])
 
 
 def drawn(rows: int, batch: int = 5, features: int = 3, seed: int = 0) -> Any:
@@ -34,7 +34,7 @@ def by_loops(h, table, ids, yes, upstream):
 
 def value_and_gradients(function, h, table, upstream):
     with jax.enable_x64(True):
-        loss, pull = jax.vjp(function, h, table)
+        loss, pull = jax.vjp(jax.jit(function), h, table)
         return loss, *pull(jnp.asarray(upstream))
 
 
@@ -45,14 +45,14 @@ def assert_close(found, expected):
 
 def test_along_a_path_loss_and_gradients_are_those_of_a_loop():
     h, nodes, upstream = drawn(4)
-    found = value_and_gradients(lambda h, n: hierarchical_softmax(h, n, PATHS, TURNS), h, nodes, upstream)
-    assert_close(found, by_loops(h, nodes, PATHS, TURNS, upstream))
+    found = value_and_gradients(lambda h, n: hierarchical_softmax(h, n, PATHS, CODES), h, nodes, upstream)
+    assert_close(found, by_loops(h, nodes, PATHS, CODES, upstream))
 
 
 def test_the_probabilities_of_all_classes_sum_to_one():
     h, nodes, _ = drawn(4)
     with jax.enable_x64(True):
-        paths: Any = np.tile(PATHS, (5, 1, 1)), np.tile(TURNS, (5, 1, 1))
+        paths: Any = np.tile(PATHS, (5, 1, 1)), np.tile(CODES, (5, 1, 1))
         every_class: Any = np.repeat(h[:, None], 5, 1), nodes, *paths
         loss = hierarchical_softmax(*every_class)
         np.testing.assert_allclose(np.exp(-loss).sum(1), np.ones(5), rtol=1e-14)

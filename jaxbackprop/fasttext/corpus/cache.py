@@ -1,4 +1,4 @@
-"""An encoded corpus on disk, found again by what it was made from. What a corpus is stands in corpus.py."""
+"""An encoded corpus on disk, found again by what it was made from."""
 
 import hashlib
 import json

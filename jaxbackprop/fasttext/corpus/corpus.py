@@ -1,7 +1,4 @@
-"""What a text classifier is trained on: a file read once, encoded while training goes on, larger than memory if it is.
-
-How words are cut and numbered is the business of data/; what is done with the numbers, of the trainer.
-"""
+"""What a text classifier is trained on: a file read once, encoded during training, larger than memory if it is."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -31,12 +28,13 @@ SHOWN = 16  # words of a line in a message
 
 
 class Corpus:
-    """Labelled texts as a trainer sees them: chunk after chunk of rows and labels, as often as asked for.
+    """Labelled texts as a trainer sees them: chunk after chunk of rows and labels, as often as it wants.
 
-    vocabulary  words and labels as fastText numbers them
-    texts       how many texts there are, those that no label is left of not counted
-    tokens      how many tokens were read, labels and line ends included: what fastText's learning rate falls over
-    held_out    lines that were held out, not counted and not in any chunk
+    Attributes:
+        vocabulary: words and labels as fastText numbers them.
+        texts: how many texts there are, those that no label is left of not counted.
+        tokens: how many tokens were read, labels and line ends included: what fastText's learning rate falls over.
+        held_out: lines that were held out, not counted and not in any chunk.
     """
 
     def __init__(self, vocabulary: Vocabulary, texts: int, chunks: Iterable[Chunk], held_out: Sequence[Tokens] = ()):
@@ -58,14 +56,16 @@ class Corpus:
     ) -> "Corpus":
         """The corpus in a file of labelled lines (plain, .gz, .zst), a .csv, or "-" (standard input); or Texts.
 
-        unlabelled  a line with words but no label is an error, or is passed over: "refuse" or "skip"
-        vocabulary  the one to number by, instead of the text's own: of a model that is trained further, or compared
-        cache       a folder in which the encoded file is kept, found again by its content and by the settings that
-                    matter: another corpus of the same file is there at once
-        also        words that have a row whether the text holds them or not: those that vectors were given for; such a
-                    corpus is not kept in the cache
-        hold_out    the share of the lines to hold out, drawn by the seed of the settings: neither the vocabulary nor
-                    the chunks know them; such a corpus is not kept in the cache
+        Args:
+            unlabelled: a line with words but no label is an error, or is passed over: "refuse" or "skip".
+            vocabulary: the one to number by, instead of the text's own: of a model that is trained further, or
+                compared.
+            cache: a folder in which the encoded file is kept, found again by its content and by the settings that
+                matter: another corpus of the same file is there at once.
+            also: words that have a row whether the text holds them or not: those that vectors were given for; such a
+                corpus is not kept in the cache.
+            hold_out: the share of the lines to hold out, drawn by the seed of the settings: neither the vocabulary nor
+                the chunks know them; such a corpus is not kept in the cache.
 
         Raises:
             DataError: no such file; a line without label; no line that a label is left of.
@@ -99,7 +99,7 @@ class Corpus:
         return cls(known, texts, _encoded(known, groups, labels, files or spill), held_out)
 
     def chunks(self) -> Iterator[Chunk]:
-        """One pass over all texts, in the order of the file; the first is encoded on another thread as it is asked for.
+        """One pass over all texts, in the order of the file; the first is encoded on another thread as it goes.
 
         Every text has a label; one of which no word is known has no row.
         """
@@ -117,7 +117,7 @@ class Corpus:
 def _encoded(
     vocabulary: Vocabulary, groups: list[Tokens], labels: list[Bags], keeper: "EncodedFiles | Spill"
 ) -> Iterator[Chunk]:
-    """The chunks, one ahead of what is asked for; each group is let go of once it is encoded."""
+    """The chunks, one ahead of the consumer; each group is released once it is encoded."""
     coming = _in_order(vocabulary, groups, labels)
     for chunk in in_parallel(lambda _: next(coming, None), count(), threads=1):
         if chunk is None:

@@ -1,7 +1,5 @@
 """fastText's hash, over many byte strings at once: words, their character n-grams, and n-grams of words.
 
-Only arithmetic lives here: what a word is and which row its hash means is decided elsewhere.
-
 Source  FNV-1a, 32 bit (Fowler, Noll, Vo), each byte XORed as a sign-extended int8, as fastText's Dictionary::hash
 """
 
@@ -41,9 +39,12 @@ def word_ngrams(hashes: np.ndarray, starts: np.ndarray, n: int, bucket: int) -> 
     For each word in turn its bigram, its trigram and so on:
     h = hash, sign-extended to 64 bits; then h = h * 116049371 + next hash; bucket h mod `bucket`.
 
-        hashes  (T,) uint32, the words of all lines one after another
-        starts  (T,) bool, whether a line starts at this word
-        ->      (G,) int32 and (T,) int8 or wider
+    Args:
+        hashes: (T,) uint32, the words of all lines one after another.
+        starts: (T,) bool, whether a line starts at this word.
+
+    Returns:
+        (G,) int32 and (T,) int8 or wider.
     """
     words = hashes.view(np.int32).astype(np.int64).view(np.uint64)
     h, found, alive = words, [], np.ones(len(words), bool)
@@ -86,17 +87,20 @@ def character_ngrams(
     For each character in turn its n-grams by length, minn to maxn; a single boundary character is left out.
     A character is a byte with the continuation bytes (10xxxxxx) after it, whether or not that is valid UTF-8.
 
-        own   (N,) a number that stands before a word's n-grams and is counted with them; none where it is negative
-        cut   (N,) bool, which words have n-grams; all if not given
-        base  what is added to each bucket
-        ->    (G,) int32 and (N,) int32
+    Args:
+        own: (N,) a number that stands before a word's n-grams and is counted with them; none where it is negative.
+        cut: (N,) bool, which words have n-grams; all if not given.
+        base: what is added to each bucket.
+
+    Returns:
+        (G,) int32 and (N,) int32.
     """
     data, offsets = buffers(words)
     own = np.full(len(words), -1, np.int32) if own is None else own
     cut = np.ones(len(words), bool) if cut is None else cut
     cells = (offsets.astype(np.int64) + 2 * np.arange(len(offsets))) * max(maxn - minn + 1, 1)
-    cuts = np.searchsorted(cells, np.arange(cells[0], cells[-1] + CELLS, CELLS))
-    spans = [(a, b) for a, b in zip(cuts[:-1], np.minimum(cuts[1:], len(words)), strict=True) if a < b]
+    edges = np.searchsorted(cells, np.arange(cells[0], cells[-1] + CELLS, CELLS))
+    spans = [(a, b) for a, b in zip(edges[:-1], np.minimum(edges[1:], len(words)), strict=True) if a < b]
 
     def of(span: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         a, b = span

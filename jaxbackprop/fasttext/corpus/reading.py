@@ -1,7 +1,4 @@
-"""A labelled text as tokens, piece by piece, from wherever it is: a file, a CSV file, standard input, Texts.
-
-What words are and how they are numbered is the business of data/.
-"""
+"""A labelled text as tokens, piece by piece, from wherever it is: a file, a CSV file, standard input, Texts."""
 
 import sys
 from collections.abc import Iterator
@@ -18,7 +15,7 @@ from ...data.labelled_text import read_text_csv
 from ...data.tokens import token_groups, tokenise
 
 STDIN = "-"
-MANY = 1 << 24  # bytes of a file that are asked about together, at most
+MANY = 1 << 24  # bytes of a file that are predicted together, at most
 PIPE = 1 << 16  # bytes that a pipe holds
 Source = str | PathLike[str] | Texts
 

@@ -36,12 +36,13 @@ class Vocabulary:
 
     Rows 0 to words - 1 are words, the `bucket` rows after them are shared by hashed n-grams. Labels are numbered apart.
 
-        entries       (W + L,) binary: words by falling count, then labels by falling count, prefix included
-        counts        (W + L,) int64
-        tokens        how many tokens were read, those that are no longer in the vocabulary included
-        word_ngrams   runs of up to so many words have a row
-        minn, maxn    character n-grams of these lengths have a row; none where maxn is 0
-        bucket        how many rows n-grams share; counts as 0 where there are none
+    Attributes:
+        entries: (W + L,) binary: words by falling count, then labels by falling count, prefix included.
+        counts: (W + L,) int64.
+        tokens: how many tokens were read, those that are no longer in the vocabulary included.
+        word_ngrams: runs of up to so many words have a row.
+        minn, maxn: character n-grams of these lengths have a row; none where maxn is 0.
+        bucket: how many rows n-grams share; counts as 0 where there are none.
     """
 
     entries: pa.BinaryArray
@@ -108,7 +109,7 @@ class Vocabulary:
         return made
 
     def with_words(self, words: Sequence[str]) -> "Vocabulary":
-        """The vocabulary in which each of `words` was met once more, new ones taken in, in fastText's order again.
+        """The vocabulary in which each of `words` occurs once more, new ones added, in the same order again.
 
         As fastText takes in the words of pretrained vectors; one that begins as labels do becomes a label.
         """

@@ -1,7 +1,4 @@
-"""From words to rows of a table as array arithmetic: each word has some rows, a line has those of its words.
-
-Which rows a word has is the vocabulary's business.
-"""
+"""From words to rows of a table as array arithmetic: each word has some rows, a line has those of its words."""
 
 from itertools import pairwise
 
@@ -43,6 +40,6 @@ def shifted(n: int, offsets: np.ndarray, shift: np.ndarray) -> np.ndarray:
 
 def blocks(offsets: np.ndarray) -> list[tuple[int, int]]:
     """Lines first to last, cut so that each piece holds about BLOCK tokens."""
-    cuts = np.searchsorted(offsets, np.arange(0, offsets[-1] + BLOCK, BLOCK))
-    cuts = np.unique(np.append(np.minimum(cuts, len(offsets) - 1), len(offsets) - 1))
-    return [(int(a), int(b)) for a, b in pairwise(cuts)]
+    edges = np.searchsorted(offsets, np.arange(0, offsets[-1] + BLOCK, BLOCK))
+    edges = np.unique(np.append(np.minimum(edges, len(offsets) - 1), len(offsets) - 1))
+    return [(int(a), int(b)) for a, b in pairwise(edges)]

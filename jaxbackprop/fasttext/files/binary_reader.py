@@ -1,6 +1,4 @@
-"""Numbers and arrays from a binary file, where the file's size is asked before memory is taken. What they mean is not
-known here.
-"""
+"""Numbers and arrays from a binary file, where the file's size is asked before memory is taken."""
 
 import os
 import struct

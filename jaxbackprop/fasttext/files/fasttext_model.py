@@ -50,9 +50,10 @@ FOREIGN = "Is this a fastText model (.bin or .ftz)?"
 def read_model(path: str | PathLike[str], *, label_prefix: str | None = None) -> Model:
     """The classifier in a .bin or .ftz file, its tables read once into their place.
 
-    label_prefix  what labels begin with. The file does not say it; where it is not given it is __label__ if all labels
-                  begin so and no word does, otherwise what all labels begin with, up to a sign that is no letter or
-                  digit.
+    Args:
+        label_prefix: what labels begin with. The file does not say it; where it is not given it is __label__ if all
+            labels begin so and no word does, otherwise what all labels begin with, up to a sign that is no letter or
+            digit.
 
     Raises:
         DataError: no such file; another kind of file, or a damaged one, with the byte; one of word vectors.

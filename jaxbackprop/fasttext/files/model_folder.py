@@ -1,9 +1,7 @@
 """A trained classifier on disk: a folder with fastText's own file and, beside it, what that file does not hold.
 
-    model.bin    the model as fastText reads it; model.ftz where it is quantized
-    config.json  all settings, with versions, and whatever else the caller keeps there
-
-How a model is written stands in fasttext_file.py.
+model.bin    the model as fastText reads it; model.ftz where it is quantized
+config.json  all settings, with versions, and whatever else the caller keeps there
 """
 
 import dataclasses

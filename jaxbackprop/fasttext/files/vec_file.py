@@ -70,17 +70,17 @@ def pretrained_rows(words: Sequence[str], vocabulary: Vocabulary) -> tuple[np.nd
 
 def _blocks(path: Path, needed: int | None = None) -> Iterator[tuple[pa.BinaryArray, np.ndarray]]:
     """The file a block of lines at a time: the words, and their vectors; at least one block, maybe without any."""
-    line, byte, seen, count, dim = 1, 0, 0, None, 0
+    line, byte, read, count, dim = 1, 0, 0, None, 0
     for block in read_blocks(path, BLOCK):
         if count is None:
             count, dim, end = _announced(path, block, needed)
             yield pa.array([], pa.binary()), np.zeros((0, dim), np.float32)
             block, byte, line = block[end:], end, 2
         words, vectors = _parsed(block, dim) or _line_by_line(path, block, dim, line, byte)
-        seen, line, byte = seen + len(words), line + block.count(b"\n"), byte + len(block)
+        read, line, byte = read + len(words), line + block.count(b"\n"), byte + len(block)
         yield words, vectors
-    if seen != (count or 0) or count is None:
-        found = "nothing" if count is None else f"{seen:,} words"
+    if read != (count or 0) or count is None:
+        found = "nothing" if count is None else f"{read:,} words"
         expected = "a line with the number of words and the length of a vector" if count is None else f"{count:,}"
         raise DataError(found, expected=expected, advice=ADVICE, file=path, line=line, byte=byte)
 

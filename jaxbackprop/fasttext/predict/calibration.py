@@ -84,8 +84,8 @@ def calibrated(
     """The same for texts that are rows already, each with a row and a label; judged on other ones, if there are any."""
     b = _zero_of(_slope(model, mean_rows(model.input, bags), labels))
     new = replace(model, output=(np.asarray(model.output) * np.float32(b)).astype(np.float32))
-    asked = judged_on or (bags, labels)
-    (loss, error), (new_loss, new_error) = (_judged(one, *asked) for one in (model, new))
+    held_out = judged_on or (bags, labels)
+    (loss, error), (new_loss, new_error) = (_judged(one, *held_out) for one in (model, new))
     return new, Calibration(1 / b, len(labels), (loss, new_loss), (error, new_error))
 
 

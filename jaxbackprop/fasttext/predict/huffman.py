@@ -1,7 +1,4 @@
-"""fastText's Huffman tree over labels: which yes-or-no questions lead to a label, and their answers.
-
-Only the tree lives here; what is learned at its nodes is the trainer's business.
-"""
+"""fastText's Huffman tree over labels: the path of inner nodes to each label, and its codes."""
 
 from dataclasses import dataclass
 
@@ -14,9 +11,10 @@ UNKNOWN = 10**15  # the count of a node that does not exist yet; nothing counts 
 class Paths:
     """The way from each label up to the root: label c has nodes[offsets[c] : offsets[c + 1]], the root last.
 
-    nodes    int32, inner nodes numbered in the order in which they were joined, the root is L - 2
-    codes    int32, one a node: 1 where the way there comes from its second child, 0 from its first
-    offsets  (L + 1,) int32
+    Attributes:
+        nodes: int32, inner nodes numbered in the order in which they were joined, the root is L - 2.
+        codes: int32, one a node: 1 where the way there comes from its second child, 0 from its first.
+        offsets: (L + 1,) int32.
     """
 
     nodes: np.ndarray
@@ -60,15 +58,15 @@ def paths(counts: np.ndarray) -> Paths:
     """The paths of the labels that occur `counts` times, in falling order, from each label up to the root."""
     leaves = len(counts)
     children = joined(counts)
-    parent, side = np.full(len(children), -1, np.int32), np.zeros(len(children), np.int32)
-    for turn in (0, 1):
-        parent[children[leaves:, turn]] = np.arange(leaves, len(children))
-        side[children[leaves:, turn]] = turn
+    parent, code = np.full(len(children), -1, np.int32), np.zeros(len(children), np.int32)
+    for bit in (0, 1):
+        parent[children[leaves:, bit]] = np.arange(leaves, len(children))
+        code[children[leaves:, bit]] = bit
     labels, at = np.arange(leaves), np.arange(leaves)
     steps = []  # one step up for all labels at a time
     while len(labels := labels[parent[at] >= 0]):
         at = at[parent[at] >= 0]
-        steps.append((labels, parent[at] - leaves, side[at]))
+        steps.append((labels, parent[at] - leaves, code[at]))
         at = parent[at]
     lengths = np.zeros(leaves, np.int32)
     for labels, _, _ in steps:
@@ -76,6 +74,6 @@ def paths(counts: np.ndarray) -> Paths:
     offsets = np.zeros(leaves + 1, np.int32)
     np.cumsum(lengths, out=offsets[1:])
     nodes, codes = np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.int32)
-    for k, (labels, parents, sides) in enumerate(steps):
-        nodes[offsets[labels] + k], codes[offsets[labels] + k] = parents, sides
+    for k, (labels, parents, its_codes) in enumerate(steps):
+        nodes[offsets[labels] + k], codes[offsets[labels] + k] = parents, its_codes
     return Paths(nodes, codes, offsets)

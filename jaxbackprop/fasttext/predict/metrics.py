@@ -1,7 +1,4 @@
-"""How often predictions are right: precision, recall and F1 as fastText counts them, over all labels and for each.
-
-Which labels were predicted is the business of predicting.py, what is a good score of whoever asks.
-"""
+"""How often predictions are right: precision, recall and F1 as fastText counts them, over all labels and for each."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,13 +19,14 @@ from .predictor import Predictions, Predictor
 class Scoring:
     """Predictions held against the labels that were given.
 
-    texts      how many were asked: those with a label the model knows and a row the model has, as fastText counts
-    gold       (L,) how many of them have each label
-    predicted  (L,) how often each label was predicted
-    right      (L,) how often it was there
-    scores     (P,) float32 the probability of each prediction, at most 1
-    labels     (P,) its label
-    hits       (P,) bool whether it was there
+    Attributes:
+        texts: how many were predicted: those with a label the model knows and a row the model has, as fastText counts.
+        gold: (L,) how many of them have each label.
+        predicted: (L,) how often each label was predicted.
+        right: (L,) how often it was there.
+        scores: (P,) float32 the probability of each prediction, at most 1.
+        labels: (P,) its label.
+        hits: (P,) bool whether it was there.
     """
 
     texts: int
@@ -129,9 +127,10 @@ class Scoring:
 class Skipped:
     """What of a labelled text cannot be scored: counted, and the first of it named.
 
-    unknown     labels the model does not know
-    unlabelled  lines with words but without any label
-    first       where the first unknown label stands, and which it is
+    Attributes:
+        unknown: labels the model does not know.
+        unlabelled: lines with words but without any label.
+        first: where the first unknown label stands, and which it is.
     """
 
     unknown: int = 0

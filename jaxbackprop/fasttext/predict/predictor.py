@@ -20,7 +20,7 @@ from .top_k import log, top_k
 CELLS = 1 << 21  # so many (text, label) pairs are worked on at a time: they stay in the cache
 TEXTS = 1 << 14  # texts searched for in a tree together
 FEWEST = 16  # texts at a time, however many labels there are
-FEW = 8  # where at most one label in so many is asked for, a Huffman tree is searched, not computed whole
+FEW = 8  # where at most one label in so many is wanted, a Huffman tree is searched, not computed whole
 UNLIKELY = 0.01  # and where only labels as likely as this are
 REACH, STEPS = np.float32(8), 512  # fastText's sigmoid: a table of 512 steps from -8 to 8, 0 and 1 beyond
 SIGMOID = (1 / (1 + np.exp(-(np.arange(STEPS + 1, dtype=np.float32) * 16 / STEPS - 8)).astype(np.float64))).astype("f4")
@@ -32,9 +32,10 @@ NEAR = 2e-3  # so near to the border of two steps, in steps, a score is summed i
 class Predictions:
     """The best labels of N texts: those of text k are labels[offsets[k]:offsets[k + 1]], best first.
 
-    labels         (T,) int32
-    probabilities  (T,) float32; fastText's, which may exceed 1 by 1e-5
-    offsets        (N + 1,) int64; a text without a known word has none
+    Attributes:
+        labels: (T,) int32.
+        probabilities: (T,) float32; fastText's, which may exceed 1 by 1e-5.
+        offsets: (N + 1,) int64; a text without a known word has none.
     """
 
     labels: np.ndarray
@@ -54,7 +55,7 @@ class Predictions:
 
 
 class Predictor:
-    """A model made ready to be asked: its output table unpacked, its tree built, both once."""
+    """A model ready to predict: its output table unpacked, its tree built, both once."""
 
     def __init__(self, model: Model):
         self.model = model
@@ -69,12 +70,12 @@ class Predictor:
         if k < 1 and k != -1:
             raise ValueError(f"k is {k}; it is at least 1, or -1 for all labels.")
         k = self.labels if k == -1 else min(k, self.labels)
-        asked = np.flatnonzero(bags.lengths > 0) if self.labels else np.zeros(0, np.int64)
+        usable = np.flatnonzero(bags.lengths > 0) if self.labels else np.zeros(0, np.int64)
         searched = self.tree is not None and (k * FEW <= self.labels or threshold >= UNLIKELY)
         step = TEXTS if searched else max(CELLS // max(self.labels, 1), FEWEST)
         counts, labels, logs = np.zeros(len(bags), np.int64), [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
-        for start in range(0, len(asked), step):
-            part = asked[start : start + step]
+        for start in range(0, len(usable), step):
+            part = usable[start : start + step]
             x = mean_rows(self.model.input, bags if len(part) == len(bags) else bags.take(part))
             counts[part], found, scores = self._best(x, k, np.float32(threshold), searched)
             labels.append(found)

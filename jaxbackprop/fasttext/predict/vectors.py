@@ -1,4 +1,4 @@
-"""Words and texts as vectors: what a model's rows come to. Their files are the business of vec_file.py.
+"""Words and texts as vectors: what a model's rows come to.
 
 Source  fastText 0.9.2: FastText::getWordVector, FastText::getSentenceVector
 """

@@ -1,7 +1,5 @@
 """A trained model made small: rows of great norm kept, and each cut into subvectors that are one of 256 centroids.
 
-How such a table is asked for rows stands in quantized.py, how it is filed in fasttext_file.py.
-
 Source  Joulin, Grave, Bojanowski, Douze, Jégou, Mikolov 2016, "FastText.zip", arXiv:1612.03651; fastText 0.9.2
 """
 
@@ -34,12 +32,13 @@ def quantize(
 ) -> Model:
     """The same model in a fraction of its memory, by fastText's names.
 
-    cutoff   keep so many words and n-grams, those of greatest norm, and `</s>`; 0 keeps all
-    qnorm    quantize the norms of rows apart from their directions: a byte a row more
-    qout     quantize the output table too
-    dsub     how many numbers one byte stands for
-    retrain  what to do with the pruned model, its tables not yet quantized, before they are: train it further
-    seed     of the centroids' first places
+    Args:
+        cutoff: keep so many words and n-grams, those of greatest norm, and `</s>`; 0 keeps all.
+        qnorm: quantize the norms of rows apart from their directions: a byte a row more.
+        qout: quantize the output table too.
+        dsub: how many numbers one byte stands for.
+        retrain: what to do with the pruned model, its tables not yet quantized, before they are: train it further.
+        seed: of the centroids' first places.
 
     Raises:
         ValueError: a model that is quantized already; a cutoff or dsub that cannot be.

@@ -1,5 +1,4 @@
-"""A table whose rows are put together from few centroids, as fastText's .ftz files hold it. How the centroids are found
-stands in quantization.py.
+"""A table whose rows are put together from few centroids, as fastText's .ftz files hold it.
 
 Source  Jégou, Douze, Schmid 2011, "Product quantization for nearest neighbor search"; Joulin et al. 2016,
         arXiv:1612.03651
@@ -17,12 +16,13 @@ CENTROIDS = 256  # one byte says which
 class QuantizedTable:
     """A table in which each subvector of `dsub` numbers of a row is one of 256 centroids of that subvector.
 
-    dim         the length of a row
-    dsub        the length of a subvector; the last one of a row may be shorter
-    codes       (rows, subvectors) uint8: which centroid
-    centroids   (256 dim,) float32, subvector after subvector, in each centroid after centroid
-    norm_codes  (rows,) uint8: which of `norms` the row is multiplied by, or None where the rows are as they are
-    norms       (256,) float32, or None
+    Attributes:
+        dim: the length of a row.
+        dsub: the length of a subvector; the last one of a row may be shorter.
+        codes: (rows, subvectors) uint8: which centroid.
+        centroids: (256 dim,) float32, subvector after subvector, in each centroid after centroid.
+        norm_codes: (rows,) uint8: which of `norms` the row is multiplied by, or None where the rows are as they are.
+        norms: (256,) float32, or None.
     """
 
     dim: int

@@ -77,6 +77,6 @@ class CheckpointManager:
 
 
 def _named(tables: Tables) -> dict[str, Array]:
-    """The parts of the tables that there are, by name: input.rows, input.seen, ..."""
+    """The parts of the tables that there are, by name: input.rows, input.second_moment, ..."""
     parts = {f"{t}.{p}": getattr(getattr(tables, t), p) for t in Tables._fields for p in Rows._fields}
     return {name: part for name, part in parts.items() if part is not None}

@@ -1,7 +1,7 @@
 """A training kept on disk as it goes, so that one that was interrupted goes on, to the bits it would have had.
 
     checkpoint-N/     what there was after N chunks; the folder has its name once it is whole
-      about.json      of which training, and all that is no table: the draws' state, what was met so far
+      about.json      of which training, and all that is no table: the state of the sampler, the losses so far
       input.rows.npy  the tables, and what their optimizer remembers
 
 How training goes is not known here; what a finished model's folder holds, in folder.py.

@@ -39,9 +39,10 @@ def initial_tables(
 ) -> tuple[Array, Array]:
     """The input table (rows, dim) and the output table (labels, dim) that training begins with.
 
-    start   None: uniform numbers by `seed`, and zeros; an array (rows, dim): it, and zeros; a model: its tables
-    padded  how many rows the input table is made, by some that nobody names, and how long the rows of both, by zeros
-            at their ends; None for (rows, dim)
+    Args:
+        start: None: uniform numbers by `seed`, and zeros; an array (rows, dim): it, and zeros; a model: its tables.
+        padded: how many rows the input table is made, by some that nobody names, and how long the rows of both, by
+            zeros at their ends; None for (rows, dim).
 
     Raises:
         ValueError: `start` has another shape.

@@ -183,7 +183,7 @@ def _row_length(settings: Settings) -> int:
 
 
 def _begun(corpus: Corpus, settings: Settings, first: tuple[jax.Array, jax.Array]) -> Tables:
-    """The first tables with what their optimizer needs, nothing seen yet."""
+    """The first tables with what their optimizer needs, all zero."""
     tables = Tables(*(init_slots(table, settings.optimizer) for table in first))
     if not settings.idf:
         return tables

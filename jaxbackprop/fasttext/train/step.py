@@ -19,10 +19,11 @@ EXACTLY = jax.lax.Precision.HIGHEST
 
 
 class BinaryTargets(NamedTuple):
-    """Yes-or-no questions to each text, by which it is told apart from others: for hs the nodes on its label's path.
+    """A binary target at some output rows of each text: the nodes of a path, or a label and its negative samples.
 
-    rows  (B, K) rows of the output table; one outside it, by custom -1, asks nothing
-    yes   (B, K) the right answers, 1 or 0
+    Attributes:
+        rows: (B, K) rows of the output table; one outside it, by custom -1, counts for nothing.
+        yes: (B, K) the target at each, 1 or 0.
     """
 
     rows: Int[Array, "B K"]

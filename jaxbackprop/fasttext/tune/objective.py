@@ -1,4 +1,4 @@
-"""What autotune makes as large as it can: fastText's metrics, by the words in which fastText is asked for them."""
+"""What autotune makes as large as it can: fastText's metrics, by fastText's words for them."""
 
 import math
 from collections.abc import Sequence
@@ -15,8 +15,10 @@ KNOWN = "f1, f1:LABEL, precisionAtRecall:PERCENT[:LABEL] or recallAtPrecision:PE
 class Metric:
     """A number that says how good predictions are, more is better.
 
-    kind   F1, the best precision at a recall of at least `share`, or the best recall at a precision of at least `share`
-    label  the only label it looks at, prefix included; None for all
+    Attributes:
+        kind: F1, the best precision at a recall of at least `share`, or the best recall at a precision of at least
+            `share`.
+        label: the only label it looks at, prefix included; None for all.
     """
 
     kind: Literal["f1", "precisionAtRecall", "recallAtPrecision"]

@@ -2,7 +2,7 @@
 
 Rounds of candidates: each is trained for a few epochs, the best third for three times as many, the best of those for
 all. The first round looks everywhere, later ones look near the best so far as well. Encoded texts are shared by all
-candidates that cut n-grams alike. How one candidate is trained is the business of train.py.
+candidates that cut n-grams alike.
 
 Source  Jamieson, Talwalkar 2016, arXiv:1502.07943 (successive halving); the settings and metrics are fastText's
 """
@@ -78,17 +78,18 @@ def autotune(
 ) -> Tuned:
     """Train with the settings that have the best metric on `valid`, among those there is time for.
 
-        data         what is trained on, as `TextClassifier.train` takes it
-        valid        what is scored on: a file or Texts
-        seconds      the time there is; no training is begun that would not end in it, but one there is at least
-        metric       "f1", "precisionAtRecall:PERCENT" or "recallAtPrecision:PERCENT", each also with ":LABEL" behind it
-        predictions  so many labels of each text are counted; -1 for all
-        progress     called after each trial: with it, the best score so far, and the seconds left
-        model_size   bytes, or such as "2M": each candidate is quantized to fit into a file of that size before it is
-                     scored, as fastText does, and so is the best; one that cannot counts as one that diverged
-                     (fastText also searches for how many numbers a byte stands for; here it is two)
-        settings     those that are fixed, by their names; the others among lr, epoch, dim, word_ngrams, minn and maxn,
-                     bucket and loss are searched for
+    Args:
+        data: what is trained on, as `TextClassifier.train` takes it.
+        valid: what is scored on: a file or Texts.
+        seconds: the time there is; no training is begun that would not end in it, but one there is at least.
+        metric: "f1", "precisionAtRecall:PERCENT" or "recallAtPrecision:PERCENT", each also with ":LABEL" behind it.
+        predictions: so many labels of each text are counted; -1 for all.
+        progress: called after each trial: with it, the best score so far, and the seconds left.
+        model_size: bytes, or such as "2M": each candidate is quantized to fit into a file of that size before it is
+            scored, as fastText does, and so is the best; one that cannot counts as one that diverged (fastText also
+            searches for how many numbers a byte stands for; here it is two).
+        settings: those that are fixed, by their names; the others among lr, epoch, dim, word_ngrams, minn and maxn,
+            bucket and loss are searched for.
 
     The candidates are the same for the same seed; how many of them there is time for depends on the machine.
 

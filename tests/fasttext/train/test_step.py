@@ -72,10 +72,10 @@ def test_a_step_is_the_gradient_of_the_librarys_rules_on_whole_tables(loss):
     losses = by_rule(embedding_bag(table, ids), output)
     expected = np.asarray(table - LR * dtable), np.asarray(output - LR * doutput)
     start = Tables(init_slots(table, "sgd"), init_slots(output, "sgd"))
-    tables, met = sparse_step(start, ids, targets, jnp.float32(LR))
+    tables, loss = sparse_step(start, ids, targets, jnp.float32(LR))
     np.testing.assert_allclose(tables.input.rows, expected[0], rtol=0, atol=1e-5)
     np.testing.assert_allclose(tables.output.rows, expected[1], rtol=0, atol=1e-5)
-    np.testing.assert_allclose(met, losses, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(loss, losses, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("loss", LOSSES)

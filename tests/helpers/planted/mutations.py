@@ -99,7 +99,9 @@ def mutations() -> list[Planted]:
     """The wrong rules: PER_RULE of each rule, left out those that change nothing there."""
     load("jaxbackprop")
     made = []
-    for k, (name, right) in enumerate(rules().items()):
+    folders = ("gates", "layers", "losses")
+    own = {name: made for name, made in rules().items() if made.__module__.split(".")[1] in folders}
+    for k, (name, right) in enumerate(own.items()):
         example = main_example(right)
         args = arguments(example)
         chosen = 0
