@@ -1,6 +1,8 @@
 """What is hard but right, and what is slight but wrong: verdicts through the public surface."""
 
+import re
 import time
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,7 +14,7 @@ from jax.experimental import pallas as pl
 from planted.formulas import by_hand
 
 from jaxbackprop.verification import audit, verify
-from jaxbackprop.verification.decide import Oracle, Row, Verdict, decide
+from jaxbackprop.verification.decide import Oracle, Row, Verdict, decide, decide_arithmetic
 
 rng = np.random.default_rng(0)
 
@@ -233,3 +235,12 @@ def row(**known: Any) -> Row:
 def test_the_order_of_trust(known: dict[str, Any], answer: Verdict | Oracle):
     decision = decide(row(**known))
     assert (decision.verdict or decision.ask) is answer
+
+
+@pytest.mark.parametrize("function", [decide, decide_arithmetic])
+def test_the_page_on_verdicts_says_whom_the_decision_trusts(function: Any):
+    page = " ".join((Path(__file__).parents[2] / "docs" / "verdicts.md").read_text().split())
+    steps = re.findall(r"^ *\d\. (.*?)(?=^ *\d\. |\Z)", function.__doc__ or "", re.DOTALL | re.MULTILINE)
+    assert len(steps) > 2
+    for step in steps:
+        assert " ".join(step.split()) in page
