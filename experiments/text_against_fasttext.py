@@ -4,8 +4,8 @@
 
 Each run is a process of its own that reads the text, trains with two threads, and saves a .bin; the two programs take
 turns with seeds 0, 1, 2, ..., and what is quoted is the median of the pairs' ratios. What was compiled, Python's
-bytecode included, is kept from pair to pair, JAX is told how to compile short loops, and at its end the process does
-not search for garbage: as with the command `train text`. Accuracy is asked of the saved model afterwards, untimed; one
+bytecode included, is kept from pair to pair, JAX is told how to compile short loops, and the process seldom
+searches for garbage: as with the command `train text`. Accuracy is asked of the saved model afterwards, untimed; one
 pair is one seed, five by default. The programs that train/compile_cache.py keeps save 0.15 s of CPU time a process
 beside JAX's own cache, which must trace a program to find it: a tenth of TREC's whole process, less of longer ones.
 `--fasttext` names a Python that has the package fasttext (by default this one); its process imports nothing else.
@@ -33,6 +33,7 @@ from jaxbackprop.fasttext.train.row_loops import flags
 OURS, THEIRS = "jaxbackprop", "fasttext"
 TRAIN = """
 import atexit, gc, json, sys
+gc.set_threshold(100_000)
 atexit.register(gc.freeze)
 from {module} import train_supervised
 options = json.loads(sys.argv[1])

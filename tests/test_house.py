@@ -213,7 +213,8 @@ def test_the_version_is_the_changelogs():
 
 
 def test_the_quick_tests_are_there_and_touch_every_package():
-    files = (ROOT / "tests" / "quick.txt").read_text().split()
+    lines = (ROOT / "tests" / "quick.txt").read_text().split()
+    files = [line for line in lines if not line.startswith("--deselect")]
     assert not [file for file in files if not (ROOT / file).exists()]
     touched = {Path(file).parts[1].removeprefix("test_").removesuffix(".py") for file in files}
     assert {path.parent.name for path in PACKAGE.glob("*/__init__.py")} <= touched

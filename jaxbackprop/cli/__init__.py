@@ -20,9 +20,13 @@ from . import info as info  # isort: skip
 from .console import app as app
 from .console import keep_compiled_programs, run
 
+FEW_SEARCHES = 100_000  # new objects until the next search for garbage
+
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """The console command `jaxbackprop`."""
     keep_compiled_programs()
-    atexit.register(gc.freeze)  # the command's process ends: what JAX has loaded need not be searched for garbage
+    # The process is the command's own, and JAX's modules are many objects but no garbage: they are searched seldom.
+    gc.set_threshold(FEW_SEARCHES)
+    atexit.register(gc.freeze)
     run(arguments)

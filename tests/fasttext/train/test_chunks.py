@@ -1,4 +1,4 @@
-"""Passes in orders of their own: every text once, with its labels. What is learned so: test_train.py."""
+"""Passes in orders of their own: every text once, with its labels. What is learned so: test_loop.py."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ from jaxbackprop.data import Bags
 from jaxbackprop.fasttext.options import settings_of
 from jaxbackprop.fasttext.settings import Settings
 from jaxbackprop.fasttext.train.chunks import Chunker
-from jaxbackprop.fasttext.train.loop import _chunks
+from jaxbackprop.fasttext.train.loop import _chunks_with_rates
 from jaxbackprop.fasttext.train.sampler import Sampler
 
 SMALL = Settings(lr=0.3, dim=4, epoch=3, bucket=40, word_ngrams=2, shuffle=True)
@@ -26,7 +26,8 @@ def visited(texts: int, pieces: int, **others) -> list[list[int]]:
         pieces,
     )
     chunker, order = Chunker(settings, Sampler(np.ones(texts), 5, settings.seed), None, batch=settings.batch or 1), []
-    for its, targets in _chunks(numbered, settings, chunker):
+    parts = (part for epoch in range(settings.epoch) for part in _chunks_with_rates(numbered, settings, epoch))
+    for its, targets in (chunk for part in parts for chunk in chunker.of(*part)):
         for k in range(int(its.total)):
             n = int(its.order[k])
             rows = its.ids[its.offsets[n] : its.offsets[n + 1]].tolist()
