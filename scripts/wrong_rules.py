@@ -24,16 +24,16 @@ import jax  # noqa: E402
 import numpy as np  # noqa: E402
 from jax.test_util import check_grads  # noqa: E402
 from planted import Planted, judge, mutations, odd, written  # noqa: E402  # pyright: ignore[reportMissingImports]
-from planted.cases import subject  # noqa: E402  # pyright: ignore[reportMissingImports]
+from planted.cases import problem  # noqa: E402  # pyright: ignore[reportMissingImports]
 from planted.torch_gradcheck import by_gradcheck  # noqa: E402  # pyright: ignore[reportMissingImports]
 
 from jaxbackprop.jaxprs.inputs import Point, inexact, replaced  # noqa: E402
-from jaxbackprop.verification.problem import target  # noqa: E402
+from jaxbackprop.verification.problem import handwritten_function  # noqa: E402
 
 
 def by_us(case: Planted, dtype: str, seeds: int) -> list[str]:
     """For each seed right, undecided, caught or named (the cause as well)."""
-    shared, answers = subject(case, dtype), []
+    shared, answers = problem(case, dtype), []
     for seed in range(seeds):
         found = judge(case, dtype, seed, shared)
         named = "named" if case.named(found.likely_cause) else "caught"
@@ -43,14 +43,14 @@ def by_us(case: Planted, dtype: str, seeds: int) -> list[str]:
 
 def by_check_grads(case: Planted, dtype: str) -> str:
     """What `jax.test_util.check_grads(order=1, modes=["rev"])` says."""
-    about = target(case.fun, case.reference, dict(case.settings))
+    about = handwritten_function(case.fun, case.reference, dict(case.settings))
     point = Point(case.args).cast(np.dtype(dtype))
     with jax.enable_x64(dtype == "float64"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         arrays = [x if isinstance(x, jax.Array) else jax.numpy.asarray(x) for x in point.arrays]
 
         def of_floats(*floats: Any) -> Any:
-            return inexact(about.hand(*point.rebuild(replaced(arrays, point.live, floats))))
+            return inexact(about.handwritten(*point.rebuild(replaced(arrays, point.live, floats))))
 
         try:
             check_grads(of_floats, [arrays[i] for i in point.live], order=1, modes=["rev"])

@@ -1,4 +1,4 @@
-"""Every rule of the library obeys every law; the laws themselves are broken on purpose in test_wrong_rules.
+"""Every rule of the library passes every check; the checks themselves are broken on purpose in test_wrong_rules.
 
 For each rule that passes, a sign flip and an error of 1 % planted in each of its gradients must be found as well.
 """
@@ -6,13 +6,13 @@ For each rule that passes, a sign flip and an error of 1 % planted in each of it
 import pytest
 
 import jaxbackprop as jbp
-from jaxbackprop.verification.checks.registry import LAWS
+from jaxbackprop.verification.checks.registry import CHECKS
 
 RULES = jbp.rules()
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_every_rule_obeys_every_law(name):
+def test_every_rule_passes_every_check(name):
     jbp.verify(RULES[name], prove=True).raise_if_failed()
 
 
@@ -26,4 +26,4 @@ def test_nothing_of_the_lectures_is_missing():
     losses = "softmax_cross_entropy sigmoid_cross_entropy squared_error max_margin multiclass_hinge".split()
     wanted = {*gates, *arrays, *units, *layers, *norms, *losses, "l1_penalty", "l2_penalty"}
     assert wanted <= set(RULES), wanted - set(RULES)
-    assert len(LAWS) >= 10
+    assert len(CHECKS) >= 10

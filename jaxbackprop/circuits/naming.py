@@ -1,6 +1,6 @@
-"""Names for arguments and values, as the person wrote them: parameter paths, and assignments on source lines.
+"""Names for arguments and values, as the source code has them: parameter paths, and assignments on source lines.
 
-Also the names of nnx modules as scopes while a function is traced. Nothing here evaluates a circuit.
+Also the names of nnx modules as scopes while a function is traced.
 """
 
 import inspect
@@ -46,8 +46,13 @@ def output_names(tree: Any) -> list[str]:
 
 
 def assigned(eqns: list[JaxprEqn], depth: int) -> tuple[list[str], list[list[Frame]]]:
-    """For each equation the name its value is assigned to, or "", and the user's lines, those of `depth` callers left
-    out: an equation has a name when it is the last one on a line that reads `name = ...`.
+    """For each equation the name its value is assigned to, or "", and the user's lines that led to it.
+
+    An equation has a name when it is the last one on a line that reads `name = ...`.
+
+    Args:
+        eqns: in program order.
+        depth: how many of the outermost lines belong to callers, and give no name.
     """
     stacks = [frames(eqn, ends=_is_tracer, hidden=lambda file: file in (_RULE, __file__)) for eqn in eqns]
     named = []
@@ -65,12 +70,12 @@ def _is_tracer(file: str) -> bool:
 
 
 def _target(frame: Frame) -> str:
-    found = _ASSIGNMENT.match(linecache.getline(frame.file, frame.line))
-    return found.group(1) if found else ""
+    match = _ASSIGNMENT.match(linecache.getline(frame.file, frame.line))
+    return match.group(1) if match else ""
 
 
 class Names:
-    """Hands out names, each once: the second `h` is `h_2`."""
+    """Gives each name once: the second `h` is `h_2`."""
 
     def __init__(self) -> None:
         self.taken: set[str] = set()
@@ -93,16 +98,16 @@ def module_scopes(fun: Callable, args: tuple) -> Iterator[None]:
     """
     nnx = sys.modules.get("flax.nnx")
     paths = _module_paths(nnx, fun, args) if nnx is not None else {}
-    kept: dict[type, Any] = {}
+    calls: dict[type, Any] = {}
     for cls in {type(module) for module, _ in paths.values()}:
         owner = next((c for c in cls.__mro__ if "__call__" in c.__dict__), None)
-        if owner is not None and owner not in kept:
-            kept[owner] = owner.__dict__["__call__"]
-            setattr(owner, "__call__", _scoped(kept[owner], nnx, paths))  # noqa: B010 (owner is any class)
+        if owner is not None and owner not in calls:
+            calls[owner] = owner.__dict__["__call__"]
+            setattr(owner, "__call__", _scoped(calls[owner], nnx, paths))  # noqa: B010 (owner is any class)
     try:
         yield
     finally:
-        for owner, call in kept.items():
+        for owner, call in calls.items():
             setattr(owner, "__call__", call)  # noqa: B010
 
 
@@ -119,17 +124,17 @@ def _scoped(call: Callable, nnx: Any, paths: dict[int, tuple[Any, str]]) -> Call
 
 def _module_paths(nnx: Any, fun: Any, args: tuple) -> dict[int, tuple[Any, str]]:
     """By id, the module itself (so that the id stays its own) and its path from the module that holds it."""
-    held = [*args, fun, getattr(fun, "__self__", None)]
-    held += [cell.cell_contents for cell in getattr(fun, "__closure__", None) or () if _filled(cell)]
-    found: dict[int, tuple[Any, str]] = {}
-    for root in held:
+    roots = [*args, fun, getattr(fun, "__self__", None)]
+    roots += [cell.cell_contents for cell in getattr(fun, "__closure__", None) or () if _filled(cell)]
+    paths: dict[int, tuple[Any, str]] = {}
+    for root in roots:
         for leaf in jax.tree.leaves(root, is_leaf=lambda x: isinstance(x, nnx.Module)):
             if not isinstance(leaf, nnx.Module):
                 continue
             for path, module in nnx.iter_graph(leaf):
                 if isinstance(module, nnx.Module):
-                    found.setdefault(id(module), (module, _written(path) or type(module).__name__))
-    return found
+                    paths.setdefault(id(module), (module, _dotted(path) or type(module).__name__))
+    return paths
 
 
 def _filled(cell: Any) -> bool:
@@ -139,6 +144,6 @@ def _filled(cell: Any) -> bool:
         return False
 
 
-def _written(path: tuple) -> str:
+def _dotted(path: tuple) -> str:
     """('layers', 0, 'norm') as `layers[0].norm`."""
     return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).lstrip(".")

@@ -49,7 +49,7 @@ class Table:
     ] = "default"
     dim: Annotated[int | None, typer.Option(help="The length of a row. [50; 100]")] = None
     ngrams: Annotated[int | None, typer.Option(help="Runs of up to this many words have a row. [2; 1]")] = None
-    bucket: Annotated[int | None, typer.Option(help="Rows that n-grams share. [200000; 2000000]")] = None
+    bucket: Annotated[int | None, typer.Option(help="Rows that n-grams share. [500000; 2000000]")] = None
     min_count: Annotated[int | None, typer.Option(help="Words that occur less often have no row. [1]")] = None
     min_count_label: Annotated[int | None, typer.Option(help="Labels that occur less often are left out. [0]")] = None
     minn: Annotated[int | None, typer.Option(help="Shortest character n-gram. [0]")] = None
@@ -68,12 +68,12 @@ class Training:
     smoothing: Annotated[float | None, typer.Option(help="softmax: label smoothing. [0.05; 0]")] = None
     optimizer: Annotated[str | None, typer.Option(help="sgd, adagrad or adam, one rate per row. [sgd]")] = None
     lr: Annotated[
-        float | None, typer.Option(help="The learning rate, falling to 0. [0.5, adagrad 0.05, adam 0.01; 0.1]")
+        float | None, typer.Option(help="The learning rate, falling to 0. [0.35, adagrad 0.05, adam 0.01; 0.1]")
     ] = None
     idf: Annotated[
         float | None, typer.Option(help="sgd: rows learn in proportion to their idf to this power. [2; 0]")
     ] = None
-    epochs: Annotated[int | None, typer.Option(help="Passes over the texts. [10; 5]")] = None
+    epochs: Annotated[int | None, typer.Option(help="Passes over the texts. [12; 5]")] = None
     batch: Annotated[int | None, typer.Option(help="Texts per step. [1 on a CPU, 256 on an accelerator]")] = None
     shuffle: Annotated[
         bool | None, typer.Option("--shuffle/--no-shuffle", help="A new order of the texts in each epoch. [yes; no]")

@@ -42,7 +42,11 @@ CUSTOM_JVP = ("custom_jvp_call",)
 """Calls of a `jax.custom_jvp`: a forward derivative written by hand."""
 
 RULES = (*CUSTOM_VJP, *CUSTOM_JVP)
-"""Calls of a function whose derivative is written by hand."""
+"""Calls of a function whose derivative is written by hand.
+
+Not among them are primitives of the experimental hijax (`call_hi_primitive`, to which `jax_custom_vjp3` turns every
+custom_vjp): they are evaluated whole, their derivative is not looked at.
+"""
 
 NEW_REF, READ_REF, WRITE_REF, FREEZE_REF = "new_ref", "get", "swap", "freeze"
 """What makes, reads, writes and ends a mutable reference (`jax.new_ref`)."""
@@ -72,8 +76,13 @@ def body_of(eqn: JaxprEqn) -> tuple[Jaxpr, list[Any]] | None:
 
 def inner_jaxprs(eqn: JaxprEqn) -> list[Jaxpr]:
     """Every jaxpr among an equation's parameters: a loop's body, a conditional's branches, what a call calls."""
+    return [jaxpr for jaxpr, _ in inner_programs(eqn)]
+
+
+def inner_programs(eqn: JaxprEqn) -> list[tuple[Jaxpr, list[Any]]]:
+    """The same, each with its constants."""
     leaves = jax.tree.leaves(list(eqn.params.values()), is_leaf=_is_jaxpr)
-    return [closed(x)[0] for x in leaves if _is_jaxpr(x)]
+    return [closed(x) for x in leaves if _is_jaxpr(x)]
 
 
 def map_inner_jaxprs(eqn: JaxprEqn, function: Callable[[Any], Any]) -> dict[str, Any]:

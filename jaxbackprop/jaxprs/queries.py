@@ -1,63 +1,17 @@
 """Questions about a jaxpr: what it holds, in which types it computes, which outputs depend on which inputs."""
 
-from collections.abc import Callable, Sequence
-from functools import partial, reduce
+from collections.abc import Sequence
+from functools import reduce
 from operator import or_
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
-from .compat import RULES, ClosedJaxpr, Jaxpr, Literal, aval, body_of, inner_jaxprs
-from .flatten import flatten
-from .inputs import jittered, unit_roundoff
-from .number_systems.arithmetic import Noisy
-from .number_systems.interpreter import FLOAT64, evaluate
+from .compat import RULES, ClosedJaxpr, Jaxpr, Literal, aval, body_of, inner_jaxprs, inner_programs
 
 UNTRACEABLE = (TypeError, ValueError, NotImplementedError)
 """What JAX raises where a function cannot be traced or differentiated at the types it is given."""
-
-
-def over_rows(function: Callable, axes: Sequence[int | None], count: int) -> Callable:
-    """`function(arrays, *more)` mapped over the arrays whose axis is 0 and over all `more`.
-
-    One row after the other where a primitive cannot be mapped.
-    """
-
-    def mapped(arrays: Sequence[Any], *more: Any) -> Any:
-        try:
-            return jax.vmap(function, (list(axes), *(0 for _ in more)), axis_size=count)(arrays, *more)
-        except NotImplementedError:
-            pass
-
-        def row(i: Any) -> Any:
-            at = partial(lax.dynamic_index_in_dim, index=i, keepdims=False)
-            given = [at(x) if a == 0 else x for x, a in zip(arrays, axes, strict=True)]
-            return function(given, *jax.tree.map(at, more))
-
-        return lax.map(row, jnp.arange(count))
-
-    return mapped
-
-
-def narrowest(jaxpr: Jaxpr, dtype: Any) -> np.dtype:
-    """The narrowest floating-point type of any intermediate of `jaxpr`, `dtype` where none is narrower."""
-    found = np.dtype(dtype)
-    for eqn in jaxpr.eqns:
-        for v in eqn.outvars:
-            dtype = getattr(aval(v), "dtype", None)  # a token or a reference has none
-            if dtype is not None and jnp.issubdtype(dtype, np.floating) and coarser(dtype, found):
-                found = np.dtype(dtype)
-        for body in inner_jaxprs(eqn):
-            found = narrowest(body, found)
-    return found
-
-
-def coarser(a: Any, b: Any) -> bool:
-    """Whether type `a` rounds more than `b`."""
-    return unit_roundoff(a) > unit_roundoff(b)
 
 
 def holds(jaxpr: Jaxpr, name: str) -> bool:
@@ -80,15 +34,6 @@ def _inexact(jaxpr: Jaxpr, dtype: Any) -> set[float]:
                     found.add(value)
         found = found.union(*(_inexact(body, dtype) for body in inner_jaxprs(eqn)))
     return found
-
-
-def shaken(program: ClosedJaxpr, arrays: Sequence[Any], rng: np.random.Generator, times: int) -> np.ndarray:
-    """How far each number a program answers moves when its arguments and every step are rounded at random."""
-    here = flatten(evaluate(program, arrays, FLOAT64))
-    noise = Noisy(unit_roundoff(np.float64), rng)
-    found = [flatten(evaluate(program, jittered(rng, arrays, np.float64), noise)) for _ in range(times)]
-    with np.errstate(all="ignore"):
-        return np.nan_to_num(np.max([np.abs(y - here) for y in found], 0), posinf=0.0)
 
 
 def reach(jaxpr: Jaxpr, inputs: Sequence[frozenset[int]]) -> list[frozenset[int]]:
@@ -134,3 +79,58 @@ def saved_bytes(program: ClosedJaxpr) -> int:
 def only_forgets_weak_type(eqn: Any) -> bool:
     """Whether the equation changes nothing but that a type was weak, which no reader wants to see."""
     return eqn.primitive.name == "convert_element_type" and aval(eqn.outvars[0]).dtype == aval(eqn.invars[0]).dtype
+
+
+def same_but_for_types(one: ClosedJaxpr, other: ClosedJaxpr, unit: float) -> bool:
+    """Whether two traces of one function, for arguments of two types, are one program but for its types.
+
+    Not where the function branches on the type, draws random bits of another width, or holds other constants: they may
+    differ by a few of the narrower type's units.
+    """
+    (steps, numbers), (others, other_numbers) = _outline(one), _outline(other)
+    return (
+        steps == others
+        and len(numbers) == len(other_numbers)
+        and all(
+            np.shape(x) == np.shape(y) and np.allclose(x, y, rtol=4 * unit, atol=0, equal_nan=True)
+            for x, y in zip(numbers, other_numbers, strict=True)
+        )
+    )
+
+
+def _outline(program: ClosedJaxpr) -> tuple[list[Any], list[np.ndarray]]:
+    """The primitives of a program with the shapes and kinds they answer, and its inexact constants."""
+    steps: list[Any] = []
+    numbers: list[np.ndarray] = []
+
+    def keep(value: Any, dtype: Any) -> None:
+        if jnp.issubdtype(dtype, jnp.inexact):
+            numbers.append(np.asarray(value).astype(np.complex128))
+
+    def look(jaxpr: Jaxpr, consts: Any) -> None:
+        for value in consts:
+            keep(value, value.dtype)
+        for eqn in jaxpr.eqns:
+            name = eqn.primitive.name
+            if name not in ("convert_element_type", "copy", "jit", "pjit"):
+                steps.append((name, *(_kind(v, exact=name in _BITS) for v in eqn.outvars)))
+            if name != "convert_element_type":
+                for v in eqn.invars:
+                    if isinstance(v, Literal):
+                        keep(v.val, aval(v).dtype)
+            for body in inner_programs(eqn):
+                look(*body)
+
+    look(program.jaxpr, program.consts)
+    return steps, numbers
+
+
+_BITS = frozenset({"random_bits", "threefry2x32", "bitcast_convert_type"})
+
+
+def _kind(v: Any, *, exact: bool) -> Any:
+    """Shape and kind: under x64 integers are wider as well, and that alone is no other program."""
+    dtype = getattr(aval(v), "dtype", None)
+    inexact = dtype is not None and jnp.issubdtype(dtype, jnp.inexact)
+    kind = str(dtype) if exact or dtype is None else "float" if inexact else getattr(dtype, "kind", str(dtype))
+    return getattr(aval(v), "shape", ()), kind

@@ -56,12 +56,12 @@ class EvalMetrics(NamedTuple):
 
     loss     (N,) the loss of each example
     correct  (N,) whether it was classified correctly
-    index    (N,) its index in the data
+    order    (N,) its index in the data
     """
 
     loss: Array
     correct: Array
-    index: Array
+    order: Array
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,8 +7,8 @@ from .api import verify_rules as verify_rules
 from .audit import Audit as Audit
 from .audit import Site as Site
 from .audit import audit as audit
+from .checks.result import CheckResult as CheckResult
 from .points import arguments as arguments
-from .report import Check as Check
 from .report import Verification as Verification
 from .report import VerificationError as VerificationError
 from .report import table as table

@@ -1,5 +1,6 @@
 """`audit`: every hand-derived rule inside a JAX program, checked at the values it really sees there."""
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,35 +10,33 @@ import jax
 import numpy as np
 
 from ..core.rule import registered_as
-from ..jaxprs import loops
+from ..jaxprs import rule_calls
 from ..jaxprs.compat import JaxprEqn, binding, jaxpr_as_fun
-from ..jaxprs.inputs import Point, is_key
-from ..jaxprs.number_systems.arithmetic import Written
-from ..jaxprs.number_systems.interpreter import evaluate
+from ..jaxprs.inputs import Point
 from ..jaxprs.provenance import key, place
 from ..jaxprs.queries import outputs_read
-from ..jaxprs.rules import kind_of, plain_program, rules_in
-from .api import Collected
-from .checks.registry import LAWS, Law, Verdict, what_happened
-from .problem import Target
-from .report import Check, Verification
-from .subject import Subject
+from ..jaxprs.rule_calls import RuleCalls
+from ..jaxprs.rules import kind_of, plain_program
+from .checks.registry import CHECKS
+from .checks.result import Check, CheckResult, what_happened
+from .collect import Collected
+from .problem import HandwrittenFunction, Problem
+from .report import Verification
 
 SAMPLES = 3
 """At so many of its calls a rule is verified: the first ones of different shapes or values."""
 
 _ASKED = (
-    "forward_pass", "gradient", "linear_in_the_upstream", "structure", "same_value_when_differentiated", "vmap",
-    "second_order",
+    "forward_pass", "gradient", "linear_in_the_upstream", "precision", "structure", "same_value_when_differentiated",
+    "vmap", "second_order",
 )  # fmt: skip
 
 
-UNJUDGED = Law(
-    "could be judged",
-    "The rule can be called and differentiated at the values it saw.",
-    lambda _: None,
-    everywhere=True,
-)
+def could_be_judged(problem: Problem) -> None:
+    """The rule can be called and differentiated at the values it saw."""
+
+
+UNJUDGED = Check(could_be_judged)
 
 
 @dataclass(frozen=True)
@@ -127,8 +126,6 @@ class Audit:
 
     def to_json(self) -> str:
         """Everything, as JSON."""
-        import json
-
         return json.dumps(self.to_dict(), indent=2)
 
 
@@ -151,67 +148,35 @@ def audit(fun: Callable, *args: Any, **settings: Any) -> Audit:
     start = time.perf_counter()
     point = Point(args)
     program = jax.make_jaxpr(point.call_all(lambda *a: fun(*a, **settings)))(*point.arrays)
-    watching, broken = _Watching(), ""
-    try:
-        evaluate(program, point.arrays, watching)
-    except Exception as error:
-        broken = f"the program could not be run as far as this rule: {what_happened(error)}"
-    for eqn in rules_in(program.jaxpr):
-        watching.found.setdefault(key(eqn), Seen(eqn))
+    watched, error = rule_calls.watch(program, point.arrays)
+    broken = f"the program could not be run as far as this rule: {what_happened(error)}" if error else ""
+    found: dict[tuple[Any, ...], Seen] = {}
+    for calls in watched:
+        found.setdefault(key(calls.eqn), Seen(calls.eqn)).add(calls)
     used = outputs_read(program.jaxpr)
-    sites = tuple(_site(seen, used, broken) for seen in watching.found.values())
+    sites = tuple(_site(seen, used, broken) for seen in found.values())
     return Audit(sites, time.perf_counter() - start)
 
 
 @dataclass
 class Seen:
-    """A rule met in a program: its equation, how often, and some of its inputs."""
+    """A rule in a program: one of its equations, how often it is called, and some of its inputs."""
 
     eqn: JaxprEqn
     calls: int = 0
-    met: int = 0
     samples: list[tuple[JaxprEqn, list[Any]]] = field(default_factory=list)
 
-
-class _Watching(Written):
-    """Evaluates as written, and remembers what each rule was given."""
-
-    def __init__(self) -> None:
-        self.found: dict[tuple[Any, ...], Seen] = {}
-        self.loops: dict[int, loops.Loop] = {}
-        self.counting = True
-
-    def saw(self, eqn: JaxprEqn, args: list[Any]) -> None:
-        """Count the call, and keep its inputs where they are news."""
-        seen = self.found.setdefault(key(eqn), Seen(eqn))
-        seen.calls += self.counting
-        seen.met += 1
-        shapes = [np.shape(x) for x in args]
-        alike = [k for k, (_, old) in enumerate(seen.samples) if [np.shape(x) for x in old] == shapes]
-        kept = eqn, [x if is_key(x) else np.array(x) for x in args]
-        # A call of other shapes is worth more than another one of the same; of those, the first ones and the last.
-        if len(seen.samples) < SAMPLES and (not alike or seen.met <= SAMPLES):
-            seen.samples.append(kept)
-        elif alike:
-            seen.samples[alike[-1]] = kept
-
-    def leap(self, eqn: JaxprEqn, args: list[Any], done: int) -> list[Any] | None:
-        """Long loops run compiled; a few of their iterations are evaluated once more, step by step."""
-        if max(eqn.params.get("length", 0), done) <= loops.LONG:
-            return None
-        try:
-            loop = self.loops.setdefault(id(eqn), loops.Loop(eqn))
-            survey = loop.survey(args)
-        except NotImplementedError:
-            return None
-        if self.counting:
-            for rule, calls in zip(loop.rules, survey.calls, strict=True):
-                self.found.setdefault(key(rule), Seen(rule)).calls += calls
-        counting, self.counting = self.counting, False
-        for iteration in survey.iterations if loop.rules else ():
-            evaluate(loop.body, loop.inputs_of(args, iteration), self)
-        self.counting = counting
-        return survey.outputs
+    def add(self, one: RuleCalls) -> None:
+        """The calls of one equation, and its inputs where they are news."""
+        self.calls += one.calls
+        for given in one.inputs:
+            shapes = [np.shape(x) for x in given]
+            alike = [k for k, (_, old) in enumerate(self.samples) if [np.shape(x) for x in old] == shapes]
+            # A call of other shapes is worth more than another one of the same; of those, the first ones and the last.
+            if len(self.samples) < SAMPLES:
+                self.samples.append((one.eqn, given))
+            elif alike:
+                self.samples[alike[-1]] = one.eqn, given
 
 
 def _site(seen: Seen, used: dict[int, list[int]], broken: str) -> Site:
@@ -220,43 +185,44 @@ def _site(seen: Seen, used: dict[int, list[int]], broken: str) -> Site:
     try:
         verification = _judged(seen, used, name, source)
     except Exception as error:
-        verification = Verification(name, (Check(UNJUDGED.name, None, what_happened(error)),), source)
+        verification = Verification(name, (CheckResult(None, what_happened(error), UNJUDGED.name),), source)
     if verification is None and broken and not seen.calls:
-        verification = Verification(name, (Check(UNJUDGED.name, None, broken),), source)
+        verification = Verification(name, (CheckResult(None, broken, UNJUDGED.name),), source)
     return Site(name, source, seen.calls, verification)
 
 
 def _judged(seen: Seen, used: dict[int, list[int]], name: str, source: str) -> Verification | None:
-    start, collected, subjects = time.perf_counter(), Collected(), []
+    start, collected, problems = time.perf_counter(), Collected(), []
     for k, (eqn, args) in enumerate(seen.samples):
-        subject = Subject(_target(eqn, name, source, used.get(id(eqn), [])), Point(tuple(args), f"its call {k + 1}"))
-        if not subject.point.live:
+        function = _function(eqn, name, source, used.get(id(eqn), []))
+        problem = Problem(function, Point(tuple(args), f"its call {k + 1}"))
+        if not problem.inputs.live:
             continue
-        subjects.append(subject)
+        problems.append(problem)
         try:
-            _ = subject.case.hand_program
+            _ = problem.trace("handwritten")
         except Exception as error:
-            collected.enter(UNJUDGED, Verdict(None, what_happened(error)), subject)
+            collected.enter(UNJUDGED, CheckResult(None, what_happened(error)), problem)
             continue
-        collected.ask(subject, (LAWS[law] for law in _ASKED if k == 0 or LAWS[law].everywhere))
-    return collected.verification(subjects, time.perf_counter() - start) if subjects else None
+        collected.make(problem, (CHECKS[check] for check in _ASKED if k == 0 or CHECKS[check].everywhere))
+    if not problems:
+        return None
+    return collected.verification(problems[0].function, len(problems), time.perf_counter() - start)
 
 
-def _target(eqn: JaxprEqn, name: str, source: str, kept: list[int]) -> Target:
+def _function(eqn: JaxprEqn, name: str, source: str, kept: list[int]) -> HandwrittenFunction:
     """The equation, bound again, beside the plain function that it holds: their outputs that are `kept`."""
     # No gradient arrives at an output the program throws away: the running maximum a softmax hands out beside.
     kept = kept or list(range(len(eqn.outvars)))
-
-    def used(outputs: Any) -> list[Any]:
-        return [outputs[i] for i in kept]
-
-    def hand(*args: Any) -> Any:
-        return used(binding(eqn)(*args))
-
     whole = jaxpr_as_fun(plain_program(eqn))
 
-    def primal(*args: Any) -> Any:
-        return used(whole(*args))
+    def handwritten(*args: Any) -> list[Any]:
+        outputs = binding(eqn)(*args)
+        return [outputs[i] for i in kept]
+
+    def plain(*args: Any) -> list[Any]:
+        outputs = whole(*args)
+        return [outputs[i] for i in kept]
 
     own = registered_as(name)
     names = (
@@ -265,4 +231,4 @@ def _target(eqn: JaxprEqn, name: str, source: str, kept: list[int]) -> Target:
         else ()
     )
     names = names or tuple(f"input {i}" for i in range(len(eqn.invars)))
-    return Target(name, hand, primal, names, source, kind_of(eqn), typed=True)
+    return HandwrittenFunction(name, handwritten, plain, names, source, kind_of(eqn), typed=True)

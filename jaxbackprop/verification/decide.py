@@ -1,281 +1,229 @@
-"""Is this gradient right? What autodiff disputes is settled by numerical derivatives, and in many digits."""
+"""The decision: from what the oracles say about one number of a gradient to a verdict. Pure functions, nothing else.
 
+`decide` is asked about a row of evidence. Where it cannot tell yet, it names the oracle to ask next, the cheapest
+first; `examine.py` asks it, and `decide` again about the longer row. So an element costs as much as its case is hard.
+"""
+
+from dataclasses import dataclass, replace
+from enum import Enum
 from typing import Any
 
 import numpy as np
 
-from ..jaxprs.flatten import dual, flatten
-from ..jaxprs.inputs import Leaves, jittered, unit_roundoff
-from ..jaxprs.number_systems.interpreter import FLOAT64, evaluate
-from .oracles.autodiff import JITTERS, Case
-from .oracles.finite_differences import LARGE, scales, slopes
-from .oracles.many_digits import exactly, in_digits
-from .oracles.subgradient_interval import admits
-from .rounding import (
-    ALLOWED,
-    Judgement,
-    allow_for_rounding,
-    as_wide,
-    compare,
-    doubled,
-    jumps,
-    spread,
-    tolerance,
-    without,
-)
+
+class Verdict(Enum):
+    """What is said of one number; the later ones are the graver ones."""
+
+    RIGHT = "right"
+    OUTSIDE = "outside the domain"
+    UNDECIDED = "undecided"
+    IMPRECISE = "imprecise"
+    WRONG = "wrong"
 
 
-def judge_values(case: Case, found: Leaves, dtype: Any) -> Judgement:
-    """Whether `found` are the outputs of the plain function."""
-    upstream = case.upstream(0)
-    if case.differentiable:
-        samples = [y for y, _ in case.auto_near(upstream, dtype)]
-    else:
-        samples = [evaluate(case.value_program, arrays, FLOAT64) for arrays, _ in case.jitters(upstream, dtype)]
-    judged = compare(found, samples[0], tolerance(samples[0], spread(samples), dtype), dtype)
-    if judged.passed is False and case.differentiable:
-        allow_for_rounding(judged, [y for y, _ in case.auto_noisy(upstream, dtype)], dtype)
-    # What overflows or is not a number in the plain function as well is what the function says.
-    judged.undecided = [
-        u & ~(np.isnan(as_wide(f)) == np.isnan(as_wide(t)))
-        for u, f, t in zip(judged.undecided, found, samples[0], strict=True)
-    ]
-    return judged
+class Oracle(Enum):
+    """Who may be asked."""
+
+    NUMERICAL = "numerical derivatives"
+    INTERVAL = "one-sided derivatives"
+    DIGITS = "many digits"
+    DIFFERENCES_IN_DIGITS = "difference quotients in many digits"
 
 
-def judge_gradient(case: Case, found: Leaves, upstream: Leaves, dtype: Any) -> Judgement:
-    """Whether `found` is the gradient at `case` (which is in float64) for `upstream`, to the accuracy of `dtype`."""
-    samples = [g for _, g in case.auto_near(upstream, dtype)]
-    judged = compare(found, samples[0], tolerance(samples[0], spread(samples), dtype), dtype)
-    if any(w.any() for w in judged.wrong):
-        allow_for_rounding(judged, [g for _, g in case.auto_noisy(upstream, dtype)], dtype)
-    jumping = jumps(judged, lambda: _close_by(case, upstream), dtype)
-    disputed = [w | u | j for w, u, j in zip(judged.wrong, judged.undecided, jumping, strict=True)]
-    if any(x.any() for x in disputed):
-        _settle_one_by_one(case, judged, disputed, upstream, dtype)
-        _settle_in_digits(case, judged, upstream, dtype)
-        without(judged, [d & ~w & ~u for d, w, u in zip(disputed, judged.wrong, judged.undecided, strict=True)], dtype)
-    return judged
+@dataclass(frozen=True)
+class Row:
+    """What is known about one number of a gradient, or about its derivative along a direction.
 
-
-FINEST = 2**13
-"""In units in the last place of float64: near enough for all but a jump, and so many that no two numbers stay tied."""
-
-
-def _close_by(case: Case, upstream: Leaves) -> list[Leaves]:
-    """Autodiff's gradient at the point, and moved by next to nothing."""
-    rng, arrays = case.random("close by"), case.point.arrays
-    moved = [(jittered(rng, arrays, np.float64, FINEST), upstream) for _ in range(JITTERS)]
-    return [g for _, g in case.auto_many([(arrays, upstream), *moved])]
-
-
-def judge_by_differences(case: Case, found: Leaves, upstream: Leaves) -> tuple[bool | None, str]:
-    """The gradient against numerical derivatives alone, for a plain function that autodiff cannot differentiate.
-
-    Such functions iterate until they are near enough, so that their values jump a little: only a difference of more
-    than a hundredth is called wrong, and one of more than a thousandth is undecided.
+    Attributes:
+        actual: the handwritten backward pass's, in float64.
+        autodiff: autodiff's of the plain function, in float64.
+        tolerance: how far rounding may carry the two apart.
+        autodiff_is_law: a `stop_gradient` means what autodiff says.
+        along: it is a derivative along a direction that moves several numbers.
+        numerical: the numerical derivative and its error bound.
+        kinked: the derivatives from the two sides differ.
+        interval: the derivatives that are right at a kink, from the least to the largest.
+        digits: autodiff's in many digits; NaN where it cannot be had.
+        exact: the difference quotient in many digits; NaN where it cannot be had.
     """
-    s, weights, mine = case.slopes, flatten(dual(upstream)), flatten(dual(found))
-    worst: bool | None = True
-    detail = "by numerical derivatives alone: autodiff cannot differentiate the plain function"
-    for k, direction in enumerate(case.directions):
-        value, bar, along = s.value[k] @ weights, s.bar[k] @ np.abs(weights), direction @ mine
-        off = abs(along - value)
-        size = np.abs(direction) @ np.abs(mine) + abs(value)
-        if not np.isfinite(value + bar) or off <= 4 * bar + 1e-3 * size:
-            worst = worst if np.isfinite(value + bar) else None
-        elif off > 4 * bar + 1e-2 * size:
-            return False, f"{_direction_name(case, k)}: by hand {along:.6g}, true {value:.6g} +- {bar:.1g}"
-        else:
-            worst = None
-    return worst, detail
+
+    actual: Any
+    autodiff: Any
+    tolerance: float
+    autodiff_is_law: bool = False
+    along: bool = False
+    numerical: tuple[float, float] | None = None
+    kinked: bool = False
+    interval: tuple[float, float] | None = None
+    digits: float | None = None
+    exact: float | None = None
+
+    def with_(self, **more: Any) -> "Row":
+        """The row with more evidence."""
+        return replace(self, **more)
 
 
-def confirm(case: Case, judged: Judgement, upstream: Leaves) -> None:
-    """Hold the gradient against the numerical derivative along every direction of `case`; marks what fails."""
-    if not case.x.size or case.stops_gradient:
-        return
-    s, weights = case.slopes, flatten(dual(upstream))
-    found, tight = flatten(dual(judged.found)), flatten(doubled(judged.tight or judged.bar, judged.found))
+@dataclass(frozen=True)
+class Decision:
+    """A verdict, or the oracle to ask first.
+
+    Attributes:
+        verdict: None where another oracle must be asked.
+        ask: that oracle.
+        by: who decided, in words; empty where autodiff did.
+        expected: the true value as far as known.
+    """
+
+    verdict: Verdict | None
+    ask: Oracle | None = None
+    by: str = ""
+    expected: Any = None
+
+
+SHARP = 1e-3
+"""A numerical derivative counts against a value if its bound is below this share of the difference."""
+
+SEAM = 1e-6
+"""It counts against autodiff where its bound is below this share of its value."""
+
+
+def decide(row: Row) -> Decision:
+    """One number's verdict; the order of trust, from the first that can tell to the last:
+
+    1. Autodiff in float64, within the rounding of both programs: right. Along a direction that is not enough, numerical
+       derivatives are asked as well: autodiff may itself be wrong.
+    2. Where a `stop_gradient` means what autodiff says, autodiff alone.
+    3. At a kink the interval between the derivatives from its sides, and of points close by.
+    4. A numerical derivative whose bound is small beside the difference: against the handwritten value if autodiff
+       agrees with it, for the handwritten value if autodiff does not (a seam, an overflow).
+    5. Autodiff's program in many digits; where it contradicts, difference quotients of the plain function in many.
+    6. Autodiff against a handwritten value a hundred tolerances away, where numerical derivatives are too blunt.
+    """
+    agrees = bool(within(row.actual, row.autodiff, row.tolerance))
+    if agrees and (row.numerical is None or row.autodiff_is_law) and not (row.along and not row.autodiff_is_law):
+        return Decision(Verdict.RIGHT, expected=row.autodiff)
+    if row.autodiff_is_law:
+        return Decision(Verdict.WRONG if np.isfinite(row.autodiff) else Verdict.UNDECIDED, expected=row.autodiff)
+    if row.numerical is None:
+        return Decision(None, Oracle.NUMERICAL)
+    if row.kinked:
+        return _at_a_kink(row)
+    value, bound = row.numerical
+    known = np.isfinite(value) and np.isfinite(bound)
+    slack = 4 * bound + row.tolerance + 2.0**-48 * abs(value)
+    apart = known and not abs(row.actual - value) <= slack
+    autodiff_near = known and bool(abs(row.autodiff - value) <= slack)
+    if (agrees or row.along) and not apart:
+        return Decision(Verdict.RIGHT, expected=row.autodiff)
+    if apart and row.along and row.interval is None:
+        return Decision(None, Oracle.INTERVAL)  # a kink that this direction does not see: |x| - |y| at 0, moved alike
+    if apart and row.along and _inside(row):
+        return Decision(Verdict.RIGHT, by=Oracle.INTERVAL.value, expected=row.actual)
+    if apart and autodiff_near and bound < SHARP * abs(row.actual - value):
+        return Decision(Verdict.WRONG, expected=row.autodiff)
+    near_enough = SEAM * abs(value) if np.isfinite(row.autodiff) else SHARP * abs(value) + 1e-9
+    if known and np.isfinite(row.actual) and not autodiff_near and bound < near_enough:
+        if not apart:
+            return Decision(Verdict.RIGHT, by="numerical derivatives, at a seam of the program", expected=value)
+        if not np.isfinite(row.autodiff):
+            return Decision(Verdict.WRONG, by=Oracle.NUMERICAL.value, expected=value)
+    return _in_digits(row, apart, known)
+
+
+def _at_a_kink(row: Row) -> Decision:
+    if row.interval is None:
+        return Decision(None, Oracle.INTERVAL)
+    if _inside(row):
+        return Decision(Verdict.RIGHT, by=Oracle.INTERVAL.value, expected=row.actual)
+    nearest = float(np.clip(np.real(row.actual), *row.interval)) if np.isfinite(row.actual) else row.autodiff
+    return Decision(Verdict.WRONG, by=Oracle.INTERVAL.value, expected=nearest)
+
+
+def _inside(row: Row) -> bool:
+    if row.interval is None:
+        return False
+    low, high = row.interval
+    return bool(low - row.tolerance <= row.actual <= high + row.tolerance)
+
+
+def _in_digits(row: Row, apart: bool, known: bool) -> Decision:
+    if row.digits is None:
+        return Decision(None, Oracle.DIGITS)
+    if np.isfinite(row.digits) and within(row.actual, row.digits, row.tolerance + 2.0**-48 * abs(row.digits)):
+        return Decision(Verdict.RIGHT, by=Oracle.DIGITS.value, expected=row.digits)
+    if row.exact is None:
+        return Decision(None, Oracle.DIFFERENCES_IN_DIGITS)
+    for value in (row.exact, row.digits):
+        if np.isfinite(value):
+            right = within(row.actual, value, row.tolerance + 2.0**-48 * abs(value))
+            return Decision(Verdict.RIGHT if right else Verdict.WRONG, by=Oracle.DIGITS.value, expected=value)
+    if not np.isfinite(row.autodiff):
+        return Decision(Verdict.UNDECIDED, expected=row.autodiff)
+    if within(row.actual, row.autodiff, row.tolerance):
+        return Decision(Verdict.WRONG if apart and row.along else Verdict.RIGHT, expected=row.autodiff)
+    if (
+        known
+        and not apart
+        and row.numerical is not None
+        and row.numerical[1] < SHARP * abs(row.autodiff - row.numerical[0])
+    ):
+        return Decision(Verdict.RIGHT, by=Oracle.NUMERICAL.value, expected=row.numerical[0])
+    far = not np.isfinite(row.actual) or abs(row.actual - row.autodiff) > 100 * row.tolerance
+    blunt = not known or not apart or row.numerical is None
+    return Decision(Verdict.WRONG if far or not blunt else Verdict.UNDECIDED, expected=row.autodiff)
+
+
+def within(actual: Any, expected: Any, tolerance: Any) -> Any:
+    """Whether two finite numbers, or arrays of them, differ by no more than a tolerance."""
     with np.errstate(all="ignore"):
-        for k, direction in enumerate(case.directions):
-            mine, slack = direction @ found, ALLOWED * (np.abs(direction) @ tight)
-            kinked = s.kinked[k].any()
-            value, bar = s.value[k] @ weights, s.bar[k] @ np.abs(weights)
-            if not kinked and (not np.isfinite(value) or abs(mine - value) <= 4 * bar + slack):
-                continue
-            # Of a kink nothing need be seen along a direction: |x| - |y| at 0, moved alike. Close by it is seen.
-            inside, low, high = admits(case, s, k, direction, weights, mine, slack)
-            if inside:
-                continue
-            truth = f"in [{low:.6g}, {high:.6g}]" if kinked else f"{value:.6g} +- {bar:.1g}"
-            judged.outside.append(f"{_direction_name(case, k)}: {mine:.6g} is not {truth}")
-    if judged.outside and not any(w.any() for w in judged.wrong):
-        _ask_digits(case, judged, upstream)
+        return (actual == expected) | (np.abs(actual - expected) <= tolerance)
 
 
-def _direction_name(case: Case, k: int) -> str:
-    n = case.x.size
-    if np.count_nonzero(case.directions[k]) == 1:
-        return f"along element {int(np.flatnonzero(case.directions[k])[0])} of {n}"
-    return "along all elements at once" if len(set(case.directions[k])) == 1 else "along a random direction"
+# The arithmetic: the formula is right, and the question is what a precision loses.
+
+ALLOWED_ROUNDINGS = 10.0
+ALLOWED_OF_AUTODIFF = 4.0
 
 
-def _ask_digits(case: Case, judged: Judgement, upstream: Leaves) -> None:
-    """Autodiff and the gradient agree, the numerical derivative does not: many digits decide."""
-    exact = exactly(case, upstream, [np.ones(np.shape(f), bool) for f in judged.found]) if case.x.size <= 64 else None
-    if exact is None:
-        return
-    again = compare(judged.found, exact, judged.bar, case.dtype)
-    if again.passed and not np.any(case.slopes.kinked):
-        judged.outside.clear()
-        judged.by.add("many digits")
+@dataclass(frozen=True)
+class Lost:
+    """What is known about one number as a precision computes it.
 
-
-def _settle_one_by_one(case: Case, judged: Judgement, disputed: list[np.ndarray], upstream: Leaves, dtype: Any) -> None:
-    """Numerical derivatives along the disputed elements alone: at a kink anything between the two sides is right.
-
-    Of very many a few are looked at. Those that lie between autodiff's derivatives close by are right where all that
-    were looked at are; the others are then undecided.
+    Attributes:
+        actual: the handwritten backward pass's, run in that precision.
+        exact: the same in float64, at the same inputs.
+        rounding: how far rounding in that precision moves autodiff's program.
+        own_rounding: how far it moves the handwritten one.
+        floor: what a last place is worth here.
+        of_autodiff: the error autodiff makes in that precision; None where it was not asked yet.
     """
-    if case.stops_gradient or any(np.iscomplexobj(f) for f in judged.found):
-        return
-    at = np.flatnonzero(np.concatenate([d.reshape(-1) for d in disputed]))
-    if len(at) <= SMALL_LOOK:
-        _look_at(case, judged, at, upstream, dtype)
-        return
-    between, few = _between_close_by(case, judged, upstream)[at], 8 if case.x.size <= LARGE else 3
-    for there, settled in ((at[between], True), (at[~between], False)):
-        looked = there[np.linspace(0, len(there) - 1, min(few, len(there))).astype(int)]
-        _look_at(case, judged, looked, upstream, dtype, near_enough=1e-3 if settled else 1e-6)
-        if not any(judged.wrong[leaf][k] or judged.undecided[leaf][k] for leaf, k in _places(judged, looked)):
-            others = np.zeros(case.x.size, bool)
-            others[np.setdiff1d(there, looked)] = True
-            starts = np.cumsum([np.size(f) for f in judged.found])[:-1]
-            for leaf, part in enumerate(np.split(others, starts)):
-                part = part.reshape(judged.wrong[leaf].shape)
-                judged.wrong[leaf] = judged.wrong[leaf] & ~part
-                judged.undecided[leaf] = (judged.undecided[leaf] & ~part) | (part & (not settled))
+
+    actual: Any
+    exact: Any
+    rounding: float
+    own_rounding: float
+    floor: float
+    of_autodiff: float | None = None
 
 
-def _between_close_by(case: Case, judged: Judgement, upstream: Leaves) -> np.ndarray:
-    """For each number of the gradient whether it lies between autodiff's values at points close by.
+def decide_arithmetic(lost: Lost) -> Verdict | None:
+    """Whether no more is lost than autodiff may lose; None: what autodiff really loses must be known first.
 
-    The points come in pairs, on either side: both sides of a kink are seen.
+    1. Within the rounding of autodiff's program: right.
+    2. No more than 4 times what autodiff loses in that precision here, or autodiff has no value: right.
+    3. Within what rounding does to the handwritten program itself: imprecise. Beyond that: wrong.
     """
-    rng, reach = case.random("both sides"), 1e-7 * scales(case.x, case.groups)
-    low, high = np.full(case.x.size, np.inf), np.full(case.x.size, -np.inf)
-    for _ in range(32 if case.x.size <= LARGE else 4):
-        away = rng.normal(size=case.x.size) * reach
-        for x in (case.x + away, case.x - away):
-            arrays = [a[0] if i in case.point.live else a for i, a in enumerate(case.unflat(x[None]))]
-            found = flatten(case.auto(arrays, upstream)[1])
-            low, high = np.fmin(low, found), np.fmax(high, found)
-    slack, found = ALLOWED * flatten(judged.tight or judged.bar), flatten(judged.found)
-    return (low - slack <= found) & (found <= high + slack)
-
-
-def _look_at(
-    case: Case, judged: Judgement, at: np.ndarray, upstream: Leaves, dtype: Any, near_enough: float = 1e-6
-) -> None:
-    """Judge these elements of the gradient by numerical derivatives along each of them.
-
-    Against autodiff such a derivative counts where its bar is `near_enough` to nothing, relative to its value.
-    """
-    if not at.size:
-        return
-    directions = np.zeros((len(at), case.x.size))
-    size = scales(case.x, case.groups)
-    directions[np.arange(len(at)), at] = size[at]
-    s, weights = slopes(case.flat_outputs, case.x, directions, case.shaken), flatten(upstream)
-    found, bars, tight = flatten(judged.found), flatten(judged.bar), flatten(judged.tight or judged.bar)
-    with np.errstate(all="ignore"):
-        for row, (i, (leaf, place)) in enumerate(zip(at, _places(judged, at), strict=True)):
-            if s.kinked[row].any():
-                mine, slack = float(found[i] * size[i]), float(ALLOWED * tight[i] * size[i])
-                right, low, high = admits(case, s, row, directions[row], weights, mine, slack)
-                value = min(max(found[i], low / size[i]), high / size[i])
-            else:
-                value, bar = s.value[row] @ weights / size[i], s.bar[row] @ np.abs(weights) / size[i]
-                # The tolerance was made for autodiff's value, which may be 0 where this one is not.
-                slack = 4 * bar + ALLOWED * (bars[i] + unit_roundoff(dtype) * abs(value))
-                apart, near = abs(found[i] - value) > slack, abs(judged.truth[leaf][place] - value) <= slack
-                if apart and near and bar < 1e-3 * abs(found[i] - value):
-                    judged.confirmed.add(int(i))
-                if np.isfinite(value) and not apart and not near and bar < near_enough * abs(value):
-                    # A seam: where(w == 0, 0, w log p) at w = 0, of which autodiff sees the constant alone.
-                    judged.wrong[leaf][place] = judged.undecided[leaf][place] = False
-                    judged.by.add("numerical derivatives, at a seam of the program")
-                    continue
-                if not np.isfinite(value + bar) or np.isfinite(judged.truth[leaf][place]):
-                    continue
-                if not apart or bar > 1e-3 * abs(value) + 1e-9:
-                    continue  # no contradiction, but no proof: many digits decide
-                right = False
-            judged.wrong[leaf][place], judged.undecided[leaf][place] = not right, False
-            judged.by.add("one-sided derivatives")
-            if not right:
-                judged.truth[leaf] = np.array(judged.truth[leaf])
-                judged.truth[leaf][place] = value
-
-
-SMALL_LOOK = 48
-
-
-def _places(judged: Judgement, at: np.ndarray) -> list[tuple[int, tuple[Any, ...]]]:
-    """Of positions in the flat gradient the leaves and the indices there."""
-    starts = np.cumsum([0, *map(np.size, judged.found)])
-    leaves = np.searchsorted(starts, at, "right") - 1
-    return [
-        (leaf, np.unravel_index(i - starts[leaf], np.shape(judged.found[leaf])))
-        for leaf, i in zip(leaves, at, strict=True)
-    ]
-
-
-def _settle_in_digits(case: Case, judged: Judgement, upstream: Leaves, dtype: Any) -> None:
-    """What is still disputed is compared with the derivative in many digits, where it can be had."""
-    disputed = [w | u for w, u in zip(judged.wrong, judged.undecided, strict=True)]
-    count = sum(int(x.sum()) for x in disputed)
-    if not count or case.x.size > MOST_IN_DIGITS or case.stops_gradient or _clearly_wrong(judged):
-        return
-    _rejudge(case, judged, disputed, in_digits(case, upstream), upstream, dtype)
-    if judged.passed is not True and count <= SMALL_LOOK:
-        _rejudge(case, judged, disputed, exactly(case, upstream, disputed), upstream, dtype)
-
-
-MOST_IN_DIGITS = 600
-
-
-def _rejudge(
-    case: Case, judged: Judgement, disputed: list[np.ndarray], exact: Leaves | None, upstream: Leaves, dtype: Any
-) -> None:
-    """Judge the disputed elements again, now that their true values are known in many digits."""
-    if exact is None:
-        return
-    # No less accurate than autodiff: what autodiff itself gets wrong by rounding belongs to the bar.
-    _, auto = case.auto(case.point.arrays, upstream)
-    # Autodiff's spread says nothing where autodiff is wrong: there the hand-derived function's own, within reason.
-    mine = spread([case.hand(*moved)[1] for moved in case.jitters(upstream, dtype)])
-    own = tolerance(exact, [np.minimum(m, 1e-6 * np.abs(e)) for m, e in zip(mine, exact, strict=True)], dtype)
-    bar = [np.maximum(b, o) + _rounding_of(a, e) / 8 for a, e, b, o in zip(auto, exact, judged.bar, own, strict=True)]
-    again = compare(judged.found, exact, bar, dtype)
-    for j, flags in enumerate(disputed):
-        known = flags & np.isfinite(exact[j])
-        judged.wrong[j] = np.where(known, again.wrong[j], judged.wrong[j])
-        judged.undecided[j] = np.where(known, False, judged.undecided[j])
-        judged.truth[j] = np.where(known, exact[j], judged.truth[j])
-    judged.units, judged.ulps = again.units, again.ulps
-    judged.by.add("many digits")
-
-
-def _rounding_of(auto: Any, exact: np.ndarray) -> float:
-    """The largest error of autodiff in float64, where it is an error of rounding and not of principle."""
-    with np.errstate(all="ignore"):
-        error, size = np.abs(np.asarray(auto) - exact), np.abs(exact)
-        small = np.isfinite(error) & (error <= 1e-6 * size)
-    return float(np.max(np.where(small, error, 0.0), initial=0.0))
-
-
-def _clearly_wrong(judged: Judgement) -> bool:
-    """Autodiff is finite, and the numerical derivative agrees with it against what was found, somewhere."""
-    return bool(judged.confirmed) and not any(u.any() for u in judged.undecided)
+    if not np.isfinite(lost.exact):
+        return Verdict.OUTSIDE
+    allowed = ALLOWED_ROUNDINGS * (lost.rounding + lost.floor)
+    gap = abs(lost.actual - lost.exact)
+    if gap <= allowed:
+        return Verdict.RIGHT
+    if lost.of_autodiff is None:
+        return None
+    if not np.isfinite(lost.of_autodiff):
+        return Verdict.RIGHT if np.isfinite(lost.actual) else Verdict.OUTSIDE
+    if gap <= ALLOWED_OF_AUTODIFF * lost.of_autodiff + allowed:
+        return Verdict.RIGHT
+    own = 3 * ALLOWED_ROUNDINGS * (lost.own_rounding + lost.rounding + lost.floor)
+    return Verdict.IMPRECISE if gap <= own else Verdict.WRONG

@@ -2,7 +2,7 @@
 
 A declared domain says itself what lies in it. Elsewhere the example given is where drawing starts: numbers are scaled,
 shifted, negated, tied, zeroed, shuffled; indices are drawn from the indices given. Whether the plain function has a
-value at such a point is for the law to see.
+value at such a point is for the check to see.
 
 Every choice is made of booleans: into integers and floats hypothesis mixes the constants it finds in the modules that
 are loaded, and a verdict must not depend on those.
@@ -16,16 +16,15 @@ import numpy as np
 
 from ..core.domains import Domain, real
 from ..jaxprs.inputs import Leaves, Point, generator, is_key, replaced
-from .problem import target
-from .subject import Subject
+from .problem import Problem, handwritten_function
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
 
 
-def domain_of(subject: Subject, i: int) -> Domain:
-    """The domain declared for array `i` of the subject's point; any real number where none is."""
-    made, point = subject.target.rule, subject.point
+def domain_of(problem: Problem, i: int) -> Domain:
+    """The domain declared for array `i` of the problem's point; any real number where none is."""
+    made, point = problem.function.rule, problem.inputs
     if made is None:
         return real
     found = made.domain.get(made.signature.parameters[point.owners[i]].name, real)
@@ -40,18 +39,18 @@ def arguments(fun: Callable, *args: Any, **settings: Any) -> "SearchStrategy[tup
     @given(arguments(my_rule, x, y))
     def test_it(args): ...
     """
-    subject = Subject(target(fun, fun, settings), Point(args))
-    return _points(subject).map(lambda arrays: subject.point.rebuild(arrays))
+    problem = Problem(handwritten_function(fun, fun, settings), Point(args))
+    return _points(problem).map(lambda arrays: problem.inputs.rebuild(arrays))
 
 
-def drawn(subject: Subject, count: int) -> list[Point]:
+def drawn(problem: Problem, count: int) -> list[Point]:
     """So many points, the same for the same function and seed; fewer where there are not so many different ones."""
     import hypothesis
 
     found: dict[bytes, Point] = {}
-    given = _fingerprint(subject.case.point.arrays)
+    given = _fingerprint(problem.inputs.arrays)
 
-    @hypothesis.seed(int(generator("drawn", subject.target.name, subject.seed).integers(1 << 32)))
+    @hypothesis.seed(int(generator("drawn", problem.function.name, problem.seed).integers(1 << 32)))
     @hypothesis.settings(
         max_examples=2 * count,  # some are alike
         database=None,
@@ -59,11 +58,11 @@ def drawn(subject: Subject, count: int) -> list[Point]:
         phases=[hypothesis.Phase.generate],
         suppress_health_check=tuple(hypothesis.HealthCheck),  # pyright: ignore[reportArgumentType]
     )
-    @hypothesis.given(_points(subject))
+    @hypothesis.given(_points(problem))
     def collect(arrays: Leaves) -> None:
         key = _fingerprint(arrays)
         if key != given and len(found) < count:
-            found.setdefault(key, subject.case.point.with_arrays(arrays, "a drawn point"))
+            found.setdefault(key, problem.inputs.with_arrays(arrays, "a drawn point"))
 
     collect()
     return list(found.values())
@@ -73,14 +72,14 @@ def _fingerprint(arrays: Leaves) -> bytes:
     return b"".join(x.tobytes() for x in arrays if not is_key(x))
 
 
-def _points(subject: Subject) -> "SearchStrategy[Leaves]":
+def _points(problem: Problem) -> "SearchStrategy[Leaves]":
     from hypothesis import strategies as st
 
-    point = subject.point
+    point = problem.inputs
 
     @st.composite
     def arrays(draw: Any) -> Leaves:
-        new = [_moved(draw, st, x, domain_of(subject, i)) for i, x in enumerate(point.arrays)]
+        new = [_moved(draw, st, x, domain_of(problem, i)) for i, x in enumerate(point.arrays)]
         return replaced(point.arrays, range(len(new)), new)
 
     return arrays()

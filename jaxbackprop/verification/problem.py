@@ -1,35 +1,52 @@
-"""What is verified: a function with a hand-derived derivative, and the plain function it must be the derivative of."""
+"""What is verified: a function with a handwritten derivative, the plain one it must be the derivative of, and inputs.
+
+A `Problem` is at inputs in one precision. It traces and compiles each of its programs once, for every point of the same
+shapes, and evaluates them. It judges nothing.
+"""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
 
 from ..core.rule import Rule
+from ..jaxprs.compat import ClosedJaxpr, aval, jaxpr_as_fun, plain_function_of, x64_enabled
+from ..jaxprs.evaluate import compiled
+from ..jaxprs.flatten import as_real, flatten, unflatten
+from ..jaxprs.inputs import Leaves, Point, generator, is_key, normal_like, precision_like, replaced, unit_roundoff
 from ..jaxprs.provenance import source_of
+from ..jaxprs.queries import UNTRACEABLE, holds
+from ..jaxprs.rules import evaluate_stripped, holds_rule
+from ..jaxprs.widen import narrow_types, noisy, wide_type, widened
+
+FLOATS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float16": jnp.float16}
 
 
 @dataclass(frozen=True)
-class Target:
-    """A hand-derived function beside its plain one.
+class HandwrittenFunction:
+    """A function with a handwritten derivative beside its plain one.
 
     Attributes:
         name: what reports call it.
-        hand: the function whose derivative is hand-derived.
-        primal: the plain function.
+        handwritten: the function whose derivative is handwritten.
+        plain: the function without it.
         names: of its positional arguments, as far as known.
         source: file and line of the definition, where known.
         kind: "rule", "custom_vjp", "custom_jvp" or "function".
-        settings: keyword arguments already bound in `hand` and `primal`.
+        settings: keyword arguments already bound in both.
         rule: the `Rule`, where it is one.
         typed: only good for the types of the given arguments, as a call inside a traced program is.
     """
 
     name: str
-    hand: Callable[..., Any]
-    primal: Callable[..., Any]
+    handwritten: Callable[..., Any]
+    plain: Callable[..., Any]
     names: tuple[str, ...] = ()
     source: str = ""
     kind: str = "function"
@@ -38,8 +55,10 @@ class Target:
     typed: bool = False
 
 
-def target(fun: Callable, reference: Callable | None = None, settings: dict[str, Any] | None = None) -> Target:
-    """The `Target` that `fun` stands for, its keyword arguments bound.
+def handwritten_function(
+    fun: Callable, reference: Callable | None = None, settings: dict[str, Any] | None = None
+) -> HandwrittenFunction:
+    """What `fun` stands for, its keyword arguments bound.
 
     Raises:
         TypeError: `fun` is no function, or a plain one and no reference says what its derivative must be.
@@ -54,16 +73,16 @@ def target(fun: Callable, reference: Callable | None = None, settings: dict[str,
         plain = reference or fun.primal
     elif isinstance(fun, jax.custom_vjp | jax.custom_jvp):
         kind = "custom_vjp" if isinstance(fun, jax.custom_vjp) else "custom_jvp"
-        plain = reference or inspect.unwrap(fun, stop=lambda f: not hasattr(f, "__wrapped__"))
+        plain = reference or plain_function_of(fun)
     if plain is None:
         raise TypeError(
             f"verify: {_name(fun)} is neither a Rule nor a jax.custom_vjp nor a jax.custom_jvp.\n"
             f"  Say what its derivative must be: verify({_name(fun)}, ..., reference=plain_function)."
         )
-    return Target(
+    return HandwrittenFunction(
         name=_name(fun),
-        hand=_bind(fun, settings),
-        primal=_bind(plain, settings),
+        handwritten=_bind(fun, settings),
+        plain=_bind(plain, settings),
         names=_argument_names(fun),
         source=source_of(fun),
         kind=kind,
@@ -89,3 +108,362 @@ def _argument_names(fun: Callable) -> tuple[str, ...]:
     except (TypeError, ValueError):
         return ()
     return tuple(p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
+
+
+@dataclass
+class Cache:
+    """What was traced, compiled or computed, by name: made when first asked for."""
+
+    held: dict[Any, Any] = field(default_factory=dict)
+
+    def get(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What is held under that name, or is made now."""
+        if key not in self.held:
+            self.held[key] = make()
+        return self.held[key]
+
+
+class Problem:
+    """A function at inputs, in one precision.
+
+    Its programs: "value", the plain function without rules; "handwritten" and "autodiff", the two backward passes, of
+    `(*arrays, *upstream)` to `(*outputs, *gradients)`. Each can be run as written, exactly (in float64 throughout), or
+    with rounding noise.
+
+    Attributes:
+        function: what is verified.
+        given: the inputs as they were given.
+        inputs: the same, their floating-point numbers in `dtype`.
+        dtype: float64; or the arguments' own type, where the function takes no other.
+        seed: of everything drawn at random.
+        number: which of several inputs this is.
+        main: whether every check is made here, or only those that are cheap.
+        programs: what holds for every problem of these shapes and this precision.
+        answers: what holds here alone.
+    """
+
+    def __init__(
+        self,
+        function: HandwrittenFunction,
+        given: Point,
+        *,
+        dtype: Any = None,
+        seed: int = 0,
+        number: int = 0,
+        main: bool = True,
+        caches: dict[Any, Cache] | None = None,
+    ):
+        self.function, self.given = function, given
+        self.seed, self.number, self.main = seed, number, main
+        self.caches: dict[Any, Cache] = {} if caches is None else caches
+        self.dtype: Any = np.dtype(self._exact_dtype() if dtype is None else dtype)
+        self.programs = self.caches.setdefault(self.dtype, Cache())
+        self.answers = Cache()
+        self.inputs = given if function.typed else given.cast(self.dtype)
+
+    def _exact_dtype(self) -> Any:
+        if self.function.typed:
+            return self.given.narrowest
+        exact = self._like(dtype=np.float64)
+        try:
+            _ = exact.trace("handwritten")
+        except UNTRACEABLE:
+            return self.given.dtype
+        return np.float64
+
+    def _like(self, **changed: Any) -> "Problem":
+        same = {"seed": self.seed, "number": self.number, "main": self.main, "caches": self.caches}
+        return Problem(self.function, changed.pop("given", self.given), **{**same, **changed})
+
+    def at(self, dtype: Any) -> "Problem":
+        """This problem in another precision."""
+        return self.answers.get(("at", np.dtype(dtype)), lambda: self._at(np.dtype(dtype)))
+
+    def _at(self, dtype: Any) -> "Problem":
+        other = self._like(dtype=dtype)
+        if dtype != self.dtype:  # no need to trace only to learn the outputs' shapes
+            shapes = [jax.ShapeDtypeStruct(o.shape, precision_like(o.dtype, dtype)) for o in self.outputs]
+            other.programs.get("outputs", lambda: shapes)
+        return other
+
+    def moved(self, inputs: Point) -> "Problem":
+        """This problem at other inputs of the same shapes: nothing is traced again."""
+        return self._like(given=inputs, dtype=self.dtype)
+
+    def rounded_to(self, dtype: Any) -> "Problem":
+        """This problem at its inputs rounded to `dtype`."""
+        return self.moved(self.given.cast(dtype)) if not self.function.typed else self
+
+    def again(self, seed: int) -> "Problem":
+        """This problem with other random numbers."""
+        return self._like(seed=seed, dtype=self.dtype)
+
+    # What is known of it before anything runs.
+
+    def names(self) -> list[str]:
+        """The differentiable arrays by name."""
+        return [self.inputs.label_of(i, self.function.names) for i in self.inputs.live]
+
+    def random(self, *words: Any) -> np.random.Generator:
+        """A generator for this problem and these words."""
+        return generator(self.function.name, self.seed, *words)
+
+    @property
+    def outputs(self) -> list[jax.ShapeDtypeStruct]:
+        """Shapes and dtypes of the inexact outputs."""
+        return self.programs.get(
+            "outputs", lambda: [jax.ShapeDtypeStruct(v.shape, v.dtype) for v in self.trace("value").out_avals]
+        )
+
+    @property
+    def output_types(self) -> list[Any]:
+        """The dtypes of the outputs as the handwritten function gives them."""
+        return [v.dtype for v in self.trace("handwritten").out_avals[: len(self.outputs)]]
+
+    def upstream(self, k: int) -> Leaves:
+        """The k-th random upstream gradient, in this precision: dense, its numbers around 1."""
+
+        def draw() -> Leaves:
+            dense = normal_like(self.random("upstream", k), self.outputs)
+            return [np.asarray(u).astype(o.dtype) for u, o in zip(dense, self.outputs, strict=True)]
+
+        return self.answers.get(("upstream", k), draw)
+
+    @property
+    def upstreams(self) -> list[Leaves]:
+        """Upstream gradients: two dense random ones, one with a single number, and each output's alone."""
+        return self.answers.get("upstreams", self._upstreams)
+
+    def _upstreams(self) -> list[Leaves]:
+        made = dense = [self.upstream(k) for k in range(2)]
+        sizes = [int(np.prod(o.shape)) for o in self.outputs]
+        if max(sizes, default=0) > 1:
+            leaf = int(np.argmax(sizes))
+            one = [np.zeros_like(u) for u in dense[0]]
+            at = int(self.random("single").integers(sizes[leaf]))
+            one[leaf].reshape(-1)[at] = dense[0][leaf].reshape(-1)[at]
+            made = [*made, one]
+        if len(sizes) > 1:
+            alone = [[u if i == j else np.zeros_like(u) for i, u in enumerate(dense[1])] for j in range(len(sizes))]
+            made = [*made, *alone]
+        return made
+
+    # Programs.
+
+    def x64(self) -> Any:
+        """The context in which programs of this precision are traced and run as written."""
+        return jax.enable_x64(self.dtype.itemsize == 8 or x64_enabled())
+
+    def trace(self, program: str, function: Callable | None = None, *args: Any) -> ClosedJaxpr:
+        """The jaxpr of one of the named programs; or under another name that of `function` at `args`."""
+
+        def make() -> ClosedJaxpr:
+            made, given = (function, args) if function is not None else _TRACED[program](self)
+            return self._traced(made, given)
+
+        return self.programs.get((program, "jaxpr"), make)
+
+    def _traced(self, function: Callable, args: Sequence[Any]) -> ClosedJaxpr:
+        with self.x64():
+            return jax.make_jaxpr(function)(*args)
+
+    def as_written(self, program: str, args: Sequence[Any]) -> Leaves:
+        """The outputs of a program, each step rounded to the type it was traced with."""
+        with self.x64():
+            run = self.programs.get((program, "as written"), lambda: _compiled_as_written(self.trace(program), args))
+            return list(map(np.asarray, run(*args)))
+
+    def exact(self, program: str, args: Sequence[Any]) -> Leaves:
+        """The outputs of a program evaluated in float64 throughout."""
+        traced = self.trace(program)
+        if self.is_wide(program):
+            return self.as_written(program, [_wide(x) for x in args])
+        with jax.enable_x64(True):
+            args = [_wide(x) for x in args]
+            run = self.programs.get((program, "exact"), lambda: compiled(widened(traced), args))
+            return list(map(np.asarray, run(args)))
+
+    def noisy(self, program: str, args: Sequence[Any], bank: np.ndarray, scale: tuple[float, float, float]) -> Leaves:
+        """The same with rounding noise; the last one is the checksum of all decisions."""
+        traced = self.trace(program)
+        with jax.enable_x64(True):
+            given = [_wide(x) for x in args], bank, np.array(scale)
+            run = self.programs.get((program, "noisy"), lambda: compiled(noisy(traced), *given))
+            return list(map(np.asarray, run(*given)))
+
+    def is_wide(self, program: str) -> bool:
+        """Whether a program is in float64 as it was traced."""
+
+        def look() -> bool:
+            traced = self.trace(program)
+            arguments = [aval(v).dtype for v in traced.jaxpr.invars]
+            return not narrow_types(traced.jaxpr) and all(
+                jnp.issubdtype(d, jax.dtypes.extended) or wide_type(d) == d for d in arguments
+            )
+
+        return self.dtype == np.float64 and self.programs.get((program, "is wide"), look)
+
+    def narrow_types(self, program: str) -> frozenset[Any]:
+        """The floating-point types narrower than float64 that a program computes in."""
+        return self.programs.get((program, "narrow"), lambda: frozenset(narrow_types(self.trace(program).jaxpr)))
+
+    @property
+    def coarsest(self) -> Any:
+        """The type that rounds most, of those the handwritten program computes in."""
+        return max((self.dtype, *self.narrow_types("handwritten")), key=unit_roundoff)
+
+    # The two backward passes, and the plain function.
+
+    def handwritten_vjp(self, upstream: Leaves) -> tuple[Leaves, Leaves]:
+        """Outputs and gradients by the handwritten backward pass, in float64 throughout."""
+        return self._split(self.exact("handwritten", [*self.inputs.arrays, *upstream]))
+
+    def autodiff_vjp(self, upstream: Leaves) -> tuple[Leaves, Leaves]:
+        """Outputs and gradients by autodiff of the plain function, in float64 throughout."""
+        return self._split(self.exact("autodiff", [*self.inputs.arrays, *upstream]))
+
+    def as_run(self, program: str, upstream: Leaves) -> tuple[Leaves, Leaves]:
+        """Outputs and gradients of "handwritten" or "autodiff" as written, in this precision."""
+        types = self.output_types if program == "handwritten" else [o.dtype for o in self.outputs]
+        given = [np.asarray(u).astype(t) for u, t in zip(upstream, types, strict=True)]
+        return self._split(self.as_written(program, [*self.inputs.arrays, *given]))
+
+    def handwritten_at(self, arrays: Sequence[Any], upstream: Leaves) -> tuple[Leaves, Leaves]:
+        """Outputs and gradients by the handwritten backward pass as written, at other arrays of the same shapes."""
+        return self._split(self.as_written("handwritten", [*arrays, *upstream]))
+
+    def _split(self, found: Leaves) -> tuple[Leaves, Leaves]:
+        return found[: len(self.outputs)], found[len(self.outputs) :]
+
+    def value(self) -> Leaves:
+        """The plain function's outputs, in float64 throughout."""
+        return self.exact("value", self.inputs.arrays)
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether autodiff can differentiate the plain function: not a while loop, nor a primitive without a rule."""
+
+        def tried() -> bool:
+            try:
+                _ = self.trace("autodiff")
+            except UNTRACEABLE:
+                return False
+            return True
+
+        return self.programs.get("differentiable", tried)
+
+    def plain_vjp(self) -> Callable:
+        """The VJP of the plain function, of flat arrays, for tracing."""
+
+        def pull(arrays: Sequence[Any], upstream: Leaves) -> tuple[Leaves, Leaves]:
+            program = self.trace("value")
+
+            def of_live(*live: Any) -> Leaves:
+                return evaluate_stripped(program.jaxpr, program.consts, replaced(arrays, self.inputs.live, live))
+
+            y, back = jax.vjp(of_live, *(arrays[i] for i in self.inputs.live))
+            return y, list(back([u.astype(a.dtype) for u, a in zip(upstream, y, strict=True)]))
+
+        return pull
+
+    def handwritten_pull(self) -> Callable:
+        """The VJP of the handwritten function, of flat arrays, for tracing."""
+        return self.inputs.pulling(self.function.handwritten)
+
+    def handwritten_flat(self) -> Callable:
+        """The same of `(*arrays, *upstream)`: a new function each time, so that it is traced anew."""
+        pull, count = self.handwritten_pull(), len(self.inputs.arrays)
+        return lambda *a: pull(a[:count], list(a[count:]))
+
+    def holds(self, primitive: str) -> bool:
+        """Whether a primitive of this name stands in the plain function."""
+        return holds(self.trace("value").jaxpr, primitive)
+
+    # The plain function at many points: what numerical derivatives are made of.
+
+    @cached_property
+    def x(self) -> np.ndarray:
+        """The differentiable numbers in one row; complex ones as real and imaginary parts."""
+        return flatten(_wide(self.inputs.arrays[i]) for i in self.inputs.live)
+
+    @cached_property
+    def leaf_of(self) -> np.ndarray:
+        """For each number of `x` which differentiable leaf it belongs to."""
+        sizes = [flatten([self.inputs.arrays[i]]).size for i in self.inputs.live]
+        return np.repeat(np.arange(len(sizes)), sizes)
+
+    def at_flat(self, x: np.ndarray) -> "Problem":
+        """This problem at the flat point `x`."""
+        rows = unflatten(x[None], [_wide(a) for a in self.inputs.arrays], self.inputs.live)
+        arrays = [a[0] if i in self.inputs.live else a for i, a in enumerate(rows)]
+        return self._like(given=self.inputs.with_arrays(arrays), dtype=self.dtype)
+
+    def values_at(self, points: np.ndarray) -> np.ndarray:
+        """The plain function at many flat points (points, n) -> (points, m), in float64.
+
+        One after the other inside one compiled program: no batching rule takes part, and memory stays flat.
+        """
+        block = int(np.clip(2**22 // max(points.shape[1], 1), 1, 64))
+        count = -(-len(points) // block)
+        padded = np.resize(points, (count * block, points.shape[1])) if len(points) else np.zeros((0, points.shape[1]))
+        found = [self._block_of_values(padded[i * block : (i + 1) * block]) for i in range(count)]
+        return np.concatenate([*found, np.zeros((0, self._outputs_size()))])[: len(points)]
+
+    def _outputs_size(self) -> int:
+        return sum(
+            int(np.prod(o.shape)) * (2 if jnp.issubdtype(o.dtype, jnp.complexfloating) else 1) for o in self.outputs
+        )
+
+    def _block_of_values(self, points: np.ndarray) -> np.ndarray:
+        wide = [_wide(x) for x in self.inputs.arrays]
+        rows, live = unflatten(points, wide, self.inputs.live), self.inputs.live
+        traced = self.trace("value")
+
+        def one_by_one(arrays: Leaves) -> Leaves:
+            def one(floats: Leaves) -> Leaves:
+                return widened(traced)(replaced(arrays, live, floats))
+
+            return lax.map(one, [arrays[i] for i in live])
+
+        with jax.enable_x64(True):
+            run = self.programs.get(("values", len(points)), lambda: compiled(one_by_one, rows))
+            found = [as_real(np.asarray(x)) for x in run(rows)]
+        return np.concatenate([*found, np.zeros((len(points), 0))], 1)
+
+
+def _compiled_as_written(traced: ClosedJaxpr, args: Sequence[Any]) -> Callable[..., Any]:
+    return compiled(jaxpr_as_fun(traced), *args)
+
+
+def _wide(x: Any) -> Any:
+    return x if is_key(x) else np.asarray(x).astype(wide_type(np.asarray(x).dtype))
+
+
+def _trace_value(problem: Problem) -> tuple[Callable, Sequence[Any]]:
+    flat = problem.inputs.call(problem.function.plain)
+
+    def without_rules(*arrays: Any) -> Leaves:
+        program = jax.make_jaxpr(flat)(*arrays)
+        return evaluate_stripped(program.jaxpr, program.consts, arrays) if holds_rule(program.jaxpr) else flat(*arrays)
+
+    return without_rules, problem.inputs.arrays
+
+
+def _trace_handwritten(problem: Problem) -> tuple[Callable, Sequence[Any]]:
+    return _flat_vjp(problem, problem.handwritten_pull())
+
+
+def _trace_autodiff(problem: Problem) -> tuple[Callable, Sequence[Any]]:
+    return _flat_vjp(problem, problem.plain_vjp())
+
+
+def _flat_vjp(problem: Problem, pull: Callable) -> tuple[Callable, Sequence[Any]]:
+    count = len(problem.inputs.arrays)
+    return lambda *a: pull(a[:count], list(a[count:])), [*problem.inputs.arrays, *problem.upstream(0)]
+
+
+_TRACED: dict[str, Callable[[Problem], tuple[Callable, Sequence[Any]]]] = {
+    "value": _trace_value,
+    "handwritten": _trace_handwritten,
+    "autodiff": _trace_autodiff,
+}

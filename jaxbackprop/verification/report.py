@@ -2,32 +2,16 @@
 
 import json
 from dataclasses import dataclass
+from html import escape
 from typing import Any
+
+from .checks.result import CheckResult
 
 MARKS = {True: "ok", False: "WRONG", None: "undecided"}
 
 
 class VerificationError(AssertionError):
     """A hand-derived rule is wrong, or nobody could tell."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """One law at the point where it fared worst.
-
-    Attributes:
-        name: what was checked.
-        passed: True, False, or None: undecided, which is not a pass.
-        detail: the finding in one line.
-        at: the input, in words.
-        units: the largest error, in units of the dtype's resolution.
-    """
-
-    name: str
-    passed: bool | None
-    detail: str = ""
-    at: str = ""
-    units: float | None = None
 
 
 @dataclass(frozen=True)
@@ -45,7 +29,7 @@ class Verification:
     """
 
     name: str
-    checks: tuple[Check, ...]
+    checks: tuple[CheckResult, ...]
     source: str = ""
     inputs: int = 1
     likely_cause: str = ""
@@ -59,7 +43,7 @@ class Verification:
         return all(check.passed is True for check in self.checks) and bool(self.checks)
 
     @property
-    def failures(self) -> tuple[Check, ...]:
+    def failures(self) -> tuple[CheckResult, ...]:
         """The checks that did not pass."""
         return tuple(check for check in self.checks if check.passed is not True)
 
@@ -135,8 +119,6 @@ class Verification:
         return json.dumps(self.to_dict(), indent=2)
 
     def _repr_html_(self) -> str:
-        from html import escape
-
         colours = {True: "#1a7f37", False: "#cf222e", None: "#9a6700"}
         rows = "".join(
             f"<tr><td style='color:{colours[c.passed]};font-weight:600'>{MARKS[c.passed]}</td><td>{escape(c.name)}</td>"

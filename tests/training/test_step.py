@@ -110,12 +110,12 @@ def test_an_evaluation_assesses_every_example_and_changes_nothing():
     )
     batches = on_device((X, Y), 4)
     once, again = (program.evaluate(state.params, state.model_state, batches) for _ in range(2))
-    assert sorted(np.asarray(once.index).tolist()) == list(range(10))
+    assert sorted(np.asarray(once.order).tolist()) == list(range(10))
     assert np.array_equal(once.loss, again.loss)  # no dropout, no statistics of the batch
     model = nnx.merge(program.test, state.params, state.model_state, copy=True)
     losses, right = model.loss_and_correct(jnp.asarray(X), jnp.asarray(Y))
-    assert np.asarray(once.loss) == pytest.approx(np.asarray(losses)[np.asarray(once.index)], rel=1e-5)
-    assert np.asarray(once.correct).tolist() == np.asarray(right)[np.asarray(once.index)].tolist()
+    assert np.asarray(once.loss) == pytest.approx(np.asarray(losses)[np.asarray(once.order)], rel=1e-5)
+    assert np.asarray(once.correct).tolist() == np.asarray(right)[np.asarray(once.order)].tolist()
 
 
 def test_dropout_keys_and_running_statistics_go_on_from_step_to_step():

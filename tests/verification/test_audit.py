@@ -1,6 +1,7 @@
 """`audit` finds every hand-written rule in a program, and judges it at the values it sees."""
 
 import importlib
+import time
 from pathlib import Path
 
 import jax
@@ -42,7 +43,7 @@ def test_calls_are_counted_through_scan_cond_checkpoint_and_jit():
 def test_a_rule_of_ours_is_named_and_placed():
     (site,) = audit(lambda x: tanh(x).sum(), x).sites
     assert site.name == "tanh"
-    assert "saturating.py:" in site.source
+    assert "sigmoid_like.py:" in site.source
     assert site.verification is not None
     assert site.verification.passed
 
@@ -185,10 +186,12 @@ def test_every_rule_of_a_training_loss_is_found_and_judged(monkeypatch):
     """A transformer block of nnx with dropout and layer norm, and the losses of optax."""
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "experiments"))
     loss, args = importlib.import_module("audit_of_a_training_loss").training_loss()
+    start = time.process_time()
     found = audit(loss, *args)
+    seconds = time.process_time() - start
     expected = rules_of(jax.make_jaxpr(loss)(*args).jaxpr, [])
     assert {s.name for s in found.sites} == set(expected)
     assert len(set(expected)) >= 4, expected
     assert all(s.calls > 0 for s in found.sites)
     assert found.passed, str(found)
-    assert found.seconds < 30
+    assert seconds < 30

@@ -14,15 +14,14 @@ from jaxbackprop.jaxprs.inputs import Point
 from jaxbackprop.losses import softmax_cross_entropy
 from jaxbackprop.verification import arguments, verify
 from jaxbackprop.verification.points import drawn
-from jaxbackprop.verification.problem import target
-from jaxbackprop.verification.subject import Subject
+from jaxbackprop.verification.problem import Problem, handwritten_function
 
 x = np.array([0.7, -1.2, 0.4, 2.0])
 identity = by_hand(lambda x: x, lambda s, u: (u,))
 
 
 def points(fun, *args, count=60, seed=0):
-    return [p.arrays for p in drawn(Subject(target(fun, fun), Point(args), seed=seed), count)]
+    return [p.arrays for p in drawn(Problem(handwritten_function(fun, fun), Point(args), seed=seed), count)]
 
 
 def test_large_tiny_negative_zero_and_tied_points_are_drawn():

@@ -63,15 +63,16 @@ def _of_a_program(gate: Gate) -> Finding:
             return Finding("wrong", f"{site.name} in it is wrong: {wrong}")
     if gate.operation.sealed:
         return _sealed(gate)
-    unknown = [site.name for site in sites if site.verification is not None and not _right_gradient(site)]
-    if unknown:
-        return Finding("undecided", f"{unknown[0]} in it could not be judged")
     jump = next((c for c in _compared(gate) if c.jumps), None)
-    if jump is None:
-        return Finding("agrees")
-    if not sites:
-        return Finding("undecided", f"{jump.sentence()}; which rule in it makes the difference is not known")
-    return Finding("kink", f"a kink or a tie at {jump.wire.name}")
+    unknown = [site.name for site in sites if site.verification is not None and not _right_gradient(site)]
+    if sites and not unknown:
+        return Finding("kink", f"a kink or a tie at {jump.wire.name}") if jump else Finding("agrees")
+    # Its rules could not be judged one by one: what is left is the gradient of the whole.
+    if jump:
+        return Finding("wrong", jump.sentence())
+    if gate.name in ("scan", "while"):
+        return Finding("undecided", f"{', '.join(unknown) or 'a rule'} in it could not be judged")
+    return Finding("agrees")
 
 
 def _of_a_rule(gate: Gate) -> Finding:

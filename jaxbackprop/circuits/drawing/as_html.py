@@ -32,6 +32,13 @@ MAP = 24
 READABLE = 60
 """A page opens with as many of its boxes open as show at most this many gates."""
 
+USUAL_NODE: dict[str, Any] = {"lines": [], "badge": "", "gate": -1, "wire": -1}
+USUAL_EDGE: dict[str, Any] = {
+    "slot": 0, "above": "", "below": "", "share": "", "live": False, "first": True, "start": 0.0, "end": 0.0,
+    "bends": [], "lead": [0.0], "tail": [0.0],
+}  # fmt: skip
+"""Values that are left out of nodes and edges, so that the page of a large circuit stays small."""
+
 SCRIPTS = ("compose.js", "draw.js", "page.js", "panel.js", "keys.js")
 
 
@@ -68,6 +75,7 @@ def payload(graph: Graph) -> dict[str, Any]:
         "outputs": [wire.id for wire in graph.outputs],
         "wrong": [gate.id for gate in graph.wrong],
         "pad": PAD,
+        "usual": {"node": USUAL_NODE, "edge": USUAL_EDGE},
     }
 
 
@@ -98,7 +106,7 @@ def _subgraph(rounded: Subgraph, exact: Subgraph | None, numbering: _Numbering) 
         "title": rounded.title,
         "kind": rounded.kind,
         "box": rounded.box,
-        "gaps": [[_px(a.gap), _px(b.gap)] for a, b in zip(picture.columns, wider.columns, strict=True)],
+        "gaps": [_widths(a.gap, b.gap) for a, b in zip(picture.columns, wider.columns, strict=True)],
         "least": _px(least_width(rounded)),
         "height": _px(picture.height),
         "nodes": nodes,
@@ -110,7 +118,7 @@ def _subgraph(rounded: Subgraph, exact: Subgraph | None, numbering: _Numbering) 
 
 def _node(placed: Placed, wider: Placed, numbering: _Numbering) -> dict[str, Any]:
     node = placed.node
-    made: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "kind": node.kind,
         "title": node.title,
         "lines": [[k.text, numbering.wire_of(k.wire), k.which, k.head] if k.which else [k.text] for k in node.lines],
@@ -119,43 +127,55 @@ def _node(placed: Placed, wider: Placed, numbering: _Numbering) -> dict[str, Any
         "wire": numbering.wire_of(node.wire),
         "column": placed.column,
         "y": _px(placed.middle),
-        "w": [_px(placed.w), _px(wider.w)],
+        "w": _widths(placed.w, wider.w),
         "h": _px(placed.h),
     }
     if node.kind == "port":
-        made["side"] = node.key.kind
+        fields["side"] = node.key.kind
     if node.inside is not None:
-        made["inside"] = _subgraph(node.inside, wider.node.inside if wider is not placed else None, numbering)
-    return made
+        fields["inside"] = _subgraph(node.inside, wider.node.inside if wider is not placed else None, numbering)
+    return _but(USUAL_NODE, fields)
 
 
 def _edge(route: Route, wider: Route, picture: Picture, numbering: _Numbering) -> dict[str, Any]:
     """An edge; where it begins and ends it is fixed to its nodes, to their ports while they are open."""
     edge, label = route.edge, route.edge.label
     source, target = picture.nodes[edge.source], picture.nodes[edge.target]
-    made: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "from": numbering.name(edge.source),
         "to": numbering.name(edge.target),
         "slot": edge.slot,
         "wire": edge.wire + numbering.wire,
-        **({"live": True} if label.live else {"above": label.above, "below": label.below}),
+        "live": label.live,
+        "above": "" if label.live else label.above,
+        "below": "" if label.live else label.below,
         "share": label.share,
         "first": route.first,
         "start": _px(route.points[0][1] - source.middle),
         "end": _px(route.points[-1][1] - target.middle),
         "bends": [[column, _px(y)] for column, y in route.bends],
-        "lead": [_px(route.lead), _px(wider.lead)],
-        "tail": [_px(route.tail), _px(wider.tail)],
+        "lead": _widths(route.lead, wider.lead),
+        "tail": _widths(route.tail, wider.tail),
     }
     if source.node.inside is not None:
-        made["exit"] = numbering.name(Key("exit", edge.wire))
+        fields["exit"] = numbering.name(Key("exit", edge.wire))
     if target.node.inside is not None:
-        made["entry"] = numbering.name(Key("entry", edge.wire))
-    return made
+        fields["entry"] = numbering.name(Key("entry", edge.wire))
+    return _but(USUAL_EDGE, fields)
 
 
 def _px(x: float) -> float:
     return round(x, 2)
+
+
+def _widths(rounded: float, exact: float) -> list[float]:
+    """[with rounded numbers, with unrounded ones], or one for both."""
+    return [_px(rounded)] if rounded == exact else [_px(rounded), _px(exact)]
+
+
+def _but(usual: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields that differ from the usual ones."""
+    return {name: value for name, value in fields.items() if name not in usual or usual[name] != value}
 
 
 def _add_inside(root: dict[str, Any], gate: Gate, gates: list, wires: list) -> None:
@@ -166,10 +186,10 @@ def _add_inside(root: dict[str, Any], gate: Gate, gates: list, wires: list) -> N
         return
     numbering = _Numbering(f"r{len(gates)}.", len(wires), len(gates))
     new_gates = [_gate(g, True) for g in inner.gates]
-    for made in new_gates:
-        made["inputs"] = [i + numbering.wire for i in made["inputs"]]
-        made["outputs"] = [i + numbering.wire for i in made["outputs"]]
-        made["inside"] = gate.id
+    for fields in new_gates:
+        fields["inputs"] = [i + numbering.wire for i in fields["inputs"]]
+        fields["outputs"] = [i + numbering.wire for i in fields["outputs"]]
+        fields["inside"] = gate.id
     gates += new_gates
     wires += [_wire(w, True) for w in inner.wires]
     rounded, exact = plan_inside(inner, 4), plan_inside(inner, None)
@@ -180,8 +200,8 @@ def _add_inside(root: dict[str, Any], gate: Gate, gates: list, wires: list) -> N
     entries = {slot: Key("entry", wire.id) for slot, wire in enumerate(inner.arguments)}
     exits = {outer.id: Key("exit", wire.id) for outer, wire in zip(gate.outputs, inner.outputs, strict=True)}
     for edge in holder["edges"]:
-        if edge["to"] == name and entries[edge["slot"]] in rounded.nodes:
-            edge["entry"] = numbering.name(entries[edge["slot"]])
+        if edge["to"] == name and entries[edge.get("slot", 0)] in rounded.nodes:
+            edge["entry"] = numbering.name(entries[edge.get("slot", 0)])
         if edge["from"] == name:
             edge["exit"] = numbering.name(exits[edge["wire"]])
 
@@ -235,7 +255,7 @@ def _in_numbers(gate: Gate) -> str:
 
 def _wire(wire: Wire, detailed: bool) -> dict[str, Any]:
     gradient = wire.gradient
-    made = {
+    fields = {
         "name": wire.name,
         "kind": wire.kind,
         "shape": format_shape(wire.shape) or "scalar",
@@ -249,9 +269,9 @@ def _wire(wire: Wire, detailed: bool) -> dict[str, Any]:
         "zeros": share_of_zeros(wire.value),
     }
     if detailed:
-        made["exact"] = [format_array(x, None) for x in (wire.value, gradient, wire.autodiff_gradient)]
-        made["map"] = [heat_map(x) for x in (wire.value, gradient)]
-    return made
+        fields["exact"] = [format_array(x, None) for x in (wire.value, gradient, wire.autodiff_gradient)]
+        fields["map"] = [heat_map(x) for x in (wire.value, gradient)]
+    return fields
 
 
 def _magnitude(x: Any) -> float | None:

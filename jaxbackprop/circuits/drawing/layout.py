@@ -111,10 +111,11 @@ def place(subgraph: Subgraph, opened: bool | Collection[int] = True, order: Orde
     top = min((middles[key] - _height(sizes, key) / 2 for column in order.columns for key in column), default=0.0)
     down = PAD + (TITLE if subgraph.kind != "root" else 0) - top
     middles = {key: y + down for key, y in middles.items()}
+    lengths = _label_lengths(subgraph, order)
     x = PAD
     for k, column in enumerate(order.columns):
         width = max(sizes[key][0] if key in sizes else 0.0 for key in column)
-        gap = _gap(subgraph, column, order) if k + 1 < len(order.columns) else 0.0
+        gap = GAP + max(lengths.get(key, 0.0) for key in column) if k + 1 < len(order.columns) else 0.0
         picture.columns.append(Column(x, x + width, gap))
         for key in column:
             if key in sizes:
@@ -304,16 +305,17 @@ def _tail(edge: Edge) -> float:
     return 0.0 if edge.label.live else CHARACTER * max(len(edge.label.above), len(edge.label.below))
 
 
-def _gap(subgraph: Subgraph, column: list[Key], order: Order) -> float:
-    """The space right of a column: for the labels of the edges that leave it, and the shares of those that fork."""
-    here = set(column)
-    longest = 0.0
+def _label_lengths(subgraph: Subgraph, order: Order) -> dict[Key, float]:
+    """For each node and bend the length of the labels on its right.
+
+    Those of edges that leave it, with the shares of those that fork, and of edges whose last piece begins there.
+    """
+    lengths: dict[Key, float] = {}
     for edge, way in zip(subgraph.edges, order.ways, strict=True):
-        if way and way[0] in here:
-            longest = max(longest, _lead(edge) + CHARACTER * len(edge.label.share))
-        if way and way[-2] in here:
-            longest = max(longest, _tail(edge))
-    return GAP + longest
+        if way:
+            lengths[way[0]] = max(lengths.get(way[0], 0.0), _lead(edge) + CHARACTER * len(edge.label.share))
+            lengths[way[-2]] = max(lengths.get(way[-2], 0.0), _tail(edge))
+    return lengths
 
 
 ORDERED = frozenset("− ÷ @ xʸ select".split())

@@ -1,6 +1,6 @@
-"""The grammar of expressions: a text becomes nodes. It is read, never evaluated as Python; expression.py computes it.
+"""The grammar of expressions: a text becomes nodes. It is read, never evaluated as Python.
 
-    program     = statement (";" statement)*          the last one is what is computed
+    program     = statement (";" statement)*          the value is the last one's
     statement   = [name "="] sum
     sum         = product (("+" | "-") product)*
     product     = sign (("*" | "/" | "@") sign)*
@@ -25,13 +25,13 @@ _TOKEN = re.compile(
 )
 _OPERATORS = {"+": "add", "-": "sub", "*": "mul", "/": "div", "@": "matmul", "**": "power", "^": "power"}
 DEEPEST = 100
-"""Brackets may be nested this far."""
+"""How deep brackets may be nested."""
 LONGEST = 250
-"""An expression has at most this many operations: more than anyone reads as a circuit."""
+"""The most operations in an expression: more than anyone reads as a circuit."""
 
 
 class ExpressionError(ValueError):
-    """A text that is no expression; the message shows the character."""
+    """A text that is not an expression; the message points at the character."""
 
     def __init__(self, text: str, at: int, why: str):
         start = text.rfind("\n", 0, at) + 1
@@ -42,7 +42,7 @@ class ExpressionError(ValueError):
 
 @dataclass(frozen=True)
 class Node:
-    """A part of an expression: a number, a name, or a gate with its inputs; `text` is how it was written."""
+    """A part of an expression: a number, a name, or a gate with its inputs; `text` is its text."""
 
     text: str
     at: int
@@ -60,7 +60,8 @@ Statement = tuple[str | None, Node]
 def parse(text: str) -> tuple[list[Statement], list[str]]:
     """The statements of `text` in order, and the names that need a value.
 
-    Raises ExpressionError, which points at the character, for anything that is not in the language.
+    Raises:
+        ExpressionError: the text is not in the language; it points at the character.
     """
     return _Parser(text).program()
 
@@ -77,7 +78,7 @@ def callable_gates() -> dict[str, Rule]:
 
 
 class _Parser:
-    """Recursive descent over the tokens, each remembered with its place."""
+    """Recursive descent over the tokens, each with its position."""
 
     def __init__(self, text: str):
         self.text, self.tokens, self.i = text, list(_tokens(text)), 0
@@ -134,7 +135,7 @@ class _Parser:
         left = inner()
         while self.peek() in signs:
             _, sign, at = self.take()
-            left = self.made(start, at, _OPERATORS[sign], (left, inner()))
+            left = self.node(start, at, _OPERATORS[sign], (left, inner()))
         return left
 
     def sign(self) -> Node:
@@ -147,8 +148,8 @@ class _Parser:
             start = self.take()[2]
             inner = self.sign()
             if inner.number is not None:
-                return Node(self.written(start), start, number=-inner.number)
-            return self.made(start, start, "neg", (inner,))
+                return Node(self.text_from(start), start, number=-inner.number)
+            return self.node(start, start, "neg", (inner,))
         finally:
             self.depth -= 1
 
@@ -157,7 +158,7 @@ class _Parser:
         if self.peek() not in ("**", "^"):
             return base
         at = self.take()[2]
-        return self.made(start, at, "power", (base, self.sign()))
+        return self.node(start, at, "power", (base, self.sign()))
 
     def atom(self) -> Node:
         kind, token, at = self.take()
@@ -198,7 +199,7 @@ class _Parser:
         wanted = [p.name for p in known[name].signature.parameters]
         if len(inputs) != len(wanted):
             raise self.fail(f"{name} takes {len(wanted)} ({', '.join(wanted)}), not {len(inputs)}.", at)
-        return self.made(at, at, name, tuple(inputs), tuple(settings))
+        return self.node(at, at, name, tuple(inputs), tuple(settings))
 
     def setting(self, made: Rule) -> tuple[str, float]:
         _, name, at = self.take()
@@ -210,13 +211,13 @@ class _Parser:
             raise self.fail(f"{name} must be a number.", value.at)
         return name, value.number
 
-    def made(self, start: int, at: int, gate: str, inputs: tuple[Node, ...], settings: tuple = ()) -> Node:
+    def node(self, start: int, at: int, gate: str, inputs: tuple[Node, ...], settings: tuple = ()) -> Node:
         self.operations += 1
         if self.operations > LONGEST:
             raise self.fail(f"More than {LONGEST} operations.", at)
-        return Node(self.written(start), at, gate=gate, inputs=inputs, settings=settings)
+        return Node(self.text_from(start), at, gate=gate, inputs=inputs, settings=settings)
 
-    def written(self, start: int) -> str:
+    def text_from(self, start: int) -> str:
         _, token, at = self.tokens[self.i - 1]
         inner = " ".join(self.text[start : at + len(token)].split())
         return inner if inner.count("(") == inner.count(")") else inner.strip("()").strip()

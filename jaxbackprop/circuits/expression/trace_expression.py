@@ -19,7 +19,13 @@ from .parser import ExpressionError, Node, Statement
 
 @dataclass(frozen=True)
 class Expression:
-    """What was read: statements in order, each with the name it is assigned to, or None; the names it needs."""
+    """A parsed text.
+
+    Attributes:
+        text: the text.
+        statements: in order, each with the name it is assigned to, or None.
+        names: the names that need a value.
+    """
 
     text: str
     statements: tuple[Statement, ...]
@@ -27,10 +33,10 @@ class Expression:
 
     def __call__(self, *values: Any) -> Any:
         """The value of the last statement, for the values of `names` in order."""
-        return self.all_of_it(*values)[0]
+        return self.with_parts(*values)[0]
 
-    def all_of_it(self, *values: Any) -> tuple[Any, dict[str, Any]]:
-        """The value, and that of every part by its text or its assigned name."""
+    def with_parts(self, *values: Any) -> tuple[Any, dict[str, Any]]:
+        """The value, and the values of all parts by their text or assigned name."""
         known, parts = dict(zip(self.names, values, strict=True)), {}
         value = None
         for target, node in self.statements:
@@ -45,7 +51,8 @@ class Expression:
 def parse(text: str) -> Expression:
     """Read `text`.
 
-    Raises ExpressionError, which points at the character, for anything that is not in the language.
+    Raises:
+        ExpressionError: the text is not in the language; it points at the character.
     """
     statements, names = parser.parse(text)
     return Expression(text, tuple(statements), tuple(names))
@@ -54,7 +61,14 @@ def parse(text: str) -> Expression:
 def trace_expression(text: str, values: Mapping[str, Any], *, upstream: Any = None) -> Circuit:
     """The circuit of an expression at `values`, in float64; its wires are named as they are written.
 
-    Raises ExpressionError for the text, ValueError for a name without value or a value without name.
+    Args:
+        text: such as "(x + y) * z".
+        values: a number or an array for each name.
+        upstream: the gradient that arrives at the result; 1 for a single number.
+
+    Raises:
+        ExpressionError: the text is not in the language, or a name in it has no value.
+        ValueError: a value's name does not occur, or the result is an array and no upstream gradient is given.
     """
     expression = parse(text)
     missing = [name for name in expression.names if name not in values]
@@ -67,22 +81,22 @@ def trace_expression(text: str, values: Mapping[str, Any], *, upstream: Any = No
         raise ValueError(f"{', '.join(spare)} does not occur in {text}.")
     with jax.enable_x64(True):
         arrays = [jnp.asarray(values[name], jnp.float64) for name in expression.names]
-        found: list[str] = []
+        part_names: list[str] = []
 
         def fun(*leaves: Any) -> list[Any]:
-            value, parts = expression.all_of_it(*leaves)
-            found[:] = list(parts)
+            value, parts = expression.with_parts(*leaves)
+            part_names[:] = list(parts)
             return [value, *parts.values()]
 
         shapes = jax.eval_shape(fun, *arrays)
         if upstream is None and shapes[0].shape != ():
-            raise ValueError(f"{text} has shape {shapes[0].shape}: say what gradient arrives there, with --upstream.")
+            raise ValueError(f"{text} has shape {shapes[0].shape}: give the gradient that arrives there, --upstream.")
         arriving = jnp.ones((), jnp.float64) if upstream is None else jnp.asarray(upstream, jnp.float64)
         circuit = trace(fun, *arrays, upstream=[arriving, *([None] * (len(shapes) - 1))])
     for wire, name in zip(circuit.arguments, expression.names, strict=True):
         wire.name = name
     taken = set(expression.names)
-    for wire, part in zip(circuit.outputs[1:], found, strict=True):
+    for wire, part in zip(circuit.outputs[1:], part_names, strict=True):
         if wire.kind == "value" and part not in taken:
             wire.name, wire.named = part, True
             taken.add(part)
@@ -97,7 +111,11 @@ def trace_expression(text: str, values: Mapping[str, Any], *, upstream: Any = No
 
 
 def read_value(text: str) -> Any:
-    """A number, or numbers in square brackets, nested as deep as the array has axes. Never evaluates Python."""
+    """A number, or numbers in nested square brackets. Never evaluates Python.
+
+    Raises:
+        ValueError: it is neither.
+    """
     try:
         value = np.asarray(json.loads(re.sub(r"(?<![\d.])\.(\d)", r"0.\1", text)), np.float64)
     except (ValueError, TypeError, RecursionError):

@@ -77,13 +77,13 @@ class EpochMonitor:
                 f"training met a number that is not finite in epoch {len(self.epochs) + 1}; "
                 f"lr {tracker.settings.lr} is too large."
             )
-        valid_loss, valid_accuracy = None, None
+        valid_loss, valid_accuracy, copies = None, None, None
         if self.held_out:
-            now_tables = jnp.copy(tables.input.rows), jnp.copy(tables.output.rows)
-            valid_loss, valid_accuracy = evaluate(model_of(*now_tables), self.held_out)
+            copies = jnp.copy(tables.input.rows), jnp.copy(tables.output.rows)  # training writes into the tables
+            valid_loss, valid_accuracy = evaluate(model_of(*copies), self.held_out)
         epoch = Epoch(len(self.epochs) + 1, loss, None, valid_loss, valid_accuracy, seconds, texts / seconds)
         if self.held_out and (not self.epochs or epoch.better_than(best_of(self.epochs))):
-            self.best = now_tables
+            self.best = copies
         self.epochs.append(epoch)
         self._texts, self._loss, self._began = tracker.texts, tracker.loss, perf_counter()
         if self.on_epoch is not None:

@@ -47,7 +47,7 @@ def train_from_file(
     """
     if isinstance(checkpoints, str | PathLike):
         checkpoints = Checkpoints(Path(checkpoints))
-    if isinstance(valid, float) and not 0 < valid < 1:
+    if isinstance(valid, int | float) and not 0 < valid < 1:
         raise ValueError(f"valid is {valid}; it is a share of the training texts, between 0 and 1, or a file.")
     if patience is not None and valid is None:
         raise ValueError("patience counts epochs without progress on held-out texts: give valid as well.")
@@ -56,7 +56,7 @@ def train_from_file(
         words, vectors = (None, None) if pretrained is None else read_vectors(pretrained, settings.dim)
         corpus = Corpus.read(
             data, settings, unlabelled=unlabelled, cache=None if cache is None else Path(cache), also=words,
-            hold_out=valid if isinstance(valid, float) else None,
+            hold_out=valid if isinstance(valid, int | float) else None,
         )  # fmt: skip
         train, start, monitor = loop.result().train, None, None
         if words is not None and vectors is not None:
@@ -85,11 +85,11 @@ def _monitor(
 
     if valid is None:
         return EpochMonitor((), patience, on_epoch)
-    groups = corpus.held_out if isinstance(valid, float) else text_groups(valid, settings.label_prefix)
+    groups = corpus.held_out if isinstance(valid, int | float) else text_groups(valid, settings.label_prefix)
     nothing = np.zeros((0, settings.dim), np.float32)
     held_out, skipped = encoded(Model(corpus.vocabulary, settings, nothing, nothing), groups)
     if not sum(len(rows) for rows, _ in held_out):
         raise nothing_to_score(
-            skipped, settings.label_prefix, "the held-out texts" if isinstance(valid, float) else valid
+            skipped, settings.label_prefix, "the held-out texts" if isinstance(valid, int | float) else valid
         )
     return EpochMonitor(held_out, patience, on_epoch)

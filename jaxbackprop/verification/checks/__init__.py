@@ -1,1 +1,1 @@
-"""The checks of verification, by the question that they ask."""
+"""What every handwritten backward pass must obey. `registry.py` lists the checks; each is one function."""

@@ -1,4 +1,4 @@
-"""What every backward pass obeys on several devices."""
+"""On several devices."""
 
 from typing import Any
 
@@ -6,49 +6,47 @@ import jax
 import numpy as np
 
 from ...jaxprs.inputs import Leaves
-from ..subject import Subject
-from .registry import Verdict, law
-from .transformations import EXAMPLES, batch, first_line, one_by_one, pulling, stack, transformed
+from ..problem import Problem
+from .result import CheckResult, first_line
+from .transformations import EXAMPLES, batch, one_by_one, pulling, stack, transformed
 
 
-@law()
-def shard_map(subject: Subject) -> Verdict | None:
+def shard_map(problem: Problem) -> CheckResult | None:
     """Inside `jax.shard_map`, on every device the same or each its own example, it answers what it answers outside."""
-    case = subject.case
     mesh = jax.make_mesh((1,), ("device",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:1])
-    flat = case.point.call(subject.target.hand)
+    flat = problem.inputs.call(problem.function.handwritten)
     everywhere = jax.sharding.PartitionSpec()
 
     def hand(*arrays: Any) -> Leaves:
         return jax.shard_map(lambda *a: flat(*a), mesh=mesh, in_specs=everywhere, out_specs=everywhere)(*arrays)
 
-    y, gradients = case.hand(case.point.arrays, case.upstream(0))
-    pull, upstream = pulling(hand, case.point.live), case.upstream(0)
-    replicated = transformed(case, pull, case.point.arrays, upstream, [*y, *gradients], "jax.shard_map")
-    if not replicated.passed or jax.device_count() == 1 or not case.point.live:
+    y, gradients = problem.handwritten_at(problem.inputs.arrays, problem.upstream(0))
+    pull, upstream = pulling(hand, problem.inputs.live), problem.upstream(0)
+    replicated = transformed(problem, pull, problem.inputs.arrays, upstream, [*y, *gradients], "jax.shard_map")
+    if not replicated.passed or jax.device_count() == 1 or not problem.inputs.live:
         return replicated
-    everything = tuple(range(len(case.point.arrays)))
+    everything = tuple(range(len(problem.inputs.arrays)))
     detail = f"on {min(jax.device_count(), EXAMPLES)} devices"
-    for subset in dict.fromkeys((everything, (case.point.live[0],))):
-        verdict = _sharded(subject, subset)
-        if verdict is None:
+    for subset in dict.fromkeys((everything, (problem.inputs.live[0],))):
+        result = _sharded(problem, subset)
+        if result is None:
             continue
-        if subset == everything or subject.target.kind == "rule" or not verdict.suspect.startswith("fails"):
-            return verdict
+        if subset == everything or problem.function.kind == "rule" or not result.suspect.startswith("fails"):
+            return result
         # JAX refuses this to every custom_vjp that does not sum over the devices itself: no fault of its formula.
-        shared = ", ".join(case.point.label_of(i, subject.target.names) for i in everything if i not in subset)
+        shared = ", ".join(problem.inputs.label_of(i, problem.function.names) for i in everything if i not in subset)
         detail += f"; JAX refuses {shared} shared by them (a Rule sums over them)"
-    return Verdict(True, detail)
+    return CheckResult(True, detail)
 
 
-def _sharded(subject: Subject, subset: tuple[int, ...]) -> Verdict | None:
+def _sharded(problem: Problem, subset: tuple[int, ...]) -> CheckResult | None:
     """Each device has its own example of the arrays in `subset`, and all of them the same of the others."""
-    case, count = subject.case, min(jax.device_count(), EXAMPLES)
+    count = min(jax.device_count(), EXAMPLES)
     kind = jax.sharding.AxisType.Auto
     mesh = jax.make_mesh((count,), ("device",), axis_types=(kind,), devices=jax.devices()[:count])
     split, whole = jax.sharding.PartitionSpec("device"), jax.sharding.PartitionSpec()
-    rows, upstream = batch(case)[:count], [case.upstream(b) for b in range(count)]
-    arrays, flat = case.point.arrays, case.point.call(subject.target.hand)
+    rows, upstream = batch(problem)[:count], [problem.upstream(b) for b in range(count)]
+    arrays, flat = problem.inputs.arrays, problem.inputs.call(problem.function.handwritten)
 
     def one(*a: Any) -> Leaves:
         return [y[None] for y in flat(*(x[0] if i in subset else x for i, x in enumerate(a)))]
@@ -58,13 +56,13 @@ def _sharded(subject: Subject, subset: tuple[int, ...]) -> Verdict | None:
         return jax.shard_map(one, mesh=mesh, in_specs=specs, out_specs=split)(*a)
 
     stacked = [stack([row[i] for row in rows]) if i in subset else x for i, x in enumerate(arrays)]
-    together = [np.stack([u[j] for u in upstream]) for j in range(len(case.outputs))]
-    names = ", ".join(case.point.label_of(i, subject.target.names) for i in subset)
+    together = [np.stack([u[j] for u in upstream]) for j in range(len(problem.outputs))]
+    names = ", ".join(problem.inputs.label_of(i, problem.function.names) for i in subset)
     where = f"{names} split over {count} devices"
     try:
-        with jax.enable_x64(case.dtype.itemsize == 8 or jax.config.read("jax_enable_x64")):
-            found = jax.jit(pulling(hand, case.point.live))(stacked, together)
+        with problem.x64():
+            found = jax.jit(pulling(hand, problem.inputs.live))(stacked, together)
             found = [np.asarray(x) for x in jax.tree.leaves(found)]
     except Exception as error:
-        return Verdict(False, f"{where}: {first_line(error)}", suspect="fails under jax.shard_map")
-    return one_by_one(subject, rows, upstream, subset, 0, found, where, "jax.shard_map")
+        return CheckResult(False, f"{where}: {first_line(error)}", suspect="fails under jax.shard_map")
+    return one_by_one(problem, rows, upstream, subset, 0, found, where, "jax.shard_map")

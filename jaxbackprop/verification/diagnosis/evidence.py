@@ -1,13 +1,14 @@
 """The numbers of a failure: what came, what should have come, and where it all happened."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ...jaxprs.inputs import Leaves
-from ..oracles.autodiff import Case
-from ..rounding import Judgement, compare, elements
+from ..examine import Comparison, compared
+from ..problem import Problem
 
 
 @dataclass(frozen=True)
@@ -15,62 +16,68 @@ class Evidence:
     """One gradient that is wrong.
 
     Attributes:
-        case: where, in float64 (or the point's own precision).
-        judged: what was compared with what.
-        upstream: the cotangent that was sent in.
-        leaf: the live array whose gradient is wrong.
+        problem: where, in float64 (or the inputs' own precision).
+        found: what was compared with what.
+        upstream: the upstream gradient that was sent in.
+        leaf: the differentiable array whose gradient is wrong.
     """
 
-    case: Case
-    judged: Judgement
+    problem: Problem
+    found: Comparison
     upstream: Leaves
     leaf: int
 
     @property
-    def found(self) -> np.ndarray:
+    def actual(self) -> np.ndarray:
         """What came."""
-        return np.asarray(self.judged.found[self.leaf])
+        return np.asarray(self.found.actual[self.leaf])
 
     @property
-    def truth(self) -> np.ndarray:
+    def expected(self) -> np.ndarray:
         """What should have come."""
-        return np.asarray(self.judged.truth[self.leaf])
+        return np.asarray(self.found.expected[self.leaf])
 
     @property
     def wrong(self) -> np.ndarray:
         """Which elements are wrong."""
-        return self.judged.wrong[self.leaf]
+        return self.found.wrong[self.leaf]
 
     @property
     def argument(self) -> str:
         """The argument's name."""
-        return self.case.names()[self.leaf]
+        return self.problem.names()[self.leaf]
+
+    def autodiff_at(self, arrays: Sequence[Any], upstream: Leaves) -> tuple[Leaves, np.ndarray]:
+        """The outputs, and this leaf's gradient by autodiff, at other arrays or for another upstream gradient."""
+        found = self.problem.exact("autodiff", [*arrays, *upstream])
+        count = len(self.problem.outputs)
+        return found[:count], found[count + self.leaf]
 
     def with_another_upstream(self) -> "Evidence | None":
         """The same fault for another upstream gradient, as a witness; None where autodiff is not the truth."""
-        if self.judged.by or not np.isfinite(self.truth).all() or not np.isfinite(self.found).all():
+        if self.found.by or not np.isfinite(self.expected).all() or not np.isfinite(self.actual).all():
             return None
-        upstream = self.case.upstream(3)
-        found = [np.asarray(g) for g in self.case.hand(self.case.point.arrays, upstream)[1]]
-        truth = [np.asarray(g) for g in self.case.auto(self.case.point.arrays, upstream)[1]]
-        judged = compare(found, truth, self.judged.bar, self.case.dtype)
-        return Evidence(self.case, judged, upstream, self.leaf) if judged.wrong[self.leaf].any() else None
+        upstream = self.problem.upstream(3)
+        actual = self.problem.handwritten_vjp(upstream)[1]
+        expected = self.problem.autodiff_vjp(upstream)[1]
+        found = compared(actual, expected, self.found.error_bound, self.problem.dtype)
+        return Evidence(self.problem, found, upstream, self.leaf) if found.wrong[self.leaf].any() else None
 
     def worst(self) -> tuple[int, ...] | None:
         """The index of the wrong element that is farthest off."""
-        return next((index for leaf, index in elements(self.judged) if leaf == self.leaf), None)
+        return next((index for leaf, index in self.found.elements() if leaf == self.leaf), None)
 
     def sentence(self) -> str:
-        """Which argument, which element, hand-derived value, truth with its error bar."""
+        """Which argument, which element, handwritten value, the truth with its error bound."""
         at = self.worst()
         if at is None:
-            return "; ".join(self.judged.outside[:2])
+            return "; ".join(self.found.outside[:2])
         place = f"[{', '.join(map(str, at))}]" if at else ""
-        bar = np.asarray(self.judged.bar[self.leaf])[at]
+        bound = np.asarray(self.found.error_bound[self.leaf])[at]
         count = int(self.wrong.sum())
         return (
-            f"{self.argument}{place}: by hand {_shown(self.found[at])}, true {_shown(self.truth[at])} +- {bar:.0e}; "
-            f"{count} of {self.wrong.size} wrong"
+            f"{self.argument}{place}: by hand {_shown(self.actual[at])}, true {_shown(self.expected[at])} "
+            f"+- {bound:.0e}; {count} of {self.wrong.size} wrong"
         )
 
 

@@ -44,57 +44,57 @@ def multiple(found: np.ndarray, truth: np.ndarray) -> float | None:
 
 
 def _others(e: Evidence) -> Iterator[tuple[str, np.ndarray]]:
-    for j, name in enumerate(e.case.names()):
+    for j, name in enumerate(e.problem.names()):
         if j != e.leaf:
-            yield name, np.asarray(e.judged.truth[j])
+            yield name, np.asarray(e.found.expected[j])
 
 
 def not_finite(e: Evidence) -> Iterator[tuple[str, Any]]:
     """Right at small values only."""
-    lost = ~np.isfinite(e.found)
-    if lost.any() and np.isfinite(e.truth[lost]).all():
+    lost = ~np.isfinite(e.actual)
+    if lost.any() and np.isfinite(e.expected[lost]).all():
         yield "overflow: right at small values only; what came is not finite where the truth is", True
 
 
 def nothing(e: Evidence) -> Iterator[tuple[str, Any]]:
     """Zero came."""
-    if not np.any(e.found) and np.any(e.truth):
+    if not np.any(e.actual) and np.any(e.expected):
         yield "the gradient is left out: zero came (a stop_gradient, a None, a forgotten argument)", True
 
 
 def constant_factor(e: Evidence) -> Iterator[tuple[str, Any]]:
     """k times the truth: -1, 2, 1/2, N, 1/N, or some other number."""
-    f, t = e.found.reshape(-1), e.truth.reshape(-1)
+    f, t = e.actual.reshape(-1), e.expected.reshape(-1)
     keep = np.isfinite(f) & np.isfinite(t)
     weight = float(np.sum(np.abs(t[keep]) ** 2))
     if weight == 0 or t.size < 1:
         return
     k = np.sum(f[keep] * np.conj(t[keep])) / weight
     if abs(np.imag(k)) > CLOSE * abs(k):
-        yield f"complex factor {complex(k):.4g}", k * e.truth
+        yield f"complex factor {complex(k):.4g}", k * e.expected
         return
     k = float(np.real(k))
-    if abs(k) < 1e-12 or not fits(e.found, k * e.truth):
+    if abs(k) < 1e-12 or not fits(e.actual, k * e.expected):
         return
     if fits(k, -1.0):
         yield "sign: minus the truth", True
     if fits(abs(k), 1.0):
         return
-    if e.truth.size == 1 and _explained_otherwise(e):
+    if e.expected.size == 1 and _explained_otherwise(e):
         return
     yield _factor_in_words(e, k), True
 
 
 def _explained_otherwise(e: Evidence) -> bool:
     """A single number is always some multiple of the truth: only a factor that has a name counts then."""
-    k = float(np.real(e.found.reshape(-1)[0] / e.truth.reshape(-1)[0]))
+    k = float(np.real(e.actual.reshape(-1)[0] / e.expected.reshape(-1)[0]))
     return not any(fits(abs(k), named) for named in (2.0, 0.5, *_sizes(e), *(1 / n for n in _sizes(e) if n)))
 
 
 def _sizes(e: Evidence) -> list[float]:
     """Numbers a mean may have divided by: sizes of axes and of their products."""
     found: set[int] = set()
-    for x in [*e.case.point.arrays, *e.upstream]:
+    for x in [*e.problem.inputs.arrays, *e.upstream]:
         shape = np.shape(x)
         found |= {int(n) for n in shape}
         found |= {int(np.prod(shape[i:j])) for i in range(len(shape)) for j in range(i + 1, len(shape) + 1)}
@@ -116,12 +116,12 @@ def _factor_in_words(e: Evidence, k: float) -> str:
 
 def signs(e: Evidence) -> Iterator[tuple[str, Any]]:
     """The right sizes, some wrong signs."""
-    if fits(np.abs(e.found), np.abs(e.truth)) and np.any(e.found != 0):
-        if np.iscomplexobj(e.found):
-            yield "the complex conjugate of the truth", np.conj(e.truth)
-        turned = int(np.sum(np.abs(np.sign(e.found) - np.sign(e.truth)) > 1e-3))
+    if fits(np.abs(e.actual), np.abs(e.expected)) and np.any(e.actual != 0):
+        if np.iscomplexobj(e.actual):
+            yield "the complex conjugate of the truth", np.conj(e.expected)
+        turned = int(np.sum(np.abs(np.sign(e.actual) - np.sign(e.expected)) > 1e-3))
         if turned:
-            yield f"sign: the size is right, the sign wrong in {turned} of {e.found.size} elements", True
+            yield f"sign: the size is right, the sign wrong in {turned} of {e.actual.size} elements", True
         elif np.any(e.wrong):
             yield "accuracy: right but for its last digits (a constant or a step too coarse)", True
 
@@ -129,7 +129,7 @@ def signs(e: Evidence) -> Iterator[tuple[str, Any]]:
 def another_argument(e: Evidence) -> Iterator[tuple[str, Any]]:
     """Arguments swapped."""
     for name, truth in _others(e):
-        if truth.size and np.any(truth) and not np.array_equal(truth, e.truth):
+        if truth.size and np.any(truth) and not np.array_equal(truth, e.expected):
             yield f"arguments swapped: this is the gradient of {name}", truth
             yield f"arguments swapped: this is minus the gradient of {name}", -truth
             if truth.ndim == 2:
@@ -138,7 +138,7 @@ def another_argument(e: Evidence) -> Iterator[tuple[str, Any]]:
 
 def transposed(e: Evidence) -> Iterator[tuple[str, Any]]:
     """Two axes exchanged, or reshaped where they should be."""
-    t = e.truth
+    t = e.expected
     for i in range(t.ndim):
         for j in range(i + 1, t.ndim):
             swapped = np.swapaxes(t, i, j)
@@ -150,18 +150,18 @@ def transposed(e: Evidence) -> Iterator[tuple[str, Any]]:
 
 def misplaced(e: Evidence) -> Iterator[tuple[str, Any]]:
     """The right numbers in the wrong places."""
-    t = e.truth
+    t = e.expected
     for axis in range(t.ndim):
         yield f"reversed along axis {axis}", np.flip(t, axis)
         for by in (1, -1):
             yield f"shifted by one along axis {axis}", np.roll(t, by, axis)
-    if t.size > 2 and len(np.unique(np.abs(t))) > 2 and fits(np.sort(e.found.reshape(-1)), np.sort(t.reshape(-1))):
+    if t.size > 2 and len(np.unique(np.abs(t))) > 2 and fits(np.sort(e.actual.reshape(-1)), np.sort(t.reshape(-1))):
         yield "transposed or permuted: the right numbers in the wrong places", True
 
 
 def wrong_axis(e: Evidence) -> Iterator[tuple[str, Any]]:
     """Summed, or averaged, over an axis that should have been kept."""
-    t = e.truth
+    t = e.expected
     for axis in range(t.ndim):
         if t.shape[axis] > 1:
             for words, total in (("summed", t.sum(axis, keepdims=True)), ("averaged", t.mean(axis, keepdims=True))):
@@ -170,59 +170,59 @@ def wrong_axis(e: Evidence) -> Iterator[tuple[str, Any]]:
 
 def duplicates(e: Evidence) -> Iterator[tuple[str, Any]]:
     """Wrong exactly where an index occurs more than once."""
-    if e.truth.ndim == 0:
+    if e.expected.ndim == 0:
         return
-    for x in e.case.point.arrays:
+    for x in e.problem.inputs.arrays:
         if is_key(x) or x.dtype.kind not in "iu" or x.size < 2:
             continue
         values, counts = np.unique(x, return_counts=True)
         repeated = set(values[counts > 1].tolist())
-        for axis in range(e.truth.ndim):
-            wrong = set(np.flatnonzero(e.wrong.any(tuple(a for a in range(e.truth.ndim) if a != axis))).tolist())
-            if wrong and wrong <= repeated and len(wrong) < e.truth.shape[axis]:
+        for axis in range(e.expected.ndim):
+            wrong = set(np.flatnonzero(e.wrong.any(tuple(a for a in range(e.expected.ndim) if a != axis))).tolist())
+            if wrong and wrong <= repeated and len(wrong) < e.expected.shape[axis]:
                 yield "duplicates overwritten instead of added: wrong only where an index is repeated", True
 
 
 def rounded(e: Evidence) -> Iterator[tuple[str, Any]]:
     """The truth in a lower precision."""
     for dtype, close in ((np.float32, 2.0**-22), (np.float16, 2.0**-9), (ml_dtypes.bfloat16, 2.0**-6)):
-        held = np.array_equal(np.asarray(e.found, dtype).astype(np.float64), np.asarray(e.found, np.float64))
-        if held and fits(e.found, e.truth, 4 * close) and e.truth.size:
+        held = np.array_equal(np.asarray(e.actual, dtype).astype(np.float64), np.asarray(e.actual, np.float64))
+        if held and fits(e.actual, e.expected, 4 * close) and e.expected.size:
             yield f"computed or stored in {np.dtype(dtype).name}: precision is lost", True
 
 
 def remainder(e: Evidence) -> Iterator[tuple[str, Any]]:
     """A term too many: the upstream gradient itself, or one proportional to an argument (weight decay)."""
-    gap = e.found - e.truth
+    gap = e.actual - e.expected
     for u in e.upstream:
         u = np.asarray(u)
         k = _slope(gap, u) if u.shape == gap.shape else None
-        if k is not None and fits(e.found, e.truth + k * u):
+        if k is not None and fits(e.actual, e.expected + k * u):
             missing = "only one branch of a fork" if k < 0 else "one branch of a fork too many"
             yield f"{missing}: off by {k:.4g} times the upstream gradient", True
-        if u.shape == e.found.shape:
-            k = multiple(e.found, u)
-            if k is not None and e.truth.size > 1:
+        if u.shape == e.actual.shape:
+            k = multiple(e.actual, u)
+            if k is not None and e.expected.size > 1:
                 yield (
                     "a local derivative is left out: the upstream gradient passes unchanged"
                     + ("" if fits(k, 1.0) else f" but for a factor {k:.4g}"),
                     True,
                 )
-    for i in e.case.point.live:
-        x = e.case.point.arrays[i]
+    for i in e.problem.inputs.live:
+        x = e.problem.inputs.arrays[i]
         k = _slope(gap, x) if x.shape == gap.shape and x.size > 1 else None
-        if k is not None and fits(e.found, e.truth + k * x):
-            name = e.case.point.label_of(i, e.case.target.names)
+        if k is not None and fits(e.actual, e.expected + k * x):
+            name = e.problem.inputs.label_of(i, e.problem.function.names)
             yield f"a term too many or too few: {k:.2g} times {name}", True
 
 
 def diagonal(e: Evidence) -> Iterator[tuple[str, Any]]:
     """Each output's dependence on its own input alone; or the function's value where its derivative belongs."""
-    y, _ = e.case.auto(e.case.point.arrays, e.upstream)
-    if len(y) != 1 or y[0].shape != e.truth.shape:
+    y, _ = e.problem.autodiff_vjp(e.upstream)
+    if len(y) != 1 or y[0].shape != e.expected.shape:
         return
     u = np.asarray(e.upstream[0])
-    x = np.asarray(e.case.point.arrays[e.case.point.live[e.leaf]])
+    x = np.asarray(e.problem.inputs.arrays[e.problem.inputs.live[e.leaf]])
     for name, v in (("the output", y[0]), ("the input", x), ("1 - the output", 1 - y[0]), ("1 / the input", 1 / x)):
         for sign, minus in ((1, ""), (-1, "minus ")):
             yield f"wrong local derivative: {minus}{name} stands where the derivative belongs", sign * u * v
@@ -231,7 +231,7 @@ def diagonal(e: Evidence) -> Iterator[tuple[str, Any]]:
         for k in range(u.size):
             single = np.zeros(u.size)
             single[k] = u.reshape(-1)[k]
-            alone[k] = np.asarray(e.case.auto(e.case.point.arrays, [single.reshape(u.shape)])[1][e.leaf]).reshape(-1)[k]
+            alone[k] = e.autodiff_at(e.problem.inputs.arrays, [single.reshape(u.shape)])[1].reshape(-1)[k]
         yield (
             "only one branch of a fork: the diagonal of the Jacobian alone, what an output owes to the other inputs is "
             "left out",
@@ -241,14 +241,14 @@ def diagonal(e: Evidence) -> Iterator[tuple[str, Any]]:
 
 def left_out(e: Evidence) -> Iterator[tuple[str, Any]]:
     """Right but for a factor which is an argument, the output, or a simple function of one."""
-    arrays = e.case.point.arrays
-    y, _ = e.case.auto(arrays, e.upstream)
-    known = [(e.case.point.label_of(i, e.case.target.names), arrays[i]) for i in e.case.point.live]
+    arrays = e.problem.inputs.arrays
+    y, _ = e.problem.autodiff_vjp(e.upstream)
+    known = [(e.problem.inputs.label_of(i, e.problem.function.names), arrays[i]) for i in e.problem.inputs.live]
     known += [("the output", out) for out in y] + [("the upstream gradient", u) for u in e.upstream]
     with np.errstate(all="ignore"):
         for name, v in known:
             try:
-                v = np.broadcast_to(v, e.truth.shape)
+                v = np.broadcast_to(v, e.expected.shape)
             except ValueError:
                 continue
             if np.all(v == v.reshape(-1)[:1]) and v.size > 1:
@@ -260,17 +260,17 @@ def left_out(e: Evidence) -> Iterator[tuple[str, Any]]:
                 (f"1 - {name} squared", 1 - v * v),
                 (f"1 + {name}", 1 + v),
             ):
-                yield f"a local derivative is left out: the factor {shown} is missing", e.truth / factor
-                yield f"a local derivative counted twice: the factor {shown} is one too many", e.truth * factor
+                yield f"a local derivative is left out: the factor {shown} is missing", e.expected / factor
+                yield f"a local derivative counted twice: the factor {shown} is one too many", e.expected * factor
 
 
 def edges(e: Evidence) -> Iterator[tuple[str, Any]]:
     """Wrong only at the first or last places of an axis: right at interior points only."""
-    if not e.truth.ndim or e.wrong.all() or not e.wrong.any():
+    if not e.expected.ndim or e.wrong.all() or not e.wrong.any():
         return
-    for axis in range(e.truth.ndim):
-        n = e.truth.shape[axis]
-        wrong = np.flatnonzero(e.wrong.any(tuple(a for a in range(e.truth.ndim) if a != axis)))
+    for axis in range(e.expected.ndim):
+        n = e.expected.shape[axis]
+        wrong = np.flatnonzero(e.wrong.any(tuple(a for a in range(e.expected.ndim) if a != axis)))
         if n > 2 and len(wrong) and set(wrong.tolist()) <= {0, n - 1}:
             which = "first" if set(wrong.tolist()) == {0} else "last" if set(wrong.tolist()) == {n - 1} else "outermost"
             yield f"boundary: wrong only at the {which} place of axis {axis}, right at interior points", True
@@ -278,5 +278,5 @@ def edges(e: Evidence) -> Iterator[tuple[str, Any]]:
 
 def sparse(e: Evidence) -> Iterator[tuple[str, Any]]:
     """Few wrong elements."""
-    if e.wrong.sum() == 1 and e.truth.size > 3:
+    if e.wrong.sum() == 1 and e.expected.size > 3:
         yield f"one element alone is wrong: {list(e.worst() or ())}", True

@@ -15,12 +15,12 @@ def changed_upstream(e: Evidence) -> Iterator[tuple[str, Any]]:
 
     def pull(change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         changed = [np.asarray(change(np.asarray(u))) for u in e.upstream]
-        return np.asarray(e.case.auto(e.case.point.arrays, changed)[1][e.leaf])
+        return e.autodiff_at(e.problem.inputs.arrays, changed)[1]
 
     ones = pull(np.ones_like)
     yield "upstream gradient ignored", ones
-    k = multiple(e.found, ones)
-    if k is not None and e.truth.size > 1:
+    k = multiple(e.actual, ones)
+    if k is not None and e.expected.size > 1:
         yield f"upstream gradient ignored (and a factor {k:.4g})", k * ones
     yield "residual or upstream gradient from the wrong place: reversed along every axis", pull(np.flip)
     yield "upstream gradient replaced by its mean", pull(lambda u: np.full_like(u, u.mean()))
@@ -62,7 +62,7 @@ def changed_upstream(e: Evidence) -> Iterator[tuple[str, Any]]:
             alone = [u if i != j else np.zeros_like(u) for i, u in enumerate(e.upstream)]
             yield (
                 f"only one branch of a fork: the upstream gradient of output {j} is left out",
-                np.asarray(e.case.auto(e.case.point.arrays, alone)[1][e.leaf]),
+                e.autodiff_at(e.problem.inputs.arrays, alone)[1],
             )
 
 
@@ -76,20 +76,20 @@ def _only(x: np.ndarray, axis: int, which: int) -> np.ndarray:
 
 def changed_residual(e: Evidence) -> Iterator[tuple[str, Any]]:
     """The truth at another point: at the output instead of the input, at another argument's value, at its neighbour."""
-    arrays, live = e.case.point.arrays, e.case.point.live
-    y, _ = e.case.auto(arrays, e.upstream)
+    arrays, live = e.problem.inputs.arrays, e.problem.inputs.live
+    y, _ = e.problem.autodiff_vjp(e.upstream)
 
     def at(i: int, value: np.ndarray) -> np.ndarray:
-        return np.asarray(e.case.auto(replaced(arrays, [i], [value]), e.upstream)[1][e.leaf])
+        return e.autodiff_at(replaced(arrays, [i], [value]), e.upstream)[1]
 
     for i in live:
-        x, name = arrays[i], e.case.point.label_of(i, e.case.target.names)
+        x, name = arrays[i], e.problem.inputs.label_of(i, e.problem.function.names)
         for out in y:
             if out.shape == x.shape:
                 yield f"local derivative evaluated at the output instead of the input {name}", at(i, out)
         for j in live:
             if j != i and arrays[j].shape == x.shape:
-                other = e.case.point.label_of(j, e.case.target.names)
+                other = e.problem.inputs.label_of(j, e.problem.function.names)
                 yield f"residual from the wrong place: {other} where {name} belongs", at(i, arrays[j])
         yield f"residual from the wrong place: minus {name}", at(i, -x)
         yield f"residual from the wrong place: the size of {name} without its sign", at(i, np.abs(x))

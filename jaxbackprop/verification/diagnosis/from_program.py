@@ -1,145 +1,135 @@
 """Which single step of the plain function, gone wrong in its backward pass, explains a wrong gradient?
 
-The plain function is replayed with one equation's derivative changed (left out, negated, doubled, evaluated at the
-output or the input) or one use of a value cut off (a branch of a fork), and what autodiff then answers is compared
-with what came.
+The plain function is differentiated with one equation's derivative changed (left out, negated, doubled, evaluated at
+the output or the input) or one use of a value cut off (a branch of a fork), and what autodiff then answers is compared
+with what came. All changes are in one compiled program, which is told the number of the one to make.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
+from ...jaxprs.compat import CALLS, REMAT, RULES, JaxprEqn, Literal, aval, binding
+from ...jaxprs.evaluate import Walk, evaluate
 from ...jaxprs.inputs import Leaves, replaced
-from ...jaxprs.number_systems.interpreter import FLOAT64, evaluate
-from ...jaxprs.rules import aval
+from ..problem import Problem
 from .evidence import Evidence
 
 MOST = 60
-"""So many changed programs are tried at most: each is traced once."""
+"""So many cut branches, and so many changed steps, are tried at most."""
 
-_CALLS = (
-    "jit",
-    "pjit",
-    "closed_call",
-    "core_closed_call",
-    "custom_jvp_call",
-    "custom_vjp_call",
-    "remat2",
-    "checkpoint",
+_INLINED = frozenset({*CALLS, *RULES, *REMAT})
+_LINEAR = frozenset(
+    "add sub add_any neg reshape broadcast_in_dim transpose squeeze convert_element_type copy reduce_sum slice "
+    "concatenate pad gather stop_gradient".split()
 )
-_LINEAR = {
-    "add",
-    "sub",
-    "add_any",
-    "neg",
-    "reshape",
-    "broadcast_in_dim",
-    "transpose",
-    "squeeze",
-    "convert_element_type",
-    "copy",
-    "reduce_sum",
-    "slice",
-    "concatenate",
-    "pad",
-    "gather",
-    "stop_gradient",
-}
 
-Wrap = Callable[[JaxprEqn, Callable[..., list[Any]], list[Any]], list[Any]]
+Change = Callable[[JaxprEqn, Callable[..., list[Any]], list[Any]], list[Any]]
 
 
-def _inlined(jaxpr: Jaxpr, consts: Sequence[Any], args: Sequence[Any], step: Callable) -> list[Any]:
-    """Evaluate `jaxpr`, plain calls inlined; `step(number, equation, inputs)` answers each equation's outputs."""
-    counter = iter(range(10**9))
+@dataclass(frozen=True)
+class _Trial:
+    """A change at an equation: of its derivative, or of the gradient through one of its inputs.
 
-    def run(jaxpr: Jaxpr, consts: Sequence[Any], args: Sequence[Any]) -> list[Any]:
-        known: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
-        known.update(zip(jaxpr.invars, args, strict=True))
-        at = lambda atom: atom.val if isinstance(atom, Literal) else known[atom]  # noqa: E731
-        for eqn in jaxpr.eqns:
-            inputs = [at(v) for v in eqn.invars]
-            if eqn.primitive.name in _CALLS:
-                body = next(eqn.params[k] for k in ("call_jaxpr", "jaxpr", "fun_jaxpr") if k in eqn.params)
-                inner = (body.jaxpr, body.consts) if isinstance(body, ClosedJaxpr) else (body, ())
-                outputs = run(*inner, inputs)
-            else:
-                outputs = step(next(counter), eqn, inputs)
-            known.update(zip(eqn.outvars, outputs, strict=True))
-        return [at(v) for v in jaxpr.outvars]
+    Attributes:
+        number: of the equation, as `_walked` counts them.
+        words: what it would be.
+        slot: the input that is cut off; None where the derivative is changed.
+        change: how the derivative is changed.
+    """
 
-    return run(jaxpr, consts, args)
-
-
-def _bind(eqn: JaxprEqn) -> Callable[..., list[Any]]:
-    params = eqn.primitive.get_bind_params(eqn.params)
-
-    def bound(*inputs: Any) -> list[Any]:
-        out = eqn.primitive.bind(*inputs, **params)
-        return list(out) if eqn.primitive.multiple_results else [out]
-
-    return bound
-
-
-def _gradient(e: Evidence, step: Callable) -> np.ndarray:
-    """The gradient at the evidence's leaf of the plain function replayed with `step`."""
-    case = e.case
-    program, live = case.value_program, case.point.live
-
-    def pull(arrays: Leaves, upstream: Leaves) -> Any:
-        def of_live(*floats: Any) -> list[Any]:
-            return _inlined(program.jaxpr, program.consts, replaced(arrays, live, floats), step)
-
-        y, back = jax.vjp(of_live, *(arrays[i] for i in live))
-        return back([u.astype(a.dtype) for u, a in zip(upstream, y, strict=True)])[e.leaf]
-
-    traced = case.trace(pull, case.point.arrays, list(e.upstream))
-    return np.asarray(evaluate(traced, [*case.point.arrays, *e.upstream], FLOAT64)[0])
-
-
-def _equations(e: Evidence) -> list[JaxprEqn]:
-    """The equations of the plain function that a derivative passes through, in the order `_inlined` counts them."""
-    seen: list[JaxprEqn] = []
-
-    def note(number: int, eqn: JaxprEqn, inputs: list[Any]) -> list[Any]:
-        seen.append(eqn)
-        return _bind(eqn)(*inputs)
-
-    program = e.case.value_program
-    e.case.trace(lambda *a: _inlined(program.jaxpr, program.consts, a, note), *e.case.point.arrays)
-    return seen
-
-
-def _live(v: Any) -> bool:
-    return not isinstance(v, Literal) and jnp.issubdtype(aval(v).dtype, jnp.inexact)
+    number: int
+    words: str
+    slot: int | None = None
+    change: Change | None = None
 
 
 def cut_branches(e: Evidence) -> Iterator[tuple[str, Any]]:
     """One use of a value that is used more than once gets no gradient."""
-    uses: dict[Any, list[tuple[int, int, JaxprEqn]]] = {}
-    for number, eqn in enumerate(_equations(e)):
-        for slot, v in enumerate(eqn.invars):
-            if _live(v):
-                uses.setdefault(v, []).append((number, slot, eqn))
-    tried = 0
-    for places in uses.values():
-        for number, slot, eqn in places:
-            tried += 1
-            if tried > MOST:
-                return
+    yield from _tried(e, "cut branches", _cuts)
 
-            def step(k: int, here: JaxprEqn, inputs: list[Any], at: tuple[int, int] = (number, slot)) -> list[Any]:
-                if k == at[0]:
-                    inputs = replaced(inputs, [at[1]], [lax.stop_gradient(inputs[at[1]])])
-                return _bind(here)(*inputs)
 
-            words = f"only one branch of a fork: the gradient through {_shown(eqn)} is left out"
-            yield words, _gradient(e, step)
+def changed_steps(e: Evidence) -> Iterator[tuple[str, Any]]:
+    """One step's local derivative is left out, of the wrong sign, doubled, or evaluated at the wrong end."""
+    yield from _tried(e, "changed steps", _changes)
+
+
+def _tried(e: Evidence, name: str, list_trials: Callable[[list[JaxprEqn]], list[_Trial]]) -> Iterator[tuple[str, Any]]:
+    problem = e.problem
+    trials = problem.programs.get((name, "trials"), lambda: list_trials(_equations(problem))[:MOST])
+    if not trials:
+        return
+    arrays, upstream = problem.inputs.arrays, list(e.upstream)
+    count = len(arrays)
+
+    def pull(*args: Any) -> list[Any]:
+        *given, which = args
+        step = _step_with(trials, which)
+
+        def of_live(*floats: Any) -> list[Any]:
+            return _walked(problem, replaced(given[:count], problem.inputs.live, floats), step)
+
+        y, back = jax.vjp(of_live, *(given[i] for i in problem.inputs.live))
+        return list(back([u.astype(a.dtype) for u, a in zip(given[count:], y, strict=True)]))
+
+    problem.trace(name, pull, *arrays, *upstream, np.int32(0))
+    for k, trial in enumerate(trials):
+        yield trial.words, problem.exact(name, [*arrays, *upstream, np.int32(k)])[e.leaf]
+
+
+def _walked(problem: Problem, arrays: Leaves, step: Callable[[int, JaxprEqn, list[Any]], list[Any]]) -> list[Any]:
+    """The plain function at `arrays`, plain calls inlined; `step(number, equation, inputs)` answers each equation."""
+    numbers = iter(range(10**9))
+
+    def hook(walk: Walk, eqn: JaxprEqn, inputs: list[Any]) -> list[Any]:
+        if eqn.primitive.name in _INLINED:
+            return walk.inside(eqn, inputs)
+        return step(next(numbers), eqn, inputs)
+
+    return evaluate(problem.trace("value"), arrays, hook)
+
+
+def _equations(problem: Problem) -> list[JaxprEqn]:
+    """The equations of the plain function, in the order in which `_walked` numbers them."""
+    seen: list[JaxprEqn] = []
+
+    def note(number: int, eqn: JaxprEqn, inputs: list[Any]) -> list[Any]:
+        seen.append(eqn)
+        return binding(eqn)(*inputs)
+
+    with problem.x64():
+        jax.make_jaxpr(lambda *a: _walked(problem, list(a), note))(*problem.inputs.arrays)
+    return seen
+
+
+def _step_with(trials: list[_Trial], which: Any) -> Callable[[int, JaxprEqn, list[Any]], list[Any]]:
+    """The step that makes the trial of that number, a traced integer."""
+
+    def step(number: int, eqn: JaxprEqn, inputs: list[Any]) -> list[Any]:
+        mine = [(k, t) for k, t in enumerate(trials) if t.number == number]
+        for k, trial in mine:
+            if trial.slot is not None:
+                x = inputs[trial.slot]
+                inputs = replaced(inputs, [trial.slot], [jnp.where(which == k, lax.stop_gradient(x), x)])
+        changes = [(k, t.change) for k, t in mine if t.change is not None]
+        if not changes:
+            return binding(eqn)(*inputs)
+        # A branch each: a derivative that is not finite there must not reach the others.
+        branches = [lambda *x: binding(eqn)(*x)]
+        branches += [lambda *x, change=change: change(eqn, binding(eqn), list(x)) for _, change in changes]
+        chosen = sum(jnp.where(which == k, i + 1, 0) for i, (k, _) in enumerate(changes))
+        return list(lax.switch(chosen, branches, *inputs))
+
+    return step
+
+
+def _live(v: Any) -> bool:
+    return not isinstance(v, Literal) and jnp.issubdtype(aval(v).dtype, jnp.inexact)
 
 
 def _shown(eqn: JaxprEqn) -> str:
@@ -147,26 +137,29 @@ def _shown(eqn: JaxprEqn) -> str:
     return f"the step '{eqn.primitive.name}'" + (f" ({sizes})" if sizes else "")
 
 
-def changed_steps(e: Evidence) -> Iterator[tuple[str, Any]]:
-    """One step's local derivative is left out, of the wrong sign, doubled, or evaluated at the wrong end."""
-    tried = 0
-    for number, eqn in enumerate(_equations(e)):
+def _cuts(equations: list[JaxprEqn]) -> list[_Trial]:
+    uses: dict[Any, list[_Trial]] = {}
+    for number, eqn in enumerate(equations):
+        for slot, v in enumerate(eqn.invars):
+            if _live(v):
+                words = f"only one branch of a fork: the gradient through {_shown(eqn)} is left out"
+                uses.setdefault(v, []).append(_Trial(number, words, slot))
+    return [trial for trials in uses.values() for trial in trials]
+
+
+def _changes(equations: list[JaxprEqn]) -> list[_Trial]:
+    trials = []
+    for number, eqn in enumerate(equations):
         if len(eqn.outvars) != 1 or not _live(eqn.outvars[0]) or not any(map(_live, eqn.invars)):
             continue
         for change, words in _CHANGES:
             name = eqn.primitive.name
-            if (name in _LINEAR and change in (_left_out, _at_output)) or (
-                change is _at_input and name not in OF_OUTPUT
-            ):
+            if name in _LINEAR and change in (_left_out, _at_output):
                 continue
-            tried += 1
-            if tried > MOST:
-                return
-
-            def step(k: int, here: JaxprEqn, inputs: list[Any], at: int = number, change: Wrap = change) -> list[Any]:
-                return change(here, _bind(here), inputs) if k == at else _bind(here)(*inputs)
-
-            yield words.format(_shown(eqn)), _gradient(e, step)
+            if change is _at_input and name not in OF_OUTPUT:
+                continue
+            trials.append(_Trial(number, words.format(_shown(eqn)), change=change))
+    return trials
 
 
 def _negated(eqn: JaxprEqn, bound: Callable, inputs: list[Any]) -> list[Any]:
@@ -227,7 +220,7 @@ def _at_input(eqn: JaxprEqn, bound: Callable, inputs: list[Any]) -> list[Any]:
     return [lax.stop_gradient(y) + OF_OUTPUT[eqn.primitive.name](lax.stop_gradient(x)) * (x - lax.stop_gradient(x))]
 
 
-_CHANGES: tuple[tuple[Wrap, str], ...] = (
+_CHANGES: tuple[tuple[Change, str], ...] = (
     (_left_out, "a local derivative is left out: that of {}"),
     (_negated, "sign: of the derivative of {}"),
     (_at_output, "local derivative evaluated at the output instead of the input: of {}"),

@@ -6,27 +6,26 @@ Nobody can know a purpose; the evidence for one is what stands here, and it neve
 from collections.abc import Callable
 
 import numpy as np
-from jax.extend.core import Jaxpr
 
+from ...jaxprs.compat import Jaxpr, inner_jaxprs
 from ...jaxprs.inputs import Leaves
-from ...jaxprs.number_systems.interpreter import FLOAT64, evaluate
 from ...jaxprs.queries import holds
-from ...jaxprs.rules import bodies
-from ..decide import judge_gradient
-from ..oracles.autodiff import Case
+from ..examine import compare_gradient
+from ..oracles import finite_differences
+from ..problem import Problem
 from .evidence import Evidence
 from .from_numbers import fits
 
 
 def by_design(evidence: Evidence) -> str:
     """What speaks for an intended difference, in words; empty where nothing does."""
-    case, found, truth = evidence.case, np.asarray(evidence.found), np.asarray(evidence.truth)
-    if _is_identity(case, evidence.leaf):
-        return _of_an_identity(found, np.asarray(evidence.upstream[0], np.float64))
-    flat = any(holds(case.value_program.jaxpr, name) for name in _STEPS)
-    if flat and not np.any(truth) and np.any(found):
+    problem, actual, expected = evidence.problem, evidence.actual, evidence.expected
+    if _is_identity(problem, evidence.leaf):
+        return _of_an_identity(actual, np.asarray(evidence.upstream[0], np.float64))
+    flat = any(holds(problem.trace("value").jaxpr, name) for name in _STEPS)
+    if flat and not np.any(expected) and np.any(actual):
         return "straight-through estimator: the plain function is a step, whose derivative is zero; a gradient passes"
-    if holds(case.value_program.jaxpr, "stop_gradient") and not np.any(truth) and np.any(found):
+    if holds(problem.trace("value").jaxpr, "stop_gradient") and not np.any(expected) and np.any(actual):
         return "the plain function stops this gradient, the backward pass lets one through"
     silent = _silent_outputs(evidence)
     if silent:
@@ -36,8 +35,8 @@ def by_design(evidence: Evidence) -> str:
 
 def _silent_outputs(evidence: Evidence) -> list[int]:
     """The outputs whose upstream gradients are ignored, where that is all that is wrong: a softmax's largest score."""
-    case, upstream = evidence.case, evidence.upstream
-    if len(upstream) < 2 or not case.differentiable:
+    problem, upstream = evidence.problem, evidence.upstream
+    if len(upstream) < 2 or not problem.differentiable:
         return []
 
     def only(kept: Callable[[int], bool]) -> Leaves:
@@ -46,61 +45,60 @@ def _silent_outputs(evidence: Evidence) -> list[int]:
     silent = []
     for j in range(len(upstream)):
         alone = only(lambda k, j=j: k == j)
-        if not any(map(np.any, case.hand(case.point.arrays, alone)[1])):
+        if not any(map(np.any, problem.handwritten_vjp(alone)[1])):
             silent.append(j)
     if not silent or len(silent) == len(upstream):
         return []
     others = only(lambda k: k not in silent)
-    found = case.hand(case.point.arrays, others)[1]
-    return silent if judge_gradient(case, found, others, case.working_dtype).passed else []
+    actual = problem.handwritten_vjp(others)[1]
+    return silent if compare_gradient(problem, actual, others).passed else []
 
 
-def _is_identity(case: Case, leaf: int) -> bool:
+def _is_identity(problem: Problem, leaf: int) -> bool:
     """Whether the value is that argument: here, and a little aside (clip answers its argument at its bounds, too)."""
-    rng = case.random("identity")
-    away = rng.uniform(-0.1, 0.1, case.x.size) * (1 + np.abs(case.x))
-    for x in (case.x, case.x + away):
-        arrays = [a[0] if i in case.point.live else a for i, a in enumerate(case.unflat(x[None]))]
-        value = evaluate(case.value_program, arrays, FLOAT64)
-        x = np.asarray(arrays[case.point.live[leaf]])
+    rng = problem.random("identity")
+    away = rng.uniform(-0.1, 0.1, problem.x.size) * (1 + np.abs(problem.x))
+    for x in (problem.x, problem.x + away):
+        here = problem.at_flat(x)
+        value, x = here.value(), here.inputs.arrays[here.inputs.live[leaf]]
         if len(value) != 1 or value[0].shape != x.shape or not np.array_equal(value[0], x):
             return False
     return True
 
 
-def knows_more(case: Case) -> str:
+def knows_more(problem: Problem) -> str:
     """The plain function is a constant, and its derivative rule says more than that."""
-    if not case.x.size:
+    if not problem.x.size:
         return ""
-    handed = _hands_out_values(case)
+    handed = _hands_out_values(problem)
     if handed:
         return f"the same comes as the gradient of {handed}, whatever arrives: a new value handed out in its place"
-    if _draws_until_accepted(case.value_program.jaxpr):
+    if _draws_until_accepted(problem.trace("value").jaxpr):
         return "the plain function draws at random until it accepts: the derivative of the distribution is meant"
-    if np.any(case.slopes.value):
+    if np.any(finite_differences.slopes_of(problem).value):
         return ""
     return "the plain function is constant here: only its derivative rule can be meant"
 
 
-def _hands_out_values(case: Case) -> str:
+def _hands_out_values(problem: Problem) -> str:
     """The arguments whose gradient is not zero, the same for every upstream gradient, and not that of the sum."""
-    if not case.differentiable:
+    if not problem.differentiable:
         return ""
-    arrays, u = case.point.arrays, case.upstream(0)
+    u = problem.upstream(0)
     zero, one = ([np.zeros_like(x) for x in u], [np.ones_like(x) for x in u])
-    nothing, something = (case.hand(arrays, upstream)[1] for upstream in (zero, u))
-    of_the_sum = case.auto(arrays, one)[1]
+    nothing, something = (problem.handwritten_vjp(upstream)[1] for upstream in (zero, u))
+    of_the_sum = problem.autodiff_vjp(one)[1]
     same = [
         np.any(a) and np.array_equal(a, b) and not fits(np.asarray(a), np.asarray(t))
         for a, b, t in zip(nothing, something, of_the_sum, strict=True)
     ]
     # Where all gradients do so, the upstream gradient was forgotten.
-    return ", ".join(n for n, s in zip(case.names(), same, strict=True) if s) if not all(same) else ""
+    return ", ".join(n for n, s in zip(problem.names(), same, strict=True) if s) if not all(same) else ""
 
 
 def _draws_until_accepted(jaxpr: Jaxpr) -> bool:
     for eqn in jaxpr.eqns:
-        inside = bodies(eqn)
+        inside = inner_jaxprs(eqn)
         if eqn.primitive.name == "while" and any(holds(b, name) for b in inside for name in _DRAWS):
             return True
         if any(_draws_until_accepted(b) for b in inside):

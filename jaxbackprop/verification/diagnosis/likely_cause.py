@@ -30,7 +30,7 @@ from .from_program import changed_steps, cut_branches
 
 HYPOTHESES: tuple[Hypothesis, ...] = (
     # What the numbers say at once.
-    *(not_finite, nothing, constant_factor, signs, another_argument, rounded, transposed, remainder, wrong_axis),
+    *(not_finite, nothing, rounded, constant_factor, signs, another_argument, transposed, remainder, wrong_axis),
     misplaced,
     # The right gradient of something else.
     *(changed_upstream, changed_residual),
@@ -60,7 +60,7 @@ def _all_words(hypothesis: Hypothesis, evidence: Evidence) -> Iterator[str]:
     """The words of every prediction that fits."""
     try:
         for words, predicted in hypothesis(evidence):
-            if predicted is True or (predicted is not None and fits(evidence.found, predicted)):
+            if predicted is True or (predicted is not None and fits(evidence.actual, predicted)):
                 yield words
     except (*UNTRACEABLE, IndexError):
         return  # shapes or primitives that the hypothesis is not about

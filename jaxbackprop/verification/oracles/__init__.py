@@ -1,1 +1,1 @@
-"""What a gradient is compared with: autodiff, numerical derivatives, subgradient intervals, many digits."""
+"""Who says what a derivative is: autodiff, numerical derivatives, the interval at a kink, many digits. None judges."""

@@ -1,17 +1,18 @@
-"""Numerical derivatives with an error bar: Richardson's extrapolation of difference quotients in float64.
+"""Numerical derivatives with an error bound: Richardson's extrapolation of difference quotients in float64.
 
-A value and its bar are computed from the same evaluations: the bar is the larger of what the extrapolation still
+A value and its bound are computed from the same evaluations: the bound is the larger of what the extrapolation still
 changes and what rounding can do. Both one-sided derivatives come along, for kinks.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
-from ...jaxprs.lazy_import import mpmath
+from ...jaxprs.flatten import flatten
+from ...jaxprs.widen import BANK, banks
+from ..problem import Problem
 
 STEPS = 7
 RATIO = 4.0
@@ -21,43 +22,85 @@ _UNIT = 2.0**-53
 
 @dataclass(frozen=True)
 class Slopes:
-    """Directional derivatives of every output: arrays (directions, outputs), each with its error bar.
+    """Directional derivatives of every output: arrays (directions, outputs), each with its error bound.
 
     Beside them what they were made of: `rise` (directions, steps, outputs) over the `steps`, and the outputs' `size`;
-    and how far each output is `shaken` by rounding in float64.
+    and how far rounding in float64 moves each output.
     """
 
     value: np.ndarray
-    bar: np.ndarray
+    bound: np.ndarray
     right: np.ndarray
-    right_bar: np.ndarray
+    right_bound: np.ndarray
     left: np.ndarray
-    left_bar: np.ndarray
+    left_bound: np.ndarray
     steps: np.ndarray
     rise: np.ndarray
     size: np.ndarray
-    shaken: np.ndarray
+    rounding: np.ndarray
 
     @cached_property
     def kinked(self) -> np.ndarray:
-        """Where the derivatives from the two sides differ by more than their bars."""
+        """Where the derivatives from the two sides differ by more than their bounds."""
         gap = np.abs(self.right - self.left)
-        return gap > 4 * (self.right_bar + self.left_bar) + 1e-6 * (np.abs(self.right) + np.abs(self.left))
+        return gap > 4 * (self.right_bound + self.left_bound) + 1e-6 * (np.abs(self.right) + np.abs(self.left))
+
+
+def directions_of(problem: Problem) -> np.ndarray:
+    """See `directions`."""
+    return problem.answers.get(
+        "directions",
+        lambda: directions(problem.x, scales(problem.x, problem.leaf_of), problem.random("directions")),
+    )
+
+
+def slopes_of(problem: Problem, *, with_rounding: bool = True) -> Slopes:
+    """The plain function's derivatives along `directions_of`.
+
+    Without what rounding inside the function does their bounds are too small: good for agreeing, not for contradicting,
+    and one program less to compile.
+    """
+    along = directions_of(problem)
+    if not with_rounding and "slopes" not in problem.answers.held:
+        return problem.answers.get("sharp slopes", lambda: slopes(problem.values_at, problem.x, along))
+    return problem.answers.get("slopes", lambda: slopes_along(problem, along))
+
+
+def slopes_along(problem: Problem, along: np.ndarray) -> Slopes:
+    """The plain function's derivatives along the rows of `along`."""
+    return slopes(problem.values_at, problem.x, along, rounding_of_outputs(problem))
+
+
+def rounding_of_outputs(problem: Problem) -> np.ndarray:
+    """How far each output moves when the arguments and every step towards it are rounded at random in float64."""
+    return problem.answers.get("rounding of outputs", lambda: _rounding_of_outputs(problem))
+
+
+def _rounding_of_outputs(problem: Problem) -> np.ndarray:
+    arrays, scale = problem.inputs.arrays, (_UNIT, 0.0, 0.0)
+    with np.errstate(all="ignore"):
+        *here, decisions = problem.noisy("value", arrays, np.zeros(BANK), (0.0, 0.0, 0.0))
+        moved = np.zeros(flatten(here).size)
+        for bank in banks(problem.random("rounding of outputs"), 4):
+            *found, taken = problem.noisy("value", arrays, bank, scale)
+            if abs(taken - decisions) <= 1e-9 * abs(decisions):
+                moved = np.fmax(moved, np.abs(flatten(found) - flatten(here)))
+        return np.nan_to_num(moved, posinf=0.0)
 
 
 def slopes(
     outputs: Callable[[np.ndarray], np.ndarray],
     x: np.ndarray,
     directions: np.ndarray,
-    shaken: np.ndarray | None = None,
+    rounding: np.ndarray | None = None,
 ) -> Slopes:
     """The derivatives at the flat `x` of `outputs`, a function of many points (points, n) -> (points, m), along rows.
 
     A direction is scaled by the size of the numbers it moves, so that steps are relative. What rounding inside the
-    function does to each output is `shaken`: nothing where that is not given.
+    function does to each output is `rounding`: nothing where that is not given.
     """
     steps = FIRST * RATIO ** -np.arange(STEPS)
-    noise: np.ndarray = np.zeros(outputs(x[None]).shape[1]) if shaken is None else shaken
+    noise: np.ndarray = np.zeros(outputs(x[None]).shape[1]) if rounding is None else rounding
     # All directions in one call of a small function; of a large one, one direction after the other.
     together, m = max(1, LARGE // (2 * STEPS * max(x.size, noise.size, 1))), noise.size
     shapes = [(m,)] * 6 + [(STEPS, m), (m,)]
@@ -65,7 +108,7 @@ def slopes(
     for k in range(0, len(directions), together):
         _some(outputs, x, directions[k : k + together], steps, noise, [f[k : k + together] for f in found])
     *columns, rise, size = found
-    return Slopes(*columns, steps=steps, rise=rise, size=size, shaken=noise)
+    return Slopes(*columns, steps=steps, rise=rise, size=size, rounding=noise)
 
 
 LARGE = 100_000
@@ -77,7 +120,7 @@ def _some(
     x: np.ndarray,
     directions: np.ndarray,
     steps: np.ndarray,
-    shaken: np.ndarray,
+    rounding: np.ndarray,
     found: list[np.ndarray],
 ) -> None:
     """Fill in the arrays of `Slopes` (zeros before) along some directions.
@@ -91,25 +134,25 @@ def _some(
         here, around = y[0], y[1:].reshape(len(directions), STEPS, 2, -1)
         # Of an output that never moves, as most do along one number, rounding alone is known.
         found[-1][:] = np.abs(here)
-        for bar, power in zip(found[1:6:2], (2, 1, 1), strict=True):
-            bar[:] = extrapolate(np.zeros((1, STEPS, 1)), 1 / h, power=power)[1] * _rounding(np.abs(here), shaken)
+        for bound, power in zip(found[1:6:2], (2, 1, 1), strict=True):
+            bound[:] = extrapolate(np.zeros((1, STEPS, 1)), 1 / h, power=power)[1] * _rounding(np.abs(here), rounding)
         moving = np.flatnonzero((around != here).any((0, 1, 2)))
         for at in (moving[a : a + BLOCK] for a in range(0, moving.size, BLOCK)):
-            for whole, part in zip(found, _moved(here[at], around[..., at], h, shaken[at]), strict=True):
+            for whole, part in zip(found, _moved(here[at], around[..., at], h, rounding[at]), strict=True):
                 whole[..., at] = part
 
 
-def _rounding(size: np.ndarray, shaken: np.ndarray) -> np.ndarray:
+def _rounding(size: np.ndarray, inside: np.ndarray) -> np.ndarray:
     """What rounding does to outputs of this size, and to all they are made of ((a + b) - b)."""
-    return 8 * _UNIT * size + 4 * shaken
+    return 8 * _UNIT * size + 4 * inside
 
 
 BLOCK = 2**15
 
 
-def _moved(here: np.ndarray, around: np.ndarray, h: np.ndarray, shaken: np.ndarray) -> tuple[np.ndarray, ...]:
+def _moved(here: np.ndarray, around: np.ndarray, h: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, ...]:
     size = np.maximum(np.abs(around).max(2, initial=0), np.abs(here))
-    noise = _rounding(size, shaken) / h
+    noise = _rounding(size, inside) / h
     rise = around[:, :, 0] - here
     return (
         *extrapolate((around[:, :, 0] - around[:, :, 1]) / (2 * h), noise, power=2),
@@ -121,12 +164,12 @@ def _moved(here: np.ndarray, around: np.ndarray, h: np.ndarray, shaken: np.ndarr
 
 
 def extrapolate(quotients: np.ndarray, noise: np.ndarray, *, power: int) -> tuple[np.ndarray, np.ndarray]:
-    """The limit of `quotients` (directions, steps, outputs) as the step goes to 0, and its error bar (Ridders).
+    """The limit of `quotients` (directions, steps, outputs) as the step goes to 0, and its error bound (Ridders).
 
     The error of the first column is of order h^power, that of each later one of an order `power` higher.
     """
     best = quotients[:, -1]
-    bar = np.full(best.shape, np.inf)
+    bound = np.full(best.shape, np.inf)
     column, rounding = quotients, noise
     for k in range(1, STEPS):
         factor = RATIO ** (power * k)
@@ -134,18 +177,18 @@ def extrapolate(quotients: np.ndarray, noise: np.ndarray, *, power: int) -> tupl
         rounding = (factor * rounding[:, 1:] + rounding[:, :-1]) / (factor - 1)
         error = np.maximum(np.abs(better - column[:, 1:]), np.abs(better - column[:, :-1])) + rounding
         for i in range(better.shape[1]):
-            take = error[:, i] < bar
-            best, bar = np.where(take, better[:, i], best), np.where(take, error[:, i], bar)
+            take = error[:, i] < bound
+            best, bound = np.where(take, better[:, i], best), np.where(take, error[:, i], bound)
         column = better
-    return best, bar
+    return best, bound
 
 
-def scales(x: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """How far each number may move: its own size, or a thousandth of that of the leaf (`groups`) it belongs to."""
+def scales(x: np.ndarray, leaf_of: np.ndarray) -> np.ndarray:
+    """How far each number may move: its own size, or a thousandth of that of the leaf it belongs to."""
     size = np.abs(x)
     out = np.empty_like(size)
-    for g in np.unique(groups):
-        mine = groups == g
+    for leaf in np.unique(leaf_of):
+        mine = leaf_of == leaf
         rms = float(np.sqrt(np.mean(size[mine] ** 2))) or 1.0
         rms = rms if np.isfinite(rms) else 1.0
         out[mine] = np.maximum(size[mine], 1e-3 * rms)
@@ -168,11 +211,3 @@ def directions(x: np.ndarray, scale: np.ndarray, rng: np.random.Generator) -> np
     single = np.zeros((count, x.size))
     single[np.arange(count), rng.choice(x.size, count, replace=False)] = 1.0
     return np.concatenate([single * scale, ones, rng.choice([-1.0, 1.0], (count, x.size)) * scale])
-
-
-def in_many_digits(quotient: Callable[[Any], Any], steps: tuple[Any, ...]) -> Any:
-    """Difference quotients at decreasing `steps`: the last one, or NaN where the last two still differ."""
-    before, last = (np.array(quotient(h), object) for h in steps)
-    near = mpmath.mpf(10) ** -330
-    agree = np.array([bool(abs(a - b) <= 1e-12 * abs(b) + near) for a, b in zip(before, last, strict=True)])
-    return np.where(np.asarray(agree), last.astype(float), np.nan)

@@ -1,4 +1,4 @@
-"""The third oracle: the plain function, or its VJP, evaluated in many digits."""
+"""The plain function, or its backward pass, in many decimal digits: where float64 overflows, cancels or underflows."""
 
 from typing import Any
 
@@ -6,69 +6,76 @@ import numpy as np
 
 from ...jaxprs.inputs import Leaves
 from ...jaxprs.lazy_import import mpmath
-from ...jaxprs.number_systems.arithmetic import Digits
-from ...jaxprs.number_systems.interpreter import evaluate
-from .autodiff import Case
-from .finite_differences import in_many_digits
+from ...jaxprs.number_systems.many_digits import in_many_digits, lift
+from ..problem import Problem
 
-DIGITS = 700
+DIGITS = 60
+
+ENOUGH = 700
 """Enough to see a derivative as small as float64 holds beside numbers around 1."""
 
+MOST = 600
+"""Beyond so many numbers nothing is evaluated in many digits."""
 
 UNKNOWN = (NotImplementedError, TypeError, ValueError)
-"""What a primitive raises that is not known in many digits, or that NumPy cannot do with arrays of mpmath's numbers."""
+"""What a primitive raises that is not known in many digits."""
 
 
-def in_digits(case: Case, upstream: Leaves, digits: int = 60) -> Leaves | None:
-    """The gradients by the VJP's jaxpr evaluated in many digits; None where that cannot be had."""
-    with mpmath.workdps(digits):
+def by_autodiff(problem: Problem, upstream: Leaves, digits: int = DIGITS) -> Leaves | None:
+    """The gradients by autodiff's program in many digits; None where that cannot be had."""
+
+    def evaluate() -> Leaves | None:
         try:
-            found = evaluate(case.auto_program, [*case.point.arrays, *upstream], Digits(digits))
+            found = in_many_digits(problem.trace("autodiff"), [*problem.inputs.arrays, *upstream], digits)
         except UNKNOWN:
             return None
-        return [np.asarray(x).astype(float) for x in found[len(case.outputs) :]]
+        return [_floats(x) for x in found[len(problem.outputs) :]]
+
+    return problem.answers.get(("digits", digits, *map(_fingerprint, upstream)), evaluate)
 
 
-def exactly(case: Case, upstream: Leaves, disputed: list[np.ndarray]) -> Leaves | None:
-    """The gradients in so many digits that nothing underflows; None where they cannot be had.
+def by_differences(problem: Problem, upstream: Leaves, leaf: int, at: tuple[int, ...]) -> float:
+    """One number of a gradient by difference quotients of the plain function, which have the last word; NaN if unknown.
 
-    The `disputed` elements by difference quotients of the function itself, which have the last word: autodiff is
-    wrong at the seam of a smooth function written in pieces, in any number of digits.
+    Autodiff is wrong at the seam of a smooth function written in pieces, in any number of digits.
     """
-    gradients = in_digits(case, upstream, DIGITS)
-    if gradients is None:
-        return None
-    with mpmath.workdps(DIGITS):
-        try:
-            by_differences = _by_differences(case, upstream, disputed)
-        except UNKNOWN:
-            return None
-    return [np.where(np.isfinite(d), d, g) for g, d in zip(gradients, by_differences, strict=True)]
+    try:
+        with mpmath.workdps(ENOUGH):
+            return _quotient(problem, upstream, problem.inputs.live[leaf], at)
+    except UNKNOWN:
+        return float("nan")
 
 
-def _by_differences(case: Case, upstream: Leaves, disputed: list[np.ndarray]) -> Leaves:
-    """<upstream, J e_i> for each disputed number, by central differences in many digits; NaN for the others."""
-    digits = Digits(DIGITS)
-    lifted = [digits.lift(x) if i in case.point.live else x for i, x in enumerate(case.point.arrays)]
+def _quotient(problem: Problem, upstream: Leaves, i: int, at: tuple[int, ...]) -> float:
+    arrays = problem.inputs.arrays
+    x = lift(arrays[i])
 
-    def weighted(arrays: Leaves) -> Any:
-        y = evaluate(case.value_program, arrays, digits)
-        return sum((np.sum(a * digits.lift(u)) for a, u in zip(y, upstream, strict=True)), mpmath.mpf(0))
+    def weighted(moved: Any) -> Any:
+        y = in_many_digits(problem.trace("value"), [*arrays[:i], moved, *arrays[i + 1 :]], ENOUGH)
+        return sum((np.sum(a * lift(u)) for a, u in zip(y, upstream, strict=True)), mpmath.mpf(0))
 
-    gradients = []
-    for i, flags in zip(case.point.live, disputed, strict=True):
-        slots = np.full(lifted[i].shape, np.nan)
-        for at in list(map(tuple, np.argwhere(flags)))[:64]:
+    def slope(h: Any) -> Any:
+        sides = []
+        for sign in (1, -1):
+            moved = x.copy()
+            moved[at] = moved[at] + sign * h
+            sides.append(weighted(moved))
+        return (sides[0] - sides[1]) / (2 * h)
 
-            def quotient(h: Any, i: int = i, at: Any = at) -> Any:
-                sides = []
-                for sign in (1, -1):
-                    moved = lifted[i].copy()
-                    moved[at] = moved[at] + sign * h
-                    sides.append(weighted([*lifted[:i], moved, *lifted[i + 1 :]]))
-                return [(sides[0] - sides[1]) / (2 * h)]
+    size = abs(x[at]) or mpmath.mpf(1)
+    before, last = (slope(size * mpmath.mpf(10) ** -power) for power in (160, 170))
+    return settled(before, last)
 
-            step = abs(lifted[i][at]) or mpmath.mpf(1)
-            slots[at] = in_many_digits(quotient, (step * mpmath.mpf(10) ** -160, step * mpmath.mpf(10) ** -170))[0]
-        gradients.append(slots)
-    return gradients
+
+def settled(before: Any, last: Any) -> float:
+    """The last of two difference quotients at decreasing steps, or NaN where they still differ."""
+    near = mpmath.mpf(10) ** -330
+    return float(last) if abs(before - last) <= 1e-12 * abs(last) + near else float("nan")
+
+
+def _floats(x: Any) -> np.ndarray:
+    return np.asarray(x).astype(float)
+
+
+def _fingerprint(x: Any) -> bytes:
+    return np.asarray(x).tobytes()

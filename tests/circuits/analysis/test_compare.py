@@ -1,4 +1,4 @@
-"""Gradients from paper, held against a circuit: culprits named, followers let go."""
+"""Gradients from paper, compared with a circuit: culprits are named, followers are not."""
 
 import jax
 import jax.numpy as jnp
@@ -77,7 +77,7 @@ def test_two_wrong_steps_are_both_named():
         (lambda g: g.sum(0), "It has shape (2,), the wire has (3, 2)"),
     ],
 )
-def test_a_simple_mistake_is_said(spoil, hint):
+def test_a_simple_mistake_is_named(spoil, hint):
     rng = np.random.default_rng(0)
     W, x = rng.normal(size=(3, 2)), rng.normal(size=(4, 3))
     circuit = trace(lambda W, x: jnp.tanh(x @ W).sum(), W, x)

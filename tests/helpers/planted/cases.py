@@ -8,11 +8,10 @@ import jax
 import numpy as np
 
 from jaxbackprop.jaxprs.inputs import Point
-from jaxbackprop.verification.api import Collected
-from jaxbackprop.verification.checks.registry import LAWS
-from jaxbackprop.verification.problem import target
+from jaxbackprop.verification.checks.registry import CHECKS
+from jaxbackprop.verification.collect import Collected
+from jaxbackprop.verification.problem import Problem, handwritten_function
 from jaxbackprop.verification.report import Verification
-from jaxbackprop.verification.subject import Subject
 
 ASKED = (
     "forward_pass", "gradient", "structure", "linear_in_the_upstream", "precision", "same_value_when_differentiated",
@@ -47,23 +46,23 @@ class Planted:
         return any(word in cause for word in self.causes)
 
 
-def subject(case: Planted, dtype: str, seed: int = 0) -> Subject:
+def problem(case: Planted, dtype: str, seed: int = 0) -> Problem:
     """What is asked about; in "float32" the function is only good for that type, as a traced program is."""
-    about = target(case.fun, case.reference, dict(case.settings))
+    about = handwritten_function(case.fun, case.reference, dict(case.settings))
     point = Point(jax.tree.map(lambda x: _cast(x, dtype), case.args))
-    return Subject(replace(about, typed=dtype == "float32"), point, seed=seed)
+    return Problem(replace(about, typed=dtype == "float32"), point, seed=seed)
 
 
-def judge(case: Planted, dtype: str, seed: int = 0, asked_before: Subject | None = None) -> Verification:
-    """The verifier's answer; `asked_before`: the same case's subject of another seed, whose programs are used again."""
-    about = asked_before.again(seed) if asked_before else subject(case, dtype, seed)
+def judge(case: Planted, dtype: str, seed: int = 0, asked_before: Problem | None = None) -> Verification:
+    """The verifier's answer; `asked_before`: the same case of another seed, whose programs are used again."""
+    about = asked_before.again(seed) if asked_before else problem(case, dtype, seed)
     collected = Collected()
     asked = ASKED if case.everywhere else [name for name in ASKED if not name.startswith("other_")]
     for name in asked:
-        collected.ask(about, [LAWS[name]])
+        collected.make(about, [CHECKS[name]])
         if name in ("linear_in_the_upstream", "second_order") and collected.failed:
             break  # it is wrong: the rest would only say so again
-    return collected.verification([about], 0.0)
+    return collected.verification(about.function, 1, 0.0)
 
 
 def _cast(x: Any, dtype: str) -> Any:

@@ -11,10 +11,8 @@ import numpy as np
 from jaxbackprop.core.example_inputs import Example, examples
 from jaxbackprop.core.rule import Rule, rules
 from jaxbackprop.jaxprs.inputs import Point, replaced
-from jaxbackprop.jaxprs.number_systems.interpreter import evaluate
 from jaxbackprop.verification.api import load
-from jaxbackprop.verification.oracles.autodiff import Case
-from jaxbackprop.verification.problem import target
+from jaxbackprop.verification.problem import Problem, handwritten_function
 
 from .cases import Planted
 
@@ -127,23 +125,24 @@ def _changes_something(right: Rule, kind: str, args: tuple, settings: dict[str, 
     return any(not np.allclose(a, b, rtol=1e-4, atol=1e-9, equal_nan=True) for a, b in zip(one, two, strict=True))
 
 
-def _case(made: Rule, args: tuple, settings: dict[str, Any]) -> Case:
-    return Case(target(made, None, settings), Point(args), np.float64)
+def _problem(made: Rule, args: tuple, settings: dict[str, Any]) -> Problem:
+    return Problem(handwritten_function(made, None, settings), Point(args), dtype=np.float64)
 
 
 def _first(made: Rule, args: tuple, settings: dict[str, Any]) -> list[Any]:
-    case = _case(made, args, settings)
-    return case.hand(case.point.arrays, case.upstream(0))[1]
+    problem = _problem(made, args, settings)
+    return problem.handwritten_at(problem.inputs.arrays, problem.upstream(0))[1]
 
 
 def _second(made: Rule, args: tuple, settings: dict[str, Any]) -> list[Any]:
     """The derivative of the gradients in the arguments, for cotangents of different sizes."""
-    case = _case(made, args, settings)
-    arrays, live, pull = case.point.arrays, case.point.live, case.point.pulling(case.target.hand)
+    problem = _problem(made, args, settings)
+    arrays, live, pull = problem.inputs.arrays, problem.inputs.live, problem.handwritten_pull()
 
-    def twice(arrays: Any, upstream: Any) -> Any:
-        gradients = lambda floats: pull(replaced(arrays, live, floats), upstream)[1]  # noqa: E731
-        found, back = jax.vjp(gradients, [arrays[i] for i in live])
+    def twice(*given: Any) -> Any:
+        gradients = lambda floats: pull(replaced(given, live, floats), problem.upstream(0))[1]  # noqa: E731
+        found, back = jax.vjp(gradients, [given[i] for i in live])
         return jax.tree.leaves(back([jnp.ones_like(g) * (1 + 0.1 * i) for i, g in enumerate(found)]))
 
-    return evaluate(case.trace(twice, arrays, case.upstream(0)), [*arrays, *case.upstream(0)])
+    problem.trace("twice", twice, *arrays)
+    return problem.as_written("twice", arrays)

@@ -1,6 +1,6 @@
 """The planted cases as `torch.autograd.Function`s, for PyTorch's `gradcheck`; where one translates.
 
-Forward and backward pass are the same programs that are judged elsewhere, evaluated in NumPy: gradcheck sees the very
+Forward and backward pass are the same programs that are judged elsewhere, in float64: gradcheck sees the very
 same numbers. What has no like in PyTorch is named, not counted.
 """
 
@@ -11,8 +11,7 @@ import jax
 import numpy as np
 
 from jaxbackprop.jaxprs.inputs import Point
-from jaxbackprop.verification.oracles.autodiff import Case
-from jaxbackprop.verification.problem import target
+from jaxbackprop.verification.problem import Problem, handwritten_function
 
 from .cases import Planted
 
@@ -34,12 +33,12 @@ def by_gradcheck(case: Planted) -> str:
         return f"not asked: {why}"
     import torch  # pyright: ignore[reportMissingImports]
 
-    about = target(case.fun, case.reference, dict(case.settings))
-    made = Case(about, Point(case.args), np.float64)
-    live, shapes = made.point.live, [o.shape for o in made.outputs]
+    about = handwritten_function(case.fun, case.reference, dict(case.settings))
+    made = Problem(about, Point(case.args), dtype=np.float64)
+    live, shapes = made.inputs.live, [o.shape for o in made.outputs]
 
     def at(tensors: Any) -> list[Any]:
-        arrays = list(made.point.arrays)
+        arrays = list(made.inputs.arrays)
         for i, t in zip(live, tensors, strict=True):
             arrays[i] = t.detach().numpy()
         return arrays
@@ -48,17 +47,17 @@ def by_gradcheck(case: Planted) -> str:
         @staticmethod
         def forward(ctx: Any, *tensors: Any) -> Any:
             ctx.save_for_backward(*tensors)
-            values, _ = made.hand(at(tensors), [np.zeros(shape) for shape in shapes])  # by the forward rule
+            values, _ = made.handwritten_at(at(tensors), [np.zeros(shape) for shape in shapes])  # by the forward rule
             found = tuple(torch.from_numpy(np.array(y, np.float64)) for y in values)
             return found if len(found) != 1 else found[0]
 
         @staticmethod
         def backward(ctx: Any, *upstream: Any) -> Any:
             given = [np.array(u.numpy()).reshape(shape) for u, shape in zip(upstream, shapes, strict=True)]
-            _, gradients = made.hand(at(ctx.saved_tensors), given)
+            _, gradients = made.handwritten_at(at(ctx.saved_tensors), given)
             return tuple(torch.from_numpy(np.array(g, np.float64)) for g in gradients)
 
-    inputs = [torch.tensor(np.asarray(made.point.arrays[i], np.float64), requires_grad=True) for i in live]
+    inputs = [torch.tensor(np.asarray(made.inputs.arrays[i], np.float64), requires_grad=True) for i in live]
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:

@@ -1,10 +1,9 @@
-"""The numerical derivative is right within its own error bar, and the bar is small where it can be."""
+"""The numerical derivative is right within its own error bound, and the bound is small where it can be."""
 
-import mpmath
 import numpy as np
 import pytest
 
-from jaxbackprop.verification.oracles.finite_differences import in_many_digits, scales, slopes
+from jaxbackprop.verification.oracles.finite_differences import scales, slopes
 
 FUNCTIONS = {
     "sin": (np.sin, np.cos, 0.7),
@@ -17,14 +16,14 @@ FUNCTIONS = {
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_the_truth_lies_within_the_bar(name: str):
+def test_the_truth_lies_within_the_bound(name: str):
     fun, derivative, at = FUNCTIONS[name]
     x = np.array([at])
     found = slopes(fun, x, np.diag(scales(x, np.zeros(1, int))))
-    value, bar = found.value[0, 0] / at, found.bar[0, 0] / at
-    assert abs(value - derivative(at)) <= bar
+    value, bound = found.value[0, 0] / at, found.bound[0, 0] / at
+    assert abs(value - derivative(at)) <= bound
     # Rounding of the values themselves cannot be extrapolated away.
-    assert bar < 1e-6 * abs(derivative(at)) + 1e4 * np.finfo(float).eps * abs(fun(at)) / at
+    assert bound < 1e-6 * abs(derivative(at)) + 1e4 * np.finfo(float).eps * abs(fun(at)) / at
     assert not found.kinked.any()
 
 
@@ -43,10 +42,3 @@ def test_beyond_the_edge_of_a_domain_only_one_side_is_known():
 
 def test_a_step_is_relative_to_the_number_it_moves():
     assert scales(np.array([1e-9, 2e-9, 5.0]), np.array([0, 0, 1])).tolist() == [1e-9, 2e-9, 5.0]
-
-
-def test_in_digits_a_difference_that_has_not_settled_is_not_a_number():
-    steps = (mpmath.mpf("1e-20"), mpmath.mpf("1e-25"))
-    with mpmath.workdps(60):
-        assert in_many_digits(lambda h: [mpmath.mpf(2) + h], steps)[0] == 2.0
-        assert np.isnan(in_many_digits(lambda h: [1 / h], steps)[0])

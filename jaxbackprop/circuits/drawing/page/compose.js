@@ -24,7 +24,7 @@ function bandsOf(part, insides) {
 // A picture of a subgraph: placed nodes and routes from (0, 0), and its size. `isOpen(part)` says which boxes are open,
 // `exact` whether numbers are unrounded, which takes wider columns.
 function compose(part, isOpen, exact) {
-  const which = exact ? 1 : 0, insides = new Map(), picture = { part, nodes: {}, routes: [], width: 0, height: 0 };
+  const width = (widths) => (exact ? widths[1] ?? widths[0] : widths[0]), insides = new Map(), picture = { part, nodes: {}, routes: [], width: 0, height: 0 };
   for (const [id, node] of Object.entries(part.nodes))
     if (node.inside && isOpen(node.inside)) insides.set(id, compose(node.inside, isOpen, exact));
   const bands = bandsOf(part, insides);
@@ -33,25 +33,25 @@ function compose(part, isOpen, exact) {
 
   const widths = part.gaps.map(() => 0), left = [], right = [];
   for (const [id, node] of Object.entries(part.nodes))
-    widths[node.column] = Math.max(widths[node.column], insides.get(id)?.width ?? node.w[which]);
+    widths[node.column] = Math.max(widths[node.column], insides.get(id)?.width ?? width(node.w));
   let x = data.pad;
   part.gaps.forEach((gap, k) => {
     left.push(x);
     right.push((x += widths[k]));
-    x += gap[which];
+    x += width(gap);
   });
   picture.width = Math.max(x + data.pad, part.least);
   picture.height = part.height + bands.reduce((sum, [, extra]) => sum + extra, 0);
 
   for (const [id, node] of Object.entries(part.nodes)) {
-    const inside = insides.get(id), w = inside?.width ?? node.w[which], h = inside?.height ?? node.h;
+    const inside = insides.get(id), w = inside?.width ?? width(node.w), h = inside?.height ?? node.h;
     let middle = moved(node.y), x = (left[node.column] + right[node.column] - w) / 2;
     if (inside) middle = (moved(node.y - node.h / 2) + moved(node.y + node.h / 2 + 1e-3)) / 2;
     if (node.side) x = (node.side === "entry" ? 0 : picture.width) - w / 2;
     picture.nodes[id] = { id, node, x, y: middle - h / 2, w, h, inside };
   }
   for (const edge of part.edges) {
-    const source = picture.nodes[edge.from], target = picture.nodes[edge.to], lead = edge.lead[which], tail = edge.tail[which];
+    const source = picture.nodes[edge.from], target = picture.nodes[edge.to], lead = width(edge.lead), tail = width(edge.tail);
     const start = [source.x + source.w, heightAt(source, edge.exit, edge.start)], end = [target.x, heightAt(target, edge.entry, edge.end)];
     const points = [start, [start[0] + (lead ? lead + 8 : 0), start[1]]];
     for (const [column, y] of edge.bends) points.push([left[column], moved(y)], [right[column], moved(y)]);

@@ -4,6 +4,11 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const { gates, wires } = data, last = data.order.length, steps = last * 2, $ = (id) => document.getElementById(id);
 const state = { open: new Set(data.opened), step: steps, colour: "none", exact: false, guess: false, guessed: new Set(), chosen: null, view: "circuit", hits: [], hit: -1 };
 const canvas = $("canvas");
+for (const view of Object.values(data.views)) (function fill(part) { // what is usual is left out of the data
+  for (const [id, node] of Object.entries(part.nodes)) part.nodes[id] = { ...data.usual.node, ...node };
+  part.edges = part.edges.map((edge) => ({ ...data.usual.edge, ...edge }));
+  for (const node of Object.values(part.nodes)) if (node.inside) fill(node.inside);
+})(view);
 let picture, frame = { x: 0, y: 0, w: 100, h: 100 };
 
 // ---- what a reader may see at this step

@@ -1,4 +1,4 @@
-"""Of a long loop `audit` evaluates a few iterations, and counts and judges as if it had evaluated them all."""
+"""A program is run compiled; its rules are counted, and tapped at a few calls, as if each step had been looked at."""
 
 import time
 
@@ -10,16 +10,14 @@ from jax import lax
 from planted.formulas import by_hand
 
 from jaxbackprop.gates.sigmoid_like import tanh
-from jaxbackprop.jaxprs import loops
+from jaxbackprop.jaxprs.compat import RULES
+from jaxbackprop.jaxprs.evaluate import evaluate
+from jaxbackprop.jaxprs.rule_calls import watch
 from jaxbackprop.verification import audit
 
 halve = by_hand(lambda x: x * 0.5, lambda s, u: (u * 0.5,))
 wrong_when_large = by_hand(lambda x: jnp.sin(x), lambda s, u: (jnp.where(s[0] > 90, 0.9, 1) * u * jnp.cos(s[0]),))
 x = np.array([0.3, 1.2, -0.7], np.float32)
-
-
-def found(fun, *args):
-    return {s.name: (s.calls, s.verdict) for s in audit(fun, *args).sites}
 
 
 def rare(x, steps, reverse=False):
@@ -32,41 +30,49 @@ def rare(x, steps, reverse=False):
     return lax.scan(body, x, jnp.arange(steps), reverse=reverse)
 
 
+def by_walking(program, *args):
+    """What each rule was called, counted step by step on the host."""
+    calls = {}
+
+    def hook(walk, eqn, inputs):
+        if eqn.primitive.name in RULES:
+            calls[id(eqn)] = calls.get(id(eqn), 0) + 1
+        return walk.inside(eqn, inputs) if eqn.primitive.name in RULES else None
+
+    with jax.disable_jit():
+        evaluate(program, args, hook)
+    return sorted(calls.values())
+
+
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("fun", ["scan", "jit", "vmap", "nested", "while"])
-def test_a_leap_counts_what_a_walk_counts(fun, reverse, monkeypatch):
+def test_what_is_counted_in_one_compiled_run_is_what_a_walk_counts(fun, reverse):
     def nested(x):
         return lax.scan(lambda c, _: (rare(c, 20, reverse)[0], None), x, None, length=18)
 
     def looped(x):
         return lax.while_loop(lambda c: tanh(c[1])[0] < 9 - c[0], lambda c: (c[0] + 0.2, halve(c[1])), (0.0, x))
 
-    program = {
+    function = {
         "scan": lambda x: rare(x, 60, reverse), "jit": jax.jit(lambda x: rare(x, 60, reverse)), "nested": nested,
         "vmap": jax.vmap(lambda x: rare(x, 60, reverse)), "while": looped,
     }[fun]  # fmt: skip
     given = np.stack([x, -x]) if fun == "vmap" else x
-    leaping = found(program, given)
-    monkeypatch.setattr(loops, "LONG", 10**9)
-    assert leaping == found(program, given)
-    assert sum(calls for calls, _ in leaping.values()) > 16
+    program = jax.make_jaxpr(function)(given)
+    watched, broken = watch(program, [given])
+    assert broken is None
+    assert sorted(w.calls for w in watched if w.calls) == by_walking(program, given)
+    assert sum(w.calls for w in watched) > 16
 
 
-def test_a_leap_gives_the_outputs_of_the_loop_and_its_state_at_any_step():
-    def body(carry, i):
-        carry = lax.cond(i % 7 == 3, halve, lambda c: c + 0.1, carry)
-        return tanh(carry), carry.sum()
-
-    steps = np.arange(100, dtype=np.int32)
-    (eqn,) = jax.make_jaxpr(lambda x, i: lax.scan(body, x, i))(x, steps).jaxpr.eqns
-    loop = loops.Loop(eqn)
-    carry, sums = loop.survey([x, steps]).outputs
-    expected, rows = lax.scan(body, x, steps)
-    np.testing.assert_allclose(carry, expected, rtol=1e-6)
-    np.testing.assert_allclose(sums, rows, rtol=1e-6)
-    before, step = loop.inputs_of([x, steps], 40)
-    assert step == 40
-    np.testing.assert_allclose(before, lax.scan(body, x, steps[:40])[0], rtol=1e-6)
+def test_the_first_the_middle_and_the_last_call_are_tapped():
+    program = jax.make_jaxpr(lambda x: lax.scan(lambda c, _: (halve(c) + 1, None), x, None, length=100)[0])(x)
+    ((found,), broken) = watch(program, [x])
+    assert (found.calls, broken) == (100, None)
+    first, middle, last = (np.asarray(given[0]) for given in found.inputs)
+    np.testing.assert_array_equal(first, x)
+    np.testing.assert_allclose(middle, 2 + (x - 2) / 2.0**50, rtol=1e-6)
+    np.testing.assert_allclose(last, 2 + (x - 2) / 2.0**99, rtol=1e-6)
 
 
 def test_a_rule_wrong_at_the_end_of_a_long_loop_is_caught():

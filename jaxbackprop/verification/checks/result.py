@@ -1,0 +1,92 @@
+"""What a check answers."""
+
+import re
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from ..diagnosis.evidence import Evidence
+from ..problem import Problem
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What a check found: True, False, or None for "undecided", which is not a pass.
+
+    Attributes:
+        passed: the verdict; "not applicable" is no verdict at all and is not reported.
+        detail: the finding in one line.
+        name: what was checked; replaces the check's own name, where one answers for each argument or precision.
+        at: the input, in words.
+        check: the check that answered, as `verify(checks=[...])` calls it.
+        units: the largest error in units of the dtype's resolution, where numbers were compared.
+        evidence: the numbers of a failure, from which its cause is found.
+        suspect: a cause the check itself knows.
+        note: reported, but neither a pass nor a failure.
+    """
+
+    passed: bool | None
+    detail: str = ""
+    name: str = ""
+    units: float | None = None
+    evidence: Evidence | None = None
+    suspect: str = ""
+    note: bool = False
+    at: str = ""
+    check: str = ""
+
+
+@dataclass(frozen=True)
+class Check:
+    """Something every backward pass obeys.
+
+    Attributes:
+        function: answers results about a problem; its docstring's first line is the claim.
+        everywhere: made at every example; otherwise only at the main one.
+    """
+
+    function: Callable[[Problem], Any]
+    everywhere: bool = False
+
+    @property
+    def key(self) -> str:
+        """What `verify(checks=[...])` calls it."""
+        return self.function.__name__
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        return self.key.replace("_", " ")
+
+    @property
+    def claim(self) -> str:
+        """What it asks, in one sentence."""
+        return (self.function.__doc__ or "").strip().split("\n")[0]
+
+    def results(self, problem: Problem) -> Iterator[CheckResult]:
+        """The results for a problem; none where the check does not apply."""
+        found = self.function(problem)
+        if found is None:
+            return
+        yield from [found] if isinstance(found, CheckResult) else found
+
+
+def what_happened(error: Exception) -> str:
+    """An exception in one line, and where it was raised: in whose code, rather than where in JAX or here."""
+    lines = [line for line in f"{type(error).__name__}: {error}".split("\n") if line.strip()]
+    inside = re.findall(r'File "(.+?)", line (\d+)', str(error))  # a callback's traceback comes as text
+    message = lines[-1] if inside else lines[0]
+    frames = inside or [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
+    package = Path(__file__).parents[2]
+    machinery = str(Path(jax.__file__).parent), str(package / "verification"), str(package / "jaxprs")
+    theirs = [f"{file}:{line}" for file, line in frames if not file.startswith((*machinery, "<"))]
+    return message.strip()[:400] + (f" ({theirs[-1]})" if theirs else "")
+
+
+def first_line(error: Exception) -> str:
+    """An exception in one line."""
+    return f"{type(error).__name__}: {error}".strip().split("\n")[0][:160]

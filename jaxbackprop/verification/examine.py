@@ -1,0 +1,481 @@
+"""Evidence is collected here, and the decision applied: element by element, asking each oracle only where it is needed.
+
+A million elements that agree cost one comparison. What is left is examined row by row; of very many disputed elements
+a sample stands for the others.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from ..jaxprs.flatten import dual, flatten
+from ..jaxprs.inputs import Leaves, unit_roundoff
+from .decide import ALLOWED_ROUNDINGS, Decision, Lost, Oracle, Row, Verdict, decide, decide_arithmetic
+from .oracles import autodiff, finite_differences, many_digits, subgradient_interval
+from .problem import Problem
+from .rounding import ALLOWED, FLOAT64, apart, as_wide, in_ulps, largest, rounding, scale_of, size, tolerance
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What came beside what was expected, leaf by leaf, and what was decided.
+
+    Attributes:
+        actual: what came.
+        expected: the true values, as far as known.
+        error_bound: how far rounding may carry `actual` from `expected`.
+        wrong: the elements that are wrong.
+        undecided: those about which the oracles do not agree.
+        ulps: the largest error of each leaf, in units of the type's resolution.
+        by: who decided where autodiff did not.
+        outside: directions along which the gradient is not the numerical derivative, in words.
+        imprecise: the wrong ones among which the formula is right and its rounding too large.
+    """
+
+    actual: Leaves
+    expected: Leaves
+    error_bound: Leaves
+    wrong: list[np.ndarray]
+    undecided: list[np.ndarray]
+    ulps: list[float]
+    by: frozenset[str] = frozenset()
+    outside: tuple[str, ...] = ()
+    imprecise: bool = False
+
+    @property
+    def passed(self) -> bool | None:
+        """True, False, or None: undecided."""
+        if any(w.any() for w in self.wrong) or self.outside:
+            return False
+        return None if any(x.any() for x in self.undecided) else True
+
+    @property
+    def at_a_kink(self) -> bool:
+        """Whether the interval between one-sided derivatives decided."""
+        return Oracle.INTERVAL.value in self.by
+
+    @property
+    def hidden(self) -> bool:
+        """Whether rounding alone is more than a hundredth of a whole leaf: nothing can be told from it."""
+        return any(
+            np.any(~w & (b > 1e-2 * largest(e))) and largest(e) > 0
+            for w, b, e in zip(self.wrong, self.error_bound, self.expected, strict=True)
+        )
+
+    def elements(self) -> Sequence[tuple[int, tuple[int, ...]]]:
+        """The wrong elements as (leaf, index), the worst first."""
+        rows = []
+        for leaf, wrong in enumerate(self.wrong):
+            gap = np.abs(as_wide(self.actual[leaf]) - as_wide(self.expected[leaf]))
+            rows += [(float(gap[i]), leaf, tuple(map(int, i))) for i in map(tuple, np.argwhere(wrong))]
+        return [(leaf, i) for _, leaf, i in sorted(rows, key=lambda r: -np.nan_to_num(r[0], nan=np.inf))]
+
+    def worst_output(self) -> str:
+        """The first output that is wrong, with both values."""
+        for j, wrong in enumerate(self.wrong):
+            if wrong.any():
+                at = tuple(np.argwhere(wrong)[0])
+                place = f"output {j}{list(map(int, at))}"
+                return f"{place}: {self.actual[j][at]:.6g}, plain function {self.expected[j][at]:.6g}"
+        return "not a number where the plain function has a value, or the reverse"
+
+
+def compared(actual: Leaves, expected: Leaves, error_bound: Leaves, dtype: Any) -> Comparison:
+    """Element by element, by value alone; where nothing finite is expected nothing is compared."""
+    wrong, undecided, ulps = [], [], []
+    for f, t, bound in zip(actual, expected, error_bound, strict=True):
+        off = apart(f, t, bound)
+        nothing = off & ~np.isfinite(as_wide(t))
+        wrong.append(off & ~nothing)
+        undecided.append(nothing)
+        ulps.append(in_ulps(f, t, bound, nothing, dtype))
+    return Comparison(actual, expected, error_bound, wrong, undecided, ulps)
+
+
+QUICK = (200 * 2.0**-53, 8 * 2.0**-53)
+"""Within so many units of an element and of its leaf two float64 programs agree, and no noise need be asked for."""
+
+
+def _quick(expected: Leaves) -> Leaves:
+    return [QUICK[0] * size(x) + QUICK[1] * largest(x) + 1e-300 for x in expected]
+
+
+def constants_scale(problem: Problem) -> tuple[float, float, float]:
+    """The noise for the algebra: float64's; a program traced in a narrow type also holds constants rounded to it."""
+    return FLOAT64 if problem.dtype == np.float64 else (FLOAT64[0], 0.0, 1.0)
+
+
+def compare_values(problem: Problem, actual: Leaves) -> Comparison:
+    """Whether `actual`, computed in float64, are the outputs of the plain function."""
+    upstream = problem.upstream(0)
+    expected = problem.autodiff_vjp(upstream)[0] if problem.differentiable else problem.value()
+    found = compared(actual, expected, _quick(expected), np.float64)
+    if found.passed is False and problem.differentiable:
+        both = [_rounding(problem, program, upstream)[0] for program in ("handwritten", "autodiff")]
+        found = compared(actual, expected, tolerance(both, expected), np.float64)
+    return found
+
+
+def _rounding(problem: Problem, program: str, upstream: Leaves) -> tuple[Leaves, Leaves]:
+    key = ("rounding", program, *(np.asarray(u).tobytes() for u in upstream))
+    return problem.answers.get(key, lambda: rounding(problem, program, upstream, constants_scale(problem)))
+
+
+def error_bounds(problem: Problem, upstream: Leaves) -> Leaves:
+    """The tolerance of each number of the gradient, from the rounding of both programs."""
+    both = [_rounding(problem, program, upstream)[1] for program in ("handwritten", "autodiff")]
+    return tolerance(both, problem.autodiff_vjp(upstream)[1])
+
+
+def compare_gradient(problem: Problem, actual: Leaves, upstream: Leaves) -> Comparison:
+    """Whether `actual`, computed in float64, is the gradient at `problem` for `upstream`."""
+    expected = problem.autodiff_vjp(upstream)[1]
+    quick = compared(actual, expected, _quick(expected), np.float64)
+    if quick.passed:
+        return quick
+    found = compared(actual, expected, error_bounds(problem, upstream), np.float64)
+    found = _without_the_tail(found)
+    if found.passed:
+        return found
+    return _Examination(problem, found, upstream).concluded()
+
+
+def _without_the_tail(found: Comparison) -> Comparison:
+    """Of 65,000 elements the estimate of five draws is now and then too small: a wrong formula shows in more."""
+    wrong = [
+        w & apart(f, t, 6 * b) if w.size and w.mean() < 1e-3 else w
+        for w, f, t, b in zip(found.wrong, found.actual, found.expected, found.error_bound, strict=True)
+    ]
+    return replace(found, wrong=wrong)
+
+
+ROWS = 48
+"""At most so many disputed elements are examined; of more a sample of `SAMPLE` of each kind stands for the others."""
+
+SAMPLE = 8
+
+
+@dataclass
+class _Examination:
+    """The disputed elements of one gradient, and what the oracles say of them."""
+
+    problem: Problem
+    found: Comparison
+    upstream: Leaves
+
+    def concluded(self) -> Comparison:
+        flat = flatten_flags([w | u for w, u in zip(self.found.wrong, self.found.undecided, strict=True)])
+        disputed = np.flatnonzero(flat)
+        if any(np.iscomplexobj(x) for x in self.found.expected):
+            return self.found  # autodiff alone: nothing else here speaks of complex numbers
+        groups = [disputed]
+        if disputed.size > ROWS:
+            slack = [3e2 * b for b in self.found.error_bound]
+            near = autodiff.between_nearby(self.problem, self.upstream, self.found.actual, slack)[disputed]
+            groups = [disputed[near], disputed[~near]]
+        few = ROWS if disputed.size <= ROWS else SAMPLE if self.problem.x.size <= finite_differences.LARGE else 3
+        decided: dict[int, Decision] = {}
+        for group in groups:
+            looked = (
+                group[np.unique(np.linspace(0, len(group) - 1, min(few, len(group))).astype(int))]
+                if group.size
+                else group
+            )
+            decisions = self.decisions(looked)
+            decided |= decisions
+            if decisions and all(d.verdict is Verdict.RIGHT for d in decisions.values()):
+                some = next(iter(decisions.values()))
+                decided |= {int(i): decisions.get(int(i), some) for i in group}
+        return self.applied(decided)
+
+    def applied(self, decided: dict[int, Decision]) -> Comparison:
+        wrong, undecided = (flatten_flags(x) for x in (self.found.wrong, self.found.undecided))
+        expected = np.concatenate([as_wide(x).reshape(-1) for x in self.found.expected])
+        settled = np.zeros(wrong.size, bool)
+        for i, decision in decided.items():
+            wrong[i] = decision.verdict is Verdict.WRONG
+            undecided[i] = decision.verdict is Verdict.UNDECIDED
+            settled[i] = decision.verdict is Verdict.RIGHT
+            if decision.by and decision.expected is not None and decision.verdict is Verdict.WRONG:
+                expected[i] = decision.expected
+            if decision.by == Oracle.DIGITS.value and decision.expected is not None:
+                expected[i] = decision.expected
+        shape = [np.shape(x) for x in self.found.actual]
+        values = _split(expected, shape)
+        skip = _split(settled | undecided, shape)
+        ulps = [
+            in_ulps(f, t, b, s, np.float64)
+            for f, t, b, s in zip(self.found.actual, values, self.found.error_bound, skip, strict=True)
+        ]
+        by = frozenset(d.by for d in decided.values() if d.by)
+        return Comparison(
+            self.found.actual, values, self.found.error_bound, _split(wrong, shape), _split(undecided, shape), ulps, by
+        )
+
+    def decisions(self, at: np.ndarray) -> dict[int, Decision]:
+        """The decisions about these elements (positions in the flat gradient)."""
+        if not at.size:
+            return {}
+        problem = self.problem
+        law = autodiff.is_the_law(problem)
+        actual, expected, bound = (
+            np.concatenate([as_wide(x).reshape(-1) for x in leaves])
+            for leaves in (self.found.actual, self.found.expected, self.found.error_bound)
+        )
+        unit = finite_differences.scales(problem.x, problem.leaf_of)
+        along = np.zeros((len(at), problem.x.size))
+        along[np.arange(len(at)), at] = unit[at]
+        rows = Rows(problem, along, self.upstream, unit[at])
+        places = _places([np.shape(x) for x in self.found.actual], at)
+        return {
+            int(i): rows.decided(
+                k, Row(actual[i], expected[i], float(np.real(bound[i])), autodiff_is_law=law), places[k]
+            )
+            for k, i in enumerate(at)
+        }
+
+
+@dataclass
+class Rows:
+    """Evidence along some directions, asked for only as `decide` needs it; derivatives are per `unit` of each."""
+
+    problem: Problem
+    directions: np.ndarray
+    upstream: Leaves
+    unit: np.ndarray
+    slopes_given: Any = None
+
+    @cached_property
+    def slopes(self) -> finite_differences.Slopes:
+        """Along all the directions at once."""
+        if self.slopes_given is not None:
+            return self.slopes_given
+        return finite_differences.slopes_along(self.problem, self.directions)
+
+    @cached_property
+    def weights(self) -> np.ndarray:
+        """The upstream gradient in one row."""
+        return flatten(dual(self.upstream))
+
+    def decided(self, k: int, row: Row, place: tuple[int, tuple[int, ...]] | None = None) -> Decision:
+        """The decision about direction `k`; `place` is the leaf and index where it moves a single number."""
+        while True:
+            decision = decide(row)
+            if decision.ask is None:
+                return decision
+            row = row.with_(**self.asked(decision.ask, k, row, place))
+
+    def asked(self, oracle: Oracle, k: int, row: Row, place: tuple[int, tuple[int, ...]] | None) -> dict[str, Any]:
+        """What an oracle says."""
+        with np.errstate(all="ignore"):
+            if oracle is Oracle.NUMERICAL:
+                s, w = self.slopes, self.weights
+                value, bound = s.value[k] @ w / self.unit[k], s.bound[k] @ np.abs(w) / self.unit[k]
+                return {"numerical": (float(value), float(bound)), "kinked": bool(s.kinked[k].any())}
+            if oracle is Oracle.INTERVAL:
+                return {"interval": self.interval(k, row)}
+            if oracle is Oracle.DIGITS:
+                return {"digits": self.in_digits(k, place)}
+            return {"exact": self.by_differences(place)}
+
+    def interval(self, k: int, row: Row) -> tuple[float, float]:
+        """Between the derivatives from the two sides; with those of points close by where this does not hold it."""
+        between, nearby = itertools.tee(
+            subgradient_interval.intervals(self.problem, self.slopes, k, self.directions[k], self.weights)
+        )
+        low, high = (end / self.unit[k] for end in next(between))
+        if low - row.tolerance <= row.actual <= high + row.tolerance:
+            return low, high
+        *_, (low, high) = nearby
+        return low / self.unit[k], high / self.unit[k]
+
+    def in_digits(self, k: int, place: tuple[int, tuple[int, ...]] | None) -> float:
+        if self.problem.x.size > many_digits.MOST or not self.problem.differentiable:
+            return float("nan")
+        found = many_digits.by_autodiff(
+            self.problem, self.upstream, many_digits.DIGITS if place else many_digits.ENOUGH
+        )
+        if found is None:
+            return float("nan")
+        return float(found[place[0]][place[1]] if place else self.directions[k] @ flatten(found))
+
+    def by_differences(self, place: tuple[int, tuple[int, ...]] | None) -> float:
+        if place is None or self.problem.x.size > many_digits.MOST:
+            return float("nan")
+        return many_digits.by_differences(self.problem, self.upstream, *place)
+
+
+def confirmed(problem: Problem, found: Comparison, upstream: Leaves) -> Comparison:
+    """The comparison, after the gradient was also held against numerical derivatives along every direction."""
+    if not problem.x.size or autodiff.is_the_law(problem):
+        return found
+    outside, by = _contradictions(problem, found, upstream, finite_differences.slopes_of(problem, with_rounding=False))
+    if outside:
+        outside, by = _contradictions(problem, found, upstream, finite_differences.slopes_of(problem))
+    return replace(found, outside=(*found.outside, *outside), by=found.by | by)
+
+
+def _contradictions(
+    problem: Problem, found: Comparison, upstream: Leaves, slopes: finite_differences.Slopes
+) -> tuple[list[str], frozenset[str]]:
+    """The directions along which the gradient is not the derivative, in words, and who says so."""
+    along = finite_differences.directions_of(problem)
+    rows = Rows(problem, along, upstream, np.ones(len(along)), slopes)
+    actual = flatten(dual(found.actual))
+    expected = flatten(dual(problem.autodiff_vjp(upstream)[1]))
+    bounds = np.abs(flatten(_for_both_parts(found.error_bound, found.actual)))
+    outside, by = [], set()
+    for k, direction in enumerate(along):
+        if np.count_nonzero(direction) == 1 and found.by:
+            continue  # element by element it was decided already
+        with np.errstate(all="ignore"):
+            mine, autodiffs = float(direction @ actual), float(direction @ expected)
+            row = Row(mine, autodiffs, float(np.abs(direction) @ bounds), along=True)
+        decision = rows.decided(k, row)
+        if decision.verdict is Verdict.WRONG:
+            by |= {decision.by} if decision.by else set()
+            value, bound = rows.asked(Oracle.NUMERICAL, k, row, None)["numerical"]
+            outside.append(f"{_direction_name(problem, direction)}: {mine:.6g} is not {value:.6g} +- {bound:.1g}")
+    return outside, frozenset(by)
+
+
+def _for_both_parts(bounds: Leaves, like: Leaves) -> Leaves:
+    """The error bounds, once for the real and once for the imaginary part where the gradient is complex."""
+    return [b + 1j * b if np.iscomplexobj(f) else b for b, f in zip(bounds, like, strict=True)]
+
+
+def _direction_name(problem: Problem, direction: np.ndarray) -> str:
+    if np.count_nonzero(direction) == 1:
+        return f"along element {int(np.flatnonzero(direction)[0])} of {problem.x.size}"
+    return "along all elements at once" if len(set(direction)) == 1 else "along a random direction"
+
+
+def compare_by_differences(problem: Problem, actual: Leaves, upstream: Leaves) -> tuple[bool | None, str]:
+    """The gradient against numerical derivatives alone, for a plain function that autodiff cannot differentiate.
+
+    Such functions iterate until they are near enough, so that their values jump a little: only a difference of more
+    than a hundredth is called wrong, and one of more than a thousandth is undecided.
+    """
+    s, weights, mine = finite_differences.slopes_of(problem), flatten(dual(upstream)), flatten(dual(actual))
+    worst: bool | None = True
+    for k, direction in enumerate(finite_differences.directions_of(problem)):
+        value, bound, along = s.value[k] @ weights, s.bound[k] @ np.abs(weights), direction @ mine
+        off, whole = abs(along - value), np.abs(direction) @ np.abs(mine) + abs(value)
+        if not np.isfinite(value + bound) or off <= 4 * bound + 1e-3 * whole:
+            worst = worst if np.isfinite(value + bound) else None
+        elif off > 4 * bound + 1e-2 * whole:
+            name = _direction_name(problem, direction)
+            return False, f"{name}: by hand {along:.6g}, true {value:.6g} +- {bound:.1g}"
+        else:
+            worst = None
+    return worst, "by numerical derivatives alone: autodiff cannot differentiate the plain function"
+
+
+def compare_arithmetic(problem: Problem, low: Problem, upstream: Leaves) -> tuple[Comparison, Comparison]:
+    """Outputs and gradients as `low`'s precision computes them, beside the same in float64 at the same inputs.
+
+    `problem` is `low` in float64, where the algebra was judged; the question is only what the precision loses.
+    """
+    y, g = low.as_run("handwritten", upstream)
+    wide = [as_wide(np.asarray(u).astype(t)) for u, t in zip(upstream, low.output_types, strict=True)]
+    exact_y, exact_g = problem.handwritten_vjp(wide)
+    unit = _unit(low)
+    quick = [[ALLOWED_ROUNDINGS * least for least in _floor(low, exact)] for exact in (exact_y, exact_g)]
+    values, gradients = (compared(f, t, b, low.dtype) for f, t, b in ((y, exact_y, quick[0]), (g, exact_g, quick[1])))
+    if values.passed and gradients.passed:
+        return values, gradients
+    own, of_autodiff = (rounding(problem, program, wide, scale_of(unit)) for program in ("handwritten", "autodiff"))
+    errors = _ErrorsOfAutodiff(problem, low, wide)
+    return tuple(
+        _lost(low, f, t, own[k], of_autodiff[k], lambda k=k: errors.largest[k])
+        for k, (f, t) in enumerate(((y, exact_y), (g, exact_g)))
+    )  # type: ignore[return-value]
+
+
+def _floor(low: Problem, exact: Leaves) -> Leaves:
+    """What last places are worth in that precision: of the element, and of the leaf."""
+    unit = _unit(low)
+    return [2 * unit * size(x) + unit * largest(x) + _tiny(low) for x in exact]
+
+
+def _unit(low: Problem) -> float:
+    return unit_roundoff(low.dtype)
+
+
+def _tiny(low: Problem) -> float:
+    return float(jnp.finfo(low.dtype).smallest_normal)
+
+
+@dataclass
+class _ErrorsOfAutodiff:
+    problem: Problem
+    low: Problem
+    upstream: Leaves
+
+    @cached_property
+    def largest(self) -> tuple[Leaves, Leaves]:
+        """For outputs and gradients: how far autodiff is off in that precision, at a few points close by.
+
+        Its luck at one of them is no measure.
+        """
+        y, g = self.low.as_run("autodiff", self.upstream)
+        exact = self.problem.autodiff_vjp(self.upstream)
+        with np.errstate(all="ignore"):
+            return tuple(
+                [np.abs(as_wide(a) - t) for a, t in zip(part, true, strict=True)]
+                for part, true in zip((y, g), exact, strict=True)
+            )  # type: ignore[return-value]
+
+
+def _lost(low: Problem, actual: Leaves, exact: Leaves, own: Leaves, other: Leaves, errors: Any) -> Comparison:
+    wrong, undecided, ulps, bounds, imprecise = [], [], [], [], True
+    for j, (f, t, least) in enumerate(zip(actual, exact, _floor(low, exact), strict=True)):
+        rounded = np.where(np.isfinite(other[j]), other[j], 0.0)
+        allowed = ALLOWED_ROUNDINGS * (rounded + least)
+        off = apart(f, t, allowed) & np.isfinite(as_wide(t))
+        flags = np.zeros(off.shape, bool)
+        for at in map(tuple, np.argwhere(off)[:: max(1, int(off.sum()) // 256)]):
+            row = Lost(
+                as_wide(f)[at], as_wide(t)[at], float(rounded[at]), float(np.nan_to_num(own[j][at])), float(least[at])
+            )
+            verdict = decide_arithmetic(row)
+            if verdict is None:
+                worst = float(np.max(np.where(np.isfinite(errors()[j]), errors()[j], 0.0), initial=0.0))
+                mine = float(errors()[j][at])
+                verdict = decide_arithmetic(
+                    Lost(**{**vars(row), "of_autodiff": max(mine, worst) if np.isfinite(mine) else mine})
+                )
+            flags[at] = verdict in (Verdict.IMPRECISE, Verdict.WRONG)
+            imprecise = imprecise and verdict is not Verdict.WRONG
+        wrong.append(flags)
+        undecided.append(np.zeros(flags.shape, bool))
+        bounds.append(allowed)
+        ulps.append(in_ulps(f, t, ALLOWED * (rounded + least), off & ~flags, low.dtype))
+    return Comparison(
+        actual, exact, bounds, wrong, undecided, ulps, imprecise=imprecise and any(w.any() for w in wrong)
+    )
+
+
+def flatten_flags(leaves: Sequence[np.ndarray]) -> np.ndarray:
+    """Masks in one row."""
+    return np.concatenate([np.zeros(0, bool), *(np.asarray(x).reshape(-1) for x in leaves)])
+
+
+def _split(row: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> list[np.ndarray]:
+    ends = np.cumsum([int(np.prod(s)) for s in shapes])[:-1]
+    return [part.reshape(s) for part, s in zip(np.split(row, ends), shapes, strict=True)]
+
+
+def _places(shapes: Sequence[tuple[int, ...]], at: np.ndarray) -> list[tuple[int, tuple[int, ...]]]:
+    """Of positions in the flat gradient the leaves and the indices there."""
+    starts = np.cumsum([0, *(int(np.prod(s)) for s in shapes)])
+    leaves = np.searchsorted(starts, at, "right") - 1
+    return [
+        (int(leaf), tuple(map(int, np.unravel_index(i - starts[leaf], shapes[leaf]))))
+        for leaf, i in zip(leaves, at, strict=True)
+    ]
