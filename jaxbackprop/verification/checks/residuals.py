@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ...jaxprs.compat import custom_vjp_parts
 from ...jaxprs.inputs import is_key, replaced
 from ...jaxprs.queries import UNTRACEABLE
 from ..problem import Problem
@@ -81,14 +82,14 @@ def nothing_leaks(problem: Problem) -> CheckResult:
 def no_gradient_of_integers(problem: Problem) -> CheckResult | None:
     """An integer argument gets no gradient: a number given in its place is lost without a word."""
     hand = problem.function.handwritten
-    forward, backward = getattr(hand, "fwd", None), getattr(hand, "bwd", None)
+    halves = custom_vjp_parts(hand)
     others = [i for i, x in enumerate(problem.inputs.arrays) if i not in problem.inputs.live and not is_key(x)]
-    if forward is None or backward is None or not others or getattr(hand, "nondiff_argnums", ()):
+    if halves is None or halves.nondiff_argnums or not others:
         return None
 
     def cotangents(*arrays: Any) -> Any:
-        y, saved = forward(*problem.inputs.rebuild(arrays))
-        given = [g for g, x in zip(backward(saved, y), problem.inputs.args, strict=True) if not _has_floats(x)]
+        y, saved = halves.forward(*problem.inputs.rebuild(arrays))
+        given = [g for g, x in zip(halves.backward(saved, y), problem.inputs.args, strict=True) if not _has_floats(x)]
         return [g for g in jax.tree.leaves(given) if jnp.issubdtype(g.dtype, jnp.inexact)]
 
     try:
