@@ -47,7 +47,7 @@ def memory(problem: Problem) -> CheckResult | None:
     try:
         by_hand, by_auto = kept(problem.function.handwritten), kept(problem.function.plain)
     except (TypeError, ValueError):
-        return None  # not called with the arrays alone, or not differentiated so: judged by other laws
+        return None  # not called with the arrays alone, or not differentiated so: judged by other checks
     given = sum(x.nbytes for x in problem.inputs.arrays if not is_key(x))
     answered = sum(int(np.prod(o.shape)) * o.dtype.itemsize for o in problem.outputs)
     detail = f"keeps {by_hand} bytes, autodiff {by_auto}"
@@ -96,7 +96,7 @@ def no_gradient_of_integers(problem: Problem) -> CheckResult | None:
         problem.trace("cotangents of integers", cotangents, *problem.inputs.arrays)
         found = problem.as_written("cotangents of integers", problem.inputs.arrays)
     except (*UNTRACEABLE, AttributeError):
-        return None  # its two halves are not called with what its own call hands them: judged by other laws
+        return None  # its two halves are not called with what its own call hands them: judged by other checks
     if any(np.any(np.asarray(g) != 0) for g in found):
         names = ", ".join(problem.inputs.label_of(i, problem.function.names) for i in others)
         return CheckResult(
