@@ -42,7 +42,11 @@ CUSTOM_JVP = ("custom_jvp_call",)
 """Calls of a `jax.custom_jvp`: a forward derivative written by hand."""
 
 RULES = (*CUSTOM_VJP, *CUSTOM_JVP)
-"""Calls of a function whose derivative is written by hand."""
+"""Calls of a function whose derivative is written by hand.
+
+Not among them are primitives of the experimental hijax (`call_hi_primitive`, to which `jax_custom_vjp3` turns every
+custom_vjp): they are evaluated whole, their derivative is not looked at.
+"""
 
 NEW_REF, READ_REF, WRITE_REF, FREEZE_REF = "new_ref", "get", "swap", "freeze"
 """What makes, reads, writes and ends a mutable reference (`jax.new_ref`)."""

@@ -3,13 +3,6 @@
 import sys
 from importlib.util import LazyLoader, find_spec, module_from_spec
 from types import ModuleType
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    mpmath: ModuleType
-    special: ModuleType
-
-_MODULES = {"mpmath": "mpmath", "special": "scipy.special"}
 
 
 def lazy_import(name: str) -> ModuleType:
@@ -30,8 +23,4 @@ def lazy_import(name: str) -> ModuleType:
     return module
 
 
-def __getattr__(name: str) -> ModuleType:
-    """`mpmath` and `special` (scipy's); to find the latter, scipy itself is imported."""
-    if name in _MODULES:
-        return lazy_import(_MODULES[name])
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+mpmath = lazy_import("mpmath")

@@ -16,13 +16,13 @@ from .compat import (
     ClosedJaxpr,
     Jaxpr,
     JaxprEqn,
+    aval,
     binding,
     body_of,
     close,
     inner_jaxprs,
     map_inner_jaxprs,
 )
-from .compat import aval as aval
 from .evaluate import OPENED, Walk
 
 HANDWRITTEN_BACKWARD = CUSTOM_VJP
@@ -135,6 +135,3 @@ def cannot_be_stripped(eqn: JaxprEqn, kinds: Collection[str] = HANDWRITTEN_BACKW
         or eqn.primitive.name in set(RULES) - set(kinds)
         or any(cannot_be_stripped(inner, kinds) for body in inner_jaxprs(eqn) for inner in body.eqns)
     )
-
-
-bodies, replay = inner_jaxprs, evaluate_stripped  # until verification uses the new names

@@ -1,5 +1,6 @@
 """`audit`: every hand-derived rule inside a JAX program, checked at the values it really sees there."""
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -125,8 +126,6 @@ class Audit:
 
     def to_json(self) -> str:
         """Everything, as JSON."""
-        import json
-
         return json.dumps(self.to_dict(), indent=2)
 
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 from .checks.result import CheckResult
@@ -118,8 +119,6 @@ class Verification:
         return json.dumps(self.to_dict(), indent=2)
 
     def _repr_html_(self) -> str:
-        from html import escape
-
         colours = {True: "#1a7f37", False: "#cf222e", None: "#9a6700"}
         rows = "".join(
             f"<tr><td style='color:{colours[c.passed]};font-weight:600'>{MARKS[c.passed]}</td><td>{escape(c.name)}</td>"

@@ -13,7 +13,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ..compat import CALLS, REMAT, RULES, ClosedJaxpr, JaxprEqn, binding, branches_of, scan_of, while_of
+from ..compat import (
+    CALLS,
+    REMAT,
+    RULES,
+    ClosedJaxpr,
+    JaxprEqn,
+    binding,
+    branches_of,
+    dtype_of,
+    scan_of,
+    shape_of,
+    while_of,
+)
 from ..evaluate import Walk, evaluate
 from ..lazy_import import mpmath
 
@@ -75,16 +87,16 @@ def _equation(walk: Walk, eqn: JaxprEqn, inputs: list[Any]) -> list[Any]:
 
 
 def _is_real(v: Any) -> bool:
-    dtype = v.aval.dtype
+    dtype = dtype_of(v)
     if jnp.issubdtype(dtype, jnp.complexfloating):
         raise NotImplementedInManyDigits("complex numbers")
     return jnp.issubdtype(dtype, jnp.floating)
 
 
 def _result(x: Any, v: Any) -> Any:
-    if jnp.issubdtype(v.aval.dtype, jnp.floating):
+    if jnp.issubdtype(dtype_of(v), jnp.floating):
         return np.asarray(x, object) if np.ndim(x) or not isinstance(x, np.ndarray) else x
-    return np.asarray(x).astype(v.aval.dtype)
+    return np.asarray(x).astype(dtype_of(v))
 
 
 def _by_jax(eqn: JaxprEqn, inputs: Sequence[Any]) -> list[Any]:
@@ -403,7 +415,7 @@ def _scalar_of(x: Any, i: int) -> Any:
 
 def _stacked(rows: list[Any], v: Any) -> Any:
     if not rows:
-        return lift(np.zeros(v.aval.shape, v.aval.dtype))
+        return lift(np.zeros(shape_of(v), dtype_of(v)))
     return jnp.stack(rows) if _is_key(rows[0]) else np.stack(rows)
 
 

@@ -1,6 +1,6 @@
 """All checks, in the order in which they are made. There is no other list."""
 
-from . import devices, gradient, other_inputs, precision, residuals, second_order, transformations
+from . import devices, formula, gradient, other_inputs, precision, residuals, second_order, transformations
 from .result import Check
 
 CHECKS: dict[str, Check] = {
@@ -10,6 +10,8 @@ CHECKS: dict[str, Check] = {
         Check(gradient.gradient, everywhere=True),
         Check(gradient.linear_in_the_upstream, everywhere=True),
         Check(gradient.taylor_remainder),
+        Check(formula.declared_formula, everywhere=True),
+        Check(formula.limits_at_infinity),
         Check(precision.precision, everywhere=True),
         Check(precision.bias),
         Check(other_inputs.other_points),

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ...jaxprs.compat import custom_vjp_parts
 from ...jaxprs.inputs import is_key, replaced
 from ...jaxprs.queries import UNTRACEABLE
 from ..problem import Problem
@@ -46,7 +47,7 @@ def memory(problem: Problem) -> CheckResult | None:
     try:
         by_hand, by_auto = kept(problem.function.handwritten), kept(problem.function.plain)
     except (TypeError, ValueError):
-        return None  # not called with the arrays alone, or not differentiated so: judged by other laws
+        return None  # not called with the arrays alone, or not differentiated so: judged by other checks
     given = sum(x.nbytes for x in problem.inputs.arrays if not is_key(x))
     answered = sum(int(np.prod(o.shape)) * o.dtype.itemsize for o in problem.outputs)
     detail = f"keeps {by_hand} bytes, autodiff {by_auto}"
@@ -81,21 +82,21 @@ def nothing_leaks(problem: Problem) -> CheckResult:
 def no_gradient_of_integers(problem: Problem) -> CheckResult | None:
     """An integer argument gets no gradient: a number given in its place is lost without a word."""
     hand = problem.function.handwritten
-    forward, backward = getattr(hand, "fwd", None), getattr(hand, "bwd", None)
+    halves = custom_vjp_parts(hand)
     others = [i for i, x in enumerate(problem.inputs.arrays) if i not in problem.inputs.live and not is_key(x)]
-    if forward is None or backward is None or not others or getattr(hand, "nondiff_argnums", ()):
+    if halves is None or halves.nondiff_argnums or not others:
         return None
 
     def cotangents(*arrays: Any) -> Any:
-        y, saved = forward(*problem.inputs.rebuild(arrays))
-        given = [g for g, x in zip(backward(saved, y), problem.inputs.args, strict=True) if not _has_floats(x)]
+        y, saved = halves.forward(*problem.inputs.rebuild(arrays))
+        given = [g for g, x in zip(halves.backward(saved, y), problem.inputs.args, strict=True) if not _has_floats(x)]
         return [g for g in jax.tree.leaves(given) if jnp.issubdtype(g.dtype, jnp.inexact)]
 
     try:
         problem.trace("cotangents of integers", cotangents, *problem.inputs.arrays)
         found = problem.as_written("cotangents of integers", problem.inputs.arrays)
     except (*UNTRACEABLE, AttributeError):
-        return None  # its two halves are not called with what its own call hands them: judged by other laws
+        return None  # its two halves are not called with what its own call hands them: judged by other checks
     if any(np.any(np.asarray(g) != 0) for g in found):
         names = ", ".join(problem.inputs.label_of(i, problem.function.names) for i in others)
         return CheckResult(

@@ -13,7 +13,7 @@ from .result import CheckResult
 def finds_planted_errors(problem: Problem) -> Iterator[CheckResult]:
     """A sign flip of a whole gradient, and an error of 1 % in its smallest element that matters, are rejected.
 
-    They are planted in what the backward pass answers and judged as the law on gradients judges, so that nothing is
+    They are planted in what the backward pass answers and judged as the check of gradients judges, so that nothing is
     traced or drawn again.
     """
     answers = [problem.handwritten_vjp(upstream)[1] for upstream in problem.upstreams]

@@ -168,7 +168,7 @@ def test_a_copy_would_be_seen_where_autodiff_makes_a_gradient_as_large_as_the_ta
 
 @pytest.mark.parametrize("loss", ["softmax", "hs"])
 def test_a_loop_over_rows_is_compiled_to_one_function_at_any_length_of_a_row(loss):
-    """XLA marks a loop that it does not interpret operation by operation; see LIMIT in tables.py."""
+    """XLA marks a loop that it does not interpret operation by operation; see LIMIT in row_loops.py."""
     for dim in (10, 16, 50, 100, 300):
         program = train_chunk.lower(abstract(dim=dim), *chunker_for(loss).shapes(), loss=loss, smoothing=0.0).compile()
         assert str(program.as_text()).count("xla_cpu_small_call") >= 4, dim
@@ -185,7 +185,7 @@ train_chunk.lower(abstract(dim=16), *chunker_for("softmax").shapes(), loss="soft
 
 
 def test_the_flags_keep_the_loop_over_a_short_row_in_one_piece(tmp_path):
-    """Taken apart into single numbers it is half as long again; see ROLLED in tables.py."""
+    """Taken apart into single numbers it is half as long again; see ROLLED in row_loops.py."""
     told, without = flags(SHORT), flags(SHORT + 1)
     assert ROLLED in told
     assert ROLLED not in without

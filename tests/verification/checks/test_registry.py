@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from jax import lax
 from jax.experimental import io_callback
+from jaxtyping import Array, Float
 from planted.formulas import by_hand
 
-from jaxbackprop.core.rule import Rule
+from jaxbackprop.core.rule import Rule, WithResiduals
 from jaxbackprop.verification import verify
 from jaxbackprop.verification.checks.registry import CHECKS
 
@@ -89,12 +90,24 @@ def _keeps_too_much(x: Any) -> Any:
     return jnp.sin(x), (x, jnp.ones(4000, x.dtype) * x.sum())
 
 
+def _silu_that_is_nan_at_infinity(formula: Callable[..., Any]) -> Rule:
+    def silu(z: Float[Array, "..."]) -> WithResiduals[Float[Array, "..."]]:
+        s = jax.nn.sigmoid(z)
+        return z * s, (z, s)
+
+    made = Rule(silu, formula=formula)
+    made.backward(lambda residuals, u: residuals[1] * (1 + residuals[0] * (1 - residuals[1])) * u)
+    return made
+
+
 BROKEN: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "forward_pass": (by_hand(jnp.sin, lambda s, u: (u * jnp.cos(s[0]),), lambda x: (jnp.sin(x) + 1e-3, (x,))), (x,)),
     "gradient": (by_hand(jnp.sin, lambda s, u: (-u * jnp.cos(s[0]),)), (x,)),
     "taylor_remainder": (by_hand(jnp.sin, lambda s, u: (1.01 * u * jnp.cos(s[0]),)), (x,)),
     "precision": (by_hand(jnp.sin, lambda s, u: ((u.astype(jnp.float16) * jnp.cos(s[0])).astype(u.dtype),)), (x,)),
     "bias": (by_hand(jnp.sin, _truncates), (x,)),
+    "declared_formula": (_silu_that_is_nan_at_infinity(lambda z: 1.01 * z / (1 + np.exp(-z))), (x,)),
+    "limits_at_infinity": (_silu_that_is_nan_at_infinity(lambda z: z / (1 + np.exp(-z))), (x,)),
     "linear_in_the_upstream": (by_hand(jnp.sin, lambda s, u: (jnp.clip(u, -0.5, 0.5) * jnp.cos(s[0]),)), (x,)),
     "structure": (by_hand(lambda x: jnp.zeros_like(x), lambda s, u: (0.0,)), (np.array(0.7),)),
     "same_value_when_differentiated": (by_hand(_drawn, lambda s, u: (u,)), (x,)),

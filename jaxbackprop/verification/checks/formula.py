@@ -1,0 +1,61 @@
+"""Against the formula that a rule declares in NumPy: the one oracle that owes nothing to JAX."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..oracles.formula import Limits, elementwise, limits_of
+from ..problem import Problem
+from .result import CheckResult
+
+
+def declared_formula(problem: Problem) -> CheckResult | None:
+    """The value is that of the formula that the rule declares, to a millionth: another function is told from it."""
+    rule = problem.function.rule
+    if rule is None or rule.formula is None:
+        return None
+    with np.errstate(all="ignore"):
+        args = problem.given.rebuild(problem.given.arrays)
+        expected = jax.tree.leaves(rule.formula(*args, **problem.function.settings))
+    actual, _ = problem.handwritten_vjp(problem.upstream(0))
+    if [np.shape(a) for a in actual] != [np.shape(e) for e in expected]:
+        shapes = (", ".join(str(np.shape(x)) for x in each) for each in (actual, expected))
+        return CheckResult(False, "the value has shape {}, the formula's {}".format(*shapes), suspect="forward")
+    resolution = 1e-6 if problem.dtype.itemsize >= 8 else 1e-2
+    for a, e in zip(actual, expected, strict=True):
+        a, e = np.asarray(a, np.float64), np.asarray(e, np.float64)
+        finite = np.isfinite(e)  # a textbook's formula may overflow where the rule does not
+        size = np.abs(e[finite]).max(initial=0)
+        wrong = finite & ~(np.abs(a - np.where(finite, e, 0)) <= resolution * size)
+        if wrong.any():
+            at = tuple(map(int, np.argwhere(wrong)[0]))
+            return CheckResult(False, f"{a[at]:.6g} at {list(at)}, the formula gives {e[at]:.6g}", suspect="forward")
+    return CheckResult(True)
+
+
+def limits_at_infinity(problem: Problem) -> CheckResult | None:
+    """An elementwise rule that declares a formula has its limits, in value and slope, at plus and minus infinity."""
+    rule = problem.function.rule
+    if rule is None or rule.formula is None or not problem.main:
+        return None
+    if not elementwise(rule, problem.function.settings):
+        return None
+    return _at_infinity(problem.function.handwritten, limits_of(rule, problem.function.settings))
+
+
+def _at_infinity(function: Callable, expected: Limits) -> CheckResult:
+    @jax.jit
+    def value_and_slope(z: jax.Array) -> tuple[jax.Array, jax.Array]:
+        value, pull = jax.vjp(function, z)
+        return value, pull(jnp.ones_like(value))[0]
+
+    value, slope = map(np.asarray, value_and_slope(jnp.array([-jnp.inf, jnp.inf], jnp.float32)))
+    wrong = [
+        f"the {what} at {end} is {a:.6g}, its limit {limit:.6g}"
+        for what, actual, limits in (("value", value, expected.value), ("slope", slope, expected.slope))
+        for end, a, limit in zip(("-inf", "inf"), actual, limits, strict=True)
+        if limit is not None and not (a == limit or abs(a - limit) <= 1e-5 * abs(limit))
+    ]
+    return CheckResult(not wrong, "; ".join(wrong), suspect="forward" if wrong else "")
