@@ -64,6 +64,20 @@ def accelerators() -> list[str]:
             lines += ["| by hand, forward and backward | against | time | temporary memory |", "|---|---|---|---|"]
             lines += [f"| `{r['case']}` | {r['against']} | {_ratio(r)} | {_number(r['memory'])} |" for r in rows]
             lines.append("")
+        if rows := result.get("chunks"):
+            cases = list(dict.fromkeys((r["rule"], r["features"]) for r in rows))
+            sizes = list(dict.fromkeys(r["scores at once"] for r in rows))
+            lines += ["Chunks of 2048 x 32,000 scores, time and temporary memory beside autodiff by `at_once`:", ""]
+            lines.append(f"| rule | features | {' | '.join(sizes)} |")
+            lines.append("|---" * (len(sizes) + 2) + "|")
+            for case in cases:
+                of = {
+                    r["scores at once"]: f"{r['time']:.2f} / {r['memory']:.2f}"
+                    for r in rows
+                    if (r["rule"], r["features"]) == case
+                }
+                lines.append(f"| `{case[0]}` | {case[1]} | {' | '.join(of.get(s, '') for s in sizes)} |")
+            lines.append("")
         if result.get("epochs"):
             names = list(next(iter(result["epochs"].values())))
             lines.append(f"| MLP 784-512-512-10, an epoch at batch | {' | '.join(names)} |")

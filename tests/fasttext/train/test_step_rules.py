@@ -1,5 +1,8 @@
 """The passes of the compiled training loop are rules that `verify` examines, and a wrong delta in them is found."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax.numpy as jnp
 import pytest
 
@@ -41,7 +44,7 @@ def test_a_wrong_delta_in_what_the_loop_calls_is_found(name, function, position,
 
 def test_a_row_that_is_changed_too_far_is_found(monkeypatch):
     """An update that forgets that a row is named twice, or by how much, is a wrong gradient of the table."""
-    add = step_rules.add_to_rows
+    add: Callable[..., Any] = step_rules.add_to_rows
     monkeypatch.setattr(step_rules, "add_to_rows", lambda *args: add(*args[:-1], 2 * args[-1]))
     assert not jbp.verify(jbp.rules()["text_softmax"]).passed
 
