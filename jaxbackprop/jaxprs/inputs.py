@@ -182,23 +182,6 @@ def unit_roundoff(dtype: Any) -> float:
     return float(jnp.finfo(dtype).eps) / 2  # of a complex type, that of its parts
 
 
-def about_one(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Numbers between 0.5 and 1.5 of either sign: no two of them cancel, as +1 and -1 do in half of all cases."""
-    x = 2 * rng.random(shape) - 1
-    return x + np.copysign(0.5, x)
-
-
-def jittered(rng: np.random.Generator, leaves: Sequence[Any], dtype: Any, units: float = 1) -> Leaves:
-    """`leaves` in float64, each element moved by about one unit in the last place of `dtype`, or so many."""
-    u = units * unit_roundoff(dtype)
-    return [
-        x.astype(np.promote_types(x.dtype, np.float64)) * (1 + 2 * u * about_one(rng, x.shape))
-        if jnp.issubdtype(x.dtype, jnp.inexact)
-        else x
-        for x in leaves
-    ]
-
-
 def precision_like(dtype: Any, wanted: Any) -> Any:
     """`wanted`, or the complex type of its precision where `dtype` is complex."""
     wide = np.dtype(np.complex128 if wanted == np.float64 else np.complex64)

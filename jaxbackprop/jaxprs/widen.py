@@ -48,7 +48,7 @@ def noisy(program: ClosedJaxpr) -> Callable[[Sequence[Any], Any, Any], list[Any]
     Its last output is the checksum of the decisions it took.
     """
 
-    def shaken(args: Sequence[Any], bank: Any, scale: Any) -> list[Any]:
+    def run(args: Sequence[Any], bank: Any, scale: Any) -> list[Any]:
         hook = _Rounding(jnp.concatenate([bank, bank]), scale)
         walk = Walk(hook, state=(0, 0.0))
 
@@ -59,7 +59,7 @@ def noisy(program: ClosedJaxpr) -> Callable[[Sequence[Any], Any, Any], list[Any]
         outputs = walk.run(program.jaxpr, program.consts, [_widen(x) for x in args])
         return [*outputs, jnp.asarray(walk.state[1], np.float64)]
 
-    return shaken
+    return run
 
 
 def banks(rng: np.random.Generator, count: int) -> list[np.ndarray]:

@@ -48,7 +48,7 @@ def rounding_of(problem: Problem, program: str, args: Leaves, scale: tuple[float
     with np.errstate(all="ignore"):
         *_, decisions = problem.noisy(program, args, np.zeros(BANK), (0.0, 0.0, 0.0))
         for k, bank in enumerate(banks(problem.random("rounding"), DRAWS)):
-            given = [_jittered(x, scale[0], bank, i + k) for i, x in enumerate(args)]
+            given = [_perturbed(x, scale[0], bank, i + k) for i, x in enumerate(args)]
             *found, taken = problem.noisy(program, given, bank, scale)
             if abs(taken - decisions) > 1e-9 * abs(decisions):
                 continue  # the noise carried the point across a floor, a mask or a tie
@@ -56,7 +56,7 @@ def rounding_of(problem: Problem, program: str, args: Leaves, scale: tuple[float
     return [_pooled(m, x) for m, x in zip(moved, exact, strict=True)]
 
 
-def _jittered(x: Any, unit: float, bank: np.ndarray, shift: int) -> Any:
+def _perturbed(x: Any, unit: float, bank: np.ndarray, shift: int) -> Any:
     if not hasattr(x, "dtype") or not jnp.issubdtype(x.dtype, jnp.inexact):
         return x
     return x.astype(wide_type(x.dtype)) * (1 + unit * np.resize(np.roll(bank, 31 * (shift + 1)), np.shape(x)))

@@ -239,15 +239,15 @@ def one_by_one(
     name = f"the gradient of {problem.names()[j]}" if j >= 0 else "the value"
     at = tuple(np.argwhere(differing.wrong[j + len(values)])[0])
     got, want = differing.actual[j + len(values)][at], differing.expected[j + len(values)][at]
-    untied = what == "vmap" and _some_output_is_untied(problem, subset)
+    missing = what == "vmap" and _some_output_misses_a_dependence(problem, subset)
     return CheckResult(
         False,
         f"{where}: {name} is {got:.6g}, one by one {want:.6g}",
-        suspect=f"wrong under {what}" + ": an output that does not depend on the mapped argument" * untied,
+        suspect=f"wrong under {what}" + ": an output that does not depend on the mapped argument" * missing,
     )
 
 
-def _some_output_is_untied(problem: Problem, subset: tuple[int, ...]) -> bool:
+def _some_output_misses_a_dependence(problem: Problem, subset: tuple[int, ...]) -> bool:
     inputs = [frozenset([i]) for i in range(len(problem.inputs.arrays))]
     return any(not (found & set(subset)) for found in reach(problem.trace("value").jaxpr, inputs))
 
