@@ -1,7 +1,8 @@
 """Fixtures that several folders of tests share."""
 
+import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,19 @@ hypothesis.settings.load_profile("compiles")
 jax.config.update("jax_num_cpu_devices", 2)
 # What a command keeps for the next one must not pass from test to test.
 jax.config.update("jax_enable_compilation_cache", False)
+
+STATM = Path("/proc/self/statm")
+MOST_MEMORY = 4 << 30
+"""Bytes of a process from which its compiled programs are dropped after a file of tests."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def bounded_memory() -> Iterator[None]:
+    """JAX keeps compiled programs; those of thousands of tests would fill the memory."""
+    yield
+    if STATM.exists() and int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") > MOST_MEMORY:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")
