@@ -115,7 +115,7 @@ def logistic_deltas(
         loss, delta = logistic_loss_and_delta(dot_row(W, i, h), target)
         return lax.dynamic_update_slice(deltas, delta[None], (k - first,)), total + loss
 
-    deltas, total = lax.fori_loop(first, last, one, (jnp.zeros(most, h.dtype), jnp.zeros((), h.dtype)))
+    deltas, total = lax.fori_loop(first, last, one, (jnp.zeros_like(h, shape=(most,)), jnp.zeros_like(h, shape=())))
     return total, deltas
 
 

@@ -54,7 +54,7 @@ def sum_rows(table: Array, ids: HostOrDevice, start: Index, stop: Index) -> Floa
 
         return _over_columns(block, total, table.shape[1], width)
 
-    return _over_rows(add, jnp.zeros((1, table.shape[1]), table.dtype), ids, start, stop, at_once)
+    return _over_rows(add, jnp.zeros_like(table, shape=(1, table.shape[1])), ids, start, stop, at_once)
 
 
 def add_to_rows(
@@ -84,7 +84,7 @@ def dot_row(table: Array, i: Array, vector: Float[Array, "1 D"]) -> Float[Array,
     def block(column: Index, total: Array) -> Array:
         return total + (_block(table, i, column, width) * _block(vector, np.uint32(0), column, width)).sum()
 
-    return _over_columns(block, jnp.zeros((), vector.dtype), columns, width)
+    return _over_columns(block, jnp.zeros_like(vector, shape=()), columns, width)
 
 
 def add_row(total: Float[Array, "1 D"], table: Array, i: Array, factor: Array) -> Float[Array, "1 D"]:
