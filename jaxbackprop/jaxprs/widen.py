@@ -170,6 +170,8 @@ class _Rounding:
         dtype = eqn.params["new_dtype"]
         if not _inexact(dtype) or not _inexact(x.dtype):
             return lax.convert_element_type(x, wide_type(dtype))
+        if jnp.iscomplexobj(x) and not jnp.issubdtype(dtype, jnp.complexfloating):
+            x = jnp.real(x)  # what JAX's conversion of a complex number to a real type keeps
         wide = x if jnp.iscomplexobj(x) == jnp.issubdtype(dtype, jnp.complexfloating) else x.astype(wide_type(dtype))
         narrowing = jnp.finfo(dtype).eps > jnp.finfo(dtype_of(eqn.invars[0])).eps
         return self.rounded(walk, wide, _unit(eqn.outvars[0].aval)) if narrowing else wide
