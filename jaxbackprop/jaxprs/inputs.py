@@ -33,7 +33,7 @@ def _as_numpy(x: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Point:
+class Inputs:
     """The arguments of one call, taken apart.
 
     Attributes:
@@ -101,11 +101,11 @@ class Point:
         leaves = [next(coming) if is_array(x) else x for _, x in self.flat[0]]
         return jax.tree_util.tree_unflatten(self.flat[1], leaves)
 
-    def with_arrays(self, arrays: Sequence[Any], label: str | None = None) -> "Point":
+    def with_arrays(self, arrays: Sequence[Any], label: str | None = None) -> "Inputs":
         """The same point with other arrays."""
-        return Point(self.rebuild(arrays), label or self.label)
+        return Inputs(self.rebuild(arrays), label or self.label)
 
-    def cast(self, dtype: Any) -> "Point":
+    def cast(self, dtype: Any) -> "Inputs":
         """The same point with floating-point leaves rounded to `dtype` (complex ones to its complex type)."""
         return self.with_arrays([_cast(x, dtype) for x in self.arrays])
 

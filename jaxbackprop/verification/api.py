@@ -16,7 +16,7 @@ import numpy as np
 
 from ..core.example_inputs import examples
 from ..core.rule import Rule, rules
-from ..jaxprs.inputs import Point
+from ..jaxprs.inputs import Inputs
 from .checks.registry import CHECKS
 from .checks.result import Check, CheckResult, what_happened
 from .checks.self_test import finds_planted_errors
@@ -92,11 +92,11 @@ def _problems(
     fun: Callable, args: tuple, reference: Callable | None, seed: int, settings: dict[str, Any]
 ) -> list[Problem]:
     if args or not isinstance(fun, Rule):
-        return [Problem(handwritten_function(fun, reference, settings), Point(args), seed=seed)] if args else []
+        return [Problem(handwritten_function(fun, reference, settings), Inputs(args), seed=seed)] if args else []
     made = [
         Problem(
             handwritten_function(fun, reference, {**e.settings, **settings}),
-            Point(_with_keys(e), e.label),
+            Inputs(_with_keys(e), e.label),
             main=False,
             seed=seed,
             number=k,

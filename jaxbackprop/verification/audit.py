@@ -12,7 +12,7 @@ import numpy as np
 from ..core.rule import registered_as
 from ..jaxprs import rule_calls
 from ..jaxprs.compat import JaxprEqn, binding, jaxpr_as_fun
-from ..jaxprs.inputs import Point
+from ..jaxprs.inputs import Inputs
 from ..jaxprs.provenance import key, place
 from ..jaxprs.queries import outputs_read
 from ..jaxprs.rule_calls import RuleCalls
@@ -146,7 +146,7 @@ def audit(fun: Callable, *args: Any, **settings: Any) -> Audit:
     if not callable(fun):
         raise TypeError(f"audit: {fun!r:.60} is no function that could be looked through.")
     start = time.perf_counter()
-    point = Point(args)
+    point = Inputs(args)
     program = jax.make_jaxpr(point.call_all(lambda *a: fun(*a, **settings)))(*point.arrays)
     watched, error = rule_calls.watch(program, point.arrays)
     broken = f"the program could not be run as far as this rule: {what_happened(error)}" if error else ""
@@ -195,7 +195,7 @@ def _judged(seen: Seen, used: dict[int, list[int]], name: str, source: str) -> V
     start, collected, problems = time.perf_counter(), Collected(), []
     for k, (eqn, args) in enumerate(seen.samples):
         function = _function(eqn, name, source, used.get(id(eqn), []))
-        problem = Problem(function, Point(tuple(args), f"its call {k + 1}"))
+        problem = Problem(function, Inputs(tuple(args), f"its call {k + 1}"))
         if not problem.inputs.live:
             continue
         problems.append(problem)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..core.domains import Domain, real
-from ..jaxprs.inputs import Leaves, Point, generator, is_key, replaced
+from ..jaxprs.inputs import Leaves, Inputs, generator, is_key, replaced
 from .problem import Problem, handwritten_function
 
 if TYPE_CHECKING:
@@ -39,15 +39,15 @@ def arguments(fun: Callable, *args: Any, **settings: Any) -> "SearchStrategy[tup
     @given(arguments(my_rule, x, y))
     def test_it(args): ...
     """
-    problem = Problem(handwritten_function(fun, fun, settings), Point(args))
+    problem = Problem(handwritten_function(fun, fun, settings), Inputs(args))
     return _points(problem).map(lambda arrays: problem.inputs.rebuild(arrays))
 
 
-def drawn(problem: Problem, count: int) -> list[Point]:
+def drawn(problem: Problem, count: int) -> list[Inputs]:
     """So many points, the same for the same function and seed; fewer where there are not so many different ones."""
     import hypothesis
 
-    found: dict[bytes, Point] = {}
+    found: dict[bytes, Inputs] = {}
     given = _fingerprint(problem.inputs.arrays)
 
     @hypothesis.seed(int(generator("drawn", problem.function.name, problem.seed).integers(1 << 32)))

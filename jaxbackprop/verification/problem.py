@@ -19,7 +19,7 @@ from ..core.rule import Rule
 from ..jaxprs.compat import ClosedJaxpr, aval, jaxpr_as_fun, plain_function_of, x64_enabled
 from ..jaxprs.evaluate import compiled
 from ..jaxprs.flatten import as_real, flatten, unflatten
-from ..jaxprs.inputs import Leaves, Point, generator, is_key, normal_like, precision_like, replaced, unit_roundoff
+from ..jaxprs.inputs import Leaves, Inputs, generator, is_key, normal_like, precision_like, replaced, unit_roundoff
 from ..jaxprs.provenance import source_of
 from ..jaxprs.queries import UNTRACEABLE, holds
 from ..jaxprs.rules import evaluate_stripped, holds_rule
@@ -145,7 +145,7 @@ class Problem:
     def __init__(
         self,
         function: HandwrittenFunction,
-        given: Point,
+        given: Inputs,
         *,
         dtype: Any = None,
         seed: int = 0,
@@ -186,7 +186,7 @@ class Problem:
             other.programs.get("outputs", lambda: shapes)
         return other
 
-    def moved(self, inputs: Point) -> "Problem":
+    def moved(self, inputs: Inputs) -> "Problem":
         """This problem at other inputs of the same shapes: nothing is traced again."""
         return self._like(given=inputs, dtype=self.dtype)
 

@@ -10,7 +10,7 @@ from planted.formulas import by_hand
 from jaxbackprop.core.domains import below, positive, within
 from jaxbackprop.core.rule import Rule
 from jaxbackprop.gates import log
-from jaxbackprop.jaxprs.inputs import Point
+from jaxbackprop.jaxprs.inputs import Inputs
 from jaxbackprop.losses import softmax_cross_entropy
 from jaxbackprop.verification import arguments, verify
 from jaxbackprop.verification.points import drawn
@@ -21,7 +21,7 @@ identity = by_hand(lambda x: x, lambda s, u: (u,))
 
 
 def points(fun, *args, count=60, seed=0):
-    return [p.arrays for p in drawn(Problem(handwritten_function(fun, fun), Point(args), seed=seed), count)]
+    return [p.arrays for p in drawn(Problem(handwritten_function(fun, fun), Inputs(args), seed=seed), count)]
 
 
 def test_large_tiny_negative_zero_and_tied_points_are_drawn():

@@ -13,7 +13,7 @@ import numpy as np
 
 from ...core.domains import real
 from ...core.rule import Rule
-from ...jaxprs.inputs import Leaves, Point, is_key, replaced
+from ...jaxprs.inputs import Leaves, Inputs, is_key, replaced
 from ...jaxprs.queries import UNTRACEABLE
 from ..diagnosis.evidence import Evidence
 from ..examine import Comparison, compare_gradient, confirmed
@@ -31,13 +31,13 @@ def _free(problem: Problem) -> list[int]:
     return [i for i in problem.inputs.live if domain_of(problem, i) is real]
 
 
-def _at(problem: Problem, label: str, change: Any) -> Point:
+def _at(problem: Problem, label: str, change: Any) -> Inputs:
     arrays = problem.inputs.arrays
     free = _free(problem)
     return problem.inputs.with_arrays(replaced(arrays, free, [change(arrays[i]) for i in free]), label)
 
 
-def _points(problem: Problem) -> Iterator[Point]:
+def _points(problem: Problem) -> Iterator[Inputs]:
     """Other points of the same shapes."""
     rng = problem.random("points")
     yield _at(problem, "a thousand times larger", lambda x: x * 1000)
@@ -60,7 +60,7 @@ def _with_first(x: np.ndarray, value: Any) -> np.ndarray:
     return out
 
 
-def _one_apart(problem: Problem) -> Iterator[Point]:
+def _one_apart(problem: Problem) -> Iterator[Inputs]:
     """One argument zero, the others as they are."""
     arrays, free = problem.inputs.arrays, _free(problem)
     if len(free) < 2:
@@ -70,7 +70,7 @@ def _one_apart(problem: Problem) -> Iterator[Point]:
         yield problem.inputs.with_arrays(replaced(arrays, [i], [np.zeros_like(arrays[i])]), f"{name} zero")
 
 
-def _repeated(problem: Problem) -> Iterator[Point]:
+def _repeated(problem: Problem) -> Iterator[Inputs]:
     """Every integer array full of its first element: all indices the same."""
     arrays = problem.inputs.arrays
     whole = [i for i, x in enumerate(arrays) if not is_key(x) and x.dtype.kind in "iu" and x.size > 1]
@@ -93,7 +93,7 @@ def other_points(problem: Problem) -> CheckResult | None:
     return CheckResult(True, f"at {seen} other points") if seen else None
 
 
-def _judge_at(problem: Problem, point: Point) -> tuple[CheckResult | None, bool]:
+def _judge_at(problem: Problem, point: Inputs) -> tuple[CheckResult | None, bool]:
     """What is wrong there, and whether the point counts: not where the plain function has no value or no derivative."""
     here = problem.moved(point)
     upstream = problem.upstreams[0]
@@ -166,7 +166,7 @@ def kinks(problem: Problem) -> CheckResult | None:
     return CheckResult(True, f"at {seen} kinks") if seen else None
 
 
-def _kink_points(problem: Problem, made: Rule) -> Iterator[Point]:
+def _kink_points(problem: Problem, made: Rule) -> Iterator[Inputs]:
     """Points at which some value of the rule's `kinks` function is exactly zero, found by bisection on one number."""
     rng = problem.random("kinks")
     named = inspect.signature(made.kinks).parameters  # type: ignore[arg-type]
@@ -245,7 +245,7 @@ def other_batches(problem: Problem) -> CheckResult | None:
     return CheckResult(True, f"at {' and '.join(seen)}") if seen else None
 
 
-def _works(function: Any, point: Point) -> bool:
+def _works(function: Any, point: Inputs) -> bool:
     try:
         with jax.enable_x64(True):
             jax.eval_shape(point.call(function), *point.arrays)

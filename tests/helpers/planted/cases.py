@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxbackprop.jaxprs.inputs import Point
+from jaxbackprop.jaxprs.inputs import Inputs
 from jaxbackprop.verification.checks.registry import CHECKS
 from jaxbackprop.verification.collect import Collected
 from jaxbackprop.verification.problem import Problem, handwritten_function
@@ -49,7 +49,7 @@ class Planted:
 def problem(case: Planted, dtype: str, seed: int = 0) -> Problem:
     """What is asked about; in "float32" the function is only good for that type, as a traced program is."""
     about = handwritten_function(case.fun, case.reference, dict(case.settings))
-    point = Point(jax.tree.map(lambda x: _cast(x, dtype), case.args))
+    point = Inputs(jax.tree.map(lambda x: _cast(x, dtype), case.args))
     return Problem(replace(about, typed=dtype == "float32"), point, seed=seed)
 
 

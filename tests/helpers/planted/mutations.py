@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxbackprop.core.example_inputs import Example, examples
 from jaxbackprop.core.rule import Rule, rules
-from jaxbackprop.jaxprs.inputs import Point, replaced
+from jaxbackprop.jaxprs.inputs import Inputs, replaced
 from jaxbackprop.verification.api import load
 from jaxbackprop.verification.problem import Problem, handwritten_function
 
@@ -126,7 +126,7 @@ def _changes_something(right: Rule, kind: str, args: tuple, settings: dict[str, 
 
 
 def _problem(made: Rule, args: tuple, settings: dict[str, Any]) -> Problem:
-    return Problem(handwritten_function(made, None, settings), Point(args), dtype=np.float64)
+    return Problem(handwritten_function(made, None, settings), Inputs(args), dtype=np.float64)
 
 
 def _first(made: Rule, args: tuple, settings: dict[str, Any]) -> list[Any]:

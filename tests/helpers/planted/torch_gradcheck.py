@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxbackprop.jaxprs.inputs import Point
+from jaxbackprop.jaxprs.inputs import Inputs
 from jaxbackprop.verification.problem import Problem, handwritten_function
 
 from .cases import Planted
@@ -18,7 +18,7 @@ from .cases import Planted
 
 def untranslatable(case: Planted) -> str:
     """Why a case is none for gradcheck; empty where it is one."""
-    point = Point(case.args)
+    point = Inputs(case.args)
     if any(np.iscomplexobj(point.arrays[i]) for i in point.live):
         return "complex: the two conjugate differently"
     if not any(np.size(point.arrays[i]) for i in point.live):
@@ -34,7 +34,7 @@ def by_gradcheck(case: Planted) -> str:
     import torch  # pyright: ignore[reportMissingImports]
 
     about = handwritten_function(case.fun, case.reference, dict(case.settings))
-    made = Problem(about, Point(case.args), dtype=np.float64)
+    made = Problem(about, Inputs(case.args), dtype=np.float64)
     live, shapes = made.inputs.live, [o.shape for o in made.outputs]
 
     def at(tensors: Any) -> list[Any]:

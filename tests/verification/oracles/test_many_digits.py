@@ -5,13 +5,13 @@ import mpmath
 import numpy as np
 import pytest
 
-from jaxbackprop.jaxprs.inputs import Point
+from jaxbackprop.jaxprs.inputs import Inputs
 from jaxbackprop.verification.oracles.many_digits import by_autodiff, by_differences, settled
 from jaxbackprop.verification.problem import Problem, handwritten_function
 
 
 def sinc(x: float) -> Problem:
-    return Problem(handwritten_function(jnp.sin, lambda x: jnp.sin(x) / x), Point((np.array([x]),)))
+    return Problem(handwritten_function(jnp.sin, lambda x: jnp.sin(x) / x), Inputs((np.array([x]),)))
 
 
 def test_they_judge_where_autodiff_cancels():
