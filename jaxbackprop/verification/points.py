@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..core.domains import Domain, real
-from ..jaxprs.inputs import Leaves, Inputs, generator, is_key, replaced
+from ..jaxprs.inputs import Inputs, Leaves, generator, is_key, replaced
 from .problem import Problem, handwritten_function
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from ..core.rule import Rule
 from ..jaxprs.compat import ClosedJaxpr, aval, jaxpr_as_fun, plain_function_of, x64_enabled
 from ..jaxprs.evaluate import compiled
 from ..jaxprs.flatten import as_real, flatten, unflatten
-from ..jaxprs.inputs import Leaves, Inputs, generator, is_key, normal_like, precision_like, replaced, unit_roundoff
+from ..jaxprs.inputs import Inputs, Leaves, generator, is_key, normal_like, precision_like, replaced, unit_roundoff
 from ..jaxprs.provenance import source_of
 from ..jaxprs.queries import UNTRACEABLE, holds
 from ..jaxprs.rules import evaluate_stripped, holds_rule

@@ -13,7 +13,7 @@ import numpy as np
 
 from ...core.domains import real
 from ...core.rule import Rule
-from ...jaxprs.inputs import Leaves, Inputs, is_key, replaced
+from ...jaxprs.inputs import Inputs, Leaves, is_key, replaced
 from ...jaxprs.queries import UNTRACEABLE
 from ..diagnosis.evidence import Evidence
 from ..examine import Comparison, compare_gradient, confirmed
