@@ -168,7 +168,8 @@ def text_command(
 
 def _given(data: Data, table: Table, training: Training) -> dict[str, Any]:
     """The settings that were given, by the names of `Settings`."""
-    options = dataclasses.asdict(table) | dataclasses.asdict(training) | {"label_prefix": data.label_prefix}
+    options: dict[str, Any] = dataclasses.asdict(table) | dataclasses.asdict(training)
+    options["label_prefix"] = data.label_prefix
     thread = options.pop("thread")
     if thread is not None and options["shuffle"] is None:
         options["shuffle"] = thread > 1

@@ -124,7 +124,7 @@ def test_a_wrong_argument_is_named(ask: Any, said: str, trained: TextClassifier)
 
 
 def test_numbers_of_numpy_are_numbers(trained: TextClassifier):
-    labels, _ = trained.predict("soup", k=np.int64(2), threshold=np.float32(0))
+    labels, _ = trained.predict("soup", k=np.int64(2), threshold=np.float32(0))  # type: ignore[call-overload]
     assert labels == trained.predict("soup", k=2)[0]
 
 
