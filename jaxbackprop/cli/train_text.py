@@ -44,6 +44,9 @@ class Data:
 class Table:
     """Which words and n-grams have a row, and how long it is. What is not given is the preset's."""
 
+    model: Annotated[
+        str, typer.Option(help="fasttext, or linear: tf-idf weighted words and n-grams straight to the labels' scores.")
+    ] = "fasttext"
     preset: Annotated[
         str, typer.Option(help="default, or fasttext: fastText's own defaults (in brackets, after the default).")
     ] = "default"
@@ -62,9 +65,15 @@ class Table:
 class Training:
     """How the tables are trained. What is not given is the preset's."""
 
+    C: Annotated[
+        float | None, typer.Option("--C", help="linear: the losses' weight beside the weights' square. [1]")
+    ] = None
     loss: Annotated[
         str | None,
-        typer.Option(help="softmax, hs (hierarchical), ns (negative sampling) or ova (one against all). [softmax]"),
+        typer.Option(
+            help="softmax, hs (hierarchical), ns (negative sampling) or ova (one against all); linear: squared_hinge, "
+            "ova or softmax. [softmax, linear squared_hinge]"
+        ),
     ] = None
     neg: Annotated[int | None, typer.Option(help="ns: labels drawn at random beside the right one. [5]")] = None
     smoothing: Annotated[float | None, typer.Option(help="softmax: label smoothing. [0.05; 0]")] = None
@@ -142,14 +151,16 @@ def text_command(
     """Train a bag-of-words text classifier, fastText's model: words and n-grams, averaged, then one layer of scores.
 
     Every step touches only the rows of its texts, by the hand-derived deltas. The model is a model.bin that fastText
-    reads.
+    reads; with --model linear, a linear support vector machine on tf-idf weighted words and bigrams, a model.linear.
     """
     from ..fasttext.options import settings_of
     from ..fasttext.presets import with_defaults
     from ..fasttext.run import TextRequest, check_new
 
     given = _given(data, table, training)
-    settings = given if tuning.tune_on is not None else with_defaults(given, table.preset)
+    if table.model == "linear" and tuning.tune_on is not None:
+        raise ValueError("--tune-on searches for settings of --model fasttext.")
+    settings = given if tuning.tune_on is not None or table.model == "linear" else with_defaults(given, table.preset)
     settings_of(settings, called="train text")  # checked before anything is begun
     request = TextRequest(
         data=data.data, test=data.test_data, label_column=data.label_column, settings=settings,
@@ -170,6 +181,7 @@ def _given(data: Data, table: Table, training: Training) -> dict[str, Any]:
     """The settings that were given, by the names of `Settings`."""
     options: dict[str, Any] = dataclasses.asdict(table) | dataclasses.asdict(training)
     options["label_prefix"] = data.label_prefix
+    options["model"] = None if table.model == "fasttext" else table.model
     thread = options.pop("thread")
     if thread is not None and options["shuffle"] is None:
         options["shuffle"] = thread > 1

@@ -103,12 +103,14 @@ class TextClassifier:
         return cls(folder.load(Path(path)))
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write a new folder with `model.bin` and all settings; only the file where the name ends in .bin or .ftz."""
+        """Write a new folder with the model's file and all settings; the file alone where its name ends so: .bin, .ftz
+        or, of a linear model, .linear.
+        """
         folder.save(self.model, Path(path))
 
     def save_fasttext(self, path: str | PathLike[str]) -> None:
-        """Write the file that fastText reads, whatever its name."""
-        folder.write_model(self.model, path)
+        """Write the file that fastText reads, whatever its name; of a linear model its own, which fastText does not."""
+        folder.write(self.model, Path(path))
 
     save_model = save_fasttext
 
@@ -199,8 +201,9 @@ class TextClassifier:
         """
         from .predict.calibration import calibrate
 
-        self.model, found = calibrate(self.model, data)
-        self.__dict__.pop("_predictor", None)
+        self._must_classify("calibrate")
+        model, found = calibrate(self.model, data)
+        self._replace(model)
         return found
 
     def quantize(
@@ -265,8 +268,10 @@ class TextClassifier:
         return TextClassifier(fine_tune(data, changed, self.model, progress=progress))
 
     def _must_classify(self, called: str) -> None:
-        if self.model.kind != "supervised":
-            raise ValueError(f"{called}: this is a {self.model.kind} model, of word vectors: it has no labels.")
+        kind = self.model.kind
+        if kind != "supervised":
+            why = "it has one table" if kind == "linear" else "of word vectors: it has no labels"
+            raise ValueError(f"{called}: this is a {kind} model, {why}.")
 
     def _replace(self, model: Model) -> None:
         """Another model from here on, and nothing that was computed from the one before."""

@@ -11,7 +11,7 @@ from ..data import Bags
 from .corpus.vocabulary import Readable, Vocabulary
 from .settings import Settings
 
-Kind = Literal["supervised", "cbow", "skipgram"]
+Kind = Literal["supervised", "cbow", "skipgram", "linear"]
 FEW = 1 << 10  # rows that are copied to be added up
 
 
@@ -48,7 +48,10 @@ class Model:
         kept: for a pruned table, (P, 2) int32: the number of an n-gram (from 0, its bucket), and which row after the
             words it has now; other n-grams have none. None where nothing was pruned.
         kind: "supervised", a classifier; or "cbow" or "skipgram", word vectors that fastText trained: the output rows
-            are of words, and there is nothing to predict.
+            are of words, and there is nothing to predict; or "linear": the input rows are the labels' weights, (rows,
+            labels), and there are no output rows.
+        idf: of a linear model the weight of each row, (rows,) float32.
+        bias: of a linear model, (labels,) float32.
     """
 
     vocabulary: Vocabulary
@@ -57,6 +60,8 @@ class Model:
     output: Table
     kept: np.ndarray | None = None
     kind: Kind = "supervised"
+    idf: np.ndarray | None = None
+    bias: np.ndarray | None = None
 
     def encode(self, texts: Readable) -> Bags:
         """The rows of the input table that stand for each text: what prediction and sentence vectors ask for.

@@ -21,11 +21,14 @@ FASTTEXT_NAMES = {
 KINDS = {field.name: field.type for field in fields(Settings)}
 SWITCHES = {name for name, default in vars(Settings()).items() if isinstance(default, bool)}
 WHOLE = {name for name, default in vars(Settings()).items() if type(default) is int} | {"batch", "max_words"}
-NUMBERS = {"lr", "t", "smoothing", "idf"}
+NUMBERS = {"lr", "t", "smoothing", "idf", "C"}
+LINEAR = {"loss": "squared_hinge", "word_ngrams": 2, "epoch": 10, "bucket": 2_000_000_000}
+"""The defaults of the linear model: a bucket so large that hardly two n-grams share a row; only those met have one."""
+NOT_LINEAR = ("lr", "dim", "neg", "optimizer", "batch", "smoothing", "idf")
 
 
 def settings_of(options: Mapping[str, Any], *, called: str) -> Settings:
-    """The settings of these names, the others as fastText has them.
+    """The settings of these names, the others as fastText has them, or as the linear model has them.
 
     Raises:
         TypeError: a name that is none, with the nearest that is one; a value of another type.
@@ -33,6 +36,11 @@ def settings_of(options: Mapping[str, Any], *, called: str) -> Settings:
     """
     for name in options:
         refuse_unknown(name, KINDS, called)
+    if options.get("model") == "linear":
+        for name in NOT_LINEAR:
+            if name in options and options[name] != getattr(Settings, name):
+                raise ValueError(f"{called}: {name} is {options[name]!r}; the linear model has no use for it.")
+        options = {**LINEAR, **options}
     return Settings(**{name: checked(name, value, called) for name, value in options.items()})
 
 

@@ -112,7 +112,8 @@ def train(
     valid = all_of(request.valid) if isinstance(request.valid, str) else request.valid
     run = RunFolder(folder) if is_unfinished(folder) else RunFolder.create(folder, request.to_config())
     checkpoints = None
-    if request.checkpoint_seconds and request.data != STDIN:
+    linear = request.settings.get("model") == "linear"
+    if request.checkpoint_seconds and request.data != STDIN and not linear:
         checkpoints = Checkpoints(folder / CHECKPOINTS, request.checkpoint_seconds)
 
     def record(epoch: Epoch) -> None:
@@ -149,7 +150,7 @@ def finish(
         run.write(CONFIG, run.config | {"settings": settings})
     else:  # settings that were searched for are known only now
         run = RunFolder.create(folder, request.to_config() | {"settings": settings})
-    classifier.save_fasttext(folder / model_folder.PLAIN)
+    classifier.save_model(folder / model_folder.name_of(classifier.model))
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     _, test_on = request.sources
     result = None

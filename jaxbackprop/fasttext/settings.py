@@ -4,9 +4,11 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-Loss = Literal["softmax", "hs", "ns", "ova"]
+Loss = Literal["softmax", "hs", "ns", "ova", "squared_hinge"]
+ModelKind = Literal["fasttext", "linear"]
 Optimizer = Literal["sgd", "adagrad", "adam"]
-POSITIVE = ("lr", "dim", "epoch", "neg", "lr_update_rate")
+POSITIVE = ("lr", "dim", "epoch", "neg", "lr_update_rate", "C")
+LINEAR_LOSSES = ("squared_hinge", "ova", "softmax")
 NOT_NEGATIVE = ("min_count", "min_count_label", "word_ngrams", "bucket", "minn", "maxn", "smoothing", "idf")
 
 
@@ -36,6 +38,10 @@ class Settings:
                      (in the first pass as they are), and of the texts within each
     max_words        at most so many words, those that occur most
     smoothing        share of the target spread evenly over all labels (softmax)
+    model            fasttext: the mean of a text's rows, scored by the labels' rows; linear: the tf-idf weighted sum of
+                     rows that are the labels' weights, by the losses squared_hinge, ova and softmax. It has lr, dim,
+                     smoothing and so on no use for; its defaults are in options.py
+    C                linear: the weight of the losses beside the square of the weights, as in scikit-learn's LinearSVC
     idf              exponent: a row's learning rate is lr idf^exponent, of mean 1 over all visits, with
                      idf = log(1 + texts / times the row was named); 0 is fastText; see train/idf.py; sgd;
                      the loop takes about a fifth longer
@@ -63,6 +69,8 @@ class Settings:
     max_words: int | None = None
     smoothing: float = 0.0
     idf: float = 0.0
+    model: ModelKind = "fasttext"
+    C: float = 1.0
 
     def __post_init__(self):
         for name in POSITIVE:
@@ -79,7 +87,11 @@ class Settings:
         _refuse_unless(not self.idf or self.optimizer == "sgd", "idf", self.idf, f"0 under {self.optimizer}")
         _refuse_unless(self.smoothing < 1, "smoothing", self.smoothing, "below 1")
         _refuse_unless(self.maxn == 0 or self.minn <= self.maxn, "minn", self.minn, f"at most maxn ({self.maxn})")
-        for name, known in (("loss", get_args(Loss)), ("optimizer", get_args(Optimizer))):
+        for name, known in (
+            ("model", get_args(ModelKind)),
+            ("loss", LINEAR_LOSSES if self.model == "linear" else get_args(Loss)[:-1]),
+            ("optimizer", get_args(Optimizer)),
+        ):
             _refuse_unless(getattr(self, name) in known, name, getattr(self, name), f"one of {', '.join(known)}")
 
 

@@ -293,3 +293,18 @@ def test_fasttexts_options_are_there_and_what_was_skipped_is_noted(run: Run):
     status, _, err = run("train", "text", *how, "--tune-on", "train.txt", "--out", "three")
     assert status == 2
     assert "--pretrained" in err
+
+
+def test_a_linear_model_is_trained_tested_and_asked(run: Run, trained: str):
+    data = ("--data", "train.txt", "--test-data", "test.txt")
+    status, out, err = run("train", "text", "--model", "linear", *data, "--C", "2", "--out", "linear")
+    assert status == 0, err
+    assert "P@1 100.00%" in out
+    assert Path("linear/model.linear").is_file()
+    assert "P@1 100.00%" in run("test", "linear")[1]
+    assert "P@1 100.00%" in run("test", "linear/model.linear", "--data", "test.txt")[1]
+    Path("ask.txt").write_text("snow and ice\n")
+    assert json.loads(run("predict", "linear", "ask.txt")[1])["label"] == "cold"
+    status, _, err = run("train", "text", "--model", "linear", *data, "--lr", "0.5", "--out", "no")
+    assert status == 2
+    assert "no use for it" in err

@@ -13,8 +13,9 @@ import numpy as np
 
 from ...data import Bags
 from ...data.bags import starts
-from ..model import Model, Table, mean_row, mean_rows
+from ..model import Model, Table
 from ..options import real_number, whole_number
+from .hidden import hidden, hidden_of_one
 from .huffman_search import Tree
 from .top_k import log, top_k
 
@@ -64,7 +65,7 @@ class Predictor:
     """
 
     def __init__(self, model: Model):
-        if model.kind != "supervised":
+        if model.kind not in ("supervised", "linear"):
             raise ValueError(f"this is a {model.kind} model, of word vectors: it has no labels, and cannot predict.")
         self.model = model
         self.loss = model.settings.loss
@@ -82,7 +83,7 @@ class Predictor:
         counts, labels, logs = np.zeros(len(bags), np.int64), [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
         for start in range(0, len(usable), step):
             part = usable[start : start + step]
-            x = mean_rows(self.model.input, bags if len(part) == len(bags) else bags.take(part))
+            x = hidden(self.model, bags if len(part) == len(bags) else bags.take(part))
             counts[part], found, scores = self._best(x, k, np.float32(threshold), searched)
             labels.append(found)
             logs.append(scores)
@@ -94,7 +95,7 @@ class Predictor:
         ids = self.model.encode_line(text)
         if not len(ids) or not self.labels:
             return np.zeros(0, np.int32), np.zeros(0, np.float32)
-        x = mean_row(self.model.input, ids)
+        x = hidden_of_one(self.model, ids)
         if self.tree is not None and self.labels <= WHOLE:
             labels, logs = self.tree.search_one(x, self.output, k, log(np.float32(threshold)))
         else:
@@ -119,14 +120,20 @@ class Predictor:
         p = np.zeros((len(bags), self.labels), np.float32)
         step = max(CELLS // max(self.labels, 1), FEWEST)
         for start in range(0, len(bags), step):
-            x = mean_rows(self.model.input, bags.take(np.arange(start, min(start + step, len(bags)))))
+            x = hidden(self.model, bags.take(np.arange(start, min(start + step, len(bags)))))
             if self.tree is not None:
                 p[start : start + step] = np.exp(self.tree.log_probabilities(x, self.output))
             elif self.loss == "softmax":
-                p[start : start + step] = softmax(x @ self.output.T)
+                p[start : start + step] = softmax(self._scores(x))
             else:
-                p[start : start + step] = 1 / (1 + np.exp(-(x @ self.output.T).clip(-80)))
+                p[start : start + step] = sigmoid(self._scores(x))
         return p
+
+    def _scores(self, x: np.ndarray) -> np.ndarray:
+        """The score of every label, (N, labels); a margin counts twice, as its slope is twice the sigmoid's."""
+        if self.model.kind == "supervised":
+            return x @ self.output.T
+        return 2 * x if self.loss == "squared_hinge" else x.copy()
 
     def _best(
         self, x: np.ndarray, k: int, threshold: np.float32, searched: bool
@@ -136,7 +143,10 @@ class Predictor:
             return self.tree.search(x, self.output, k, log(threshold))
         if self.tree is not None:
             return top_k(self.tree.scores(x, self.output, log(threshold)), k, np.finfo(np.float32).min)
-        p = softmax(x @ self.output.T) if self.loss == "softmax" else self._tabled_sigmoid(x)
+        if self.loss == "softmax":
+            p = softmax(self._scores(x))
+        else:
+            p = self._tabled_sigmoid(x) if self.model.kind == "supervised" else sigmoid(self._scores(x))
         counts, labels, best = top_k(p, k, threshold)
         return counts, labels, log(best)
 
@@ -164,6 +174,11 @@ def softmax(scores: np.ndarray) -> np.ndarray:
     np.exp(scores, out=scores)
     scores /= np.cumsum(scores, -1)[:, -1:]  # summed as fastText sums, one after another in single precision
     return scores
+
+
+def sigmoid(scores: np.ndarray) -> np.ndarray:
+    """Scores as probabilities, each by itself."""
+    return 1 / (1 + np.exp(-scores.clip(-80)))
 
 
 def _in_order(x: np.ndarray, output: np.ndarray, text: np.ndarray, label: np.ndarray) -> np.ndarray:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..model import Model, mean_row, mean_rows
+from ..model import Model, mean_rows
+from .hidden import hidden_of_one
 from .top_k import top_k
 
 WORDS = 1 << 14  # so many words are worked on together
@@ -25,9 +26,12 @@ def word_vectors(model: Model, words: Sequence[str] | None = None) -> np.ndarray
 
 
 def text_vector(model: Model, text: str) -> np.ndarray:
-    """A text as fastText has it, (dim,): the mean of its rows; under cbow and skipgram, of its words' unit vectors."""
-    if model.kind == "supervised":
-        return mean_row(model.input, model.encode_line(text))
+    """A text as fastText has it, (dim,): the mean of its rows; under cbow and skipgram, of its words' unit vectors.
+
+    Under a linear model it is the labels' scores.
+    """
+    if model.kind in ("supervised", "linear"):
+        return hidden_of_one(model, model.encode_line(text))
     said = text.encode("utf-8", "surrogateescape").split()
     vectors = unit_rows(word_vectors(model, [word.decode("utf-8", "surrogateescape") for word in said]))
     return vectors.sum(0) / np.float32(max(vectors.any(1).sum(), 1))

@@ -49,15 +49,23 @@ def train_from_file(
         checkpoints = Checkpoints(Path(checkpoints))
     if isinstance(valid, int | float) and not 0 < valid < 1:
         raise ValueError(f"valid is {valid}; it is a share of the training texts, between 0 and 1, or a file.")
+    if settings.model == "linear":
+        for name, value in {"valid": valid, "pretrained": pretrained, "checkpoints": checkpoints}.items():
+            if value is not None:
+                raise ValueError(
+                    f"{name}: the linear model has it not; its objective has one minimum, found in seconds."
+                )
     if patience is not None and valid is None:
         raise ValueError("patience counts epochs without progress on held-out texts: give valid as well.")
     with ThreadPoolExecutor(1) as thread:
-        loop = thread.submit(import_module, ".loop", __package__)
+        loop = thread.submit(import_module, "..linear.train" if settings.model == "linear" else ".loop", __package__)
         words, vectors = (None, None) if pretrained is None else read_vectors(pretrained, settings.dim)
         corpus = Corpus.read(
             data, settings, unlabelled=unlabelled, cache=None if cache is None else Path(cache), also=words,
             hold_out=valid if isinstance(valid, int | float) else None,
         )  # fmt: skip
+        if settings.model == "linear":
+            return loop.result().train_linear(corpus, settings, progress=progress, on_epoch=on_epoch), None
         train, start, monitor = loop.result().train, None, None
         if words is not None and vectors is not None:
             from .fine_tune import pretrained_table  # it needs JAX, imported while the file was read
