@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from time import perf_counter
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
@@ -45,9 +46,10 @@ def train_linear(
         labels.ids.view(np.uint32),
         labels.offsets.astype(np.uint32),
     )
-    model = Weights(jnp.zeros((rows, count)), jnp.zeros((1, count)), jnp.zeros((len(bags), count)))
     order = np.arange(len(bags), dtype=np.uint32)
-    program = compiled(visit_all, model, texts, order, loss=settings.loss, C=settings.C)
+    with jax.default_device(jax.devices("cpu")[0]):  # one short text after another is no work for an accelerator
+        model = Weights(jnp.zeros((rows, count)), jnp.zeros((1, count)), jnp.zeros((len(bags), count)))
+        program = compiled(visit_all, model, texts, order, loss=settings.loss, C=settings.C)
     tracker, random = (
         ProgressTracker(len(bags), corpus.tokens, settings, progress),
         np.random.default_rng(settings.seed),
