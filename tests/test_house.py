@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "jaxbackprop"
 # From the ground up: a file imports from its own folder and from what stands before it here.
 ORDER: Sequence[str] = (
-    "jaxprs core gates layers losses verification circuits benchmarking models data training fasttext cli"
+    "jaxprs core gates layers losses verification derivation circuits benchmarking models data training fasttext cli"
 ).split()
 OPENS_FILES = ORDER[ORDER.index("data") :]
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -4,13 +4,13 @@ An array holds a quantity's indices in their order, without axes of size 1. `res
 """
 
 import math
+import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, NamedTuple
 
-
-from .deltas import Lines
+from .deltas import Line, Lines
 from .factor import Contraction, Item, Term, factored, indices_of
 from .index_notation import DELTA, SIZE, Expression, Factor, Index, quantity
 from .letters import Letters
@@ -23,6 +23,7 @@ FUNCTIONS = {
     "cos": "jnp.cos", "sign": "jnp.sign", "log1p": "jnp.log1p", "expm1": "jnp.expm1",
 }  # fmt: skip
 
+WIDTH = 110
 Axes = tuple[Index | None, ...]
 Form = Literal["rule", "custom_vjp"]
 
@@ -34,6 +35,33 @@ class Piece:
     code: str
     axes: tuple[Index, ...]
     is_mask: bool = False
+    reduction: "Reduction | None" = None
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """A sum or mean over axes of one array, so that it may keep them or become a mean."""
+
+    of: str
+    axes: tuple[Index, ...]
+    over: tuple[int, ...]
+    how: str = "sum"
+
+    def code(self, keep: bool = False) -> str:
+        """The call."""
+        whole = len(self.over) == len(self.axes)
+        axes = "" if whole else str(self.over[0]) if len(self.over) == 1 else str(self.over)
+        return f"{self.of}.{self.how}({axes}{', keepdims=True' if keep else ''})"
+
+    def piece(self) -> Piece:
+        """It as a piece."""
+        return Piece(self.code(), tuple(i for k, i in enumerate(self.axes) if k not in self.over), reduction=self)
+
+
+class Mean(NamedTuple):
+    """A sum divided by the sizes of what it runs over."""
+
+    of: Contraction
 
 
 @dataclass
@@ -71,15 +99,27 @@ class Writer:
         for name, axes in self.known.items():
             if [i and i.axis for i in axes] == [i and i.axis for i in indices] and axes:
                 return f"{name}.shape"
+        for key in self.program.arguments:
+            q = self.program[key]
+            if [i and i.axis for i in q.axes] == [i and i.axis for i in indices] and q.name not in self.known:
+                if q.name not in self.shapes_of:
+                    self.shapes_of.append(q.name)
+                return f"{self.shape_name(q.name)}.shape"
         parts = [self.size(i.axis) if i is not None else "1" for i in indices]
         return f"({', '.join(parts)}{',' * (len(parts) == 1)})"
+
+    def dtype(self) -> str:
+        """The dtype in which deltas are added up."""
+        return f"{self.program[self.program.upstream[0]].name}.dtype"
 
     # Arrays.
 
     def factor(self, f: Factor) -> Piece:
         """A quantity, number, size or delta by name."""
         if f.key.startswith(DELTA):
-            return Piece(f"d{self.program[f.key[1:]].name}", f.indices)
+            q = self.program[f.key[1:]]
+            axes = self.known.get(f"d{q.name}", q.indices)
+            return Piece(f"d{q.name}", tuple(i for i, own in zip(f.indices, q.indices) if own in axes))
         if f.key.startswith(SIZE):
             return Piece(self.size(int(f.key[1:])), ())
         q = self.program[f.key]
@@ -87,7 +127,9 @@ class Writer:
             return Piece(q.text, ())
         if q.kind == "one-hot":
             assert q.selector is not None
-            return Piece(f"jax.nn.one_hot({self.program[q.selector.key].name}, {self.size(f.indices[-1].axis)})", f.indices)
+            return Piece(
+                f"jax.nn.one_hot({self.program[q.selector.key].name}, {self.size(f.indices[-1].axis)})", f.indices
+            )
         code = q.name
         axes = q.axes
         if q.kind in ("argument", "mask argument", "upstream") and None in axes:
@@ -101,6 +143,9 @@ class Writer:
         """The array with its axes in the order of `target`, broadcast against it."""
         order = [i for i in target if i in piece.axes]
         code = piece.code
+        r = piece.reduction
+        if r is not None and order and r.over[0] > 0 and _fits(r, target):
+            return r.code(keep=True)
         if order != list(piece.axes):
             permutation = tuple(piece.axes.index(i) for i in order)
             code = f"{code}.T" if permutation == (1, 0) else f"jnp.transpose({code}, {permutation})"
@@ -111,55 +156,116 @@ class Writer:
 
     # Expressions.
 
-    def written(self, e: Expression, target: Sequence[Index]) -> str:
+    def written(self, e: Expression, target: Sequence[Index], stretch: bool = True) -> str:
         """An expression over the axes of `target`; stretched to them where it does not depend on all."""
         if not e:
             return f"jnp.zeros({self.shape(target)})"
-        code = self.sum(factored(e), target)
         missing = set(target) - e.free
-        return f"jnp.broadcast_to({code}, {self.shape(target)})" if missing else _unwrapped(code)
+        if missing and not stretch:
+            return _unwrapped(self.sum(factored(e), [i for i in target if i not in missing]))
+        code = _unwrapped(self.sum(factored(e), target))
+        return f"jnp.broadcast_to({code}, {self.shape(target)})" if missing else code
 
     def sum(self, terms: Sequence[Term], target: Sequence[Index]) -> str:
         """Terms with their signs."""
         parts = []
         for term in terms:
-            code = self.term(term, target)
+            code = self.term(term, target, alone=len(terms) == 1 and term.coefficient > 0)
+            code = _unwrapped(code) if len(terms) > 1 and "@" in code and term.coefficient > 0 else code
             parts.append(f"{'-' if term.coefficient < 0 else '+'} {code}")
         text = " ".join(parts)
         return text[2:] if text.startswith("+") else f"-{text[2:]}"
 
-    def term(self, term: Term, target: Sequence[Index]) -> str:
+    def term(self, term: Term, target: Sequence[Index], alone: bool = False) -> str:
         """One product, without its sign: masks as `where`, numbers behind the arrays."""
+        size = abs(term.coefficient)
+        items = self.with_means(dict(term.items))
+        scale = ""
+        scattered = next((item for item in items if isinstance(item, Contraction) and self.is_scatter(item)), None)
+        if scattered is not None:
+            inside = [(item, e) for item, e in items.items() if isinstance(item, Factor) and not item.indices]
+            scale = self.scaled("", inside, size)
+            items = {item: e for item, e in items.items() if (item, e) not in inside}
+            size = Fraction(1)
         masks, above, below, literals = [], [], [], []
-        for item, e in sorted(term.items, key=lambda x: (len(indices_of(x[0])), repr(x[0]))):
-            piece = self.item(item, target)
+
+        def place(entry: tuple[Item | Mean, Fraction]) -> tuple[int, int, str]:
+            item, _ = entry
+            extent = indices_of(item.of if isinstance(item, Mean) else item)
+            is_sum = isinstance(item, Contraction | Mean)
+            return (0 if is_sum and len(extent) == len(target) else 2 if is_sum else 1, len(extent), repr(item))
+
+        for item, e in sorted(items.items(), key=place):
+            piece = self.item(item, target, scale if item == scattered else "")
             code = self.laid_out(piece, target)
             if piece.is_mask and e > 0:
                 masks.append(code)
-            elif isinstance(item, Factor) and item.key in self.program.quantities and self.program[item.key].kind in LITERAL_KINDS:  # fmt: skip
+            elif isinstance(item, Factor) and self.is_literal(item):
                 literals.append((" * " if e > 0 else " / ") + _powered(code, abs(e)))
             else:
                 (above if e > 0 else below).append(_powered(code, abs(e)))
         if term.bracket:
             above.append(f"({self.sum(term.bracket, target)})")
-        size = abs(term.coefficient)
-        if not above and not literals and masks and size == 1 and not below:
-            return " * ".join(masks) if len(masks) == 1 else f"({' & '.join(masks)})"
+        if masks and size == 1 and not (above or literals or below):
+            together = " & ".join(masks)
+            return together if alone else f"jnp.where({together}, 1, 0)"
         front, behind = _coefficient(size, bool(literals))
-        text = " * ".join([*front, *above]) or (literals and literals[0].startswith(" * ") and literals.pop(0)[3:]) or "1"
-        text += "".join(literals) + behind + "".join(f" / {x}" for x in below)
+        text = " * ".join([*front, *above])
+        if not text and literals and literals[0].startswith(" * "):
+            text = literals.pop(0)[3:]
+        text = (text or "1") + "".join(literals) + behind + "".join(f" / {x}" for x in below)
         if masks:
             return f"jnp.where({' & '.join(masks)}, {_unwrapped(text)}, 0)"
         return text
 
-    def item(self, item: Item, target: Sequence[Index]) -> Piece:
-        """A factor, or a sum of products."""
+    def is_literal(self, f: Factor) -> bool:
+        """Whether a factor is a number or a size."""
+        return f.key.startswith(SIZE) or (
+            f.key in self.program.quantities and self.program[f.key].kind in LITERAL_KINDS
+        )
+
+    def is_scatter(self, item: Contraction) -> bool:
+        """Whether a sum adds up rows where integers say."""
+        hots = [f for f, _ in item.powers if f.key in self.program.quantities and self.program[f.key].kind == "one-hot"]
+        return len(hots) == 1 and hots[0].indices[-1] not in item.bound and set(hots[0].indices[:-1]) <= set(item.bound)
+
+    def scaled(self, code: str, inside: Sequence[tuple[Item | Mean, Fraction]], coefficient: Fraction) -> str:
+        """Code times numbers and sizes."""
+        front, behind = _coefficient(coefficient, True)
+        for item, e in inside:
+            assert isinstance(item, Factor)
+            code += (" * " if e > 0 else " / ") + _powered(self.factor(item).code, abs(e))
+        return code + "".join(f" * {x}" for x in front) + behind
+
+    def with_means(self, items: dict[Item, Fraction]) -> dict["Item | Mean", Fraction]:
+        """Sums over axes divided by the sizes of those axes become means."""
+        found: dict[Item | Mean, Fraction] = {**items}
+        for item, e in items.items():
+            if isinstance(item, Contraction) and e == 1:
+                sizes = [Factor(f"{SIZE}{i.axis}") for i in item.bound]
+                if len(set(sizes)) == len(sizes) and all(found.get(s) == -1 for s in sizes) and self.is_reduction(item):
+                    del found[item]
+                    for s in sizes:
+                        del found[s]
+                    found[Mean(item)] = Fraction(1)
+        return found
+
+    def is_reduction(self, item: Contraction) -> bool:
+        """Whether a sum is one over axes of a single array."""
+        return self.contraction(item, sorted(indices_of(item))).reduction is not None
+
+    def item(self, item: "Item | Mean", target: Sequence[Index], scale: str = "") -> Piece:
+        """A factor, or a sum or mean of products."""
         if isinstance(item, Factor):
             return self.factor(item)
+        if isinstance(item, Mean):
+            reduction = self.item(item.of, target).reduction
+            assert reduction is not None
+            return replace(reduction, how="mean").piece()
         out = [i for i in target if i in indices_of(item)]
-        return self.contraction(item, out)
+        return self.contraction(item, out, scale)
 
-    def contraction(self, item: Contraction, out: list[Index]) -> Piece:
+    def contraction(self, item: Contraction, out: list[Index], scale: str = "") -> Piece:
         """A sum of products: a matrix product, a sum over axes, a gather, a scatter, else an einsum."""
         bound = list(item.bound)
         pieces, hots = [], []
@@ -174,14 +280,14 @@ class Writer:
                 piece = Piece(f"({code})" if e > 0 else f"(1 / {code})", piece.axes)
             pieces.append(piece)
         if len(hots) == 1:
-            made = self.picked(hots[0], pieces, bound, out)
+            made = self.picked(hots[0], pieces, bound, out, scale)
             if made is not None:
                 return made
         pieces += [self.factor(f) for f, _ in hots]
         return self.product(pieces, bound, out)
 
     def picked(
-        self, hot: tuple[Factor, Quantity], pieces: list[Piece], bound: list[Index], out: list[Index]
+        self, hot: tuple[Factor, Quantity], pieces: list[Piece], bound: list[Index], out: list[Index], scale: str
     ) -> Piece | None:
         """table[ids], take_along_axis, or a scatter-add; None where it is none of them."""
         factor, q = hot
@@ -203,10 +309,8 @@ class Writer:
             rest = [i for i in out if i != row]
             values = self.product(pieces, [i for i in bound if i not in at], [*at, *rest])
             code = self.laid_out(values, [*at, *rest])
-            if set(values.axes) != {*at, *rest}:
-                code = f"jnp.broadcast_to({code}, {self.shape([*at, *rest])})"
-            zeros = f"jnp.zeros({self.shape([row, *rest])}, {_dtype_of(values.code)})"
-            return Piece(f"{zeros}.at[{ids}].add({_unwrapped(code)})", (row, *rest))
+            zeros = f"jnp.zeros({self.shape([row, *rest])}, {self.dtype()})"
+            return Piece(f"{zeros}.at[{ids}].add({_unwrapped(code)}{scale})", (row, *rest))
         return None
 
     def product(self, pieces: list[Piece], bound: list[Index], out: list[Index]) -> Piece:
@@ -221,11 +325,9 @@ class Writer:
                 return made
         largest = max(pieces, key=lambda p: len(p.axes))
         if all(set(p.axes) <= set(largest.axes) for p in pieces):
-            over = [k for k, i in enumerate(largest.axes) if i in bound]
-            rest = tuple(i for i in largest.axes if i not in bound)
+            over = tuple(k for k, i in enumerate(largest.axes) if i in bound)
             inner = largest.code if len(pieces) == 1 else f"({self.multiplied(pieces, list(largest.axes))})"
-            axes = "" if not rest else str(over[0]) if len(over) == 1 else str(tuple(over))
-            return Piece(f"{inner}.sum({axes})", rest)
+            return Reduction(_called(inner), largest.axes, over).piece()
         names: dict[Index, str] = {}
         for i in (i for p in pieces for i in p.axes):
             names[i] = self.letters.letters(names, [i])[i]
@@ -249,7 +351,11 @@ class Writer:
         if j not in one.axes or j not in other.axes or (set(one.axes) & set(other.axes)) - {j}:
             return None
         free = [i for i in one.axes if i != j], [i for i in other.axes if i != j]
-        if [*free[0], *free[1]] != out:
+        if (
+            [*free[0], *free[1]] != out
+            or (len(out) == 1 and one.axes[-1] != j)
+            or (not free[0] and other.axes[-1] == j)
+        ):
             one, other, free = other, one, free[::-1]
         left = one.code if one.axes[-1] == j else f"{one.code}.T"
         right = other.code if other.axes[0] == j else f"{other.code}.T"
@@ -267,7 +373,8 @@ class Writer:
                 over = tuple(k for k, i in enumerate(piece.axes) if i in q.over)
                 return f"{piece.code}.max({over[0] if len(over) == 1 else over})"
             case "select":
-                assert q.selector is not None and q.otherwise is not None
+                assert q.selector is not None
+                assert q.otherwise is not None
                 mask = self.laid_out(self.factor(q.selector), q.indices)
                 return f"jnp.where({mask}, {self.branch(e, q.indices)}, {self.branch(q.otherwise, q.indices)})"
             case "mask":
@@ -301,9 +408,18 @@ class Writer:
         return lines
 
 
-def _dtype_of(code: str) -> str:
-    name = code.strip("(").split("[")[0].split(" ")[0].split(".")[0].split(")")[0]
-    return f"{name}.dtype" if name.isidentifier() and name not in ("jnp", "jax") else "float"
+def _fits(reduction: Reduction, target: Sequence[Index]) -> bool:
+    """Whether the array before the reduction has the axes of `target`, so that keeping its axes is enough."""
+    return len(reduction.axes) == len(target) and all(
+        own.axis == i.axis if k in reduction.over else own == i
+        for k, (own, i) in enumerate(zip(reduction.axes, target))
+    )
+
+
+def _called(code: str) -> str:
+    """Code whose method can be called: a call of a function needs no brackets around it."""
+    inner = _unwrapped(code)
+    return inner if inner.startswith("jnp.where(") and _unwrapped(inner[9:]) != inner[9:] else code
 
 
 def _powered(code: str, e: Fraction) -> str:
@@ -311,7 +427,8 @@ def _powered(code: str, e: Fraction) -> str:
         return code
     if e == Fraction(1, 2):
         return f"jnp.sqrt({code})"
-    return f"{code}**{e}" if e.denominator == 1 else f"{code}**{float(e)}"
+    operator = "**" if code.isidentifier() else " ** "
+    return f"{code}{operator}{e}" if e.denominator == 1 else f"{code}{operator}{float(e)}"
 
 
 def _coefficient(c: Fraction, beside_literals: bool) -> tuple[list[str], str]:
@@ -368,9 +485,11 @@ def program_text(
             back += backward.lines(program[key])
     for key, line in lines.items():
         q = program[key]
-        code = backward.written(line.expression, q.indices)
+        is_result = key in program.arguments
+        code = backward.written(line.expression, q.indices, stretch=is_result)
+        back += _wrapped(f"# {why}" for why in comment(program, line))
         back.append(f"d{q.name} = {code}")
-        backward.known[f"d{q.name}"] = q.indices
+        backward.known[f"d{q.name}"] = tuple(i for i in q.indices if is_result or i in line.expression.free)
     results = [_shaped(backward, Factor(DELTA + q.key, q.indices), q.axes) for q in arguments if q.differentiable]
 
     kept = [q.name for q in saved] + [_shape_residual(s, form) for s in backward.shapes_of]
@@ -389,6 +508,14 @@ def program_text(
     return "\n".join([*text, *parts.tail()]) + "\n"
 
 
+def comment(program: Program, line: Line) -> list[str]:
+    """Why a line is what it is, in as few words as a comment has."""
+    through = [program[k].name for k in line.through]
+    if through and len(line.reasons) > 2:
+        return [f"what arrives through {', '.join(through[:-1])}{' and ' * (len(through) > 1)}{through[-1]}"]
+    return [program.worded(reason) for reason in line.reasons]
+
+
 @dataclass
 class _Parts:
     """What differs between the forms of a rule."""
@@ -401,18 +528,29 @@ class _Parts:
     name: str
 
     def signature(self) -> str:
-        return ", ".join(q.name if self.form == "custom_vjp" else f"{q.name}: {self.annotation(q.dtype, q.axes)}" for q in self.arguments)  # fmt: skip
+        return ", ".join(
+            q.name if self.form == "custom_vjp" else f"{q.name}: {self.annotation(q.dtype, q.axes)}"
+            for q in self.arguments
+        )
 
     def annotation(self, dtype: str, axes: Axes) -> str:
         names = " ".join("1" if i is None else self.letters.axis(i.axis) for i in axes)
-        text = f" {names}" if names and " " not in names else names  # jaxtyping's single names are no forward references
+        text = (
+            f" {names}" if names and " " not in names else names
+        )  # jaxtyping's single names are no forward references
         return f'{dtype.capitalize()}[Array, "{text}"]'
 
     def imports(self) -> list[str]:
         if self.form == "custom_vjp":
             return ["import jax", "import jax.numpy as jnp"]
         kinds = sorted({"Float", *(q.dtype.capitalize() for q in self.arguments)})
-        return ["import jax", "import jax.numpy as jnp", f"from jaxtyping import Array, {', '.join(kinds)}", "", "import jaxbackprop as jbp"]  # fmt: skip
+        return [
+            "import jax",
+            "import jax.numpy as jnp",
+            f"from jaxtyping import Array, {', '.join(kinds)}",
+            "",
+            "import jaxbackprop as jbp",
+        ]
 
     def doc(self) -> list[str]:
         first, *rest = self.docstring
@@ -426,7 +564,6 @@ class _Parts:
             returns = f"jbp.WithResiduals[{value}]"
             line = f"def {self.name}({self.signature()}) -> {returns}:"
             if len(line) > 120:
-                line = "\n    ".join([f"def {self.name}(", *(f"{a}," for a in self.signature().split(", ") if False)])
                 typed = [f"    {q.name}: {self.annotation(q.dtype, q.axes)}," for q in self.arguments]
                 return ["@jbp.rule", f"def {self.name}(", *typed, f") -> {returns}:", *self.doc()]
             return ["@jbp.rule", line, *self.doc()]
@@ -469,7 +606,26 @@ def _target(names: list[str]) -> str:
     return ", ".join(names) + "," * (len(names) == 1) if len(names) != 1 else f"({names[0]},)"
 
 
+def _wrapped(comments: Iterable[str]) -> list[str]:
+    return [line for text in comments for line in textwrap.wrap(text, WIDTH - 10, subsequent_indent="# ")]
+
+
+def _fitted(line: str) -> list[str]:
+    """A statement on as many lines as it needs."""
+    if len(line) <= WIDTH or " = " not in line or line.startswith("#"):
+        return [line]
+    name, code = line.split(" = ", 1)
+    for operators in ((" + ", " - "), (" * ", " / ")):
+        parts, depth, start = [], 0, 0
+        for k, character in enumerate(code):
+            depth += (character in "([") - (character in ")]")
+            if depth == 0 and code[k : k + 3] in operators:
+                parts.append(code[start:k])
+                start = k + 1
+        if parts:
+            return [f"{name} = (", *(f"    {part}" for part in (*parts, code[start:])), ")"]
+    return [line]
+
+
 def _indent(lines: list[str]) -> list[str]:
-    return [f"    {line}".rstrip() for line in lines]
-
-
+    return [f"    {part}".rstrip() for line in lines for part in _fitted(line)]

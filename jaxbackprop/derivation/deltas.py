@@ -24,10 +24,17 @@ from .quantities import LITERAL_KINDS, CannotDerive, Program, Quantity
 
 @dataclass(frozen=True)
 class Line:
-    """The delta of one quantity, and in words why it is this."""
+    """The delta of one quantity, and in words why it is this; `{key}` in the words stands for a quantity's name.
+
+    Attributes:
+        expression: over the quantity's indices.
+        reasons: one for each way on which the loss depends on the quantity.
+        through: the quantities whose deltas have been put into this one.
+    """
 
     expression: Expression
     reasons: tuple[str, ...] = ()
+    through: tuple[str, ...] = ()
 
 
 Lines = dict[str, Line]
@@ -55,7 +62,7 @@ def chain_rule(program: Program) -> Lines:
     for q in reversed(order):
         if q.key in terms:
             why = tuple(dict.fromkeys(reasons[q.key]))
-            fork = (f"adder at a fork: {q.name} is used {len(why)} times",) if len(why) > 1 else ()
+            fork = (f"adder at a fork: {q} is used {len(why)} times",) if len(why) > 1 else ()
             lines[q.key] = Line(terms[q.key], (*fork, *why))
             for key, term, reason in _sent_back(program, q):
                 _arrive(terms, reasons, key, term, reason)
@@ -98,7 +105,7 @@ def _through(
             if not u.differentiable or u.kind in LITERAL_KINDS:
                 continue
             if len(set(factor.indices)) < len(factor.indices):
-                raise CannotDerive(f"derive: {q.name} reads {u.name} along a diagonal, which has no derivation.")
+                raise CannotDerive(f"derive: {q} reads {u} along a diagonal, which has no derivation.")
             rest = [(f, p) for k, (f, p) in enumerate(powers) if k != at]
             partial = arriving * expression([((), [*rest, (factor, e - 1)], c * e)])
             names = dict(zip(factor.indices, u.indices, strict=True))
@@ -123,24 +130,25 @@ def _reason(
     if local:
         return local if not others else f"{local}; swapper: times {_names(others)}"
     if e != 1:
-        return f"{u.name} enters {q.name} with the power {e}"
+        return f"{u} enters {q} with the power {e}"
     if not others and bound:
-        return f"distributor: each term of the sum {q.name} receives its delta"
+        return f"distributor: each term of the sum {q} receives its delta"
     if not others and over:
-        return f"{u.name} enters {q.name} many times: its deltas are summed"
+        return f"{u} enters {q} many times: its deltas are summed"
     if not others:
-        return f"distributor: {q.name} hands its delta on"
+        return f"distributor: {q} hands its delta on"
     if any(o.kind == "one-hot" for o in others):
-        return f"router: what was picked for {q.name} receives its delta, added up where it was picked twice"
+        return f"router: what was picked for {q} receives its delta, added up where it was picked twice"
     if all(o.is_mask for o in others):
-        return f"router: {q.name} lets its delta through where {_names(others)} is 1"
-    if bound or over:
-        return f"matrix product: the delta of {q.name} times {_names(others)}, summed over the other indices"
-    return f"swapper: the delta of {q.name} times {_names(others)}"
+        return f"router: {q} lets its delta through where {_names(others)} is 1"
+    if bound:
+        return f"matrix product {q}: its delta times the transpose of {_names(others)}"
+    summed = f", summed over what {u} does not depend on" if over else ""
+    return f"swapper: the delta of {q} times {_names(others)}{summed}"
 
 
 def _names(quantities: list[Quantity]) -> str:
-    return " and ".join(dict.fromkeys(q.name for q in quantities))
+    return " and ".join(dict.fromkeys(f"{q}" for q in quantities))
 
 
 def _through_maximum(program: Program, q: Quantity, delta: Expression) -> list[tuple[str, Expression, str]]:
@@ -150,7 +158,7 @@ def _through_maximum(program: Program, q: Quantity, delta: Expression) -> list[t
     names = dict(zip(factor.indices, u.indices, strict=True))
     w = program.add("winners", u.indices, "winners", definition=quantity(u.factor), differentiable=False)
     w.selector, w.over = q.factor.renamed(names), tuple(names[i] for i in q.over)
-    reason = f"router: only the largest {u.name} enters {q.name}; equal ones share"
+    reason = f"router: only the largest {u} enters {q}; equal ones share"
     return [(u.key, delta.renamed(names) * quantity(w.factor), reason)]
 
 
@@ -167,7 +175,7 @@ def _through_select(program: Program, q: Quantity, delta: Expression) -> list[tu
         names = dict(zip(factor.indices, u.indices, strict=True))
         over = [i for i in q.indices if i not in names]
         names |= {i: fresh(i) for i in over}
-        reason = f"router: {q.name} is {u.name} where {mask.name} is {int(chosen)}"
+        reason = f"router: {q} is {u} where {mask} is {int(chosen)}"
         sent.append((u.key, (delta * gate).renamed(names).summed(names[i] for i in over), reason))
     return sent
 
@@ -178,7 +186,9 @@ def complement(program: Program, mask: Factor) -> Factor:
     for other in program.quantities.values():
         if other.kind == "mask" and other.function == "not" and other.definition == quantity(q.factor):
             return Factor(other.key, mask.indices)
-    made = program.add(f"not_{q.name}", q.indices, "mask", definition=quantity(q.factor), function="not", differentiable=False)  # fmt: skip
+    made = program.add(
+        f"not_{q}", q.indices, "mask", definition=quantity(q.factor), function="not", differentiable=False
+    )
     return Factor(made.key, mask.indices)
 
 
@@ -189,7 +199,7 @@ def local_derivative(program: Program, q: Quantity) -> tuple[Expression, str]:
     """The derivative of an elementwise function by its argument, and in words."""
     out = quantity(q.factor)
     one = number(1)
-    a = q.name
+    a = str(q)
 
     def helper(name: str, function: str, kind: str = "function") -> Expression:
         for other in program.quantities.values():
@@ -218,7 +228,7 @@ def local_derivative(program: Program, q: Quantity) -> tuple[Expression, str]:
             f"the derivative of one over the root: -{a}^3 / 2",
         ),
         "softplus": (lambda: helper("s", "logistic"), "the derivative of softplus is the sigmoid"),
-        "relu": (lambda: helper(f"alive_{a}", "positive", "mask"), f"router: {a} lets through what is positive"),
+        "relu": (lambda: helper(f"alive_{q.name}", "positive", "mask"), f"router: {a} lets through what is positive"),
         "abs": (lambda: helper("sign", "sign"), "the derivative of the absolute value is the sign"),
         "erf": (lambda: helper("bell", "gauss"), "the derivative of erf is 2 exp(-z^2) / sqrt(pi)"),
         "sin": (lambda: helper("cosine", "cos"), "the derivative of sin is cos"),

@@ -41,7 +41,7 @@ def indices_of(item: Item) -> set[Index]:
 
 @lru_cache(maxsize=20_000)
 def factored(e: Expression) -> tuple[Term, ...]:
-    """The expression with common factors before brackets, positive terms first."""
+    """The expression with common factors before brackets, in a person's order."""
     terms = _horner([(c, _items(p)) for p, c in sorted(e.terms.items())])
     sizes = {abs(t.coefficient) for t in terms}
     if len(terms) > 1 and len(sizes) == 1 and sizes != {Fraction(1)}:
@@ -111,7 +111,13 @@ def _horner(terms: list[tuple[Fraction, dict[Item, Fraction]]]) -> list[Term]:
 
 
 def _positive_first(terms: list[Term]) -> list[Term]:
-    return sorted(terms, key=lambda t: t.coefficient < 0)
+    """As a person writes them: what is positive first, matrix products before biases, a number last."""
+
+    def place(t: Term) -> tuple[bool, bool, bool]:
+        has_sum = any(isinstance(item, Contraction) for item, _ in t.items)
+        return t.coefficient < 0, not (t.items or t.bracket), not has_sum
+
+    return sorted(terms, key=place)
 
 
 # What it costs.

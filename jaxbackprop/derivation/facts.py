@@ -5,7 +5,7 @@ conjecture that depends on a mask belongs to one branch alone, and is not made.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import numpy as np
@@ -57,7 +57,7 @@ class Facts:
     def words(self, keys: set[str]) -> list[str]:
         """The known sums of these quantities, in words."""
         return [
-            f"the sum of {self.program[key].name} over its {ordinal(position)} index is {total}"
+            f"the sum of {{{key}}} over its {ordinal(position)} index is {total}"
             for (key, position), total in self.sums.items()
             if key in keys
         ]
@@ -113,7 +113,9 @@ def add_shares(program: Program, lines: Lines, facts: Facts, points: Sequence[Po
         if c != 1 or not bound or len(powers) != 1 or powers[0][1] != 1:
             continue
         e = program[powers[0][0].key]
-        if e.kind != "function" or not {e.key, t.key} <= set().union(*(line.expression.keys for line in lines.values())):
+        if e.kind != "function" or not {e.key, t.key} <= set().union(
+            *(line.expression.keys for line in lines.values())
+        ):
             continue
         names = dict(zip(powers[0][0].indices, e.indices, strict=True))
         share = quantity(e.factor) * quantity(t.factor.renamed(names), -1)
@@ -127,7 +129,7 @@ def add_shares(program: Program, lines: Lines, facts: Facts, points: Sequence[Po
 
 
 def by_output(program: Program, key: str, line: Line, points: Sequence[Point]) -> Iterator[Line]:
-    """An elementwise line `delta f(...)` where f is a quadratic in a quantity of the same indices: 1 - a^2, a (1 - a)."""
+    """An elementwise line `delta f(...)`, f written as a quadratic in another quantity: 1 - a^2, a (1 - a)."""
     indices = program[key].indices
     terms = line.expression.terms
     if not indices or not terms or any(bound for bound, _ in terms):
@@ -143,11 +145,13 @@ def by_output(program: Program, key: str, line: Line, points: Sequence[Point]) -
         if q.kind in ("formula", "function") and q.differentiable and set(q.indices) == set(indices):
             found = _quadratic(local, q, indices, points)
             if found is not None:
-                reason = f"the local derivative, by the output {q.name}"
-                yield Line(quantity(carriers[0]) * found, (*line.reasons, reason))
+                reason = f"the local derivative, by the output {q}"
+                yield replace(line, expression=quantity(carriers[0]) * found, reasons=(*line.reasons, reason))
 
 
-def _quadratic(local: Expression, q: Quantity, indices: tuple[Index, ...], points: Sequence[Point]) -> Expression | None:
+def _quadratic(
+    local: Expression, q: Quantity, indices: tuple[Index, ...], points: Sequence[Point]
+) -> Expression | None:
     """`local` as a quadratic with small whole coefficients in q, if it is one at every point."""
     a = np.concatenate([p.value(quantity(q.factor), indices).ravel() for p in points])
     r = np.concatenate([p.value(local, indices).ravel() for p in points])
@@ -158,11 +162,3 @@ def _quadratic(local: Expression, q: Quantity, indices: tuple[Index, ...], point
     if np.abs(whole).max() > 4 or not same(whole[0] + whole[1] * a + whole[2] * a**2, r):
         return None
     return expression(((), [(q.factor, Fraction(k))], Fraction(int(c))) for k, c in enumerate(whole) if c)
-
-
-def used_facts(facts: Facts, before: Expression, after: Expression) -> tuple[str, ...]:
-    """The facts that may have made `after` of `before`: those of quantities whose sum has gone."""
-    gone = {key for key, _ in facts.sums if key in before.keys}
-    return tuple(facts.words(gone)) if facts.apply(before) != before else ()
-
-

@@ -24,6 +24,7 @@ from ..core.rule import Rule
 from ..jaxprs import array_primitives as params
 from ..jaxprs.compat import Jaxpr, JaxprEqn, Literal, body_of, function_of, shape_of
 from ..jaxprs.provenance import Frame, frames
+from ..jaxprs.queries import UNTRACEABLE
 from .index_notation import (
     SIZE,
     ZERO,
@@ -84,15 +85,28 @@ def read(fun: Callable, args: Sequence[Any]) -> Program:
     """
     function = fun.primal if isinstance(fun, Rule) else fun
     names = _argument_names(fun, args)
-    closed = jax.make_jaxpr(function)(*args)
+    closed = _traced(function, args)
     tracer = _Tracer(_name_of(fun))
     values = [tracer.argument(name, x) for name, x in zip(names, args, strict=True)]
     consts = [tracer.literal(c) for c in closed.consts]
-    outs = tracer.run(closed.jaxpr, consts, values, top=True)
+    outs = tracer.run(closed.jaxpr, consts, values)
     structure = jax.eval_shape(function, *args)
     tracer.program.several = isinstance(structure, tuple | list)
     tracer.finish(outs)
     return tracer.program
+
+
+def _traced(function: Callable, args: Sequence[Any]) -> Any:
+    """The jaxpr in 64 bits, so that numbers in it have all their digits; in the arguments' types where that fails."""
+
+    def wide(x: Any) -> Any:
+        return x.astype(np.float64) if jax.numpy.issubdtype(x.dtype, np.floating) else x
+
+    try:
+        with jax.enable_x64(True):
+            return jax.make_jaxpr(function)(*(wide(np.asarray(x)) for x in args))
+    except UNTRACEABLE:
+        return jax.make_jaxpr(function)(*args)
 
 
 def _name_of(fun: Callable) -> str:
@@ -101,9 +115,8 @@ def _name_of(fun: Callable) -> str:
 
 
 def _argument_names(fun: Callable, args: Sequence[Any]) -> list[str]:
-    parameters = [
-        p.name for p in inspect.signature(fun).parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-    ]  # fmt: skip
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = [p.name for p in inspect.signature(fun).parameters.values() if p.kind in positional]
     names = [parameters[k] if k < len(parameters) else f"x{k}" for k in range(len(args))]
     for name, x in zip(names, args):
         if not jax.tree_util.treedef_is_leaf(jax.tree.structure(x)):
@@ -118,6 +131,7 @@ class _Tracer:
         self.program = Program(name)
         self.axis_root: dict[int, int] = {}
         self.axis_count = 0
+        self.running: list[JaxprEqn] = []
 
     # Axes and values.
 
@@ -162,7 +176,19 @@ class _Tracer:
         if exact.denominator <= EXACT and abs(exact.numerator) <= 10**6:
             return Value(axes, number(exact))
         same = [q for q in self.program.quantities.values() if q.kind == "number" and q.value == float(value)]
-        q = same[0] if same else self.program.add(f"number{len(self.program.quantities)}", (), "number", value=float(value), text=str(value), differentiable=False, positive=value > 0)  # fmt: skip
+        q = (
+            same[0]
+            if same
+            else self.program.add(
+                f"number{len(self.program.quantities)}",
+                (),
+                "number",
+                value=float(value),
+                text=str(value),
+                differentiable=False,
+                positive=value > 0,
+            )
+        )
         return Value(axes, quantity(q.factor))
 
     # Naming.
@@ -179,9 +205,16 @@ class _Tracer:
             return v
         indices = self.order(v)
         for q in self.program.quantities.values():
-            if q.kind == "formula" and q.definition == v.expression and q.differentiable and set(q.indices) == set(indices):
+            if (
+                q.kind == "formula"
+                and q.definition == v.expression
+                and q.differentiable
+                and set(q.indices) == set(indices)
+            ):
                 return replace(v, expression=quantity(q.factor), summed=())
-        q = self.program.add(name, indices, "formula", definition=v.expression, positive=self.is_positive(of(v)), made_up=made_up)  # fmt: skip
+        q = self.program.add(
+            name, indices, "formula", definition=v.expression, positive=self.is_positive(of(v)), made_up=made_up
+        )
         return replace(v, expression=quantity(q.factor), summed=())
 
     def quantity_of(self, v: Value) -> Quantity:
@@ -190,10 +223,13 @@ class _Tracer:
         return self.program[factor.key]
 
     def is_positive(self, e: Expression) -> bool:
-        return bool(e) and all(
-            c > 0 and all(p % 2 == 0 or f.key.startswith(SIZE) or self.program[f.key].positive or self.program[f.key].is_mask for f, p in powers)
-            for (_, powers), c in e.terms.items()
-        )  # fmt: skip
+        """Whether an expression is certainly not negative."""
+
+        def positive(f: Factor, exponent: Fraction) -> bool:
+            q = self.program.quantities.get(f.key)  # a size has none yet
+            return exponent % 2 == 0 or q is None or q.positive or q.is_mask
+
+        return bool(e) and all(c > 0 and all(positive(f, p) for f, p in powers) for (_, powers), c in e.terms.items())
 
     def as_factor(self, v: Value) -> Value:
         """A value that may be multiplied: one product, or 1 plus one product; anything else gets a name."""
@@ -201,7 +237,11 @@ class _Tracer:
         if e.is_product or not e:
             return v
         plain = all(not bound for bound, _ in e.terms)
-        symbols = any(f.key in self.program.quantities and self.program[f.key].kind == "number" and len(powers) == 1 for _, powers in e.terms for f, _ in powers)  # fmt: skip
+        symbols = any(
+            f.key in self.program.quantities and self.program[f.key].kind == "number" and len(powers) == 1
+            for _, powers in e.terms
+            for f, _ in powers
+        )
         if len(e.terms) == 2 and plain and not symbols and any(not powers for _, powers in e.terms):
             return v
         return self.named(v)
@@ -210,13 +250,22 @@ class _Tracer:
         """An elementwise function, as a quantity of its own."""
         if v.is_number:
             result = _NUMPY[name](float(of(v).constant or 0))
-            return self.literal(np.float64(result)) if math.isfinite(result) else replace(v, expression=None, known=result)
+            return (
+                self.literal(np.float64(result)) if math.isfinite(result) else replace(v, expression=None, known=result)
+            )
         if any(product.bound for product in of(v).terms) or name in ("log", "log1p", "softplus", "relu"):
             v = self.named(v, "z" if name == "relu" else "t")
         for q in self.program.quantities.values():
             if q.kind == "function" and q.function == name and q.definition == v.expression:
                 return replace(v, expression=quantity(q.factor), summed=())
-        q = self.program.add(FUNCTIONS.get(name, name), self.order(v), "function", definition=v.expression, function=name, positive=name in POSITIVE)  # fmt: skip
+        q = self.program.add(
+            FUNCTIONS.get(name, name),
+            self.order(v),
+            "function",
+            definition=v.expression,
+            function=name,
+            positive=name in POSITIVE,
+        )
         return replace(v, expression=quantity(q.factor), summed=())
 
     def mask(self, function: str, v: Value) -> Value:
@@ -227,12 +276,14 @@ class _Tracer:
             if q.kind == "mask" and q.function == function and q.definition == v.expression:
                 return replace(v, expression=quantity(q.factor))
         name = "m" if function != "not" else f"not_{self.quantity_of(v).name}"
-        q = self.program.add(name, self.order(v), "mask", definition=v.expression, function=function, differentiable=False)  # fmt: skip
+        q = self.program.add(
+            name, self.order(v), "mask", definition=v.expression, function=function, differentiable=False
+        )
         return replace(v, expression=quantity(q.factor))
 
     def is_mask(self, v: Value) -> bool:
-        factor = v.expression and v.expression.single
-        return bool(factor) and self.program[factor.key].is_mask
+        factor = v.expression.single if v.expression is not None else None
+        return factor is not None and self.program[factor.key].is_mask
 
     # Arithmetic.
 
@@ -251,7 +302,16 @@ class _Tracer:
             moved = v.expression.renamed(names) if v.expression is not None else None
             ids = v.ids.renamed(names) if v.ids else None
             counts = names.get(v.counts, v.counts) if v.counts else None
-            out.append(replace(v, axes=axes if v.axes else (), expression=moved, ids=ids, counts=counts, summed=tuple(names.get(i, i) for i in v.summed)))  # fmt: skip
+            out.append(
+                replace(
+                    v,
+                    axes=axes if v.axes else (),
+                    expression=moved,
+                    ids=ids,
+                    counts=counts,
+                    summed=tuple(names.get(i, i) for i in v.summed),
+                )
+            )
         return axes, out
 
     def multiplied(self, a: Value, b: Value) -> Value:
@@ -261,7 +321,10 @@ class _Tracer:
         return Value(axes, of(a) * of(b))
 
     def power(self, v: Value, exponent: Fraction) -> Value:
-        if not (of(v).is_product and (exponent.denominator == 1 or of(v).constant is not None or next(iter(of(v).terms.values())) == 1)):
+        if not (
+            of(v).is_product
+            and (exponent.denominator == 1 or of(v).constant is not None or next(iter(of(v).terms.values())) == 1)
+        ):
             v = self.named(v)
         if v.is_number and exponent.denominator != 1:
             return self.literal(np.float64(float(of(v).constant or 0) ** float(exponent)))
@@ -282,12 +345,16 @@ class _Tracer:
             return replace(self.multiplied(a, replace(b, expression=number(1 / divisor))), summed=a.summed)
         out = self.multiplied(a, self.power(b, Fraction(-1)))
         several = sum(len(powers) for _, powers in of(out).terms) > 1
-        literal = all(f.key in self.program.quantities and self.program[f.key].kind == "number" for _, powers in of(b).terms for f, _ in powers)  # fmt: skip
+        literal = all(
+            f.key in self.program.quantities and self.program[f.key].kind == "number"
+            for _, powers in of(b).terms
+            for f, _ in powers
+        )
         return self.named(out, "ratio") if several and not literal else out
 
     # Running.
 
-    def run(self, jaxpr: Jaxpr, consts: Sequence[Value], inputs: Sequence[Value], top: bool = False) -> list[Value]:
+    def run(self, jaxpr: Jaxpr, consts: Sequence[Value], inputs: Sequence[Value]) -> list[Value]:
         env = dict(zip(jaxpr.constvars, consts, strict=True)) | dict(zip(jaxpr.invars, inputs, strict=True))
 
         def value(atom: Any) -> Value:
@@ -295,10 +362,12 @@ class _Tracer:
 
         eqns = _needed(jaxpr)
         readers = Counter(v for eqn in eqns for v in eqn.invars if not isinstance(v, Literal))
-        names = _assigned_names(eqns) if top else [""] * len(eqns)
+        names = _assigned_names(eqns, function_of(jaxpr))
         for eqn, name in zip(eqns, names):
             ins = [value(v) for v in eqn.invars]
+            self.running.append(eqn)
             outs = self.equation(eqn, ins)
+            self.running.pop()
             if name and len(outs) == 1 and outs[0].expression is not None and not outs[0].is_number:
                 outs = [self.called(outs[0], name)]
             outs = [self.forked(o) if readers[v] > 1 else o for v, o in zip(eqn.outvars, outs)]
@@ -314,13 +383,13 @@ class _Tracer:
 
     def called(self, v: Value, name: str) -> Value:
         """The value under the name that the source gives it."""
+        before = self.program.named(name)
+        if before is not None and before.made_up and before.factor != of(v).single:
+            before.name = self.program.free_name(f"{name}_")  # the source's names come first
         v = self.named(v, name, made_up=False)
         q = self.quantity_of(v)
         if q.made_up and q.kind not in LITERAL_KINDS:
-            before = self.program.named(name)
-            if before is not None and before.made_up and before is not q:
-                before.name = self.program.free_name(f"{name}_")  # the source's names come first
-            q.name, q.made_up = self.program.free_name(name) if q.name != name else name, False
+            q.name, q.made_up = name if q.name == name else self.program.free_name(name), False
         return v
 
     def equation(self, eqn: JaxprEqn, ins: list[Value]) -> list[Value]:
@@ -342,7 +411,7 @@ class _Tracer:
             raise self.cannot(eqn, f"{name} of integers, infinities or booleans has no derivation") from None
 
     def cannot(self, eqn: JaxprEqn, why: str) -> CannotDerive:
-        lines = frames(eqn)
+        lines = next((found for e in (eqn, *reversed(self.running)) if (found := frames(e))), [])
         where = f" at {lines[-1].file}:{lines[-1].line}" if lines else ""
         return CannotDerive(f"derive: {why}{where}.")
 
@@ -386,12 +455,12 @@ def _needed(jaxpr: Jaxpr) -> list[JaxprEqn]:
     return eqns[::-1]
 
 
-def _assigned_names(eqns: Sequence[JaxprEqn]) -> list[str]:
-    """For each equation the name that the source assigns its result, or nothing.
+def _assigned_names(eqns: Sequence[JaxprEqn], function: tuple[str, str]) -> list[str]:
+    """For each equation the name that the source of `function` assigns its result, or nothing.
 
     An equation is the last of its statement where the next one belongs to another; the innermost statement wins.
     """
-    places = [[_statement(frame) for frame in _user_frames(eqn)] for eqn in eqns]
+    places = [[_statement(frame) for frame in _frames_inside(eqn, function)] for eqn in eqns]
     names = []
     for k, statements in enumerate(places):
         after = places[k + 1] if k + 1 < len(places) else []
@@ -400,8 +469,12 @@ def _assigned_names(eqns: Sequence[JaxprEqn]) -> list[str]:
     return names
 
 
-def _user_frames(eqn: JaxprEqn) -> list[Frame]:
-    return frames(eqn, ends=lambda file: file == __file__)
+def _frames_inside(eqn: JaxprEqn, function: tuple[str, str]) -> list[Frame]:
+    """The lines of a function (name and file:line), and of what it calls, that led to an equation."""
+    name, file = function[0], function[1].rpartition(":")[0]
+    lines = frames(eqn)
+    start = next((k for k, f in enumerate(lines) if f.function == name and f.file == file), len(lines))
+    return lines[start:]
 
 
 @functools.cache
@@ -434,7 +507,8 @@ _NUMPY: dict[str, Callable[[float], float]] = {
     "exp": math.exp, "log": lambda x: math.log(x) if x > 0 else -math.inf, "tanh": math.tanh, "sqrt": math.sqrt,
     "rsqrt": lambda x: 1 / math.sqrt(x), "logistic": lambda x: 1 / (1 + math.exp(-x)), "erf": math.erf,
     "sin": math.sin, "cos": math.cos, "abs": abs, "sign": lambda x: math.copysign(1.0, x) if x else 0.0,
-    "log1p": math.log1p, "expm1": math.expm1, "softplus": lambda x: math.log1p(math.exp(x)), "relu": lambda x: max(x, 0.0),
+    "log1p": math.log1p, "expm1": math.expm1, "softplus": lambda x: math.log1p(math.exp(x)),
+    "relu": lambda x: max(x, 0.0),
 }  # fmt: skip
 
 
@@ -570,12 +644,19 @@ def _equal(tracer: _Tracer, eqn: JaxprEqn, x: Value, y: Value) -> Value:
 def one_hot(tracer: _Tracer, ids: Factor, index: Index) -> Factor:
     """[ids = index] as a quantity."""
     for q in tracer.program.quantities.values():
-        if q.kind == "one-hot" and q.selector is not None and q.selector.key == ids.key and q.over[0].size == index.size:
+        if (
+            q.kind == "one-hot"
+            and q.selector is not None
+            and q.selector.key == ids.key
+            and q.over[0].size == index.size
+        ):
             tracer.same_axis(q.over[0], index)
             names = dict(zip(q.selector.indices, ids.indices, strict=True)) | {q.over[0]: index}
             return q.factor.renamed(names)
     name = tracer.program[ids.key].name
-    q = tracer.program.add(f"is_{name}", (*ids.indices, index), "one-hot", selector=ids, over=(index,), differentiable=False)  # fmt: skip
+    q = tracer.program.add(
+        f"is_{name}", (*ids.indices, index), "one-hot", selector=ids, over=(index,), differentiable=False
+    )
     tracer.program.conditions.append(f"every entry of {name} is an index in range")
     return q.factor
 
@@ -606,8 +687,10 @@ def _stop_gradient(tracer: _Tracer, _: JaxprEqn, x: Value) -> Value:
         return x
     factor = of(x).single
     top = tracer.program[factor.key] if factor else None
-    if top is not None and top.kind == "maximum":
-        q = tracer.program.add("top", factor.indices, "maximum", definition=top.definition, over=top.over, differentiable=False)  # fmt: skip
+    if factor is not None and top is not None and top.kind == "maximum":
+        q = tracer.program.add(
+            "top", factor.indices, "maximum", definition=top.definition, over=top.over, differentiable=False
+        )
     else:
         q = tracer.program.add("fixed", tracer.order(x), "formula", definition=x.expression, differentiable=False)
     return replace(x, expression=quantity(q.factor), summed=())
@@ -642,7 +725,14 @@ def tracer_select(tracer: _Tracer, which: Value, otherwise: Value, chosen: Value
     everything = Value(axes, of(which) * of(both[0]) + of(which) * of(both[1]))
     selector = of(which).single
     assert selector is not None
-    q = tracer.program.add("chosen", tracer.order(everything), "select", definition=both[0].expression, otherwise=both[1].expression, selector=selector)  # fmt: skip
+    q = tracer.program.add(
+        "chosen",
+        tracer.order(everything),
+        "select",
+        definition=both[0].expression,
+        otherwise=both[1].expression,
+        selector=selector,
+    )
     return Value(axes, quantity(q.factor))
 
 

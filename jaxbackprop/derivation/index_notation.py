@@ -101,8 +101,7 @@ class Expression:
     def renamed(self, names: Mapping[Index, Index]) -> "Expression":
         """Free indices replaced by others."""
         return _collected(
-            (normal(bound, [(f.renamed(names), e) for f, e in powers]), c)
-            for (bound, powers), c in self.terms.items()
+            (normal(bound, [(f.renamed(names), e) for f, e in powers]), c) for (bound, powers), c in self.terms.items()
         )
 
     def with_axes(self, root: Mapping[int, int]) -> "Expression":
@@ -128,7 +127,7 @@ class Expression:
         if product.bound or (exponent.denominator != 1 and c != 1):
             raise ValueError("only a product has a power that is a product")
         powers = [(f, e * exponent) for f, e in product.powers]
-        return _collected([(normal((), powers), Fraction(c) ** exponent if c != 1 else Fraction(1))])
+        return _collected([(normal((), powers), Fraction(c ** int(exponent) if c != 1 else 1))])
 
     @property
     def free(self) -> set[Index]:
@@ -209,7 +208,19 @@ def _canonical(bound: list[Index], powers: list[tuple[Factor, Fraction]]) -> Pro
     chosen = set(bound)
 
     def look(i: Index) -> tuple:
-        return (i.axis, sorted((f.key, e, tuple(k in chosen and k != i for k in f.indices), tuple(-1 if k == i else 0 for k in f.indices)) for f, e in powers if i in f.indices))  # fmt: skip
+        return (
+            i.axis,
+            sorted(
+                (
+                    f.key,
+                    e,
+                    tuple(k in chosen and k != i for k in f.indices),
+                    tuple(-1 if k == i else 0 for k in f.indices),
+                )
+                for f, e in powers
+                if i in f.indices
+            ),
+        )
 
     groups = [list(g) for _, g in itertools.groupby(sorted(bound, key=look), key=look)]
     best: tuple[list[tuple[Factor, Fraction]], list[Index]] | None = None

@@ -75,7 +75,8 @@ class Point:
             return tie / tie.sum(over, keepdims=True)
         x = self.value(q.definition, q.indices)
         if q.kind == "select":
-            assert q.selector is not None and q.otherwise is not None
+            assert q.selector is not None
+            assert q.otherwise is not None
             gate = self.value(Expression({}), q.indices) + self._moved(q.selector.key, q.selector.indices, q.indices)
             return np.where(gate > 0, x, self.value(q.otherwise, q.indices))
         return FUNCTIONS[q.function](x) if q.kind in ("function", "mask") else x
@@ -99,13 +100,24 @@ def draw(program: Program, args: Sequence[Any], seed: int, simplex: Sequence[str
     axes = dict.fromkeys(i.axis for q in program.quantities.values() for i in (*q.indices, *q.over))
     given = {i.axis: i.size for q in program.quantities.values() for i in (*q.indices, *q.over)}
     sizes = {axis: min(given[axis], 3 + k % 3) for k, axis in enumerate(axes)}
-    sizes |= {int(q.key[len(SIZE) :]): int(q.value) for q in program.quantities.values() if q.kind == "size" and int(q.key[len(SIZE) :]) not in sizes}  # fmt: skip
+    sizes |= {
+        int(q.key[len(SIZE) :]): int(q.value)
+        for q in program.quantities.values()
+        if q.kind == "size" and int(q.key[len(SIZE) :]) not in sizes
+    }
     point = Point(sizes)
     with np.errstate(all="ignore"):
         for key, x in zip(program.arguments, args, strict=True):
             point.values[key] = _near(program[key], np.asarray(x), sizes, rng, program[key].name in simplex)
             if program[key].kind == "ids":
-                top = min((sizes[q.over[0].axis] for q in program.quantities.values() if q.kind == "one-hot" and q.selector is not None and q.selector.key == key), default=None)  # fmt: skip
+                top = min(
+                    (
+                        sizes[q.over[0].axis]
+                        for q in program.quantities.values()
+                        if q.kind == "one-hot" and q.selector is not None and q.selector.key == key
+                    ),
+                    default=None,
+                )
                 point.values[key] = point.values[key] % top if top else point.values[key]
         for key in program.upstream:
             point.values[key] = rng.uniform(0.4, 1.6, [sizes[i.axis] for i in program[key].indices])

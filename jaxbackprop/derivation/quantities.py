@@ -4,6 +4,7 @@ Filled by `from_jaxpr`; read by everything else.
 """
 
 import math
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
@@ -27,7 +28,7 @@ class Quantity:
 
     Attributes:
         key: its identity.
-        name: as it is printed; assigned in the source, or made up (`made_up`).
+        name: as it is printed; assigned in the source, or made up (`made_up`) from `base` and a number.
         indices: what it depends on.
         kind: how `definition` is to be read.
         definition: a formula; of a function, mask, maximum or one-hot its argument; of a select the first branch.
@@ -55,10 +56,15 @@ class Quantity:
     differentiable: bool = True
     positive: bool = False
     made_up: bool = True
+    base: str = ""
     text: str = ""
     value: float = 0.0
     axes: tuple[Index | None, ...] = ()
     dtype: str = ""
+
+    def __str__(self) -> str:
+        """A place for its name in a text, which `Program.worded` fills: names may still change."""
+        return f"{{{self.key}}}"
 
     @property
     def factor(self) -> Factor:
@@ -118,7 +124,7 @@ class Program:
     def add(self, name: str, indices: Iterable[Index], kind: Kind, **properties: object) -> Quantity:
         """A new quantity; where its name is taken it gets the next free number."""
         key = str(len(self.quantities))
-        made = Quantity(key, self.free_name(name), tuple(indices), kind, **properties)  # type: ignore[arg-type]
+        made = Quantity(key, self.free_name(name), tuple(indices), kind, base=name, **properties)  # type: ignore[arg-type]
         self.quantities[key] = made
         return made
 
@@ -129,12 +135,25 @@ class Program:
             return name
         return next(n for k in range(2, 10_000) if (n := f"{name}{'_' * name[-1].isdigit()}{k}") not in taken)
 
+    def number_anew(self, used: Iterable[str]) -> None:
+        """Number the made-up names, leaving out what nobody reads."""
+        keep = self.ancestors(used)
+        made_up = [q for q in self.in_order() if q.made_up and q.kind not in LITERAL_KINDS]
+        for q in made_up:
+            q.name = ""
+        for q in made_up:
+            q.name = self.free_name(q.base) if q.key in keep else f"unused_{q.key}"
+
     def __getitem__(self, key: str) -> Quantity:
         return self.quantities[key]
 
     def named(self, name: str) -> Quantity | None:
         """The quantity of this name."""
         return next((q for q in self.quantities.values() if q.name == name and q.kind not in LITERAL_KINDS), None)
+
+    def worded(self, text: str) -> str:
+        """The text with the names of quantities filled in."""
+        return re.sub(r"\{(\w+)\}", lambda found: self[found[1]].name, text)
 
     def ancestors(self, keys: Iterable[str]) -> set[str]:
         """These quantities and all that they are computed from."""

@@ -6,12 +6,12 @@ read, and what must be saved for them. Every move is an identity; the printed pr
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from .deltas import Line, Lines
-from .facts import Facts, add_shares, by_output, known_facts
 from .factor import line_cost
+from .facts import Facts, add_shares, by_output, known_facts
 from .index_notation import (
     ZERO,
     Expression,
@@ -47,6 +47,8 @@ def simplified(program: Program, lines: Lines, points: Sequence[Point], simplex:
     work.put_deltas_into_lines()
     work.write_by_outputs(points)
     work.drop_unused()
+    used = {k for line in work.lines.values() for k in line.expression.keys if k in program.quantities}
+    program.number_anew(used | {output.factor.key for output in program.outputs})
     return work.lines, facts
 
 
@@ -72,7 +74,12 @@ class _Simplifier:
 
     def forward(self, e: Expression) -> list[str]:
         """The forward quantities that a line would need saved."""
-        return [key for key in e.keys if not is_delta(key) and self.program[key].kind not in (*LITERAL_KINDS, "upstream", "ids", "argument", "mask argument")]  # fmt: skip
+        return [
+            key
+            for key in e.keys
+            if not is_delta(key)
+            and self.program[key].kind not in (*LITERAL_KINDS, "upstream", "ids", "argument", "mask argument")
+        ]
 
     def weight(self, key: str) -> float:
         """What saving a quantity costs; a mask is a bit a number."""
@@ -147,13 +154,15 @@ class _Simplifier:
             self.count_uses()
             new = self.polished(line.expression, self.needed_by_others(key))
             if new != line.expression and self.change({key: new}, None) < -LEAST:
-                self.lines[key] = Line(new, line.reasons)
+                self.lines[key] = replace(line, expression=new)
 
     def write_by_outputs(self, points: Sequence[Point]) -> None:
         """Local derivatives as quadratics in an output, where that is cheaper."""
         for key, line in list(self.lines.items()):
             self.count_uses()
-            found = [(self.change({key: new.expression}, None), new) for new in by_output(self.program, key, line, points)]
+            found = [
+                (self.change({key: new.expression}, None), new) for new in by_output(self.program, key, line, points)
+            ]
             best = min(found, key=lambda f: f[0], default=None)
             if best is not None and best[0] < -LEAST:
                 self.lines[key] = best[1]
@@ -167,7 +176,7 @@ class _Simplifier:
                 return
             _, inserted, new, gone = best
             for key, e in new.items():
-                self.lines[key] = Line(e, self.reasons(inserted, key))
+                self.lines[key] = Line(e, self.reasons(inserted, key), self.through(inserted, key))
             if gone is not None:
                 del self.lines[gone]
 
@@ -175,6 +184,13 @@ class _Simplifier:
         """Why a line is what it is, once another was put into it."""
         both = (*self.lines[inserted].reasons, *self.lines[into].reasons)
         return tuple(dict.fromkeys(reason for reason in both if not reason.startswith("what arrives")))
+
+    def through(self, inserted: str, into: str) -> tuple[str, ...]:
+        """The quantities that a line goes through, once another was put into it; not one that only hands on."""
+        own, other = self.lines[into], self.lines[inserted]
+        factor = other.expression.single
+        trivial = factor is not None and not is_delta(factor.key) and self.program[factor.key].kind == "upstream"
+        return tuple(dict.fromkeys((*other.through, *([] if trivial else [inserted]), *own.through)))
 
     def insertions(self) -> Iterator[tuple[float, str, dict[str, Expression], str | None]]:
         for key in self.lines:
@@ -312,5 +328,3 @@ def _rewrites(program: Program) -> tuple[list[Substitution], list[Quantity]]:
                 by = expression([((), [*rest, (q.factor, 1 / e)], Fraction(1))])
                 substitutions.append(Substitution(factor.key, factor.indices, by, q.key))
     return substitutions, products
-
-
