@@ -14,7 +14,7 @@ from .deltas import Line, Lines
 from .factor import Contraction, Item, Term, factored, indices_of
 from .index_notation import DELTA, SIZE, Expression, Factor, Index, quantity
 from .letters import Letters
-from .quantities import LITERAL_KINDS, CannotDerive, Program, Quantity
+from .quantities import LITERAL_KINDS, Program, Quantity
 from .residuals import Residuals
 
 FUNCTIONS = {
@@ -72,6 +72,7 @@ class Writer:
     letters: Letters
     known: dict[str, Axes] = field(default_factory=dict)  # names of arrays, with their axes
     shapes_of: list[str] = field(default_factory=list)  # arguments of which only the shape is needed
+    masks_allowed: bool = False  # whether a mask alone may stay boolean
 
     # Sizes.
 
@@ -88,7 +89,7 @@ class Writer:
                     if q.name not in self.shapes_of:
                         self.shapes_of.append(q.name)
                     return f"{self.shape_name(q.name)}.shape[{k}]"
-        raise CannotDerive("derive: a size that is the size of no argument has no name.")
+        return str(int(self.program[f"{SIZE}{axis}"].value))  # a number in the function, of no argument
 
     def shape_name(self, name: str) -> str:
         """The name of what holds only an argument's shape."""
@@ -117,9 +118,9 @@ class Writer:
     def factor(self, f: Factor) -> Piece:
         """A quantity, number, size or delta by name."""
         if f.key.startswith(DELTA):
-            q = self.program[f.key[1:]]
-            axes = self.known.get(f"d{q.name}", q.indices)
-            return Piece(f"d{q.name}", tuple(i for i, own in zip(f.indices, q.indices) if own in axes))
+            q, name = self.program[f.key[1:]], self.program.delta_name(f.key[1:])
+            axes = self.known.get(name, q.indices)
+            return Piece(name, tuple(i for i, own in zip(f.indices, q.indices) if own in axes))
         if f.key.startswith(SIZE):
             return Piece(self.size(int(f.key[1:])), ())
         q = self.program[f.key]
@@ -208,7 +209,7 @@ class Writer:
             above.append(f"({self.sum(term.bracket, target)})")
         if masks and size == 1 and not (above or literals or below):
             together = " & ".join(masks)
-            return together if alone else f"jnp.where({together}, 1, 0)"
+            return together if alone and self.masks_allowed else f"jnp.where({together}, 1.0, 0.0)"
         front, behind = _coefficient(size, bool(literals))
         text = " * ".join([*front, *above])
         if not text and literals and literals[0].startswith(" * "):
@@ -380,7 +381,9 @@ class Writer:
             case "mask":
                 if q.function == "all":
                     return " & ".join(self.laid_out(self.factor(f), q.indices) for (_, ps) in e.terms for f, _ in ps)
+                self.masks_allowed = True
                 code = self.written(e, q.indices)
+                self.masks_allowed = False
                 return {"positive": f"{code} > 0", "zero": f"{code} == 0", "not": f"~{code}"}[q.function]
             case "winners":
                 assert q.selector is not None
@@ -488,8 +491,8 @@ def program_text(
         is_result = key in program.arguments
         code = backward.written(line.expression, q.indices, stretch=is_result)
         back += _wrapped(f"# {why}" for why in comment(program, line))
-        back.append(f"d{q.name} = {code}")
-        backward.known[f"d{q.name}"] = tuple(i for i in q.indices if is_result or i in line.expression.free)
+        back.append(f"{program.delta_name(key)} = {code}")
+        backward.known[program.delta_name(key)] = tuple(i for i in q.indices if is_result or i in line.expression.free)
     results = [_shaped(backward, Factor(DELTA + q.key, q.indices), q.axes) for q in arguments if q.differentiable]
 
     kept = [q.name for q in saved] + [_shape_residual(s, form) for s in backward.shapes_of]
@@ -590,7 +593,10 @@ class _Parts:
 def _shaped(writer: Writer, factor: Factor, axes: Axes) -> str:
     """A quantity as an array with these axes, those of size 1 included."""
     piece = writer.factor(factor)
-    code = writer.laid_out(piece, [i for i in axes if i is not None])
+    target = [i for i in axes if i is not None]
+    code = writer.laid_out(piece, target)
+    if set(target) - set(piece.axes):
+        return f"jnp.broadcast_to({code}, {writer.shape(axes)})"
     return f"{code}[{', '.join('None' if i is None else ':' for i in axes)}]" if None in axes else code
 
 

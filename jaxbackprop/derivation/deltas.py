@@ -51,11 +51,17 @@ def chain_rule(program: Program) -> Lines:
     reasons: dict[str, list[str]] = {}
     for output in program.outputs:
         q = program[output.factor.key]
-        name = "upstream" if len(program.outputs) == 1 else f"upstream_{q.name}"
-        arriving = program.add("u", q.indices, "upstream", differentiable=False, made_up=False)
-        arriving.name, arriving.axes = name, output.axes
+        name = "upstream" if not program.several else f"upstream_{q.name}"
+        indices = [i for i in output.axes if i is not None]
+        if len({*indices}) < len(indices) or len({*output.factor.indices}) < len(q.indices):
+            raise CannotDerive(f"derive: the output {q.name} is read along a diagonal, which has no derivation.")
+        arriving = program.add(name, indices, "upstream", differentiable=False, made_up=False)
+        arriving.axes = output.axes
         program.upstream.append(arriving.key)
-        _arrive(terms, reasons, q.key, quantity(arriving.factor), "what arrives from the loss")
+        everywhere = [i for i in indices if i not in output.factor.indices]
+        term = quantity(arriving.factor).summed(everywhere)
+        term = term.renamed(dict(zip(output.factor.indices, q.indices, strict=True)))
+        _arrive(terms, reasons, q.key, term, "what arrives from the loss")
     outputs = [output.factor.key for output in program.outputs]
     order = [q for q in program.in_order(outputs) if q.differentiable and q.kind not in LITERAL_KINDS]
     lines: Lines = {}

@@ -24,7 +24,7 @@ from .quantities import LITERAL_KINDS, CannotDerive, Program, Quantity
 from .residuals import Residuals, chosen_residuals
 from .simplify import simplified
 
-POINTS = 2
+POINTS = 3
 
 
 @dataclass(frozen=True)

@@ -100,8 +100,9 @@ def add_known_sum(facts: Facts, q: Quantity, position: int, points: Sequence[Poi
 
 
 def _sums_to(x: np.ndarray, position: int, total: int) -> bool:
-    # Against the size of the terms: a sum that is zero is one of cancelling numbers.
-    return bool(np.all(np.abs(x.sum(position) - total) <= 1e-10 * np.abs(x).sum(position)))
+    # Against the size of the terms: a sum that is zero is one of cancelling numbers, not of vanishing ones.
+    size = np.abs(x).sum(position)
+    return bool(np.all(size > 1e-6) and np.all(np.abs(x.sum(position) - total) <= 1e-10 * size))
 
 
 def add_shares(program: Program, lines: Lines, facts: Facts, points: Sequence[Point]) -> None:
@@ -141,8 +142,11 @@ def by_output(program: Program, key: str, line: Line, points: Sequence[Point]) -
     local = expression(((), [p for p in powers if p[0] != carriers[0]], c) for (_, powers), c in terms.items())
     if any(is_delta(k) for k in local.keys) or local.single is not None:
         return
+    if any(depends_on_branch(program, k) for k in local.keys if k in program.quantities):
+        return
     for q in list(program.quantities.values()):
-        if q.kind in ("formula", "function") and q.differentiable and set(q.indices) == set(indices):
+        same_shape = q.kind in ("formula", "function") and q.differentiable and set(q.indices) == set(indices)
+        if same_shape and not depends_on_branch(program, q.key):
             found = _quadratic(local, q, indices, points)
             if found is not None:
                 reason = f"the local derivative, by the output {q}"
@@ -157,7 +161,10 @@ def _quadratic(
     r = np.concatenate([p.value(local, indices).ravel() for p in points])
     if len(a) < 6 or not np.all(np.isfinite(a)) or not np.all(np.isfinite(r)):
         return None
-    fitted, *_ = np.linalg.lstsq(np.stack([a**0, a, a**2], 1), r, rcond=None)
+    powers = np.stack([a**0, a, a**2], 1)
+    if np.linalg.cond(powers) > 1e5:
+        return None  # values too much alike to tell a quadratic
+    fitted, *_ = np.linalg.lstsq(powers, r, rcond=None)
     whole = np.round(fitted)
     if np.abs(whole).max() > 4 or not same(whole[0] + whole[1] * a + whole[2] * a**2, r):
         return None

@@ -10,6 +10,7 @@ import functools
 import inspect
 import linecache
 import math
+import operator
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -18,11 +19,12 @@ from fractions import Fraction
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ..core.rule import Rule
 from ..jaxprs import array_primitives as params
-from ..jaxprs.compat import Jaxpr, JaxprEqn, Literal, body_of, function_of, shape_of
+from ..jaxprs.compat import Jaxpr, JaxprEqn, Literal, body_of, dtype_of, function_of, shape_of
 from ..jaxprs.provenance import Frame, frames
 from ..jaxprs.queries import UNTRACEABLE
 from .index_notation import (
@@ -37,7 +39,7 @@ from .index_notation import (
     number,
     quantity,
 )
-from .quantities import LITERAL_KINDS, CannotDerive, Output, Program, Quantity
+from .quantities import LITERAL_KINDS, RESERVED, CannotDerive, Output, Program, Quantity
 
 EXACT = 2**10
 """A number in the program with a larger denominator than this stays a symbol: multiplying it out would round it."""
@@ -100,7 +102,7 @@ def _traced(function: Callable, args: Sequence[Any]) -> Any:
     """The jaxpr in 64 bits, so that numbers in it have all their digits; in the arguments' types where that fails."""
 
     def wide(x: Any) -> Any:
-        return x.astype(np.float64) if jax.numpy.issubdtype(x.dtype, np.floating) else x
+        return x.astype(np.float64) if jnp.issubdtype(x.dtype, np.floating) else x
 
     try:
         with jax.enable_x64(True):
@@ -118,6 +120,8 @@ def _argument_names(fun: Callable, args: Sequence[Any]) -> list[str]:
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     parameters = [p.name for p in inspect.signature(fun).parameters.values() if p.kind in positional]
     names = [parameters[k] if k < len(parameters) else f"x{k}" for k in range(len(args))]
+    for name in RESERVED.intersection(names):
+        raise CannotDerive(f"derive: the rule has a use of its own for the name {name}; call the argument otherwise.")
     for name, x in zip(names, args):
         if not jax.tree_util.treedef_is_leaf(jax.tree.structure(x)):
             raise CannotDerive(f"derive: {name} is a {type(x).__name__}; give each array as an argument of its own.")
@@ -157,8 +161,8 @@ class _Tracer:
         axes = self.axes(x.shape)
         indices = [i for i in axes if i is not None]
         kinds: dict[str, tuple[Any, str]] = {"f": ("argument", "float"), "b": ("mask argument", "bool")}
-        kind, dtype = kinds.get("f" if jax.numpy.issubdtype(x.dtype, np.floating) else x.dtype.kind, ("ids", "int"))
-        if kind == "ids" and not jax.numpy.issubdtype(x.dtype, np.integer):
+        kind, dtype = kinds.get("f" if jnp.issubdtype(x.dtype, np.floating) else x.dtype.kind, ("ids", "int"))
+        if kind == "ids" and not jnp.issubdtype(x.dtype, np.integer):
             raise CannotDerive(f"derive: {name} has dtype {x.dtype}; floats, integers and booleans have derivations.")
         q = self.program.add(name, indices, kind, differentiable=dtype == "float", made_up=False)
         q.axes, q.dtype = axes, dtype
@@ -530,8 +534,17 @@ for _name in ("exp", "tanh", "logistic", "log", "log1p", "expm1", "sqrt", "rsqrt
     _elementwise(_name)
 
 
-@primitive("convert_element_type", "copy", "reduce_precision", "optimization_barrier", "copy_p")
+@primitive("copy", "reduce_precision", "optimization_barrier", "copy_p")
 def _same(tracer: _Tracer, _: JaxprEqn, x: Value) -> Value:
+    return x
+
+
+@primitive("convert_element_type")
+def _convert(tracer: _Tracer, eqn: JaxprEqn, x: Value) -> Value:
+    to, was = (np.dtype(dtype_of(v)) for v in (eqn.outvars[0], eqn.invars[0]))
+    if x.expression is not None and not x.is_number and jnp.issubdtype(was, np.floating):
+        if not jnp.issubdtype(to, np.floating):
+            raise tracer.cannot(eqn, f"a conversion of {was} to {to} has no derivation")
     return x
 
 
@@ -614,11 +627,18 @@ def _compare(tracer: _Tracer, eqn: JaxprEqn, x: Value, y: Value) -> Value:
             return Value(x.axes, known=False)  # an index counted from the end is not read as one
         return Value(x.axes, refused="a comparison of integer indices")
     if x.known is not None or y.known is not None:
-        return Value(x.axes, known=True)  # a guard against infinities
+        return Value(x.axes or y.axes, known=_compared(name, x.known, y.known))
     axes, (x, y) = tracer.aligned(x, y)
     difference = Value(axes, of(x) - of(y) if name in ("gt", "le") else of(y) - of(x))
     positive = tracer.mask("positive", difference)
     return positive if name in ("gt", "lt") else tracer.mask("not", positive)
+
+
+def _compared(name: str, x: float | bool | None, y: float | bool | None) -> bool:
+    """A comparison with infinity or NaN, of which None stands for any finite number."""
+    if isinstance(x, bool) or isinstance(y, bool):
+        raise _NotAnExpression
+    return bool(getattr(operator, name)(0.0 if x is None else x, 0.0 if y is None else y))
 
 
 @primitive("eq", "ne")
@@ -632,7 +652,7 @@ def _equal(tracer: _Tracer, eqn: JaxprEqn, x: Value, y: Value) -> Value:
             return Value(axes, refused="a comparison of integer indices")
         return Value(axes, quantity(one_hot(tracer, x.ids, y.counts)))
     if x.known is not None or y.known is not None:
-        return Value(x.axes or y.axes, known=not equal)
+        return Value(x.axes or y.axes, known=_compared(eqn.primitive.name, x.known, y.known))
     axes, (x, y) = tracer.aligned(x, y)
     difference = of(x) - of(y)
     if not difference:
@@ -648,16 +668,17 @@ def one_hot(tracer: _Tracer, ids: Factor, index: Index) -> Factor:
             q.kind == "one-hot"
             and q.selector is not None
             and q.selector.key == ids.key
-            and q.over[0].size == index.size
+            and tracer.root(q.over[0].axis) == tracer.root(index.axis)
         ):
-            tracer.same_axis(q.over[0], index)
             names = dict(zip(q.selector.indices, ids.indices, strict=True)) | {q.over[0]: index}
             return q.factor.renamed(names)
     name = tracer.program[ids.key].name
     q = tracer.program.add(
         f"is_{name}", (*ids.indices, index), "one-hot", selector=ids, over=(index,), differentiable=False
     )
-    tracer.program.conditions.append(f"every entry of {name} is an index in range")
+    condition = f"every entry of {name} is an index in range, counted from 0"
+    if condition not in tracer.program.conditions:
+        tracer.program.conditions.append(condition)
     return q.factor
 
 

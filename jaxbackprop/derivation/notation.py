@@ -34,8 +34,8 @@ class Style:
     def indexed(self, symbol: str, letters: str) -> str:
         return f"{symbol}_{letters}" if letters else symbol
 
-    def delta(self, q: Quantity, is_argument: bool, letters: str) -> str:
-        return self.indexed(f"d{q.name}", letters)
+    def delta(self, q: Quantity, name: str, is_argument: bool, letters: str) -> str:
+        return self.indexed(name, letters)
 
     def upstream(self, q: Quantity, output: Quantity, letters: str) -> str:
         return self.indexed(q.name, letters)
@@ -102,7 +102,7 @@ class Latex(Style):
     def indexed(self, symbol: str, letters: str) -> str:
         return f"{symbol}_{{{letters}}}" if letters else symbol
 
-    def delta(self, q: Quantity, is_argument: bool, letters: str) -> str:
+    def delta(self, q: Quantity, name: str, is_argument: bool, letters: str) -> str:
         if is_argument:
             return rf"\frac{{\partial L}}{{\partial {self.indexed(self.name(q), letters)}}}"
         numbered = SUBSCRIPT.match(q.name)
@@ -227,7 +227,8 @@ class Notation:
         letters = self.subscript(f.indices, used)
         if f.key.startswith(DELTA):
             key = f.key[len(DELTA) :]
-            return self.style.delta(self.program[key], key in self.program.arguments, letters)
+            name = self.program.delta_name(key)
+            return self.style.delta(self.program[key], name, key in self.program.arguments, letters)
         if f.key.startswith(SIZE):
             return self.style.size(self.letters.of_axis[int(f.key[len(SIZE) :])])
         q = self.program[f.key]
@@ -309,7 +310,7 @@ class Notation:
             isinstance(i, Contraction) or len(q.indices) == 2 for t in factored(e) for i, _ in t.items
         ):
             return None
-        return self.style.delta(q, key in self.program.arguments, ""), right
+        return self.bare(Factor(delta_of(key), q.indices)), right
 
     def matrix_terms(self, terms: Sequence[Term], target: Sequence[Index]) -> str | None:
         """A sum of matrix products, or None."""

@@ -88,7 +88,7 @@ class Point:
 
 
 def draw(program: Program, args: Sequence[Any], seed: int, simplex: Sequence[str] = ()) -> Point:
-    """A point near the given arguments: their signs, their integers, no zeros; all quantities computed.
+    """A point with the arguments' signs and integers: near them, or (odd seeds) of numbers near 1; no zeros.
 
     Args:
         program: the quantities.
@@ -108,7 +108,9 @@ def draw(program: Program, args: Sequence[Any], seed: int, simplex: Sequence[str
     point = Point(sizes)
     with np.errstate(all="ignore"):
         for key, x in zip(program.arguments, args, strict=True):
-            point.values[key] = _near(program[key], np.asarray(x), sizes, rng, program[key].name in simplex)
+            point.values[key] = _near(
+                program[key], np.asarray(x), sizes, rng, ones=seed % 2 == 1, simplex=program[key].name in simplex
+            )
             if program[key].kind == "ids":
                 top = min(
                     (
@@ -133,15 +135,19 @@ def complete(program: Program, point: Point) -> None:
                 point.values[q.key] = point.of(q)
 
 
-def _near(q: Quantity, x: np.ndarray, sizes: Mapping[int, int], rng: np.random.Generator, simplex: bool) -> np.ndarray:
-    cut = tuple(slice(sizes[i.axis]) if i is not None else 0 for i in q.axes)
-    x = x[cut]
+def _near(
+    q: Quantity, x: np.ndarray, sizes: Mapping[int, int], rng: np.random.Generator, *, ones: bool, simplex: bool
+) -> np.ndarray:
+    x = x[tuple(slice(sizes[i.axis]) if i is not None else 0 for i in q.axes)]
     if q.dtype == "int":
         return x
     if q.dtype == "bool":
         return x * 1.0
     x = x.astype(float)
-    x = np.where(x == 0, rng.uniform(0.1, 0.5, x.shape), x * rng.uniform(0.7, 1.3, x.shape))
+    if ones:  # where nothing saturates, whatever was given
+        x = np.where(x < 0, -1, 1) * rng.uniform(0.3, 1.7, x.shape)
+    else:
+        x = np.where(x == 0, rng.uniform(0.1, 0.5, x.shape), x * rng.uniform(0.7, 1.3, x.shape))
     return np.abs(x) / np.abs(x).sum(-1, keepdims=True) if simplex else x
 
 

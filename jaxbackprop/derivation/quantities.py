@@ -131,7 +131,7 @@ class Program:
     def free_name(self, name: str) -> str:
         """`name`, or `name` with the next free number behind it."""
         taken = {q.name for q in self.quantities.values() if q.kind not in LITERAL_KINDS}
-        if name not in taken and name not in RESERVED:
+        if name not in taken and (name not in RESERVED or name == "upstream"):
             return name
         return next(n for k in range(2, 10_000) if (n := f"{name}{'_' * name[-1].isdigit()}{k}") not in taken)
 
@@ -146,6 +146,11 @@ class Program:
 
     def __getitem__(self, key: str) -> Quantity:
         return self.quantities[key]
+
+    def delta_name(self, key: str) -> str:
+        """The name of a quantity's delta: dz, or delta_z where the function itself calls something dz."""
+        names = {q.name for q in self.quantities.values() if q.kind not in LITERAL_KINDS}
+        return f"{'delta_' if any(f'd{name}' in names for name in names) else 'd'}{self[key].name}"
 
     def named(self, name: str) -> Quantity | None:
         """The quantity of this name."""
@@ -201,13 +206,15 @@ class Program:
             output.factor, output.axes = factor(output.factor), tuple(i and index(i) for i in output.axes)
         axes = {i.axis: i for q in self.quantities.values() for i in (*q.indices, *q.over)}
         bound = {i.axis: i for q in self.quantities.values() for e in q.expressions for p in e.terms for i in p.bound}
-        for axis, i in (bound | axes).items():
+        stretched = {i.axis: i for output in self.outputs for i in output.axes if i is not None}
+        for axis, i in (stretched | bound | axes).items():
             size = Quantity(f"{SIZE}{axis}", f"{SIZE}{axis}", (), "size", differentiable=False, positive=True)
             size.value = float(i.size)
             self.quantities[size.key] = size
 
 
-RESERVED = frozenset({"jax", "jnp", "jbp", "upstream", "residuals", "lambda", "Array", "Float", "Int", "Bool"})
+RESERVED = frozenset({"jax", "jnp", "jbp", "upstream", "residuals", "Array", "Float", "Int", "Bool"})
+"""Names that the printed rule uses itself."""
 
 
 def _by_number(key: str) -> tuple[int, str]:

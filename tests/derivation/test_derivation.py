@@ -151,6 +151,63 @@ def test_a_wrong_line_of_the_printed_rule_would_be_found():
     assert not jbp.verify(wrong, *derived.args, reference=derived.function, checks=["gradient"]).passed
 
 
+def transposed_and_stretched(x, b):
+    return (x + b).T, jnp.broadcast_to(b.sum(-1), (4, 3))
+
+
+def gram(x):
+    return x @ x.T
+
+
+def with_a_column(x, w):
+    return x * w + w.sum()
+
+
+def unused(x, w):
+    return x**2
+
+
+def of_a_mask(x, mask):
+    d = mask * 1.0
+    dx = d - (x > 0)
+    return dx * x
+
+
+@pytest.mark.parametrize(
+    ("function", "args"),
+    [
+        (transposed_and_stretched, (normal(3, 5), normal(3, 5))),
+        (gram, (normal(3, 5),)),
+        (with_a_column, (normal(3, 5), normal(3, 1))),
+        (unused, (normal(3, 5), normal(2))),
+        (of_a_mask, (normal(3, 5), jnp.arange(15).reshape(3, 5) % 2 == 0)),
+        (lambda x: jnp.tanh(x), (40 + normal(3, 5) / 9,)),
+        (lambda x: jnp.tanh(jax.nn.relu(x)) ** 2, (2 + normal(3, 5) / 9,)),
+        (lambda x: jnp.where(jnp.isinf(x), 0.0, jnp.clip(x, -0.5, 0.5)), (normal(3, 5),)),
+    ],
+)
+def test_odd_functions_have_right_rules_too(function, args):
+    """Also where the given arguments lie where a unit saturates or a mask is 1 everywhere: the rule holds elsewhere."""
+    derived = jbp.derive(function, *args)
+    assert derived.verify(["gradient"]).passed, derived.code
+    moved = [x - 2.1 if jnp.issubdtype(x.dtype, jnp.floating) else x for x in args]
+    for elsewhere in (moved, args):
+        for got, expected in zip(pulled(derived.rule, elsewhere), pulled(function, elsewhere), strict=True):
+            np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+
+def pulled(function, args):
+    floats = [k for k, x in enumerate(args) if jnp.issubdtype(x.dtype, jnp.floating)]
+
+    def loss(*xs):
+        full = list(args)
+        for k, x in zip(floats, xs, strict=True):
+            full[k] = x
+        return sum((jnp.cos(jnp.arange(y.size)) * y.ravel()).sum() for y in jax.tree.leaves(function(*full)))
+
+    return jax.grad(loss, tuple(range(len(floats))))(*(args[k] for k in floats))
+
+
 def sort_first(x):
     y = jnp.sort(x)
     return y[0]
@@ -174,6 +231,8 @@ def of_a_pair(pair):
         (sort_first, (jnp.arange(3.0),), r"the primitive sort has no derivation at .*test_derivation.py:\d+"),
         (shifted_rows, (jnp.ones((4, 2)), jnp.array([0, 1])), r"arithmetic on integer indices at .*test_derivation.py"),
         (from_infinity, (jnp.ones(3), jnp.array([True, False, True])), "infinite branch"),
+        (lambda upstream: upstream * 2, (jnp.ones(3),), "a use of its own for the name upstream"),
+        (lambda x: x.astype(int) * x, (jnp.ones(3),), "a conversion of float64 to int"),
         (of_a_pair, ((1.0, 2.0),), "pair is a tuple; give each array as an argument of its own"),
     ],
 )
