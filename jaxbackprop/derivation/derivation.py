@@ -11,20 +11,23 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..core.rule import Rule
+from ..jaxprs.lazy_import import lazy_import
 from ..verification.api import verify
 from ..verification.report import Verification
 from .code import Form, program_text
 from .deltas import Line, Lines, chain_rule
 from .facts import Facts
-from .from_jaxpr import read
 from .letters import Letters
 from .notation import Latex, Notation, Style
 from .numeric import Point, add_deltas, draw
 from .quantities import LITERAL_KINDS, CannotDerive, Program, Quantity
 from .residuals import Residuals, chosen_residuals
 from .simplify import simplified
+from .sizes import read_at_two_sizes
 
 POINTS = 3
+# What measures stands above what derives, and loads much that a derivation does not need.
+benchmarking = lazy_import(f"{__name__.partition('.')[0]}.benchmarking")
 
 
 @dataclass(frozen=True)
@@ -226,6 +229,14 @@ class Derivation:
         """
         return verify(self.rule, *self.args, reference=self.function, checks=checks)
 
+    def benchmark(self, **options: Any) -> Any:
+        """`jbp.benchmark` of the rule at the given arguments, beside autodiff of the function.
+
+        Args:
+            **options: those of `jbp.benchmark`.
+        """
+        return benchmarking.benchmark(self.rule, *self.args, reference=self.function, **options)
+
 
 def _escaped(text: str) -> str:
     return text.replace("^2", r"\textsuperscript{2}").replace("^3", r"\textsuperscript{3}").replace("_", r"\_")
@@ -255,7 +266,7 @@ def derive(fun: Callable, *args: Any, sums_to_one: Sequence[str] = ()) -> Deriva
         CannotDerive: the function holds something without a derivation here; the message names it and its line.
     """
     arrays = tuple(jnp.asarray(x) if isinstance(x, bool | int | float) else x for x in args)
-    program = read(fun, arrays)
+    program = read_at_two_sizes(fun, arrays)
     unknown = set(sums_to_one) - {program[key].name for key in program.arguments}
     if unknown:
         raise CannotDerive(f"derive: sums_to_one names {sorted(unknown)}, which {program.name} does not take.")

@@ -135,6 +135,37 @@ def test_a_rule_derived_at_one_size_is_right_at_every_size():
     assert jbp.verify(derived.rule, *args, reference=case.function, checks=["gradient"]).passed
 
 
+def test_a_number_that_is_a_root_of_a_size_is_read_from_the_array():
+    def attend(Q, K, V):
+        P = jax.nn.softmax(Q @ K.T / jnp.sqrt(Q.shape[-1]))
+        return P @ V
+
+    derived = jbp.derive(attend, normal(4, 3), normal(5, 3), normal(5, 2))
+    assert "jnp.sqrt(Q.shape[1])" in derived.code
+    assert not derived.conditions
+    args = normal(3, 7), normal(2, 7), normal(2, 4)
+    assert jbp.verify(derived.rule, *args, reference=attend, checks=["gradient"]).passed
+
+
+def test_a_number_that_depends_on_sizes_otherwise_is_a_condition():
+    def scaled(x):
+        return x**2 * (x.shape[0] + 3)
+
+    (condition,) = jbp.derive(scaled, normal(4, 3)).conditions
+    assert "the sizes are those it was derived at" in condition
+
+    def third(x):
+        return x.sum(-1) / 3  # as long as the axis is by chance
+
+    (condition,) = jbp.derive(third, normal(4, 3)).conditions
+    assert "x (4, 3)" in condition
+
+
+def test_the_rule_is_measured_beside_autodiff():
+    result = derive(DERIVABLE["tanh"]).benchmark(rounds=2, oracle=False)
+    assert result.time_ratio > 0
+
+
 def test_what_is_saved_is_no_more_than_the_rules_of_this_library_save():
     """Layer norm: the normalised input, one number a row, the scale; the mask of a ReLU alone."""
     for name, rule in (("layer_norm", jbp.layers.layer_norm), ("relu", jbp.gates.relu), ("softmax", jbp.gates.softmax)):
