@@ -3,7 +3,7 @@
 import functools
 import html
 import linecache
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from .code import Form, program_text
 from .deltas import Line, Lines, chain_rule
 from .facts import Facts
 from .letters import Letters
+from .line_check import LineCheck, check_lines
 from .notation import Latex, Notation, Style
 from .numeric import Point, add_deltas, draw
 from .quantities import LITERAL_KINDS, CannotDerive, Program, Quantity
@@ -228,6 +229,22 @@ class Derivation:
             checks: the names of the checks to make; all where none are given.
         """
         return verify(self.rule, *self.args, reference=self.function, checks=checks)
+
+    def check(self, lines: Mapping[str, Any], upstream: Any = None) -> LineCheck:
+        """A derivation of your own, line by line: right, wrong and what is wrong in it, or right under a condition.
+
+        A line is named as its delta is (dW1, dz2, delta2 for that of z2) and is an array, compared at the arguments of
+        the derivation, or a formula: "(dz2 @ W2.T) * a1 * (1 - a1)", "(W2^T delta2) o a1 o (1 - a1)",
+        "dz_ni = p_ni (upstream_ni - sum_j p_nj upstream_nj)". A formula is judged with all others taken as right.
+
+        Args:
+            lines: by name.
+            upstream: for arrays, the upstream gradient; ones where none is given.
+
+        Raises:
+            ValueError: a name is that of no delta.
+        """
+        return check_lines(self, lines, upstream)
 
     def benchmark(self, **options: Any) -> Any:
         """`jbp.benchmark` of the rule at the given arguments, beside autodiff of the function.

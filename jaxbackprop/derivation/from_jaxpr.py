@@ -394,6 +394,7 @@ class _Tracer:
         q = self.quantity_of(v)
         if q.made_up and q.kind not in LITERAL_KINDS:
             q.name, q.made_up = name if q.name == name else self.program.free_name(name), False
+        q.source_axes = v.axes
         return v
 
     def equation(self, eqn: JaxprEqn, ins: list[Value]) -> list[Value]:

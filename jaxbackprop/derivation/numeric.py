@@ -159,8 +159,8 @@ def add_deltas(program: Program, lines: Lines, point: Point) -> None:
 
 
 def same(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two arrays are equal within `TOLERANCE`; NaN is equal to nothing."""
-    if a.shape != b.shape:
+    """Whether two arrays are equal within `TOLERANCE`; NaN and infinity are equal to nothing."""
+    if a.shape != b.shape or not (np.all(np.isfinite(a)) and np.all(np.isfinite(b))):
         return False
     scale = max(float(np.abs(a).max(initial=0)), float(np.abs(b).max(initial=0)), 1e-12)
     return bool(np.all(np.abs(a - b) <= TOLERANCE * scale))

@@ -42,6 +42,7 @@ class Quantity:
         value: of a number.
         axes: of an argument, where its indices stand; None is an axis of size 1.
         dtype: of an argument, float, int or bool.
+        source_axes: where its indices stand in the array that the source assigns; None is an axis of size 1.
     """
 
     key: str
@@ -61,6 +62,7 @@ class Quantity:
     value: float = 0.0
     axes: tuple[Index | None, ...] = ()
     dtype: str = ""
+    source_axes: tuple[Index | None, ...] = ()
 
     def __str__(self) -> str:
         """A place for its name in a text, which `Program.worded` fills: names may still change."""
@@ -199,6 +201,7 @@ class Program:
         for q in self.quantities.values():
             q.indices, q.over = tuple(map(index, q.indices)), tuple(map(index, q.over))
             q.axes = tuple(i and index(i) for i in q.axes)
+            q.source_axes = tuple(i and index(i) for i in q.source_axes)
             q.definition = q.definition and q.definition.with_axes(root)
             q.otherwise = q.otherwise and q.otherwise.with_axes(root)
             q.selector = q.selector and factor(q.selector)
