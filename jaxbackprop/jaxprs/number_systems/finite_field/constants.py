@@ -77,6 +77,8 @@ def recognised(value: float, single: bool = False) -> Constant:
     """What a finite float stands for; `single`: it was written in 32 bits or fewer."""
     if value == int(value) and abs(value) < 2**53:
         return Constant(Fraction(int(value)))
+    if not single and abs(value) < 2 and value * 2**24 == int(value * 2**24) and value * 2**8 != int(value * 2**8):
+        return Constant(Fraction(value))  # a uniform random number of 32 bits
     precision = _SINGLE if single else _DOUBLE
     written = str(np.float32(value)) if single else repr(value)
     decimal = Fraction(written)
@@ -86,12 +88,15 @@ def recognised(value: float, single: bool = False) -> Constant:
     near = decimal.limit_denominator(max(1, int(min(precision.fractions, chance))))
     if near and abs(near - decimal) <= 2 * precision.unit * abs(decimal):
         return Constant(near)
-    for known, constant in _KNOWN:
-        factor = value / known
-        near = Fraction(factor).limit_denominator(precision.multiples)
-        if near and abs(float(near) - factor) <= 2 * precision.unit * abs(factor):
-            return replace(constant, fraction=near)
+    multiples = value / _VALUES[:, None] * np.arange(1, precision.multiples + 1)
+    whole = np.rint(multiples)
+    near_one = np.abs(multiples - whole) <= 2 * precision.unit * np.abs(multiples)
+    near_one &= (whole != 0) & (np.abs(whole) <= 4 * precision.multiples)
+    if near_one.any():
+        known, denominator = np.unravel_index(int(np.argmax(near_one)), near_one.shape)
+        return replace(_KNOWN[known], fraction=Fraction(int(whole[known, denominator]), int(denominator) + 1))
     return Constant(Fraction(value))
 
 
-_KNOWN = tuple(_well_known())
+_VALUES = np.array([value for value, _ in _well_known()])
+_KNOWN = [constant for _, constant in _well_known()]

@@ -6,7 +6,7 @@ same function have the same residues; two that are not have them with a small ch
 """
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
@@ -44,12 +44,14 @@ class Draw:
         seed: decides everything.
         primes: for each repetition which one of `PRIMES`.
         generation: for each repetition and colour how often it was drawn again.
+        squares: whether numbers whose logarithm is taken must be squares, so that exp finds them again.
     """
 
     repetitions: int
     seed: int = 0
     primes: list[int] = field(init=False)
     generation: np.ndarray = field(init=False)
+    squares: bool = False
 
     def __post_init__(self) -> None:
         self.primes = [(self.seed + k) % len(PRIMES) for k in range(self.repetitions)]
@@ -378,6 +380,9 @@ class Field:
     def exp(self, x: Numbers) -> Numbers:
         """exp(x): w to the power of x modulo q."""
         assert x.s is not None
+        if NOT_SQUARE in x.unsure_exponent:
+            self.draw.squares = True
+            raise OtherDraw(np.zeros(self.k, bool), np.zeros(self.k, np.uint64))
         zero = x.value == -np.inf
         r = np.where(zero, np.uint64(0), self.squares.exp(x.s))
         self._exponents.append((x.s.reshape(self.k, -1), x.r.reshape(self.k, -1)))
@@ -403,54 +408,61 @@ class Field:
         return replace(made, unsure=made.unsure | more, unsure_exponent=made.unsure | {name})
 
     def log(self, x: Numbers) -> Numbers:
-        """log(x): the inverse of exp, looked up; a number that must be a square modulo p, as exp(y) is."""
+        """log(x): the inverse of exp, looked up.
+
+        Only squares are exponentials. Of other numbers -x is one, and log(-x) still turns products into sums; but exp
+        does not lead back to x.
+        """
         negative = x.value < 0
         zero = (x.r == 0).all(0)
-        self._must_be_square(x, ~negative & ~zero)
-        s = self.squares.log(x.r)
+        if self.draw.squares:
+            self._must_be_square(x, ~negative & ~zero)
+        square = self.squares.is_square(x.r)
+        s = self.squares.log(np.where(square, x.r, self.p.sub(np.zeros_like(x.r), x.r)))
         known, missing = self._logs_known(x.r, s)
         self._exponents.append((s.reshape(self.k, -1), known.reshape(self.k, -1)))
-        made = replace(x, value=np.log(x.value), r=known, s=s, degree=UNKNOWN, unsure_exponent=x.unsure)
+        exponent = x.unsure if square.all() else x.unsure | {NOT_SQUARE}
+        made = replace(x, value=np.log(x.value), r=known, s=s, degree=UNKNOWN, unsure_exponent=exponent)
         made = replace(made, unsure=made.unsure | {"log"}) if missing and x.on.any() else made
         return self.hidden(made, negative | zero, "logarithm of a number that is not positive")
 
     def _logs_known(self, r: np.ndarray, s: np.ndarray) -> tuple[np.ndarray, bool]:
         """The logarithms modulo p of numbers `r` with logarithms `s` modulo q: those of exponents seen before.
 
-        log(exp(x)) is x, and the logarithm of a product or quotient of two such things is the sum or difference.
+        log(exp(x)) is x, and the logarithm of a product or quotient of such things is the sum or difference. What is
+        none of them is a new unknown, and those after it may be made of it.
         """
         shape, t = r.shape, s.reshape(self.k, -1)
-        found = self._of(r, "log", self.p).reshape(self.k, -1)
-        left = np.ones(t.shape[1], bool)
-        for pairs in (self._singles, self._pairs):
-            if not left.any():
-                break
-            exponents, logs = pairs()
-            places = np.minimum(np.searchsorted(exponents[0], t[0]), exponents.shape[1] - 1)
-            same = left & (exponents[:, places] == t).all(0)
-            found = np.where(same, logs[:, places], found)
-            left &= ~same
-        return found.reshape(shape), bool(left.any())
+        found = self._of(t, "log", self.p)
+        left, missing = np.ones(t.shape[1], bool), False
+        for _ in range(MOST_NEW_LOGARITHMS):
+            for exponents, logs in self._sums():
+                places = np.minimum(np.searchsorted(exponents[0], t[0]), exponents.shape[1] - 1)
+                same = left & (exponents[:, places] == t).all(0)
+                found = np.where(same, logs[:, places], found)
+                left &= ~same
+                if not left.any():
+                    return found.reshape(shape), missing
+            first, missing = int(np.argmax(left)), True
+            left[first] = False
+            self._exponents.append((t[:, first : first + 1], found[:, first : first + 1]))
+        return found.reshape(shape), missing
 
-    def _singles(self) -> tuple[np.ndarray, np.ndarray]:
-        """Exponents seen so far, in both residues, and their negatives, sorted."""
+    def _sums(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Exponents seen so far and their negatives, in both residues, sorted; then sums of two, and of three."""
         zero = np.zeros((self.k, 1), np.uint64)
         s, r = (np.concatenate([zero, *(e[i] for e in self._exponents)], 1) for i in (0, 1))
-        s, r = self._sorted(s, r)
-        self._exponents = [(s, r)]
-        return self._sorted(*(np.concatenate([x, m.sub(np.zeros_like(x), x)], 1) for x, m in ((s, self.q), (r, self.p))))
-
-    def _pairs(self) -> tuple[np.ndarray, np.ndarray]:
-        """Sums of two of them; none where these would be too many."""
-        s, r = self._singles()
-        if s.shape[1] > MOST_EXPONENTS:
-            return s, r
-        sums = [m.add(x[:, :, None], x[:, None]).reshape(self.k, -1) for x, m in ((s, self.q), (r, self.p))]
-        return self._sorted(*sums)
-
-    def _sorted(self, s: np.ndarray, r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        _, first = np.unique(s[0], return_index=True)
-        return s[:, first], r[:, first]
+        self._exponents = [_sorted(s, r)]
+        both = [np.concatenate([x, m.sub(np.zeros_like(x), x)], 1) for x, m in zip(self._exponents[0], (self.q, self.p))]
+        sums = one = _sorted(*both)
+        yield one
+        for _ in range(2):
+            if sums[0].shape[1] * one[0].shape[1] > MOST_SUMS:
+                return
+            sums = _sorted(
+                *(m.add(x[:, :, None], y[:, None]).reshape(self.k, -1) for x, y, m in zip(sums, one, (self.q, self.p)))
+            )
+            yield sums
 
     def sqrt(self, x: Numbers) -> Numbers:
         """The root of a number: it must be a square, and then its root is one."""
@@ -482,7 +494,9 @@ class Field:
             return replace(self.power(x, whole), value=np.asarray(value))
         if not y.on.any() and (y.value == 0.5).all():
             return self.sqrt(x)
-        made = replace(self.exp(self.mul(y, self.log(x))), value=np.asarray(value))
+        self._must_be_square(x, (x.value >= 0) & (x.r != 0).any(0))
+        logs = self.log(x)
+        made = replace(self.exp(self.mul(y, replace(logs, unsure_exponent=x.unsure))), value=np.asarray(value))
         vanishes = (x.r == 0).all(0) & (y.value > 0)
         assert made.s is not None
         return replace(made, r=np.where(vanishes, np.uint64(0), made.r), s=np.where(vanishes, np.uint64(0), made.s))
@@ -533,8 +547,18 @@ class Field:
                 self.decisions.ties[name] = self.decisions.ties.get(name, 0) | colours
 
 
-MOST_EXPONENTS = 400
-"""Of more exponents than so many no sums of two are looked for."""
+NOT_SQUARE = "log"
+
+MOST_SUMS = 100_000
+"""More sums of exponents than so many are not looked through."""
+
+MOST_NEW_LOGARITHMS = 6
+"""After so many unknown ones of one array no more are looked for that are made of them."""
+
+
+def _sorted(s: np.ndarray, r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    _, first = np.unique(s[0], return_index=True)
+    return s[:, first], r[:, first]
 
 
 def _same_integer(y: Numbers) -> int | None:

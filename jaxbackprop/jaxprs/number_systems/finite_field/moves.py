@@ -174,6 +174,9 @@ MOVES: dict[str, Callable[..., Any]] = {
     "rev": lambda p, fill, x: np.flip(x, p["dimensions"]),
     "concatenate": lambda p, fill, *xs: np.concatenate(xs, p["dimension"]),
     "split": _split,
+    "stack": lambda p, fill, *xs: np.stack(xs, p["axis"]),
+    "unstack": lambda p, fill, x: list(np.moveaxis(x, p["axis"], 0)),
+    "tile": lambda p, fill, x: np.tile(x, p["reps"]),
     "slice": lambda p, fill, x: x[
         tuple(
             itertools.starmap(

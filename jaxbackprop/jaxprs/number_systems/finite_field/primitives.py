@@ -519,8 +519,8 @@ def _convolved(field: Field, eqn: JaxprEqn, x: Any, kernel: Any) -> Numbers:
         one = field.matmul(rows.at(part), _transposed(weights.reshape(1, o // split, i * many), (0, 2, 1)))
         made.append(_transposed(one.reshape(count, len(places), o // split), (0, 2, 1)).reshape(-1))
     per = o // split
-    both = joined(made).reshape(split, -1, per, len(places)) if split > 1 else made[0].reshape(1, -1, per, len(places))
-    whole = _transposed(both, (1, 0, 2, 3)).reshape(-1, o, *out)
+    whole = joined(made).reshape(split, n // batches, per, len(places))
+    whole = _transposed(whole, (1, 0, 2, 3)).reshape(n // batches, o, *out)
     return _transposed(whole, np.argsort(d.out_spec))
 
 
