@@ -125,9 +125,7 @@ def _steps(program: ClosedJaxpr) -> int:
     return total
 
 
-def _answer(
-    one: ClosedJaxpr, other: ClosedJaxpr, args: Sequence[Any], outputs: Sequence[int], draw: Draw
-) -> Answer:
+def _answer(one: ClosedJaxpr, other: ClosedJaxpr, args: Sequence[Any], outputs: Sequence[int], draw: Draw) -> Answer:
     exponents, start = has_exponentials(one) or has_exponentials(other), time.perf_counter()
     while True:
         field = Field(draw, exponents)
@@ -141,7 +139,7 @@ def _answer(
             if time.perf_counter() - start > SECONDS:
                 return Answer(NOT_DECIDED, why="too many roots and logarithms for all of them to exist at once")
             draw.again(again)
-    return _compared(field, *found, outputs)
+    return _compared(field, found[0], found[1], outputs)
 
 
 def _given(field: Field, args: Sequence[Any]) -> list[Any]:

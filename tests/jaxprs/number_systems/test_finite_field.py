@@ -46,7 +46,7 @@ def run(fun: Callable, args: tuple, unknown: bool = False) -> tuple[Field, list[
     while True:
         field = Field(draw)
         floats = [i for i, x in enumerate(args) if np.asarray(x).dtype.kind == "f"]
-        given = [np.asarray(x) for x in args]
+        given: list[Any] = [np.asarray(x) for x in args]
         made = field.inputs([args[i] for i in floats]) if unknown else [field.constant(args[i]) for i in floats]
         for i, x in zip(floats, made, strict=True):
             given[i] = x
@@ -64,39 +64,195 @@ RATIONAL: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "arithmetic": (lambda x: (x + 1) * x - x / 4 - (-x) + x**3 + jnp.square(x), (A,)),
     "divisions": (lambda x, y: (x / y, x**-2, 1 / y), (V, V[::-1])),
     "the remainder": (lambda x: (lax.rem(x, 1.25), x % 1.25, x // 1.25), (A,)),
-    "steps": (lambda x: (jnp.floor(x), jnp.ceil(x), jnp.round(x), lax.round(x, lax.RoundingMethod(0)), jnp.sign(x)), (A,)),
-    "casts": (lambda x: (x.astype(int), x.astype(bool), x.astype(jnp.float32) * 2, (x > 0) + x, x.astype(jnp.int8)), (A,)),
-    "choices": (lambda x, y: (jnp.maximum(x, y), jnp.minimum(x, y), jnp.where(x > y, x, 2 * y), jnp.abs(x)), (V, V[::-1])),
+    "steps": (
+        lambda x: (jnp.floor(x), jnp.ceil(x), jnp.round(x), lax.round(x, lax.RoundingMethod(0)), jnp.sign(x)),
+        (A,),
+    ),
+    "casts": (
+        lambda x: (x.astype(int), x.astype(bool), x.astype(jnp.float32) * 2, (x > 0) + x, x.astype(jnp.int8)),
+        (A,),
+    ),
+    "choices": (
+        lambda x, y: (jnp.maximum(x, y), jnp.minimum(x, y), jnp.where(x > y, x, 2 * y), jnp.abs(x)),
+        (V, V[::-1]),
+    ),
     "bounds": (lambda x: (jnp.clip(x, -1, 2), lax.clamp(-0.5, x, 3.0)), (A,)),
-    "reductions": (lambda x: (x.sum(0), x.mean((0, 2)), x.max(1), x.min(), jnp.prod(x, 1), x.argmax(1), x.argmin(), x.var(0)), (T,)),
+    "reductions": (
+        lambda x: (x.sum(0), x.mean((0, 2)), x.max(1), x.min(), jnp.prod(x, 1), x.argmax(1), x.argmin(), x.var(0)),
+        (T,),
+    ),
     "none to reduce": (lambda x: (x.sum(0), x.prod(0)), (np.zeros((0, 3)),)),
-    "running": (lambda x: [f(x, axis=a) for f in (lax.cumsum, lax.cumprod, lax.cummax, lax.cummin) for a in (0, 1)], (A,)),
+    "running": (
+        lambda x: [f(x, axis=a) for f in (lax.cumsum, lax.cumprod, lax.cummax, lax.cummin) for a in (0, 1)],
+        (A,),
+    ),
     "running backwards": (lambda x: [f(x, axis=0, reverse=True) for f in (lax.cumsum, lax.cummax)], (A,)),
-    "shapes": (lambda x: (x.T, x.reshape(2, 6), x[None], x.ravel(order="F"), jnp.flip(x, 0), x[1:3, ::2], x[:, ::-2], jnp.squeeze(x[None], 0)), (A,)),
-    "together": (lambda x, y: (jnp.concatenate([x, y.T], 0), jnp.stack([x, x]), jnp.split(x, 2), jnp.tile(x, 2), jnp.roll(x, 1, 0)), (A, small(3, 2))),
-    "broadcasts": (lambda x: (x + x[:, :1], jnp.broadcast_to(x[0], (2, 4, 3)), lax.broadcast_in_dim(x, (4, 2, 3), (0, 2))), (A,)),
-    "sorting": (lambda x, y: (jnp.sort(x), jnp.argsort(x), lax.sort((x, y), num_keys=1), lax.top_k(x, 3), jnp.sort(x, descending=True), jnp.median(x)), (V, V[::-1])),
+    "shapes": (
+        lambda x: (
+            x.T,
+            x.reshape(2, 6),
+            x[None],
+            x.ravel(order="F"),
+            jnp.flip(x, 0),
+            x[1:3, ::2],
+            x[:, ::-2],
+            jnp.squeeze(x[None], 0),
+        ),
+        (A,),
+    ),
+    "together": (
+        lambda x, y: (
+            jnp.concatenate([x, y.T], 0),
+            jnp.stack([x, x]),
+            jnp.split(x, 2),
+            jnp.tile(x, 2),
+            jnp.roll(x, 1, 0),
+        ),
+        (A, small(3, 2)),
+    ),
+    "broadcasts": (
+        lambda x: (x + x[:, :1], jnp.broadcast_to(x[0], (2, 4, 3)), lax.broadcast_in_dim(x, (4, 2, 3), (0, 2))),
+        (A,),
+    ),
+    "sorting": (
+        lambda x, y: (
+            jnp.sort(x),
+            jnp.argsort(x),
+            lax.sort((x, y), num_keys=1),
+            lax.top_k(x, 3),
+            jnp.sort(x, descending=True),
+            jnp.median(x),
+        ),
+        (V, V[::-1]),
+    ),
     "sorting rows": (lambda x: (jnp.sort(x, 0), lax.sort((jnp.round(x), x), num_keys=2, dimension=0)), (A,)),
-    "matrices": (lambda a, b: (a @ b, a.T @ a, jnp.dot(a[0], a[1]), jnp.einsum("ij,jk->ki", a, b), jnp.outer(a[0], b[0])), (A, B)),
-    "batches": (lambda t: (jnp.einsum("bij,bkj->bik", t, t), jnp.einsum("bij,bij->b", t, t), jnp.einsum("bij,kij->bk", t, t)), (T,)),
-    "indices": (lambda x, i: (x[i], x[i, 1], x[1, i % 3], x[:, i % 3], x[i[:, None], i[None] % 3], jnp.take_along_axis(x, i[:, None] % 3, 1), x[i[0]]), (A, IDS)),
-    "indices out of bounds": (lambda x, i: [x.at[i + 2].get(mode=m, fill_value=7.0) for m in ("fill", "clip")], (A, IDS)),
+    "matrices": (
+        lambda a, b: (a @ b, a.T @ a, jnp.dot(a[0], a[1]), jnp.einsum("ij,jk->ki", a, b), jnp.outer(a[0], b[0])),
+        (A, B),
+    ),
+    "batches": (
+        lambda t: (jnp.einsum("bij,bkj->bik", t, t), jnp.einsum("bij,bij->b", t, t), jnp.einsum("bij,kij->bk", t, t)),
+        (T,),
+    ),
+    "indices": (
+        lambda x, i: (
+            x[i],
+            x[i, 1],
+            x[1, i % 3],
+            x[:, i % 3],
+            x[i[:, None], i[None] % 3],
+            jnp.take_along_axis(x, i[:, None] % 3, 1),
+            x[i[0]],
+        ),
+        (A, IDS),
+    ),
+    "indices out of bounds": (
+        lambda x, i: [x.at[i + 2].get(mode=m, fill_value=7.0) for m in ("fill", "clip")],
+        (A, IDS),
+    ),
     "added at indices": (lambda x, i: [x.at[i + 1].add(x, mode=m) for m in ("drop", "clip")], (A, IDS)),
-    "written at indices": (lambda x, i: (x.at[i].set(1.5), x.at[i, 1].set(0), x.at[i].max(0.2), x.at[i].min(0.2), x.at[i].multiply(3.0), x.at[1:3, ::2].set(0.5), x.at[i[:2]].add(-1)), (A, IDS)),
-    "segments": (lambda x, i: (jax.ops.segment_sum(x, i, 3), jax.ops.segment_max(x, i, 3), jax.ops.segment_prod(x, i, 3)), (A, IDS)),
-    "dynamic": (lambda x, i: (lax.dynamic_slice(x, (i[0], i[3]), (3, 2)), lax.dynamic_slice(x, (i[0] - 9, i[0] + 9), (2, 2)), lax.dynamic_update_slice(x, x[:2, :2], (i[0], i[0] + 9))), (A, IDS)),
-    "padding": (lambda x: [lax.pad(x, 0.5, c) for c in (((1, 2, 0), (0, 1, 0)), ((-1, 2, 1), (0, -1, 2)), ((0, 0, 3), (-2, -1, 0)))], (A,)),
-    "mapped": (lambda x, i: (jax.vmap(lambda r, k: r[k] * r)(x, i % 3), jax.vmap(lambda r, k: r.at[k].add(2.0))(x, i % 3)), (A, IDS)),
-    "scans": (lambda x: (lax.scan(lambda c, v: (c * v + 1, c - v), x[0], x), lax.scan(lambda c, v: (c + v, c), x[0], x, reverse=True), lax.map(lambda v: v * v, x)), (A,)),
-    "loops": (lambda x: (lax.while_loop(lambda c: c.sum() < 50, lambda c: c * 1.5 + 1, jnp.abs(x)), lax.fori_loop(0, 3, lambda i, c: c * x + i, x)), (V,)),
-    "branches": (lambda x, i: (lax.cond(x.sum() > 0, lambda v: 2 * v, lambda v: v / 2, x), lax.switch(i[3], [jnp.negative, jnp.square, jnp.abs], x)), (V, IDS)),
-    "windows": (lambda x: [lax.reduce_window(x, s, f, (2, 2), (1, 2), p) for (s, f), p in itertools.product(((0.0, lax.add), (-jnp.inf, lax.max), (jnp.inf, lax.min)), ("VALID", "SAME"))], (small(5, 6),)),
-    "dilated windows": (lambda x: lax.reduce_window(x, 0.0, lax.add, (2, 3), (2, 1), ((1, 0), (0, 2)), (2, 1), (1, 2)), (small(5, 6),)),
-    "pooling's gradient": (lambda x: jax.grad(lambda x: (lax.reduce_window(x, -jnp.inf, lax.max, (2, 2), (2, 1), "SAME") ** 2).sum())(x), (small(5, 6),)),
+    "written at indices": (
+        lambda x, i: (
+            x.at[i].set(1.5),
+            x.at[i, 1].set(0),
+            x.at[i].max(0.2),
+            x.at[i].min(0.2),
+            x.at[i].multiply(3.0),
+            x.at[1:3, ::2].set(0.5),
+            x.at[i[:2]].add(-1),
+        ),
+        (A, IDS),
+    ),
+    "segments": (
+        lambda x, i: (jax.ops.segment_sum(x, i, 3), jax.ops.segment_max(x, i, 3), jax.ops.segment_prod(x, i, 3)),
+        (A, IDS),
+    ),
+    "dynamic": (
+        lambda x, i: (
+            lax.dynamic_slice(x, (i[0], i[3]), (3, 2)),
+            lax.dynamic_slice(x, (i[0] - 9, i[0] + 9), (2, 2)),
+            lax.dynamic_update_slice(x, x[:2, :2], (i[0], i[0] + 9)),
+        ),
+        (A, IDS),
+    ),
+    "padding": (
+        lambda x: [
+            lax.pad(x, 0.5, c) for c in (((1, 2, 0), (0, 1, 0)), ((-1, 2, 1), (0, -1, 2)), ((0, 0, 3), (-2, -1, 0)))
+        ],
+        (A,),
+    ),
+    "mapped": (
+        lambda x, i: (jax.vmap(lambda r, k: r[k] * r)(x, i % 3), jax.vmap(lambda r, k: r.at[k].add(2.0))(x, i % 3)),
+        (A, IDS),
+    ),
+    "scans": (
+        lambda x: (
+            lax.scan(lambda c, v: (c * v + 1, c - v), x[0], x),
+            lax.scan(lambda c, v: (c + v, c), x[0], x, reverse=True),
+            lax.map(lambda v: v * v, x),
+        ),
+        (A,),
+    ),
+    "loops": (
+        lambda x: (
+            lax.while_loop(lambda c: c.sum() < 50, lambda c: c * 1.5 + 1, jnp.abs(x)),
+            lax.fori_loop(0, 3, lambda i, c: c * x + i, x),
+        ),
+        (V,),
+    ),
+    "branches": (
+        lambda x, i: (
+            lax.cond(x.sum() > 0, lambda v: 2 * v, lambda v: v / 2, x),
+            lax.switch(i[3], [jnp.negative, jnp.square, jnp.abs], x),
+        ),
+        (V, IDS),
+    ),
+    "windows": (
+        lambda x: [
+            lax.reduce_window(x, s, f, (2, 2), (1, 2), p)
+            for (s, f), p in itertools.product(
+                ((0.0, lax.add), (-jnp.inf, lax.max), (jnp.inf, lax.min)), ("VALID", "SAME")
+            )
+        ],
+        (small(5, 6),),
+    ),
+    "dilated windows": (
+        lambda x: lax.reduce_window(x, 0.0, lax.add, (2, 3), (2, 1), ((1, 0), (0, 2)), (2, 1), (1, 2)),
+        (small(5, 6),),
+    ),
+    "pooling's gradient": (
+        lambda x: jax.grad(lambda x: (lax.reduce_window(x, -jnp.inf, lax.max, (2, 2), (2, 1), "SAME") ** 2).sum())(x),
+        (small(5, 6),),
+    ),
     "a reversed gradient": (jax.grad(lambda x: (jnp.sort(x)[::2] ** 2).sum() + jnp.cumsum(x)[3] * x.max()), (V,)),
     "checkpoint": (jax.grad(lambda x: jax.checkpoint(lambda y: (y * y) ** 2)(x).sum()), (V,)),
-    "integers": (lambda i: ((i - 5) // 2, (i - 5) % 3, lax.div(i - 5, jnp.int32(2)), lax.rem(i - 5, jnp.int32(3)), i << 2, (i - 5) >> 1, lax.shift_right_logical(i - 5, jnp.int32(28)), i ^ 3, ~i, i & 1 | 2, i.sum(), jnp.cumsum(i), i.argmax(), jnp.sort(i), i[::-1], i > 1, (i > 1).any(), i[i], jnp.clip(i, 0, 1), lax.population_count(i), i / 4), (IDS,)),
-}  # fmt: skip
+    "integers": (
+        lambda i: (
+            (i - 5) // 2,
+            (i - 5) % 3,
+            lax.div(i - 5, jnp.int32(2)),
+            lax.rem(i - 5, jnp.int32(3)),
+            i << 2,
+            (i - 5) >> 1,
+            lax.shift_right_logical(i - 5, jnp.int32(28)),
+            i ^ 3,
+            ~i,
+            i & 1 | 2,
+            i.sum(),
+            jnp.cumsum(i),
+            i.argmax(),
+            jnp.sort(i),
+            i[::-1],
+            i > 1,
+            (i > 1).any(),
+            i[i],
+            jnp.clip(i, 0, 1),
+            lax.population_count(i),
+            i / 4,
+        ),
+        (IDS,),
+    ),
+}
 
 
 def agree(fun: Callable, args: tuple) -> None:
@@ -110,6 +266,7 @@ def agree(fun: Callable, args: tuple) -> None:
         finite = np.isfinite(true)
         for k in range(field.k):
             fractions = [Fraction(float(v)).limit_denominator(30_000) for v in true[finite]]
+            assert mine.s is not None
             for residues, m in ((mine.r, field.p.m[k]), (mine.s, field.q.m[k])):
                 exact = [x.numerator * pow(x.denominator, -1, int(m)) % int(m) for x in fractions]
                 assert residues[k][finite].tolist() == exact, (mine.value, true)
@@ -231,29 +388,40 @@ SAME: dict[str, tuple[Callable, Callable]] = {
     "exp of a sum": (lambda x, y: jnp.exp(x + y), lambda x, y: jnp.exp(x) * jnp.exp(y)),
     "exp and log": (lambda x, y: jnp.exp(y - jnp.log(jnp.exp(x) + 1)), lambda x, y: jnp.exp(y) * jax.nn.sigmoid(-x)),
     "log of exp": (lambda x, y: jnp.log(jnp.exp(x) / jnp.exp(y)), lambda x, y: x - y),
-    "softplus": (lambda x, y: jnp.log1p(jnp.exp(x)) + y * 0, lambda x, y: jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))),
+    "softplus": (
+        lambda x, y: jnp.log1p(jnp.exp(x)) + y * 0,
+        lambda x, y: jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x))),
+    ),
     "tanh": (lambda x, y: jnp.tanh(x) + y, lambda x, y: 2 * jax.nn.sigmoid(2 * x) - 1 + y),
     "hyperbolic": (lambda x, y: jnp.cosh(x) ** 2 - jnp.sinh(x) ** 2 + y, lambda x, y: 1 + y),
     "circular": (lambda x, y: jnp.sin(x) ** 2 + jnp.cos(x) ** 2 + jnp.tan(y), lambda x, y: 1 + jnp.sin(y) / jnp.cos(y)),
-    "symmetric": (lambda x, y: lax.erf(-x) + jnp.cos(-y) + jnp.sin(-x), lambda x, y: jnp.cos(y) - lax.erf(x) - jnp.sin(x)),
+    "symmetric": (
+        lambda x, y: lax.erf(-x) + jnp.cos(-y) + jnp.sin(-x),
+        lambda x, y: jnp.cos(y) - lax.erf(x) - jnp.sin(x),
+    ),
     "erfc": (lambda x, y: lax.erfc(x) + y, lambda x, y: 1 + lax.erf(-x) + y),
     "roots": (lambda x, y: jnp.sqrt(x * x + 1) * lax.rsqrt(x * x + 1) + y, lambda x, y: 1 + y),
     "a root's power": (lambda x, y: (x * x + 1) ** 1.5 + y, lambda x, y: (x * x + 1) * jnp.sqrt(x * x + 1) + y),
     "powers": (lambda x, y: jnp.exp(x) ** y, lambda x, y: jnp.exp(x * y)),
     "cube roots": (lambda x, y: jnp.cbrt(x) ** 3 + y, lambda x, y: x + y),
     "powers of two": (lambda x, y: jnp.exp2(x + 1) + y, lambda x, y: 2 * jnp.exp(x * math.log(2)) + y),
-    "gelu": (lambda x, y: jax.vjp(lambda x: jax.nn.gelu(x, approximate=False), x)[1](y)[0],
-             lambda x, y: y * ((1 + lax.erf(x / math.sqrt(2))) / 2 + x * jnp.exp(-x * x / 2) / math.sqrt(2 * math.pi))),
+    "gelu": (
+        lambda x, y: jax.vjp(lambda x: jax.nn.gelu(x, approximate=False), x)[1](y)[0],
+        lambda x, y: y * ((1 + lax.erf(x / math.sqrt(2))) / 2 + x * jnp.exp(-x * x / 2) / math.sqrt(2 * math.pi)),
+    ),
     "Cholesky": (lambda x, y: cholesky(x, y) @ cholesky(x, y).T, lambda x, y: positive(x)),
     "solving": (lambda x, y: square(x, y) @ jnp.linalg.solve(square(x, y), y), lambda x, y: y),
     "an inverse": (lambda x, y: jnp.linalg.inv(square(x, y)) @ square(x, y) @ x, lambda x, y: x),
     "a determinant": (lambda x, y: jnp.linalg.det(positive(x)), lambda x, y: jnp.prod(jnp.diag(cholesky(x, y))) ** 2),
     "triangles": (solved, lambda x, y: [jnp.stack([x, y], 1)] * 16),
     "tridiagonal": (tridiagonal, lambda x, y: jnp.stack([x, y], 1)),
-    "digamma": (lambda x, y: lax.digamma(jnp.abs(x) + 3) + y, lambda x, y: lax.digamma(jnp.abs(x) + 2) + 1 / (jnp.abs(x) + 2) + y),
+    "digamma": (
+        lambda x, y: lax.digamma(jnp.abs(x) + 3) + y,
+        lambda x, y: lax.digamma(jnp.abs(x) + 2) + 1 / (jnp.abs(x) + 2) + y,
+    ),
     "logsumexp": (lambda x, y: jnp.exp(y - jax.nn.logsumexp(x)), lambda x, y: jnp.exp(y) / jnp.exp(x).sum()),
     "log softmax": (lambda x, y: jnp.log(jax.nn.softmax(x)) + y, lambda x, y: jax.nn.log_softmax(x) + y),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", SAME)

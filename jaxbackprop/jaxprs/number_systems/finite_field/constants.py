@@ -61,7 +61,7 @@ def _well_known() -> Iterator[tuple[float, Constant]]:
 
 @dataclass(frozen=True)
 class _Precision:
-    """How far a literal of some type may be off, and the largest denominators that this leaves no chance of a mistake."""
+    """How far a literal of some type may be off, and the largest denominators that are then no accident."""
 
     unit: float
     fractions: int

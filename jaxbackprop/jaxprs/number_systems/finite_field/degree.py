@@ -35,7 +35,7 @@ class Degree:
         return Degree(sum(times * size for times, size in self.below.values()), {division: (1, count * self.top)})
 
 
-UNKNOWN = Degree(1.0)
+NONE, UNKNOWN = Degree(), Degree(1.0)
 
 
 def common(degrees: Iterable[Degree]) -> Degree:

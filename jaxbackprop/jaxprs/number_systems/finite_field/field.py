@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from .constants import Constant, recognised
-from .degree import UNKNOWN, Degree, common
-from .modular import PRIMES, Moduli, Squares, mixed
+from .degree import NONE, UNKNOWN, Degree, common
+from .modular import PRIMES, Moduli, Squares, mixed, salt
 
 COLOURS = 64
 """Inputs are told apart by so many colours, the bits of a 64-bit integer."""
@@ -67,7 +67,7 @@ class Draw:
 
     def bits(self, numbers: np.ndarray, colours: np.ndarray) -> np.ndarray:
         """Random bits (k, n) for inputs counted by `numbers`, of these colours."""
-        salts = mixed(np.arange(self.repetitions, dtype=np.uint64) + mixed(np.uint64([self.seed])))[:, None]
+        salts = mixed(np.arange(self.repetitions, dtype=np.uint64) + salt(self.seed))[:, None]
         return mixed(numbers + mixed(salts + self.generation[:, colours]))
 
 
@@ -89,7 +89,7 @@ class Numbers:
     r: np.ndarray
     s: np.ndarray | None
     on: np.ndarray
-    degree: Degree = Degree()
+    degree: Degree = NONE
     unsure: frozenset[str] = frozenset()
     unsure_exponent: frozenset[str] = frozenset()
 
@@ -200,9 +200,7 @@ class Field:
             on = ONE << colours.astype(np.uint64)
             self.zero_inputs |= int(np.bitwise_or.reduce(on[zero], initial=0))
             r, s = (np.where(zero, np.uint64(0), m.of(b)) for m, b in ((self.p, bits), (self.q, mixed(bits))))
-            made.append(
-                Numbers(value.reshape(-1), r, s if self.exponents else None, on, UNKNOWN).reshape(*value.shape)
-            )
+            made.append(Numbers(value.reshape(-1), r, s if self.exponents else None, on, UNKNOWN).reshape(*value.shape))
         return made
 
     def constant(self, x: Any, single: bool = False) -> Numbers:
@@ -214,7 +212,7 @@ class Field:
         s = np.stack([s for _, s in known], 1)[:, places.reshape(-1)] if known else np.zeros((self.k, 0), np.uint64)
         unsure = frozenset() if np.isfinite(different).all() else frozenset({"infinity"})
         on = np.broadcast_to(np.uint64(0), value.size)
-        made = Numbers(value.reshape(-1), r, s if self.exponents else None, on, Degree(), unsure, unsure)
+        made = Numbers(value.reshape(-1), r, s if self.exponents else None, on, NONE, unsure, unsure)
         return made.reshape(*value.shape)
 
     def _constant(self, value: float, single: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -261,8 +259,7 @@ class Field:
 
     def _unknown(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """A number of which nothing is known but its name: the root of a square is a square."""
-        seed = np.full(self.k, zlib.crc32(name.encode()), np.uint64)
-        bits = mixed(mixed(seed + np.arange(self.k, dtype=np.uint64)) + mixed(np.uint64([self.draw.seed])))
+        bits = mixed(np.arange(self.k, dtype=np.uint64) + salt(name, self.draw.seed))
         r = self.p.of(bits)
         return self.p.mul(r, r), self.q.of(mixed(bits))
 
@@ -329,7 +326,7 @@ class Field:
         if not where.any():
             return x
         self._hidden += 1  # no two of them are equal
-        bits = mixed(np.arange(x.value.size, dtype=np.uint64).reshape(x.shape) + mixed(np.uint64([self._hidden]))[0])
+        bits = mixed(np.arange(x.value.size, dtype=np.uint64).reshape(x.shape) + salt(self._hidden))
         r = np.where(where, self.p.of(np.broadcast_to(bits, x.r.shape)), x.r)
         s = None if x.s is None else np.where(where, self.q.of(np.broadcast_to(mixed(bits), x.r.shape)), x.s)
         return replace(x, r=r, s=s, unsure=x.unsure | {why}, unsure_exponent=x.unsure_exponent | {why})
@@ -392,8 +389,7 @@ class Field:
 
     def _of(self, r: np.ndarray, name: str, moduli: Moduli) -> np.ndarray:
         """A number of which only is known that it is this function of `r`."""
-        salt = mixed(np.uint64([zlib.crc32(name.encode())]) + mixed(np.uint64([self.draw.seed])))[0]
-        return moduli.of(mixed(mixed(r) + salt))
+        return moduli.of(mixed(mixed(r) + salt(name, self.draw.seed)))
 
     def atom(self, name: str, value: np.ndarray, *of: Numbers, unsure: bool = True) -> Numbers:
         """A function of which nothing is known but its name."""
@@ -453,7 +449,9 @@ class Field:
         zero = np.zeros((self.k, 1), np.uint64)
         s, r = (np.concatenate([zero, *(e[i] for e in self._exponents)], 1) for i in (0, 1))
         self._exponents = [_sorted(s, r)]
-        both = [np.concatenate([x, m.sub(np.zeros_like(x), x)], 1) for x, m in zip(self._exponents[0], (self.q, self.p))]
+        both = [
+            np.concatenate([x, m.sub(np.zeros_like(x), x)], 1) for x, m in zip(self._exponents[0], (self.q, self.p))
+        ]
         sums = one = _sorted(*both)
         yield one
         for _ in range(2):
@@ -523,7 +521,7 @@ class Field:
             for one in np.unique(on[failed[k]]):
                 free = one & ~self._fixed
                 colours[k] |= free or one
-        raise OtherDraw(failed.reshape(self.k, -1).any(1), colours)
+        raise OtherDraw(np.asarray(failed.reshape(self.k, -1).any(1)), colours)
 
     # Decisions.
 

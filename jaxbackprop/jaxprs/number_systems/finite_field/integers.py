@@ -19,7 +19,9 @@ def _divided(x: Any, y: Any) -> Any:
     """Towards zero; by zero it is -1, all bits set."""
     safe = np.where(y == 0, 1, y)
     whole = x // safe + ((x % safe != 0) & ((x < 0) != (safe < 0)))
-    return np.where(y == 0, -1, whole) if np.asarray(x).dtype.kind == "i" else np.where(y == 0, ~np.zeros_like(x), whole)
+    return (
+        np.where(y == 0, -1, whole) if np.asarray(x).dtype.kind == "i" else np.where(y == 0, ~np.zeros_like(x), whole)
+    )
 
 
 def _remainder(x: Any, y: Any) -> Any:
@@ -60,7 +62,9 @@ def _shifted(function: Any, signed: bool) -> Callable[..., Any]:
 
 def _iota(eqn: JaxprEqn, *dynamic: Any) -> Any:
     p = eqn.params
-    row = np.arange(p["shape"][p["dimension"]]).reshape([-1 if d == p["dimension"] else 1 for d in range(len(p["shape"]))])
+    row = np.arange(p["shape"][p["dimension"]]).reshape(
+        [-1 if d == p["dimension"] else 1 for d in range(len(p["shape"]))]
+    )
     return np.broadcast_to(row, p["shape"]).astype(p["dtype"])
 
 

@@ -83,12 +83,15 @@ def _lu(field: Field, eqn: JaxprEqn, a: Numbers) -> list[Any]:
         pivots.append(chosen)
         orders.append(order)
     integers = [
-        np.array(found, dtype_of(v)).reshape(*batch, -1) for found, v in zip((pivots, orders), eqn.outvars[1:], strict=True)
+        np.array(found, dtype_of(v)).reshape(*batch, -1)
+        for found, v in zip((pivots, orders), eqn.outvars[1:], strict=True)
     ]
     return [stacked(parts).reshape(*a.shape) if parts else a, *integers]
 
 
-def _tridiagonal_solve(field: Field, eqn: JaxprEqn, low: Numbers, middle: Numbers, high: Numbers, b: Numbers) -> Numbers:
+def _tridiagonal_solve(
+    field: Field, eqn: JaxprEqn, low: Numbers, middle: Numbers, high: Numbers, b: Numbers
+) -> Numbers:
     """By elimination from the first row to the last, and back."""
     n = middle.shape[-1]
     columns = [[x.at(np.arange(x.value.size).reshape(x.shape)[..., i]) for i in range(n)] for x in (low, middle, high)]
@@ -98,7 +101,11 @@ def _tridiagonal_solve(field: Field, eqn: JaxprEqn, low: Numbers, middle: Number
     for i in range(n):
         below = diagonal[i] if not i else field.sub(diagonal[i], field.mul(lower[i], ratios[-1]))
         ratios.append(field.div(upper[i], below))
-        row = right[i] if not i else [field.sub(x, field.mul(lower[i], y)) for x, y in zip(right[i], made[-1], strict=True)]
+        row = (
+            right[i]
+            if not i
+            else [field.sub(x, field.mul(lower[i], y)) for x, y in zip(right[i], made[-1], strict=True)]
+        )
         made.append([field.div(x, below) for x in row])
     for i in reversed(range(n - 1)):
         made[i] = [field.sub(x, field.mul(ratios[i], y)) for x, y in zip(made[i], made[i + 1], strict=True)]

@@ -1,12 +1,14 @@
-"""Arithmetic modulo several numbers at once, in NumPy's 64-bit integers, and the two groups that make exp a homomorphism.
+"""Arithmetic modulo several numbers at once, in NumPy's 64-bit integers, with groups that make exp a homomorphism.
 
 An array has one more axis in front: along it stand the residues of one number modulo different primes. All moduli are
 below 2^32, so that products fit.
 """
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -75,6 +77,11 @@ def _powers(w: int, count: int, p: int) -> np.ndarray:
     return made[:count]
 
 
+def salt(*words: Any) -> np.uint64:
+    """64 random-looking bits for a name, a number and the like."""
+    return np.uint64(zlib.crc32(repr(words).encode()) * 0x9E3779B1)
+
+
 def mixed(x: np.ndarray) -> np.ndarray:
     """64 random-looking bits for each number (splitmix64)."""
     x = x + np.uint64(0x9E3779B97F4A7C15)
@@ -85,7 +92,7 @@ def mixed(x: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Moduli:
-    """The integers modulo each of `m` (k,), as arrays (k, ...); `factors` (k, 2) are those of moduli that are no primes.
+    """The integers modulo each of `m` (k,), as arrays (k, ...); `factors` (k, 2) are those of moduli not prime.
 
     Only what is coprime to its modulus has an inverse.
     """

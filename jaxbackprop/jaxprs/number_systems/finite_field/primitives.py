@@ -36,7 +36,9 @@ def _numbers(field: Field, x: Any) -> Numbers:
 # Functions made of exponentials. The floats are those of the function itself, which does not overflow where they do.
 
 
-def _of_exponentials(floats: Callable[[Any], Any], formula: Callable[[Field, Numbers], Numbers]) -> Callable[..., Numbers]:
+def _of_exponentials(
+    floats: Callable[[Any], Any], formula: Callable[[Field, Numbers], Numbers]
+) -> Callable[..., Numbers]:
     def evaluate(field: Field, eqn: JaxprEqn, x: Numbers) -> Numbers:
         return replace(formula(field, x), value=np.asarray(floats(x.value)))
 
@@ -101,7 +103,9 @@ def _chosen(which: np.ndarray, no: Numbers, yes: Numbers) -> Numbers:
 
 def _atom(symmetry: str = "", unsure: bool = True) -> Callable[..., Numbers]:
     def evaluate(field: Field, eqn: JaxprEqn, *xs: Numbers) -> Numbers:
-        name = "".join([eqn.primitive.name, *(f" {k}={v}" for k, v in sorted(eqn.params.items()) if k in ("n", "order"))])
+        name = "".join(
+            [eqn.primitive.name, *(f" {k}={v}" for k, v in sorted(eqn.params.items()) if k in ("n", "order"))]
+        )
         xs = tuple(_numbers(field, x) for x in xs)
         value = _floats(eqn, *xs)
         if not symmetry:
@@ -159,9 +163,13 @@ def _gamma_like(logarithm: bool) -> Callable[..., Numbers]:
     def evaluate(field: Field, eqn: JaxprEqn, x: Numbers) -> Numbers:
         value, steps = _floats(eqn, x), np.floor(x.value) - 1
         name = eqn.primitive.name
-        if not np.isfinite(steps).all() or np.abs(steps).max(initial=0) > MOST_RECURRENCES or (logarithm and (x.value <= 0).any()):
+        if (
+            not np.isfinite(steps).all()
+            or np.abs(steps).max(initial=0) > MOST_RECURRENCES
+            or (logarithm and (x.value <= 0).any())
+        ):
             return field.atom(name, value, x)
-        one, least, most = field.constant_fraction(1), int(steps.min(initial=0)), int(steps.max(initial=0))
+        least, most = int(steps.min(initial=0)), int(steps.max(initial=0))
         base = field.sub(x, field.constant(steps))
         made = replace(field.atom(name, value, base), value=value)
         for k in range(least, most):  # x = base + steps: the terms base, ..., x - 1, or minus x, ..., base - 1
@@ -175,7 +183,6 @@ def _gamma_like(logarithm: bool) -> Callable[..., Numbers]:
             more = _chosen(below, more, field.neg(more))
             nothing = field.constant(np.zeros(x.shape))
             made = field.add(made, _chosen(above | below, nothing, more))
-        del one
         return replace(made, value=value)
 
     return evaluate
@@ -262,8 +269,11 @@ def _converted(field: Field, eqn: JaxprEqn, x: Any) -> Any:
     limits = np.iinfo(dtype)
     whole = np.trunc(np.nan_to_num(x.value, nan=0.0))
     field.tie("convert", x.on, whole == x.value)
-    return np.array([min(max(int(v), limits.min), limits.max) if np.isfinite(v) else (limits.max if v > 0 else limits.min)
-                     for v in whole.reshape(-1)], dtype).reshape(x.shape)  # fmt: skip
+    infinite = np.where(x.value > 0, limits.max, limits.min)
+    return np.array(
+        [min(max(int(v), limits.min), limits.max) if np.isfinite(v) else n for v, n in zip(whole.flat, infinite.flat)],
+        dtype,
+    ).reshape(x.shape)
 
 
 # Along axes.
@@ -392,7 +402,7 @@ def _dot(field: Field, eqn: JaxprEqn, x: Any, y: Any) -> Numbers:
     return field.matmul(left, right).reshape(*shape)
 
 
-def _transposed(x: Numbers, order: Sequence[int]) -> Numbers:
+def _transposed(x: Numbers, order: Any) -> Numbers:
     return x.at(np.transpose(np.arange(x.value.size).reshape(x.shape), order))
 
 
