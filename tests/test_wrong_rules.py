@@ -28,7 +28,7 @@ def test_there_are_enough_of_them():
 
 @pytest.mark.parametrize("dtype", PRECISIONS)
 def test_every_wrong_rule_is_caught(dtype: str):
-    assert [case.name for case, found in answers(dtype) if found.verdict in ("right", "undecided")] == []
+    assert [case.name for case, found in answers(dtype) if found.passed or found.verdict == "undecided"] == []
 
 
 @pytest.mark.parametrize("dtype", PRECISIONS)
