@@ -37,6 +37,7 @@ class Failure:
     Attributes:
         check: that failed.
         name: of its result.
+        detail: what it found.
         at: the index of the worst element, where one gradient is wrong.
         function: that was verified.
         inputs: where.
@@ -46,6 +47,7 @@ class Failure:
 
     check: Check
     name: str
+    detail: str
     at: tuple[int, ...]
     function: HandwrittenFunction
     inputs: Inputs
@@ -57,7 +59,7 @@ class Failure:
         """The failure of a check of a problem; it holds no program that was traced or compiled."""
         at = (result.evidence.worst() if result.evidence is not None else None) or ()
         name = result.name or check.name
-        return cls(check, name, at, problem.function, problem.given, problem.seed, problem.main)
+        return cls(check, name, result.detail, at, problem.function, problem.given, problem.seed, problem.main)
 
     @property
     def call(self) -> str:
@@ -71,15 +73,12 @@ class Failure:
 
     def program(self) -> str:
         """The failure as runnable Python."""
-        inputs, result = self._smallest()
-        evidence = result.evidence if result is not None else None
-        return _Program(replace(self, inputs=inputs)).text(evidence)
-
-    def _smallest(self) -> tuple[Inputs, CheckResult | None]:
-        if self.again_at(self.inputs) is None:
-            return self.inputs, None  # it raises, or is no check that can be made alone
+        result = self.again_at(self.inputs)
+        if result is None:  # it raises, or is no check that can be made alone
+            return _Program(self).text(self.detail, None)
         small = shrunk(self.inputs, self.again_at, self.at, fixed=self.function.typed)
-        return small, self.again_at(small)
+        result = self.again_at(small) or result
+        return _Program(replace(self, inputs=small)).text(result.detail, result.evidence)
 
     def again_at(self, inputs: Inputs, function: HandwrittenFunction | None = None) -> CheckResult | None:
         """The same failure at other inputs, or of another function; None where there is none."""
@@ -106,22 +105,21 @@ def _verify(failure: Failure, name: str, arguments: Sequence[str], reference: st
     f = failure.function
     if f.fun is not None and f.reference is not None:
         reference = reference or getattr(f.reference, "__name__", "reference")
-    settings = [f"{k}={v!r}" for k, v in _settings(f).items()]
-    options = [f"reference={reference}"] * bool(reference) + _CHOICE.get(
-        failure.check.key, [f'checks=["{failure.check.key}"]']
-    )
+    options = [f"reference={reference}"] * bool(reference)
+    options += _CHOICE.get(failure.check.key, [f'checks=["{failure.check.key}"]'])
     options += [f"seed={failure.seed}"] * bool(failure.seed)
-    return f"verify({', '.join([name, *arguments, *options, *settings])})"
+    return f"verify({', '.join([name, *arguments, *options, *_settings(f)])})"
 
 
 _CHOICE: dict[str, list[str]] = {"can_be_differentiated": [], "finds_planted_errors": ["prove=True"]}
 """How a check is asked for that `checks=` does not name."""
 
 
-def _settings(f: HandwrittenFunction) -> dict[str, Any]:
-    """The keyword arguments that are not a rule's defaults."""
+def _settings(f: HandwrittenFunction) -> list[str]:
+    """The keyword arguments that are not a rule's defaults, as code."""
     default = f.rule.signature.settings if f.rule is not None else {}
-    return {k: v for k, v in f.settings.items() if k not in default or default[k] != v}
+    given = {k: v for k, v in f.settings.items() if k not in default or default[k] is not v}
+    return [f"{k}={_argument_code(v) or '...'}" for k, v in given.items()]
 
 
 @dataclass
@@ -130,11 +128,11 @@ class _Program:
 
     failure: Failure
 
-    def text(self, evidence: Evidence | None) -> str:
+    def text(self, detail: str, evidence: Evidence | None) -> str:
         failure, f = self.failure, self.failure.function
         names = _names(failure)
         about = [f"# {f.name}{f' ({f.source})' if f.source else ''}: {failure.name}"]
-        about += [f"# found by the check {failure.check.key}, seed {failure.seed}, at {failure.inputs.label}; shrunk"]
+        about += [f"# found by the check {failure.check.key}, seed {failure.seed}, at {failure.inputs.label}"]
         rule, name = self._rule()
         given = failure.inputs
         shown = evidence is not None and evidence.worst() is not None and _only_arrays(given)
@@ -149,15 +147,16 @@ class _Program:
         if not body:
             reference, expression = self._reference()
             rule += reference
+            about.append(f"# {detail}")
             body = [f"jbp.{_verify(failure, name, names, expression)}.raise_if_failed()"]
         code = "\n".join([*rule, *arguments, "", *body])
         imports = [
             f"import {module}"
             for module, used in (
-                ("base64", "base64."), ("sys", "sys."), ("", ""), ("jax", "jax."), ("jax.numpy as jnp", "jnp."),
+                ("base64", "base64."), ("sys", "sys."), ("jax", "jax."), ("jax.numpy as jnp", "jnp."),
                 ("numpy as np", "np."), ("jaxbackprop as jbp", "jbp."),
             )
-            if used and used in code
+            if used in code
         ]  # fmt: skip
         wide = "jbp." not in code and any(x.dtype.itemsize >= 8 for x in given.arrays if not is_key(x))
         x64 = ['jax.config.update("jax_enable_x64", True)'] if wide else []
@@ -173,7 +172,7 @@ class _Program:
         """The rule that an equation of a program calls, where it fails in the same way when it is called directly."""
         f = self.failure.function
         path = f.source.rpartition(":")[0]
-        modules = [m for m in list(sys.modules.values()) if path and getattr(m, "__file__", None) == path]
+        modules = [m for m in _modules() if path and vars(m).get("__file__") == path]
         for value in [v for m in modules for v in list(vars(m).values())]:
             if isinstance(value, Rule | jax.custom_vjp | jax.custom_jvp) and source_of(value) == f.source:
                 alone = replace(handwritten_function(value), names=f.names)
@@ -193,7 +192,7 @@ class _Program:
         f = self.failure.function
         live = {given.owners[i] for i in given.live}
         moving = [n for k, n in enumerate(names) if k in live]
-        settings = [f"{k}={v!r}" for k, v in _settings(f).items()]
+        settings = _settings(f)
         call = f"{name}({', '.join([*names, *settings])})"
         with evidence.problem.x64():
             shapes = jax.eval_shape(lambda *a: f.handwritten(*given.rebuild(a)), *given.arrays)
@@ -263,30 +262,32 @@ def _imported(fun: Any, name: str, source: str) -> Programs:
 
 def _located(fun: Any) -> tuple[str, str, str] | None:
     """The folder to import from (empty where it is installed), the module, and the name in it."""
-    home = sys.modules.get(getattr(fun, "__module__", None) or "")
-    others = [m for n, m in list(sys.modules.items()) if m is not home and not n.startswith(("jax.", "jaxlib"))]
-    for module in [home, *others]:
-        attribute = _attribute(module, fun) if module is not None else ""
-        named = _module(module) if module is not None and attribute else None
+    home = getattr(fun, "__module__", None)
+    for module in sorted(_modules(), key=lambda m: m.__name__ != home):
+        attribute = _attribute(module, fun)
+        named = _module(module) if attribute else None
         if named is not None:
             return *named, attribute
     return None
 
 
+def _modules() -> list[ModuleType]:
+    return [m for m in list(sys.modules.values()) if isinstance(m, ModuleType)]
+
+
 def _attribute(module: ModuleType, fun: Any) -> str:
-    name = getattr(fun, "__qualname__", "")
-    if name.replace(".", "").isidentifier():
-        value: Any = module
-        for part in name.split("."):
-            value = getattr(value, part, None)
-        if value is fun:
-            return name
+    first, *rest = getattr(fun, "__qualname__", "").split(".")
+    value = vars(module).get(first)
+    for part in rest:
+        value = getattr(value, part, None)
+    if value is fun:
+        return ".".join([first, *rest])
     return next((k for k, v in list(vars(module).items()) if v is fun and k.isidentifier()), "")
 
 
 def _module(module: ModuleType) -> tuple[str, str] | None:
     """Folder and name; None where no file holds it."""
-    file = getattr(module, "__file__", None)
+    file = vars(module).get("__file__")
     if not file:
         return None
     path = Path(file)
@@ -313,6 +314,8 @@ def _argument_code(x: Any, lib: str = "np") -> str | None:
             return None
         inside = ", ".join(map(str, items))
         return f"[{inside}]" if type(x) is list else f"({inside}{',' * (len(items) == 1)})"
+    if isinstance(x, float | complex) and not isinstance(x, np.generic):
+        return _number_code(x)
     if is_array(x):
         return _array_code(np.asarray(x), lib)
     return repr(x) if x is None or isinstance(x, bool | int | str | bytes) else None
