@@ -13,6 +13,7 @@ import numpy as np
 from ..core.rule import Rule
 from ..jaxprs.lazy_import import lazy_import
 from ..verification.api import verify
+from ..verification.oracles.finite_field import Answer
 from ..verification.report import Verification
 from .code import Form, program_text
 from .deltas import Line, Lines, chain_rule
@@ -21,6 +22,7 @@ from .letters import Letters
 from .line_check import LineCheck, check_lines
 from .notation import Latex, Notation, Style
 from .numeric import Point, add_deltas, draw
+from .proof import proof_of
 from .quantities import LITERAL_KINDS, CannotDerive, Program, Quantity
 from .residuals import Residuals, chosen_residuals
 from .simplify import simplified
@@ -69,6 +71,7 @@ class Derivation:
         facts: what was known of the quantities.
         residuals: what the forward pass saves.
         points: where conjectures were decided.
+        sums_to_one: names of arguments whose rows are taken to sum to 1.
     """
 
     function: Callable
@@ -79,6 +82,7 @@ class Derivation:
     facts: Facts
     residuals: Residuals
     points: tuple[Point, ...]
+    sums_to_one: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -230,6 +234,15 @@ class Derivation:
         """
         return verify(self.rule, *self.args, reference=self.function, checks=checks)
 
+    @functools.cached_property
+    def proof(self) -> Answer:
+        """Whether the rule and autodiff of the function are the same formulas: proved, refuted or not decided.
+
+        Without tolerance, over finite fields, for the branches that the given arguments take (`.why` says what stopped
+        an answer, `.differs` where the two differ). The arithmetic is `verify`'s business.
+        """
+        return proof_of(self.rule, self.function, self.args, self.program, self.sums_to_one)
+
     def check(self, lines: Mapping[str, Any], upstream: Any = None) -> LineCheck:
         """A derivation of your own, line by line: right, wrong and what is wrong in it, or right under a condition.
 
@@ -294,4 +307,5 @@ def derive(fun: Callable, *args: Any, sums_to_one: Sequence[str] = ()) -> Deriva
         add_deltas(program, chain, point)
     lines, facts = simplified(program, chain, points, sums_to_one)
     plain = fun.primal if isinstance(fun, Rule) else fun
-    return Derivation(plain, arrays, program, chain, lines, facts, chosen_residuals(program, lines), points)
+    residuals = chosen_residuals(program, lines)
+    return Derivation(plain, arrays, program, chain, lines, facts, residuals, points, tuple(sums_to_one))

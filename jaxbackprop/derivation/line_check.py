@@ -159,11 +159,8 @@ class _Learner:
             return LineVerdict(name, "right")
         wrong = [other for other in self.keys if other in self.bad and other in arrays]
         if wrong:
-            others = {
-                k: x
-                for n, x in arrays.items()
-                if n != name and x.size == point.values[delta_of(k := self.keys[n])].size
-            }
+            fitting = [n for n, x in arrays.items() if x.size == point.values[delta_of(self.keys[n])].size]
+            others = {self.keys[n]: arrays[n] for n in fitting if n != name}
             follows = self.followed(key, {k: _arranged(x, self.program[k], point) for k, x in others.items()}, point)
             if _close(mine, follows, tolerance):
                 return LineVerdict(name, "inherits", f"from {', '.join(wrong)}")

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-import jax
 import numpy as np
 
 from .from_jaxpr import read
@@ -63,7 +62,7 @@ def _sizes(program: Program) -> dict[int, int]:
 
 def _resized(q: Quantity, x: Any, sizes: Mapping[int, int]) -> Any:
     shape = tuple(sizes[i.axis] if i is not None else 1 for i in q.axes)
-    return jax.numpy.zeros(shape, np.asarray(x).dtype)
+    return np.zeros(shape, np.asarray(x).dtype)
 
 
 def _write_sizes(program: Program, other: Program, sizes: Mapping[int, int]) -> None:

@@ -1,5 +1,7 @@
 """`derive` as it is used: the rule is verified, the formulas are those of the lectures, what it cannot is refused."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +18,7 @@ def derive(case: Derivable) -> jbp.Derivation:
 @pytest.mark.parametrize("name", DERIVABLE)
 def test_the_rule_is_right(name):
     derived = derive(DERIVABLE[name])
+    assert derived.proof.verdict == "proved", derived.proof
     assert derived.verify(["gradient"]).passed, derived.code
     assert derived.latex.count(r"\tag") == derived.markdown.count(r"\tag") > 0
 
@@ -180,6 +183,7 @@ def test_a_wrong_line_of_the_printed_rule_would_be_found():
     derived = derive(DERIVABLE["softmax"])
     wrong = derived.rule.with_backward(lambda p, upstream: p[0] * (upstream + (p[0] * upstream).sum(-1, keepdims=True)))
     assert not jbp.verify(wrong, *derived.args, reference=derived.function, checks=["gradient"]).passed
+    assert dataclasses.replace(derived, function=lambda z: jax.nn.softmax(z) ** 2).proof.verdict == "refuted"
 
 
 def transposed_and_stretched(x, b):

@@ -120,7 +120,7 @@ def test_lines_that_only_inherit_an_error_are_told_apart():
 def test_arrays_are_compared_and_inherit_too():
     gradients = jax.grad(lambda *a: score(*a).sum(), tuple(range(6)))(*ARGS)
     names = ("dx", "dW1", "db1", "dW2", "db2", "dU")
-    arrays = dict(zip(names, gradients, strict=True))
+    arrays: dict[str, jax.Array] = dict(zip(names, gradients, strict=True))
     assert SCORE.check(arrays).passed
     doubled = SCORE.check(arrays | {"dW1": 2 * arrays["dW1"], "db1": arrays["db1"][:2]})
     assert doubled["dW1"].detail == "the factor 2 is one too many"
