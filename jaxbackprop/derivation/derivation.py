@@ -305,7 +305,8 @@ def derive(fun: Callable, *args: Any, sums_to_one: Sequence[str] = ()) -> Deriva
     points = tuple(draw(program, [np.asarray(x) for x in arrays], seed, sums_to_one) for seed in range(POINTS))
     for point in points:
         add_deltas(program, chain, point)
-    lines, facts = simplified(program, chain, points, sums_to_one)
+    with np.errstate(all="ignore"):  # a point where something overflows decides nothing
+        lines, facts = simplified(program, chain, points, sums_to_one)
     plain = fun.primal if isinstance(fun, Rule) else fun
     residuals = chosen_residuals(program, lines)
     return Derivation(plain, arrays, program, chain, lines, facts, residuals, points, tuple(sums_to_one))

@@ -11,7 +11,7 @@ from typing import Literal
 
 from .index_notation import SIZE, Expression, Factor, Index, quantity
 
-Kind = Literal["argument", "mask argument", "ids", "formula", "function", "mask", "maximum", "winners", "select",
+Kind = Literal["argument", "mask argument", "ids", "formula", "function", "mask", "maximum", "select",
                "one-hot", "number", "size", "upstream"]  # fmt: skip
 
 LITERAL_KINDS = ("number", "size")
@@ -34,8 +34,8 @@ class Quantity:
         definition: a formula; of a function, mask, maximum or one-hot its argument; of a select the first branch.
         function: of a function or mask, which one.
         otherwise: of a select, the other branch.
-        selector: of a select, its mask; of winners, the maximum.
-        over: of a maximum or winners, the indices of the definition that it runs over.
+        selector: of a select, its mask; of the mask of what is largest, the maximum; of a one-hot, the integers.
+        over: of a maximum or its mask, the indices that it runs over; of a one-hot, its last index.
         differentiable: whether the loss has a derivative with respect to it.
         positive: whether it is certainly not negative.
         text: of a number, as it is written; of a size, where it can be read.
