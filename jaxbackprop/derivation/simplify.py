@@ -141,6 +141,8 @@ class _Simplifier:
                 if changed is not None:
                     yield self.facts.apply(changed)
         for q in self.products:
+            if q.definition is None or not q.definition.keys <= keys:
+                continue
             for product, c in e.terms.items():
                 folded = _folded(product, c, q)
                 if folded is not None:
