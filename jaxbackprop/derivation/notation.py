@@ -188,6 +188,8 @@ class Notation:
     def value(self, q: Quantity, used: dict[Index, str]) -> str:
         """What a quantity is computed as."""
         style = self.style
+        if q.kind in ("previous", "last"):
+            return self.carried(q, used)
         assert q.definition is not None
         match q.kind:
             case "function":
@@ -203,6 +205,16 @@ class Notation:
                 mask = self.factor(q.selector, used)
                 return style.cases(self.expression(q.definition, used), mask, self.expression(q.otherwise, used))
         return self.expression(q.definition, used)
+
+    def carried(self, q: Quantity, used: dict[Index, str]) -> str:
+        """A value before a step, by that behind the step before it; a value behind the last step."""
+        assert q.recurrence is not None
+        after = self.factor(q.recurrence, self.letters.letters(used, list(q.recurrence.indices)))
+        time = next(iter(self.letters.of_axis[axis] for axis in self.program.loop_axes))
+        if q.kind == "last":
+            return f"{after} {self.style.words(f'at the last {time}')}"
+        start = self.expression(q.definition or Expression({}), used)
+        return f"{after} {self.style.words('one step before, at first')} {start}"
 
     def mask(self, q: Quantity, used: dict[Index, str]) -> str:
         """A mask by its condition."""
