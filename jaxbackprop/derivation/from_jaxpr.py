@@ -440,8 +440,13 @@ class _Tracer:
         self.program.loop_axes.append(t.axis)
         constants, start = ins[: loop.constants], ins[loop.constants : loop.constants + loop.carried]
         previous, inside = [], []
-        for v in start:
-            if v.expression is None or (len(of(v).free) < sum(i is not None for i in v.axes) and of(v) != ZERO):
+        for v, atom in zip(start, eqn.invars[loop.constants :]):
+            integer = not jnp.issubdtype(dtype_of(atom), np.floating)
+            if (
+                integer
+                or v.expression is None
+                or (len(of(v).free) < sum(i is not None for i in v.axes) and of(v) != ZERO)
+            ):
                 raise self.cannot(eqn, "a loop whose start is not floating-point, or broadcast, has no derivation yet")
             axes = tuple(fresh(i) if i is not None else None for i in v.axes)
             names = {o: n for o, n in zip(v.axes, axes) if o is not None and n is not None}

@@ -16,17 +16,15 @@ from .writer import WIDTH, Writer
 def at_one_step(program: Program) -> Program:
     """The program as one step of its loop sees it: no quantity has an index of time."""
     step = replace(program, quantities={})
+    cycle = {*program.in_cycle()}
     for key, q in program.quantities.items():
-        changed = replace(
-            q,
-            indices=_without(q.indices, program),
-            over=_without(q.over, program),
-            definition=None if q.definition is None else without_time(q.definition, program),
-            otherwise=None if q.otherwise is None else without_time(q.otherwise, program),
-            selector=None if q.selector is None else _factor_without(q.selector, program),
-        )
+        changed = replace(q, indices=_without(q.indices, program), over=_without(q.over, program))
         if has_time(q, program):
             changed.axes = tuple(i for i in q.axes if i is not None and i.axis not in program.loop_axes)
+        if key in cycle:
+            changed.definition = None if q.definition is None else without_time(q.definition, program)
+            changed.otherwise = None if q.otherwise is None else without_time(q.otherwise, program)
+            changed.selector = None if q.selector is None else _factor_without(q.selector, program)
         step.quantities[key] = changed
     return step
 
@@ -76,12 +74,11 @@ def forward_loop(writer: Writer, cycle: Sequence[str], wanted: set[str]) -> list
     start = [writer.written(q.definition or Expression({}), q.indices[1:]) for q in previous]
     xs = [_along_time(writer, q) for q in slices]
     names = [q.name for q in kept]
+    text = _step([q.name for q in previous], [q.name for q in slices], body, after, names)
+    text += _scan(writer, "_", names, start, xs)
     for q in kept:
         writer.known[q.name] = q.indices
-    return [
-        *_step([q.name for q in previous], [q.name for q in slices], body, after, names),
-        *_scan("_", names, start, xs),
-    ]
+    return text
 
 
 def previous_line(writer: Writer, q: Quantity) -> str:
@@ -134,8 +131,11 @@ def _step(carry: list[str], slices: list[str], body: list[str], carried: list[st
     return [*lines, *(f"    {line}" for line in body), f"    return {_group(carried)}, {_group(kept)}", ""]
 
 
-def _scan(carried: str, kept: list[str], start: list[str], xs: list[str], option: str = "") -> list[str]:
+def _scan(
+    writer: Writer, carried: str, kept: list[str], start: list[str], xs: list[str], option: str = ""
+) -> list[str]:
     """The call of the loop, its arguments on a line of their own where it is long."""
+    option += "" if xs else f", length={writer.size(writer.program.loop_axes[0])}"
     left, arguments = f"{carried}, {_group(kept) if kept else '_'}", f"step, {_group(start)}, {_group(xs)}{option}"
     if len(left) + len(arguments) < WIDTH - 20:
         return [f"{left} = jax.lax.scan({arguments})"]
@@ -217,18 +217,16 @@ def backward_loop(writer: Writer, lines: Lines, inside: Sequence[str], behind: S
         step.known[name] = tuple(i for i in q.indices if whole or i in e.free)
     kept = [k for k in inside if delta_of(k) in {d for key in behind for d in lines[key].expression.keys}]
     ends = [_end(writer, p, lines) for p in previous]
-    for key in kept:
-        own = step.known[program.delta_name(key)]
-        axes = tuple(i for i in program[key].indices if i.axis in program.loop_axes or i in own)
-        writer.known[program.delta_name(key)] = axes
-    for q in first:
-        writer.known[q.name] = q.indices
     names = [program.delta_name(k) for k in kept]
     carried = [program.delta_name(p.key) for p in previous]
-    return [
-        *_step([q.name for q in arriving], slices, body, carried, names),
-        *_scan(_group([q.name for q in first]), names, ends, xs, ", reverse=True"),
-    ]
+    text = _step([q.name for q in arriving], slices, body, carried, names)
+    text += _scan(writer, _group([q.name for q in first]), names, ends, xs, ", reverse=True")
+    for key, name in zip(kept, names):
+        own = step.known[name]
+        writer.known[name] = tuple(i for i in program[key].indices if i.axis in program.loop_axes or i in own)
+    for q in first:
+        writer.known[q.name] = q.indices
+    return text
 
 
 def _companion(program: Program, previous: Quantity, kind: str) -> Quantity:

@@ -173,9 +173,10 @@ class Program:
     def in_cycle(self) -> list[str]:
         """What a loop must compute step by step: between a carried value and the same one step later."""
         previous = {q.key for q in self.previous}
-        needed = (
-            set().union(*(self.before(q.recurrence.key) for q in self.previous if q.recurrence)) if previous else set()
-        )
+        needed: set[str] = set()
+        for q in self.previous:
+            if q.recurrence is not None:
+                needed |= self.before(q.recurrence.key)
         return [q.key for q in self.in_order() if q.key in needed - previous and self.before(q.key) & previous]
 
     def delta_name(self, key: str) -> str:
