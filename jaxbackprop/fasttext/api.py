@@ -8,10 +8,13 @@ from inspect import signature
 from os import PathLike
 from typing import Any
 
+from ..jaxprs.lazy_import import lazy_import
 from .classifier import TextClassifier
 from .corpus.corpus import Unlabelled
 from .corpus.reading import Source
 from .options import FASTTEXT_NAMES, KINDS, refuse_unknown, string, whole_number
+
+search = lazy_import(f"{__package__}.tune.search")  # it needs JAX, which reading a model does not
 
 
 def train_supervised(
@@ -97,9 +100,7 @@ def train_supervised(
     for name, value in more.items():
         if value is not None:
             raise ValueError(f"train_supervised: autotune draws its tables and reads its own file; give no {name}.")
-    from .tune.search import autotune
-
-    return autotune(
+    return search.autotune(
         input, autotuneValidationFile, seconds=autotuneDuration, metric=autotuneMetric,
         predictions=autotunePredictions, unlabelled=unlabelled, progress=progress,
         model_size=autotuneModelSize or None, **settings,

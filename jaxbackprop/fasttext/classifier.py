@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from ..data import Tokens
+from ..jaxprs.lazy_import import lazy_import
 from .corpus.corpus import Unlabelled
 from .corpus.reading import Source
 from .files import model_folder as folder
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from ..training.history import Epoch, History
     from .predict.calibration import Calibration
     from .train.loop import Report
+
+# They need JAX, which a model that predicts does not.
+calibration, tuning = (lazy_import(f"{__package__}.{name}") for name in ("predict.calibration", "train.fine_tune"))
 
 PIECE = 1 << 16  # so many texts are asked about at a time
 Answer = tuple[tuple[str, ...], np.ndarray]
@@ -197,9 +201,7 @@ class TextClassifier:
 
         Labels and their order stay. See `calibration.calibrate`; its answer says what has changed.
         """
-        from .predict.calibration import calibrate
-
-        self.model, found = calibrate(self.model, data)
+        self.model, found = calibration.calibrate(self.model, data)
         self.__dict__.pop("_predictor", None)
         return found
 
@@ -220,8 +222,6 @@ class TextClassifier:
 
         With `retrain`, the rows that the cutoff has left are trained further on `input` before they are quantized.
         """
-        from .train.fine_tune import fine_tune
-
         self._must_classify("quantize")
         again = None
         if retrain:
@@ -230,7 +230,7 @@ class TextClassifier:
             shuffle = None if thread is None else whole_number(thread, "thread", "quantize") > 1
             given = {"epoch": epoch, "lr": lr, "shuffle": shuffle}
             changes = {name: value for name, value in given.items() if value is not None}
-            again = partial(fine_tune, input, changes)
+            again = partial(tuning.fine_tune, input, changes)
         self._replace(quantize(self.model, cutoff=cutoff, qnorm=qnorm, qout=qout, dsub=dsub, retrain=again))
 
     def fine_tune(
@@ -256,13 +256,11 @@ class TextClassifier:
             DataError: no such file; no line that can be used.
             FloatingPointError: training diverged.
         """
-        from .train.fine_tune import fine_tune
-
         self._must_classify("fine_tune")
         for name in settings:
             refuse_unknown(name, CHANGEABLE, "fine_tune")
         changed = {name: checked(name, value, "fine_tune") for name, value in settings.items()}
-        return TextClassifier(fine_tune(data, changed, self.model, progress=progress))
+        return TextClassifier(tuning.fine_tune(data, changed, self.model, progress=progress))
 
     def _must_classify(self, called: str) -> None:
         if self.model.kind != "supervised":
