@@ -379,16 +379,15 @@ class Writer:
                 mask = self.laid_out(self.factor(q.selector), q.indices)
                 return f"jnp.where({mask}, {self.branch(e, q.indices)}, {self.branch(q.otherwise, q.indices)})"
             case "mask":
+                if q.function == "top":
+                    assert q.selector is not None
+                    return f"{self.written(e, q.indices)} == {self.laid_out(self.factor(q.selector), q.indices)}"
                 if q.function == "all":
                     return " & ".join(self.laid_out(self.factor(f), q.indices) for (_, ps) in e.terms for f, _ in ps)
                 self.masks_allowed = True
                 code = self.written(e, q.indices)
                 self.masks_allowed = False
                 return {"positive": f"{code} > 0", "zero": f"{code} == 0", "not": f"~{code}"}[q.function]
-            case "winners":
-                assert q.selector is not None
-                top = self.laid_out(self.factor(q.selector), q.indices)
-                return f"{self.written(e, q.indices)} == {top}"
             case "function" if q.function == "gauss":
                 return f"jnp.exp(-({self.written(e, q.indices)})**2) * {2 / math.sqrt(math.pi)!r}"
             case "function" if q.function == "relu":
@@ -404,9 +403,6 @@ class Writer:
     def lines(self, q: Quantity) -> list[str]:
         """The statements that compute a quantity."""
         lines = [f"{q.name} = {self.definition(q)}"]
-        if q.kind == "winners":
-            over = tuple(k for k, i in enumerate(q.indices) if i in q.over)
-            lines.append(f"{q.name} = {q.name} / {q.name}.sum({over[0] if len(over) == 1 else over}, keepdims=True)")
         self.known[q.name] = q.indices
         return lines
 

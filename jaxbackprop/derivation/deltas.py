@@ -162,10 +162,17 @@ def _through_maximum(program: Program, q: Quantity, delta: Expression) -> list[t
     assert factor is not None
     u = program[factor.key]
     names = dict(zip(factor.indices, u.indices, strict=True))
-    w = program.add("winners", u.indices, "winners", definition=quantity(u.factor), differentiable=False)
-    w.selector, w.over = q.factor.renamed(names), tuple(names[i] for i in q.over)
+    tie = program.add("tie", u.indices, "mask", definition=quantity(u.factor), function="top", differentiable=False)
+    tie.selector, tie.over = q.factor.renamed(names), tuple(names[i] for i in q.over)
+    count = program.add(
+        "count",
+        [names[i] for i in q.indices],
+        "formula",
+        definition=quantity(tie.factor).summed(tie.over),
+        differentiable=False,
+    )
     reason = f"router: only the largest {u} enters {q}; equal ones share"
-    return [(u.key, delta.renamed(names) * quantity(w.factor), reason)]
+    return [(u.key, delta.renamed(names) * quantity(tie.factor) * quantity(count.factor, -1), reason)]
 
 
 def _through_select(program: Program, q: Quantity, delta: Expression) -> list[tuple[str, Expression, str]]:
@@ -193,7 +200,7 @@ def complement(program: Program, mask: Factor) -> Factor:
         if other.kind == "mask" and other.function == "not" and other.definition == quantity(q.factor):
             return Factor(other.key, mask.indices)
     made = program.add(
-        f"not_{q}", q.indices, "mask", definition=quantity(q.factor), function="not", differentiable=False
+        f"not_{q.name}", q.indices, "mask", definition=quantity(q.factor), function="not", differentiable=False
     )
     return Factor(made.key, mask.indices)
 

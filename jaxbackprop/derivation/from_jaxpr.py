@@ -87,9 +87,9 @@ def read(fun: Callable, args: Sequence[Any]) -> Program:
     """
     function = fun.primal if isinstance(fun, Rule) else fun
     names = _argument_names(fun, args)
-    closed = _traced(function, args)
     tracer = _Tracer(_name_of(fun))
     values = [tracer.argument(name, x) for name, x in zip(names, args, strict=True)]
+    closed = _traced(function, args)
     consts = [tracer.literal(c) for c in closed.consts]
     outs = tracer.run(closed.jaxpr, consts, values)
     structure = jax.eval_shape(function, *args)
@@ -158,6 +158,8 @@ class _Tracer:
 
     def argument(self, name: str, x: Any) -> Value:
         x = np.asarray(x) if not hasattr(x, "dtype") else x
+        if not isinstance(x.dtype, np.dtype):
+            raise CannotDerive(f"derive: {name} has dtype {x.dtype}; floats, integers and booleans have derivations.")
         axes = self.axes(x.shape)
         indices = [i for i in axes if i is not None]
         kinds: dict[str, tuple[Any, str]] = {"f": ("argument", "float"), "b": ("mask argument", "bool")}
@@ -194,6 +196,15 @@ class _Tracer:
             )
         )
         return Value(axes, quantity(q.factor))
+
+    def not_finite(self, v: Value) -> Value:
+        """Infinity or NaN as a branch of a select, where it is a symbol that nobody calculates with."""
+        assert v.known is not None
+        text = "jnp.nan" if math.isnan(v.known) else "jnp.inf" if v.known > 0 else "-jnp.inf"
+        q = self.program.add(
+            f"number{len(self.program.quantities)}", (), "number", value=v.known, text=text, differentiable=False
+        )
+        return replace(v, known=None, expression=quantity(q.factor))
 
     # Naming.
 
@@ -394,6 +405,7 @@ class _Tracer:
         q = self.quantity_of(v)
         if q.made_up and q.kind not in LITERAL_KINDS:
             q.name, q.made_up = name if q.name == name else self.program.free_name(name), False
+        q.source_axes = v.axes
         return v
 
     def equation(self, eqn: JaxprEqn, ins: list[Value]) -> list[Value]:
@@ -726,11 +738,7 @@ def _select(tracer: _Tracer, eqn: JaxprEqn, which: Value, *cases: Value) -> Valu
     refused = next((v.refused for v in (which, *cases) if v.refused), "")
     if refused:
         raise tracer.cannot(eqn, refused)
-    infinite = [v.known is not None for v in cases]
-    if any(infinite):
-        if all(infinite):
-            raise tracer.cannot(eqn, "a select between infinities has no derivation")
-        raise tracer.cannot(eqn, "a select with an infinite branch has no derivation: use a large number")
+    cases = tuple(v if v.known is None or isinstance(v.known, bool) else tracer.not_finite(v) for v in cases)
     return tracer_select(tracer, which, *cases)
 
 

@@ -197,10 +197,6 @@ class Notation:
             case "maximum":
                 used = self.letters.letters(used, list(q.over))
                 return style.maximum("".join(used[i] for i in q.over), self.expression(q.definition, used))
-            case "winners":
-                assert q.selector is not None
-                equal = style.indicator(f"{self.expression(q.definition, used)} = {self.factor(q.selector, used)}")
-                return style.fraction(equal, [style.words("number of ties")])
             case "select":
                 assert q.selector is not None
                 assert q.otherwise is not None
@@ -212,6 +208,9 @@ class Notation:
         """A mask by its condition."""
         assert q.definition is not None
         inside = self.expression(q.definition, used)
+        if q.function == "top":
+            assert q.selector is not None
+            return self.style.indicator(f"{inside} = {self.factor(q.selector, used)}")
         if q.function == "not":
             return f"(1 - {inside})"
         if q.function == "all":

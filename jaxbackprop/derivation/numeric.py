@@ -63,22 +63,20 @@ class Point:
             assert q.selector is not None
             return np.eye(self.sizes[q.over[0].axis])[self.values[q.selector.key].astype(int)]
         assert q.definition is not None
-        if q.kind in ("maximum", "winners"):
+        if q.kind == "maximum":
             factor = q.definition.single
             assert factor is not None
-            indices = factor.indices if q.kind == "maximum" else q.indices
-            x = self.value(q.definition, indices)
-            over = tuple(k for k, i in enumerate(indices) if i in q.over)
-            if q.kind == "maximum":
-                return x.max(over)
-            tie = (x == x.max(over, keepdims=True)) * 1.0
-            return tie / tie.sum(over, keepdims=True)
+            over = tuple(k for k, i in enumerate(factor.indices) if i in q.over)
+            return self.value(q.definition, factor.indices).max(over)
         x = self.value(q.definition, q.indices)
         if q.kind == "select":
             assert q.selector is not None
             assert q.otherwise is not None
             gate = self.value(Expression({}), q.indices) + self._moved(q.selector.key, q.selector.indices, q.indices)
             return np.where(gate > 0, x, self.value(q.otherwise, q.indices))
+        if q.function == "top":
+            assert q.selector is not None
+            return (x == self._moved(q.selector.key, q.selector.indices, q.indices)) * 1.0
         return FUNCTIONS[q.function](x) if q.kind in ("function", "mask") else x
 
     def _moved(self, key: str, own: Sequence[Index], wanted: Sequence[Index]) -> np.ndarray:
@@ -159,8 +157,8 @@ def add_deltas(program: Program, lines: Lines, point: Point) -> None:
 
 
 def same(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two arrays are equal within `TOLERANCE`; NaN is equal to nothing."""
-    if a.shape != b.shape:
+    """Whether two arrays are equal within `TOLERANCE`; NaN and infinity are equal to nothing."""
+    if a.shape != b.shape or not (np.all(np.isfinite(a)) and np.all(np.isfinite(b))):
         return False
     scale = max(float(np.abs(a).max(initial=0)), float(np.abs(b).max(initial=0)), 1e-12)
     return bool(np.all(np.abs(a - b) <= TOLERANCE * scale))

@@ -11,7 +11,7 @@ from typing import Literal
 
 from .index_notation import SIZE, Expression, Factor, Index, quantity
 
-Kind = Literal["argument", "mask argument", "ids", "formula", "function", "mask", "maximum", "winners", "select",
+Kind = Literal["argument", "mask argument", "ids", "formula", "function", "mask", "maximum", "select",
                "one-hot", "number", "size", "upstream"]  # fmt: skip
 
 LITERAL_KINDS = ("number", "size")
@@ -34,14 +34,15 @@ class Quantity:
         definition: a formula; of a function, mask, maximum or one-hot its argument; of a select the first branch.
         function: of a function or mask, which one.
         otherwise: of a select, the other branch.
-        selector: of a select, its mask; of winners, the maximum.
-        over: of a maximum or winners, the indices of the definition that it runs over.
+        selector: of a select, its mask; of the mask of what is largest, the maximum; of a one-hot, the integers.
+        over: of a maximum or its mask, the indices that it runs over; of a one-hot, its last index.
         differentiable: whether the loss has a derivative with respect to it.
         positive: whether it is certainly not negative.
         text: of a number, as it is written; of a size, where it can be read.
         value: of a number.
         axes: of an argument, where its indices stand; None is an axis of size 1.
         dtype: of an argument, float, int or bool.
+        source_axes: where its indices stand in the array that the source assigns; None is an axis of size 1.
     """
 
     key: str
@@ -61,6 +62,7 @@ class Quantity:
     value: float = 0.0
     axes: tuple[Index | None, ...] = ()
     dtype: str = ""
+    source_axes: tuple[Index | None, ...] = ()
 
     def __str__(self) -> str:
         """A place for its name in a text, which `Program.worded` fills: names may still change."""
@@ -199,6 +201,7 @@ class Program:
         for q in self.quantities.values():
             q.indices, q.over = tuple(map(index, q.indices)), tuple(map(index, q.over))
             q.axes = tuple(i and index(i) for i in q.axes)
+            q.source_axes = tuple(i and index(i) for i in q.source_axes)
             q.definition = q.definition and q.definition.with_axes(root)
             q.otherwise = q.otherwise and q.otherwise.with_axes(root)
             q.selector = q.selector and factor(q.selector)

@@ -59,7 +59,7 @@ def is_cheap(q: Quantity) -> bool:
     """Whether computing it again costs about one pass over an array."""
     if q.kind in ("argument", "mask argument", "ids", "upstream"):
         return False
-    if q.kind in ("maximum", "winners", "select", "one-hot"):
+    if q.kind in ("maximum", "select", "one-hot"):
         return True
     assert q.definition is not None
     return all(

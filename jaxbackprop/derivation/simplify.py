@@ -5,7 +5,7 @@ that has a name gets its name back; a known sum is written out. What is counted 
 read, and what must be saved for them. Every move is an identity; the printed program is proved all the same.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -24,6 +24,7 @@ from .index_notation import (
 )
 from .numeric import Point, is_delta
 from .quantities import LITERAL_KINDS, Program, Quantity
+from .substitution import substituted
 
 A_LINE = 20.0
 """What one line more costs the reader."""
@@ -233,48 +234,6 @@ class _Simplifier:
                 return
             for key in unused:
                 del self.lines[key]
-
-
-def substituted(
-    e: Expression, key: str, indices: tuple[Index, ...], by: Expression, only: Product | None = None
-) -> Expression | None:
-    """`e` with a quantity replaced by an expression over `indices`; None where a power of a sum would be needed.
-
-    Args:
-        e: where it stands.
-        key: the quantity.
-        indices: of `by`.
-        by: what it is.
-        only: replace it in this term alone.
-    """
-    done: list[tuple[Iterable[Index], Iterable[tuple[Factor, Fraction]], Fraction]] = []
-    waiting = list(e.terms.items())
-    while waiting:
-        product, c = waiting.pop()
-        if only is not None and product != only:
-            done.append((product.bound, product.powers, c))
-            continue
-        ((bound, powers), _), = opened(Expression({product: c}))  # fmt: skip
-        found = next(((f, p) for f, p in powers if f.key == key), None)
-        if found is None:
-            done.append((bound, powers, c))
-            continue
-        factor, p = found
-        rest = [(f, k) for f, k in powers if f != factor]
-        new = by.renamed(dict(zip(indices, factor.indices, strict=True)))
-        if p != 1:
-            if not new.is_product or (p.denominator != 1 and next(iter(new.terms.values())) != 1):
-                return None
-            new = new.power(p)
-        for (more, factors), d in opened(new):
-            if any(f.key == key for f, _ in factors):
-                return None
-            term = expression([((*bound, *more), [*rest, *factors], c * d)])
-            if only is None and any(f.key == key for f, _ in rest):
-                waiting += term.terms.items()
-            else:
-                done += [(b, fs, k) for (b, fs), k in term.terms.items()]
-    return expression(done)
 
 
 def _folded(product: Product, c: Fraction, q: Quantity) -> Expression | None:
