@@ -1,6 +1,6 @@
 """Bag-of-words text classification at fastText's level: its model, its files, its names, hand-derived deltas.
 
-Each name is loaded when it is first asked for: what reads a model needs no trainer, only the estimator scikit-learn.
+Each name is loaded when it is first used: what reads a model needs no trainer, only the estimator scikit-learn.
 """
 
 from typing import TYPE_CHECKING

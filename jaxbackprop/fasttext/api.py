@@ -1,6 +1,6 @@
 """fastText's own names: `train_supervised`, `load_model` and `tokenize`, as its Python module has them.
 
-What they answer is a TextClassifier, whose methods are those of fastText's model.
+They return a TextClassifier, whose methods are those of fastText's model.
 """
 
 from collections.abc import Callable
@@ -121,6 +121,6 @@ def load_model(path: str | PathLike[str]) -> TextClassifier:
 
 def tokenize(text: str) -> list[str]:
     """The words of a text, cut as in training; each newline is the word `</s>`."""
-    said = string(text, "text", "tokenize").encode("utf-8", "surrogateescape")
-    words = said.replace(b"\n", b" </s> ").replace(b"\0", b" ").split()
+    data = string(text, "text", "tokenize").encode("utf-8", "surrogateescape")
+    words = data.replace(b"\n", b" </s> ").replace(b"\0", b" ").split()
     return [word.decode("utf-8", "surrogateescape") for word in words]

@@ -1,6 +1,6 @@
-"""The text classifier a person uses: trained, asked, tested, kept. It answers to fastText's names too.
+"""The text classifier: training, prediction, testing, saving; also under fastText's names.
 
-What the methods do stands in the files beside; little is computed here.
+The methods call the modules beside this one; little is computed here.
 """
 
 import warnings
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from .predict.calibration import Calibration
     from .train.loop import Report
 
-# They need JAX, which a model that predicts does not.
+# They need JAX, which prediction does not.
 calibration, tuning = (lazy_import(f"{__package__}.{name}") for name in ("predict.calibration", "train.fine_tune"))
 
-PIECE = 1 << 16  # so many texts are asked about at a time
+PIECE = 1 << 16  # texts are predicted in pieces of this size
 Answer = tuple[tuple[str, ...], np.ndarray]
 Neighbour = tuple[float, str]
 CHANGEABLE = ("lr", "epoch", "neg", "lr_update_rate", "optimizer", "batch", "shuffle", "smoothing", "idf", "seed")
@@ -339,7 +339,7 @@ class TextClassifier:
         return text_vector(self.model, one_line(text, "get_sentence_vector"))
 
     def get_nearest_neighbors(self, word: str, k: int = 10, on_unicode_error: str = "strict") -> list[Neighbour]:
-        """The `k` words whose vectors point most as the word's does: (cosine, word), falling."""
+        """The `k` words whose vectors are most similar to the word's: (cosine, word), the most similar first."""
         word = string(word, "word", "get_nearest_neighbors")
         return self._nearest(self.get_word_vector(word), k, (word,), on_unicode_error)
 

@@ -12,7 +12,7 @@ def lazy_import(name: str) -> ModuleType:
     """The module of that name, loaded by the first look at one of its attributes.
 
     Raises:
-        ModuleNotFoundError: there is none, said at once.
+        ModuleNotFoundError: there is none.
     """
     if name in sys.modules:
         return sys.modules[name]

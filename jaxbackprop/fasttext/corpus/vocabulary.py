@@ -42,7 +42,7 @@ class Vocabulary:
         entries: (W + L,) binary: words by falling count, then labels by falling count, prefix included.
         counts: (W + L,) int64.
         tokens: how many tokens were read, those that are no longer in the vocabulary included.
-        word_ngrams: runs of up to so many words have a row.
+        word_ngrams: runs of up to this number of words have a row.
         minn, maxn: character n-grams of these lengths have a row; none where maxn is 0.
         bucket: how many rows n-grams share; counts as 0 where there are none.
     """
@@ -83,7 +83,7 @@ class Vocabulary:
     ) -> "Vocabulary":
         """The vocabulary of `texts`: what occurs `min_count` times (labels `min_count_label` times), most often first.
 
-        `max_words` keeps only so many words, those that occur most. A text may come as the groups of lines of
+        `max_words` keeps only the words that occur most. A text may come as the groups of lines of
         `token_groups`. One without any word left is a DataError.
         """
         groups = texts if _is_groups(texts) else [as_tokens(cast("Readable", texts), label_prefix)]
@@ -258,7 +258,7 @@ class Vocabulary:
 
     def _ids(self, words: pa.BinaryArray) -> np.ndarray:
         """The place of each word among the entries, -1 where it is not there: (W,) int32."""
-        if id(words) not in self._found:  # a text is asked for its words' rows, then for its labels
+        if id(words) not in self._found:  # first the rows of a text's words are looked up, then its labels
             if len(words) <= FEW:
                 found = np.array([self._index.get(word, -1) for word in words.to_pylist()], np.int32)
             else:

@@ -35,7 +35,7 @@ UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError)
 
 
 class Checkpoint(NamedTuple):
-    """A training as far as it has come: so many chunks, the parts of its tables (mapped files), and all the rest."""
+    """A training as far as it has come: its chunks so far, the parts of its tables (mapped files), and all the rest."""
 
     chunks: int
     parts: dict[str, np.ndarray]
@@ -56,12 +56,12 @@ class Checkpoints:
         self._kept_at, self._took = time.monotonic(), 0.0
 
     def due(self) -> bool:
-        """Whether so much time has passed that another checkpoint costs little."""
+        """Whether enough time has passed for another checkpoint to cost little."""
         waits = self._took / SHARE_OF_TIME if self.seconds else 0.0
         return time.monotonic() - self._kept_at >= max(self.seconds, waits)
 
     def keep(self, chunks: int, parts: "Mapping[str, Array]", training: dict[str, Any], rest: dict[str, Any]) -> None:
-        """Write what there is after so many chunks; the checkpoint before is removed once this one is whole.
+        """Write what there is after this number of chunks; the checkpoint before is removed once this one is whole.
 
         parts     the parts of the tables, by name; each (rows, columns)
         training  what tells this training from another: see `training_of`
