@@ -9,7 +9,7 @@ Source  Bojanowski et al. 2017, arXiv:1607.04606; Joulin et al. 2017, arXiv:1607
 """
 
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, TypeGuard, cast
@@ -230,13 +230,6 @@ class Vocabulary:
             "maxn": self.maxn,
             "label_prefix": self.label_prefix,
         }
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> "Vocabulary":
-        """The vocabulary whose `state()` this is."""
-        entries = [_bytes(entry) for entry in state["entries"]]
-        settings = {name: state[name] for name in ("word_ngrams", "bucket", "minn", "maxn", "label_prefix")}
-        return cls(pa.array(entries, pa.binary()), np.array(state["counts"], np.int64), state["tokens"], **settings)
 
     @cached_property
     def _known_words(self) -> dict[bytes, tuple[list[int], int]]:
