@@ -62,6 +62,14 @@ def chain_rule(program: Program) -> Lines:
         term = quantity(arriving.factor).summed(everywhere)
         term = term.renamed(dict(zip(output.factor.indices, q.indices, strict=True)))
         _arrive(terms, reasons, q.key, term, "what arrives from the loss")
+    for previous in program.previous:
+        recurrence = previous.recurrence
+        assert recurrence is not None
+        q = program[recurrence.key]
+        behind = program.add(f"next_{previous.name}", previous.indices, "next", differentiable=False, made_up=False)
+        behind.recurrence = previous.factor
+        term = quantity(behind.factor).renamed(dict(zip(recurrence.indices, q.indices, strict=True)))
+        _arrive(terms, reasons, q.key, term, f"the next step sends the delta of its {previous} back")
     outputs = [output.factor.key for output in program.outputs]
     order = [q for q in program.in_order(outputs) if q.differentiable and q.kind not in LITERAL_KINDS]
     lines: Lines = {}
@@ -98,6 +106,10 @@ def _sent_back(program: Program, q: Quantity) -> list[tuple[str, Expression, str
             return _through_maximum(program, q, delta)
         case "select":
             return _through_select(program, q, delta)
+        case "previous":
+            start = program.add(f"first_{q.name}", q.indices[1:], "first", differentiable=False, made_up=False)
+            start.recurrence = q.factor
+            return _through(program, start, q.definition or ZERO, quantity(start.factor), "the first step's delta")
     return []
 
 

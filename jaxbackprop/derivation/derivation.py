@@ -112,7 +112,7 @@ class Derivation:
     def _shown(self) -> list[Quantity]:
         outputs = [output.factor.key for output in self.program.outputs]
         used = {k for line in self.lines.values() for k in line.expression.keys if k in self.program.quantities}
-        hidden = ("argument", "mask argument", "ids", "one-hot", "upstream", *LITERAL_KINDS)
+        hidden = ("argument", "mask argument", "ids", "one-hot", "upstream", "next", "first", *LITERAL_KINDS)
         return [
             q
             for q in self.program.in_order([*outputs, *used])

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .deltas import Lines
-from .index_notation import DELTA, SIZE, Expression, Index, delta_of
+from .index_notation import DELTA, SIZE, Expression, Factor, Index, delta_of, quantity
 from .quantities import Program, Quantity
 
 TOLERANCE = 1e-9
@@ -59,6 +59,10 @@ class Point:
             return np.asarray(q.value)
         if q.kind == "size":
             return self._size(q.key)
+        if q.kind == "last":
+            assert q.recurrence is not None
+            t = next(i for i in q.recurrence.indices if i not in q.indices)
+            return self.value(quantity(q.recurrence), (t, *q.indices))[-1]
         if q.kind == "one-hot":
             assert q.selector is not None
             return np.eye(self.sizes[q.over[0].axis])[self.values[q.selector.key].astype(int)]
@@ -127,10 +131,22 @@ def draw(program: Program, args: Sequence[Any], seed: int, simplex: Sequence[str
 
 def complete(program: Program, point: Point) -> None:
     """Compute the quantities that have no value yet."""
+    deltas = ("next", "first")  # they have values once the deltas have
+    waiting = [q for q in program.in_order() if q.key not in point.values and q.kind not in deltas]
+    steps = max((point.sizes[q.indices[0].axis] for q in waiting if q.kind == "previous"), default=0)
     with np.errstate(all="ignore"):
-        for q in program.in_order():
-            if q.key not in point.values:
-                point.values[q.key] = point.of(q)
+        for q in (q for q in waiting if q.kind == "previous"):
+            point.values[q.key] = np.zeros([point.sizes[i.axis] for i in q.indices])
+        for _ in range(steps + 1):  # a recurrence is right one step farther each time
+            for q in waiting:
+                if q.kind != "previous":
+                    point.values[q.key] = point.of(q)
+            for q in (q for q in waiting if q.kind == "previous"):
+                assert q.definition is not None
+                assert q.recurrence is not None
+                after = point.value(quantity(q.recurrence), q.indices)
+                start = point.value(q.definition, q.indices[1:])
+                point.values[q.key] = np.concatenate([start[None], after[:-1]])
 
 
 def _near(
@@ -151,9 +167,43 @@ def _near(
 
 def add_deltas(program: Program, lines: Lines, point: Point) -> None:
     """The values of all deltas, from the chain rule's lines."""
+    previous = [q for q in program.previous if q.key in lines]
+    arriving = {q.recurrence.key: q for q in program.quantities.values() if q.kind == "next" and q.recurrence}
+    first = {q.recurrence.key: q for q in program.quantities.values() if q.kind == "first" and q.recurrence}
+    for q in previous:
+        point.values[arriving[q.key].key] = np.zeros([point.sizes[i.axis] for i in q.indices])
+        point.values[first[q.key].key] = np.zeros([point.sizes[i.axis] for i in q.indices[1:]])
+    steps = max((point.sizes[q.indices[0].axis] for q in previous), default=0)
     with np.errstate(all="ignore"):
-        for key, line in lines.items():
-            point.values[delta_of(key)] = point.value(line.expression, program[key].indices)
+        for _ in range(steps + 1):
+            for key, line in lines.items():
+                point.values[delta_of(key)] = point.value(line.expression, program[key].indices)
+            for q in previous:
+                delta = point.values[delta_of(q.key)]
+                end = last_delta(program, lines, point, q)
+                point.values[arriving[q.key].key] = np.concatenate([delta[1:], end[None]])
+                point.values[first[q.key].key] = delta[0]
+
+
+def last_delta(program: Program, lines: Lines, point: Point, previous: Quantity) -> np.ndarray:
+    """What arrives at a carried value behind the last step, over the previous value's indices without time."""
+    end = last_of(program, previous)
+    if end is None or end.key not in lines:
+        return np.zeros([point.sizes[i.axis] for i in previous.indices[1:]])
+    assert end.recurrence is not None
+    assert previous.recurrence is not None
+    names = dict(zip(end.recurrence.indices, previous.recurrence.indices, strict=True))
+    factor = Factor(delta_of(end.key), tuple(names[i] for i in end.indices))
+    return point.value(quantity(factor), previous.indices[1:])
+
+
+def last_of(program: Program, previous: Quantity) -> Quantity | None:
+    """The value that a loop carried out of its last step."""
+    assert previous.recurrence is not None
+    key = previous.recurrence.key
+    return next(
+        (q for q in program.quantities.values() if q.kind == "last" and q.recurrence and q.recurrence.key == key), None
+    )
 
 
 def same(a: np.ndarray, b: np.ndarray) -> bool:

@@ -67,7 +67,10 @@ class _Simplifier:
     def __init__(self, program: Program, facts: Facts, lines: Lines):
         self.program, self.facts = program, facts
         self.lines: Lines = {key: Line(facts.apply(line.expression), line.reasons) for key, line in lines.items()}
-        self.results = set(program.arguments)
+        self.results = {
+            *program.arguments,
+            *(q.key for q in program.quantities.values() if q.kind in ("previous", "last")),
+        }
         self.substitutions, self.products = _rewrites(program)
         self.memo: dict[tuple, Expression | None] = {}
 
@@ -79,7 +82,8 @@ class _Simplifier:
             key
             for key in e.keys
             if not is_delta(key)
-            and self.program[key].kind not in (*LITERAL_KINDS, "upstream", "ids", "argument", "mask argument")
+            and self.program[key].kind
+            not in (*LITERAL_KINDS, "upstream", "next", "first", "ids", "argument", "mask argument")
         ]
 
     def weight(self, key: str) -> float:
@@ -141,6 +145,8 @@ class _Simplifier:
                 if changed is not None:
                     yield self.facts.apply(changed)
         for q in self.products:
+            if q.definition is None or not q.definition.keys <= keys:
+                continue
             for product, c in e.terms.items():
                 folded = _folded(product, c, q)
                 if folded is not None:

@@ -35,16 +35,16 @@ def read_at_two_sizes(fun: Callable, args: Sequence[Any]) -> Program:
             continue
         _write_sizes(program, other, sizes)
         if _outline(program) != _outline(other):
-            program.conditions.append(_only_at(program))
+            program.conditions.append(_only_at(program, "numbers in the function depend on them"))
         return program
-    program.conditions.append(_only_at(program))
+    program.conditions.append(_only_at(program, "the function could not be read at others"))
     return program
 
 
-def _only_at(program: Program) -> str:
+def _only_at(program: Program, why: str) -> str:
     arguments = (program[key] for key in program.arguments)
     shapes = ", ".join(f"{q.name} {tuple(i.size if i else 1 for i in q.axes)}" for q in arguments)
-    return f"the sizes are those it was derived at, for numbers in the function depend on them: {shapes}"
+    return f"the sizes are those it was derived at, for {why}: {shapes}"
 
 
 def _longer(k: int, size: int) -> int:
