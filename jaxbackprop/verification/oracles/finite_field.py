@@ -8,7 +8,7 @@ d / n. Exponentials, logarithms, roots and atoms such as erf count as unknowns o
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax.numpy as jnp
@@ -56,13 +56,15 @@ class Element:
         one: the first program's value.
         other: the second program's.
         tie: the operation at whose kink or tie it is; empty where it is at none.
+        where: all elements of that output that differ.
     """
 
     output: int
     index: tuple[int, ...]
     one: float
     other: float
-    tie: str = ""
+    tie: str
+    where: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class Answer:
         why: where not decided, what stopped it.
         chance: the binary logarithm of the chance that "proved" is false.
         region: a checksum of the branches taken.
-        sides: for each comparison in the programs whether it was true and false somewhere.
+        sides: for each comparison in the programs, by a key of its own, whether it was true and false somewhere.
     """
 
     verdict: str
@@ -83,7 +85,7 @@ class Answer:
     why: str = ""
     chance: float = -math.inf
     region: int = 0
-    sides: tuple[frozenset[bool], ...] = ()
+    sides: dict[int, set[bool]] = field(default_factory=dict)
 
     @property
     def at_a_tie(self) -> bool:
@@ -165,17 +167,16 @@ def _compared(field: Field, one: list[Any], other: list[Any], outputs: Sequence[
         if not isinstance(x, Numbers) or not isinstance(y, Numbers):
             continue  # no number to differentiate: float0, an integer
         if x.shape != y.shape:
-            differs.append(Element(j, (), math.nan, math.nan))
+            differs.append(Element(j, (), math.nan, math.nan, "", np.ones((), bool)))
             continue
         degree = max(degree, (x.degree + y.degree).top)
         element, why = _different(field, j, x, y)
         differs += [element] if element else []
         stopped += [why] if why else []
-    sides = tuple(frozenset(s) for s in field.decisions.sides.values())
     verdict = REFUTED if differs else NOT_DECIDED if stopped else PROVED
     differs.sort(key=lambda e: bool(e.tie))
     why = " and ".join(dict.fromkeys(stopped)) if verdict == NOT_DECIDED else ""
-    return Answer(verdict, tuple(differs), why, _chance(field, degree), field.decisions.taken, sides)
+    return Answer(verdict, tuple(differs), why, _chance(field, degree), field.decisions.taken, field.decisions.sides)
 
 
 def _chance(field: Field, degree: float) -> float:
@@ -204,7 +205,7 @@ def _different(field: Field, j: int, x: Numbers, y: Numbers) -> tuple[Element | 
     best = certain & (tied == "") if (certain & (tied == "")).any() else certain
     share = np.where(best, gap / np.where(size == 0, 1, size), -1.0)
     at = tuple(map(int, np.unravel_index(int(np.argmax(share)), share.shape)))
-    return Element(j, at, float(x.value[at]), float(y.value[at]), str(tied[at])), ""
+    return Element(j, at, float(x.value[at]), float(y.value[at]), str(tied[at]), certain), ""
 
 
 def _names(unsure: frozenset[str]) -> str:
