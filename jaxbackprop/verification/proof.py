@@ -5,7 +5,7 @@ Each example is one answer about the branches taken there; where a comparison go
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +16,10 @@ from .checks.second_order import second_derivatives
 from .oracles.finite_field import ENOUGH, NOT_DECIDED, PROVED, REFUTED, Answer, Element, prove
 from .points import domain_of
 from .problem import OutOfTime, Problem
-from .report import Verification
+from .wording import expected_and_got, index
+
+if TYPE_CHECKING:
+    from .report import Verification
 
 
 @dataclass(frozen=True)
@@ -125,8 +128,8 @@ def _difference(bad: _Found, good: Sequence[_Found]) -> str:
     """Which number is another function, what it is, and where the formula holds."""
     element = bad.answer.differs[0]
     name, argument = _named(bad, element)
-    at = f"[{', '.join(map(str, element.index))}]" if element.index else ""
-    detail = f"{name}{at} is another function: {element.one:.6g}, autodiff's {element.other:.6g}"
+    values = expected_and_got(element.other, element.one)
+    detail = f"{name}{index(element.index)} is another function: {values}"
     if element.tie:
         return f"{detail}, at a kink or tie of {element.tie}, where this is a convention and no fault"
     side = _side(bad, element, argument)
@@ -204,11 +207,12 @@ def _elsewhere(problem: Problem) -> Iterator[Problem]:
         yield at("a hundredth as large", lambda x: 0.01 * x)
 
 
-def beside(proof: Proof, found: Verification) -> Proof:
+def beside(proof: Proof, found: "Verification") -> Proof:
     """The proof, with how it fits the numerical verdict in words: neither overrules the other."""
     failed = next((check for check in found.checks if check.passed is False), None)
     formula = any(c.name.startswith("gradient of") or c.name == "forward pass" for c in found.failures)
-    words = ""
+    words = next((f"its rounding is large: {c.name}, {c.detail}" for c in found.checks if c.imprecise), "")
+    words = words if proof.verdict == PROVED else ""
     if proof.verdict == PROVED and failed is not None and formula:
         words = f"the numbers contradict it ({failed.name}): other branches, overflow or cancellation"
     elif proof.verdict == PROVED and failed is not None:

@@ -387,6 +387,10 @@ def tridiagonal(x: Any, y: Any) -> Any:
 SAME: dict[str, tuple[Callable, Callable]] = {
     "exp of a sum": (lambda x, y: jnp.exp(x + y), lambda x, y: jnp.exp(x) * jnp.exp(y)),
     "exp and log": (lambda x, y: jnp.exp(y - jnp.log(jnp.exp(x) + 1)), lambda x, y: jnp.exp(y) * jax.nn.sigmoid(-x)),
+    "exp of many logs": (
+        lambda x, y: jnp.exp(jnp.outer(x, y) - jnp.logaddexp(jnp.outer(x, y), 0)),
+        lambda x, y: jax.nn.sigmoid(jnp.outer(x, y)),
+    ),
     "log of exp": (lambda x, y: jnp.log(jnp.exp(x) / jnp.exp(y)), lambda x, y: x - y),
     "softplus": (
         lambda x, y: jnp.log1p(jnp.exp(x)) + y * 0,
