@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..core.domains import real
+from ..jaxprs.compat import ClosedJaxpr
 from ..jaxprs.inputs import Leaves, replaced
 from ..jaxprs.queries import UNTRACEABLE
 from .checks.second_order import second_derivatives
@@ -69,11 +70,12 @@ class Proof:
 
 @dataclass(frozen=True)
 class _Found:
-    """An answer, and what it is about."""
+    """An answer, and what it is about; `at_a_tie`: a little aside both programs are the same function."""
 
     problem: Problem
     answer: Answer
     order: int
+    at_a_tie: bool = False
 
 
 def proved(problems: Sequence[Problem]) -> Proof:
@@ -94,8 +96,8 @@ def proved(problems: Sequence[Problem]) -> Proof:
         "second_order": second,
     }
     if verdict == REFUTED:
-        bad = sorted((f for f in found if f.answer.verdict == REFUTED), key=lambda f: (f.answer.at_a_tie, f.order))
-        return Proof(REFUTED, _difference(bad[0], good), bad[0].answer.at_a_tie, **about)
+        bad = sorted((f for f in found if f.answer.verdict == REFUTED), key=lambda f: (f.at_a_tie, f.order))
+        return Proof(REFUTED, _difference(bad[0], good), bad[0].at_a_tie, **about)
     if verdict == NOT_DECIDED:
         why = next(f.answer.why for f in first if f.answer.verdict == NOT_DECIDED)
         return Proof(NOT_DECIDED, why + (f" (proved at {len(good)} of {len(first)} inputs)" if good else ""), **about)
@@ -130,8 +132,9 @@ def _difference(bad: _Found, good: Sequence[_Found]) -> str:
     name, argument = _named(bad, element)
     values = expected_and_got(element.other, element.one)
     detail = f"{name}{index(element.index)} is another function: {values}"
-    if element.tie:
-        return f"{detail}, at a kink or tie of {element.tie}, where this is a convention and no fault"
+    if bad.at_a_tie:
+        ties = ", ".join(bad.answer.ties)
+        return f"{detail}, at a kink or tie ({ties}) alone, where the derivative is a convention"
     side = _side(bad, element, argument)
     if side:
         return f"{detail}; right on the other side, wrong where {side}"
@@ -172,12 +175,12 @@ def _answers(problems: Sequence[Problem]) -> Iterator[_Found]:
         for here in (problem, *(_elsewhere(problem) if problem.main else ())):
             if here is not problem and all(len(seen) == 2 for seen in sides.values()):
                 break
-            answer = prove(*programs, [*here.inputs.arrays, *here.upstream(0)], seed=problem.seed)
-            if here is not problem and answer.verdict == NOT_DECIDED:
+            found = _found(here, programs, [*here.inputs.arrays, *here.upstream(0)], 1)
+            if here is not problem and found.answer.verdict == NOT_DECIDED:
                 continue  # not finite so far away, say
-            for key, seen in answer.sides.items():
+            for key, seen in found.answer.sides.items():
                 sides.setdefault(key, set()).update(seen)
-            yield _Found(here, answer, 1)
+            yield found
         if problem.main:
             yield from _second_order(problem)
 
@@ -188,7 +191,26 @@ def _second_order(problem: Problem) -> Iterator[_Found]:
     except Exception:
         return  # what cannot be differentiated twice, the check of second derivatives reports
     programs = problem.trace("twice, handwritten"), problem.trace("twice, plain")
-    yield _Found(problem, prove(*programs, given, seed=problem.seed), 2)
+    yield _found(problem, programs, given, 2)
+
+
+def _found(problem: Problem, programs: tuple[ClosedJaxpr, ClosedJaxpr], given: Leaves, order: int) -> _Found:
+    """The answer at a point; where it is at a kink or tie and the programs differ, with what they are close by."""
+    answer = prove(*programs, given, seed=problem.seed)
+    if answer.verdict != REFUTED or not answer.ties:
+        return _Found(problem, answer, order)
+    rng, close = problem.random("aside"), []
+    for _ in range(2):
+        moved = [
+            (x + 1e-5 * (1 + np.abs(x)) * rng.uniform(-1, 1, x.shape)).astype(x.dtype) for x in _live(problem, given)
+        ]
+        close.append(prove(*programs, replaced(given, problem.inputs.live, moved), seed=problem.seed))
+    elsewhere = next((a for a in close if a.verdict == REFUTED), None)
+    return _Found(problem, elsewhere or answer, order, at_a_tie=elsewhere is None)
+
+
+def _live(problem: Problem, given: Leaves) -> Leaves:
+    return [np.asarray(given[i]) for i in problem.inputs.live]
 
 
 def _elsewhere(problem: Problem) -> Iterator[Problem]:
@@ -211,10 +233,12 @@ def beside(proof: Proof, found: "Verification") -> Proof:
     """The proof, with how it fits the numerical verdict in words: neither overrules the other."""
     failed = next((check for check in found.checks if check.passed is False), None)
     formula = any(c.name.startswith("gradient of") or c.name == "forward pass" for c in found.failures)
-    words = next((f"its rounding is large: {c.name}, {c.detail}" for c in found.checks if c.imprecise), "")
-    words = words if proof.verdict == PROVED else ""
-    if proof.verdict == PROVED and failed is not None and formula:
+    imprecise = next((check for check in found.checks if check.imprecise), None)
+    words = ""
+    if proof.verdict == PROVED and failed is not None and formula and not failed.imprecise:
         words = f"the numbers contradict it ({failed.name}): other branches, overflow or cancellation"
+    elif proof.verdict == PROVED and imprecise is not None:
+        words = f"the arithmetic loses much: {imprecise.name}, {imprecise.detail}"
     elif proof.verdict == PROVED and failed is not None:
         words = f"not the formula but something else is wrong: {failed.name}, {failed.detail}"
     elif proof.verdict == REFUTED and not proof.at_a_tie:

@@ -167,13 +167,12 @@ class Decisions:
 
     Attributes:
         taken: a checksum of all decisions: two points with the same one lie in the same region.
-        ties: where two different numbers are equal, or an input is exactly at a bound: the colours they depend on, by
-            the operation.
+        ties: the operations that met two different numbers with equal floats, or a zero of the inputs at a bound.
         sides: for each comparison whether it was seen to be true, and to be false.
     """
 
     taken: int = 0
-    ties: dict[str, int] = field(default_factory=dict)
+    ties: set[str] = field(default_factory=set)
     sides: dict[int, set[bool]] = field(default_factory=dict)
 
 
@@ -405,18 +404,19 @@ class Field:
 
     def exp(self, x: Numbers) -> Numbers:
         """exp(x): w to the power of x modulo q."""
-        assert x.s is not None
-        if NOT_SQUARE in x.unsure_exponent:
+        exponent = x.s
+        assert exponent is not None
+        if NOT_SQUARE in x.unsure_exponent and not self.draw.squares:
             self.draw.squares = True
             raise OtherDraw(np.zeros(self.k, bool), np.zeros(self.k, np.uint64))
-        zero = x.value == -np.inf
-        r = np.where(zero, np.uint64(0), self.squares.exp(x.s))
+        r = self.squares.exp(exponent)
         r = r if x.odd is None else np.where(x.odd, self.p.sub(np.zeros_like(r), r), r)
-        x = replace(x, odd=None)
-        self._exponents.append((x.s.reshape(self.k, -1), x.r.reshape(self.k, -1)))
-        made = replace(x, value=np.exp(x.value), r=r, s=np.where(zero, 0, self._of(r, "exp", self.q)), degree=UNKNOWN)
-        infinite = x.unsure_exponent - {"infinity"} if zero.any() else x.unsure_exponent
-        return replace(made, unsure=infinite, unsure_exponent=infinite | {"exp in an exponent"})
+        self._exponents.append((exponent.reshape(self.k, -1), x.r.reshape(self.k, -1)))
+        zero = x.value == -np.inf
+        r, s = (np.where(zero, np.uint64(0), a) for a in (r, self._of(r, "exp", self.q)))
+        unsure = x.unsure_exponent - {"infinity"} if zero.any() else x.unsure_exponent
+        above = unsure | {"exp in an exponent"}
+        return Numbers(np.exp(x.value), r, s, x.on, UNKNOWN, unsure, above)
 
     def _of(self, r: np.ndarray, name: str, moduli: Moduli) -> np.ndarray:
         """A number of which only is known that it is this function of `r`."""
@@ -573,10 +573,8 @@ class Field:
 
     def tie(self, name: str, on: np.ndarray, where: np.ndarray) -> None:
         """Keep that a decision could as well have been another one."""
-        if where.any():
-            colours = int(np.bitwise_or.reduce(on[where].reshape(-1)))
-            if colours:
-                self.decisions.ties[name] = self.decisions.ties.get(name, 0) | colours
+        if (on[where] != 0).any():
+            self.decisions.ties.add(name)
 
 
 NOT_SQUARE = "log"
