@@ -73,7 +73,7 @@ def verify(
     nothing = _nothing_to_differentiate(problems)
     if nothing:
         return Verification(problems[0].function.name, (), problems[0].function.source, 0, notes=(nothing,))
-    collected = Collected()
+    collected = Collected(prove=checks is None)
     for problem in problems:
         problem.deadline = start + time_limit if time_limit is not None else np.inf
         collected.make(problem, (check for check in chosen if problem.main or check.everywhere))
