@@ -17,11 +17,12 @@ import numpy as np
 from ..core.example_inputs import examples
 from ..core.rule import Rule, rules
 from ..jaxprs.inputs import Inputs
+from .checks.precision import precisions
 from .checks.registry import CHECKS
 from .checks.result import Check, CheckResult, what_happened
 from .checks.self_test import finds_planted_errors
 from .collect import Collected
-from .problem import Problem, handwritten_function
+from .problem import Problem, backward_passes, compile_together, handwritten_function
 from .report import Verification
 
 
@@ -61,12 +62,22 @@ def verify(
         raise TypeError(f"verify: {name} is not a Rule: give the arguments to verify it at.")
     if args:
         _try(problems[0])
+    if checks is None:
+        _compile_together(problems)
     collected = Collected()
     for problem in problems:
         collected.make(problem, (check for check in chosen if problem.main or check.everywhere))
     if prove:
         collected.make(problems[0], [Check(finds_planted_errors)])
     return collected.verification(problems[0].function, len(problems), time.perf_counter() - start)
+
+
+def _compile_together(problems: list[Problem]) -> None:
+    """The programs that checks of every problem run: those of the main one, and those of all the others."""
+    main, others = ([p for p in problems if p.main is main] for main in (True, False))
+    compile_together([*backward_passes(main), *((p, "handwritten value", p.inputs.arrays) for p in main)])
+    compile_together(backward_passes(others))
+    compile_together(backward_passes((low for p in others for _, low in precisions(p)), ["handwritten"]))
 
 
 def _chosen(names: Sequence[str] | None) -> list[Check]:
