@@ -455,9 +455,8 @@ def compile_together(programs: Iterable[Program]) -> None:
         if size <= TOGETHER and not any(holds(jaxpr, callback) for callback in CALLBACKS):
             groups.setdefault(problem.dtype.itemsize == 8, []).append((problem, name, args))
     for members in groups.values():
-        together = _Together(members)
-        for k, (problem, name, _) in enumerate(members if len(members) > 1 else ()):
-            problem.programs.get((name, "as written"), lambda k=k: partial(together.run, k))
+        if len(members) > 1:
+            _Together(members).offer()
 
 
 def backward_passes(
@@ -483,8 +482,14 @@ class _Together:
     """Some programs as one, compiled when the first of them is run."""
 
     def __init__(self, members: Sequence[Program]):
+        self.members = members
         self.functions = [jaxpr_as_fun(problem.trace(name)) for problem, name, _ in members]
         self.args = [tuple(args) for _, _, args in members]
+
+    def offer(self) -> None:
+        """Put each program where its problem looks for what is compiled."""
+        for k, (problem, name, _) in enumerate(self.members):
+            problem.programs.get((name, "as written"), lambda k=k: partial(self.run, k))
 
     def run(self, k: int, *args: Any) -> Leaves:
         """The outputs of program `k`."""

@@ -23,7 +23,7 @@ from ..problem import Problem
 from .result import CheckResult
 
 DRAWN = 24
-"""So many further points are drawn by hypothesis; a sixth of that where one point holds numbers of every kind."""
+"""So many further points are drawn at random; a sixth of that where one point holds numbers of every kind."""
 
 
 def _free(problem: Problem) -> list[int]:
