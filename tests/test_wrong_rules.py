@@ -22,7 +22,7 @@ def test_every_wrong_rule_is_caught_and_the_cause_named_for_nine_in_ten(part: in
     cases = [*mutations(part, PARTS), *written()[part::PARTS]]
     assert len(cases) >= 120 / PARTS
     found = judged(cases)
-    assert [(case.name, dtype) for case, dtype, f in found if f.verdict in ("right", "undecided")] == []
+    assert [(case.name, dtype) for case, dtype, f in found if f.passed or f.verdict == "undecided"] == []
     unnamed = [(case.name, dtype, f.likely_cause) for case, dtype, f in found if not case.named(f.likely_cause)]
     assert len(unnamed) <= 0.1 * len(found), unnamed
 
