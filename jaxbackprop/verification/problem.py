@@ -480,7 +480,7 @@ def compile_together(programs: Iterable[Program]) -> None:
         except Exception:
             continue  # it is raised again where the program is asked for
         size = sum(aval(v).size for v in (*jaxpr.invars, *jaxpr.outvars))
-        if size <= TOGETHER and not any(holds(jaxpr, callback) for callback in CALLBACKS):
+        if size <= TOGETHER and not holds(jaxpr, *CALLBACKS):
             groups.setdefault(problem.dtype.itemsize == 8, []).append((problem, name, args))
     for members in groups.values():
         if len(members) > 1:
@@ -513,6 +513,7 @@ class _Together:
         self.members = members
         self.functions = [jaxpr_as_fun(problem.trace(name)) for problem, name, _ in members]
         self.args = [tuple(args) for _, _, args in members]
+        self.alone = Cache()
 
     def offer(self) -> None:
         """Put each program where its problem looks for what is compiled."""
@@ -521,14 +522,19 @@ class _Together:
 
     def run(self, k: int, *args: Any) -> Leaves:
         """The outputs of program `k`."""
+        if self.compiled is None:
+            return self.alone.get(k, lambda: compiled(self.functions[k], *args))(*args)
         return self.compiled(*self.args[:k], args, *self.args[k + 1 :])[k]
 
     @cached_property
-    def compiled(self) -> Callable[..., list[Leaves]]:
+    def compiled(self) -> Callable[..., list[Leaves]] | None:
         def all_of_them(*args: Sequence[Any]) -> list[Leaves]:
             return [function(*given) for function, given in zip(self.functions, args, strict=True)]
 
-        return compiled(all_of_them, *self.args)
+        try:
+            return compiled(all_of_them, *self.args)
+        except Exception:
+            return None  # one of them cannot be compiled: each is compiled alone
 
 
 def _compiled_as_written(traced: ClosedJaxpr, args: Sequence[Any]) -> Callable[..., Any]:
@@ -544,7 +550,9 @@ def _trace_value(problem: Problem) -> tuple[Callable, Sequence[Any]]:
 
     def without_rules(*arrays: Any) -> Leaves:
         program = jax.make_jaxpr(flat)(*arrays)
-        return evaluate_stripped(program.jaxpr, program.consts, arrays) if holds_rule(program.jaxpr) else flat(*arrays)
+        if holds_rule(program.jaxpr):
+            return evaluate_stripped(program.jaxpr, program.consts, arrays)
+        return jaxpr_as_fun(program)(*arrays)
 
     return without_rules, problem.inputs.arrays
 

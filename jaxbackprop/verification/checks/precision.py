@@ -21,7 +21,9 @@ def precision(problem: Problem) -> Iterator[CheckResult]:
     if not problem.differentiable or not problem.x.size:
         return
     asked = list(precisions(problem))
-    compile_together(backward_passes((low for _, low in asked if low is not problem), ["handwritten"]))
+    narrower = [low for _, low in asked if low is not problem]
+    in_halves = [low for low in narrower if problem.main and low.dtype == jnp.bfloat16]  # for the check of bias
+    compile_together([*backward_passes(narrower, ["handwritten"]), *backward_passes(in_halves, ["autodiff"])])
     for name, low in asked:
         result = _in_precision(problem, name, low)
         if result is not None:

@@ -222,7 +222,7 @@ def _mapped(
     try:
         found = problem.as_written(name, [*stacked, *together])
     except jax.errors.JaxRuntimeError:
-        if any(holds(problem.trace(name).jaxpr, callback) for callback in CALLBACKS):
+        if holds(problem.trace(name).jaxpr, *CALLBACKS):
             return None  # an error raised on purpose: mapped, a `cond` runs both of its branches
         raise
     return one_by_one(problem, rows, upstream, subset, axis, found, where, "vmap")
