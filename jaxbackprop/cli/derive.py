@@ -35,13 +35,20 @@ def derive_command(
             path.write_text(text)
     if code is not None:
         code.write_text(derived.to_code("custom_vjp" if plain else "rule"))
-    verdict = derived.verify(["gradient"])
+    verdict, proof = derived.verify(["gradient"]), derived.proof
     if as_json:
         print_json(
-            {"name": derived.name, "markdown": derived.markdown, "code": derived.code, "verdict": verdict.verdict}
+            {
+                "name": derived.name,
+                "markdown": derived.markdown,
+                "code": derived.code,
+                "verdict": verdict.verdict,
+                "proof": proof.verdict,
+            }
         )
     else:
         print(derived)
+        print(f"  Proof     {proof.verdict}{': ' * bool(proof.why)}{proof.why}")
         print(f"  Verdict   {verdict.verdict}, compared with autodiff")
-    if not verdict.passed:
+    if not verdict.passed or proof.verdict == "refuted":
         raise SystemExit(FAILED)

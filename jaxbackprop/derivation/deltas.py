@@ -62,6 +62,14 @@ def chain_rule(program: Program) -> Lines:
         term = quantity(arriving.factor).summed(everywhere)
         term = term.renamed(dict(zip(output.factor.indices, q.indices, strict=True)))
         _arrive(terms, reasons, q.key, term, "what arrives from the loss")
+    for previous in program.previous:
+        recurrence = previous.recurrence
+        assert recurrence is not None
+        q = program[recurrence.key]
+        behind = program.add(f"next_{previous.name}", previous.indices, "next", differentiable=False, made_up=False)
+        behind.recurrence = previous.factor
+        term = quantity(behind.factor).renamed(dict(zip(recurrence.indices, q.indices, strict=True)))
+        _arrive(terms, reasons, q.key, term, f"the next step sends the delta of its {previous} back")
     outputs = [output.factor.key for output in program.outputs]
     order = [q for q in program.in_order(outputs) if q.differentiable and q.kind not in LITERAL_KINDS]
     lines: Lines = {}
@@ -98,6 +106,10 @@ def _sent_back(program: Program, q: Quantity) -> list[tuple[str, Expression, str
             return _through_maximum(program, q, delta)
         case "select":
             return _through_select(program, q, delta)
+        case "previous":
+            start = program.add(f"first_{q.name}", q.indices[1:], "first", differentiable=False, made_up=False)
+            start.recurrence = q.factor
+            return _through(program, start, q.definition or ZERO, quantity(start.factor), "the first step's delta")
     return []
 
 
@@ -162,10 +174,17 @@ def _through_maximum(program: Program, q: Quantity, delta: Expression) -> list[t
     assert factor is not None
     u = program[factor.key]
     names = dict(zip(factor.indices, u.indices, strict=True))
-    w = program.add("winners", u.indices, "winners", definition=quantity(u.factor), differentiable=False)
-    w.selector, w.over = q.factor.renamed(names), tuple(names[i] for i in q.over)
+    tie = program.add("tie", u.indices, "mask", definition=quantity(u.factor), function="top", differentiable=False)
+    tie.selector, tie.over = q.factor.renamed(names), tuple(names[i] for i in q.over)
+    count = program.add(
+        "count",
+        [names[i] for i in q.indices],
+        "formula",
+        definition=quantity(tie.factor).summed(tie.over),
+        differentiable=False,
+    )
     reason = f"router: only the largest {u} enters {q}; equal ones share"
-    return [(u.key, delta.renamed(names) * quantity(w.factor), reason)]
+    return [(u.key, delta.renamed(names) * quantity(tie.factor) * quantity(count.factor, -1), reason)]
 
 
 def _through_select(program: Program, q: Quantity, delta: Expression) -> list[tuple[str, Expression, str]]:
@@ -193,7 +212,7 @@ def complement(program: Program, mask: Factor) -> Factor:
         if other.kind == "mask" and other.function == "not" and other.definition == quantity(q.factor):
             return Factor(other.key, mask.indices)
     made = program.add(
-        f"not_{q}", q.indices, "mask", definition=quantity(q.factor), function="not", differentiable=False
+        f"not_{q.name}", q.indices, "mask", definition=quantity(q.factor), function="not", differentiable=False
     )
     return Factor(made.key, mask.indices)
 

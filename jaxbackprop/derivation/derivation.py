@@ -3,7 +3,7 @@
 import functools
 import html
 import linecache
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,20 +11,26 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..core.rule import Rule
+from ..jaxprs.lazy_import import lazy_import
 from ..verification.api import verify
+from ..verification.oracles.finite_field import Answer
 from ..verification.report import Verification
 from .code import Form, program_text
 from .deltas import Line, Lines, chain_rule
 from .facts import Facts
-from .from_jaxpr import read
 from .letters import Letters
+from .line_check import LineCheck, check_lines
 from .notation import Latex, Notation, Style
 from .numeric import Point, add_deltas, draw
+from .proof import proof_of
 from .quantities import LITERAL_KINDS, CannotDerive, Program, Quantity
 from .residuals import Residuals, chosen_residuals
 from .simplify import simplified
+from .sizes import read_at_two_sizes
 
 POINTS = 3
+# What measures stands above what derives, and loads much that a derivation does not need.
+benchmarking = lazy_import(f"{__name__.partition('.')[0]}.benchmarking")
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,7 @@ class Derivation:
         facts: what was known of the quantities.
         residuals: what the forward pass saves.
         points: where conjectures were decided.
+        sums_to_one: names of arguments whose rows are taken to sum to 1.
     """
 
     function: Callable
@@ -75,6 +82,7 @@ class Derivation:
     facts: Facts
     residuals: Residuals
     points: tuple[Point, ...]
+    sums_to_one: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -104,7 +112,7 @@ class Derivation:
     def _shown(self) -> list[Quantity]:
         outputs = [output.factor.key for output in self.program.outputs]
         used = {k for line in self.lines.values() for k in line.expression.keys if k in self.program.quantities}
-        hidden = ("argument", "mask argument", "ids", "one-hot", "upstream", *LITERAL_KINDS)
+        hidden = ("argument", "mask argument", "ids", "one-hot", "upstream", "next", "first", *LITERAL_KINDS)
         return [
             q
             for q in self.program.in_order([*outputs, *used])
@@ -226,6 +234,39 @@ class Derivation:
         """
         return verify(self.rule, *self.args, reference=self.function, checks=checks)
 
+    @functools.cached_property
+    def proof(self) -> Answer:
+        """Whether the rule and autodiff of the function are the same formulas: proved, refuted or not decided.
+
+        Without tolerance, over finite fields, for the branches that the given arguments take (`.why` says what stopped
+        an answer, `.differs` where the two differ). The arithmetic is `verify`'s business.
+        """
+        return proof_of(self.rule, self.function, self.args, self.program, self.sums_to_one)
+
+    def check(self, lines: Mapping[str, Any], upstream: Any = None) -> LineCheck:
+        """A derivation of your own, line by line: right, wrong and what is wrong in it, or right under a condition.
+
+        A line is named as its delta is (dW1, dz2, delta2 for that of z2) and is an array, compared at the arguments of
+        the derivation, or a formula: "(dz2 @ W2.T) * a1 * (1 - a1)", "(W2^T delta2) o a1 o (1 - a1)",
+        "dz_ni = p_ni (upstream_ni - sum_j p_nj upstream_nj)". A formula is judged with all others taken as right.
+
+        Args:
+            lines: by name.
+            upstream: for arrays, the upstream gradient; ones where none is given.
+
+        Raises:
+            ValueError: a name is that of no delta.
+        """
+        return check_lines(self, lines, upstream)
+
+    def benchmark(self, **options: Any) -> Any:
+        """`jbp.benchmark` of the rule at the given arguments, beside autodiff of the function.
+
+        Args:
+            **options: those of `jbp.benchmark`.
+        """
+        return benchmarking.benchmark(self.rule, *self.args, reference=self.function, **options)
+
 
 def _escaped(text: str) -> str:
     return text.replace("^2", r"\textsuperscript{2}").replace("^3", r"\textsuperscript{3}").replace("_", r"\_")
@@ -255,7 +296,7 @@ def derive(fun: Callable, *args: Any, sums_to_one: Sequence[str] = ()) -> Deriva
         CannotDerive: the function holds something without a derivation here; the message names it and its line.
     """
     arrays = tuple(jnp.asarray(x) if isinstance(x, bool | int | float) else x for x in args)
-    program = read(fun, arrays)
+    program = read_at_two_sizes(fun, arrays)
     unknown = set(sums_to_one) - {program[key].name for key in program.arguments}
     if unknown:
         raise CannotDerive(f"derive: sums_to_one names {sorted(unknown)}, which {program.name} does not take.")
@@ -264,6 +305,8 @@ def derive(fun: Callable, *args: Any, sums_to_one: Sequence[str] = ()) -> Deriva
     points = tuple(draw(program, [np.asarray(x) for x in arrays], seed, sums_to_one) for seed in range(POINTS))
     for point in points:
         add_deltas(program, chain, point)
-    lines, facts = simplified(program, chain, points, sums_to_one)
+    with np.errstate(all="ignore"):  # a point where something overflows decides nothing
+        lines, facts = simplified(program, chain, points, sums_to_one)
     plain = fun.primal if isinstance(fun, Rule) else fun
-    return Derivation(plain, arrays, program, chain, lines, facts, chosen_residuals(program, lines), points)
+    residuals = chosen_residuals(program, lines)
+    return Derivation(plain, arrays, program, chain, lines, facts, residuals, points, tuple(sums_to_one))

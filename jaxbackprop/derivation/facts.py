@@ -71,7 +71,7 @@ def ordinal(position: int) -> str:
 def depends_on_branch(program: Program, key: str) -> bool:
     """Whether what holds of a quantity at one point may fail where a mask, a sign or an index differs."""
     return any(
-        (q := program[k]).is_mask or q.kind in ("select", "winners", "ids") or q.function in ("sign", "relu", "abs")
+        (q := program[k]).is_mask or q.kind in ("select", "ids") or q.function in ("sign", "relu", "abs")
         for k in program.ancestors([key])
     )
 
@@ -82,8 +82,6 @@ def known_facts(program: Program, points: Sequence[Point], simplex: Sequence[str
     for q in program.quantities.values():
         if q.kind == "one-hot":
             facts.sums[q.key, len(q.indices) - 1] = Fraction(1)
-        elif q.kind == "winners" and len(q.over) == 1:
-            facts.sums[q.key, q.indices.index(q.over[0])] = Fraction(1)
         elif q.name in simplex:
             facts.sums[q.key, len(q.indices) - 1] = Fraction(1)
         elif q.kind in ("formula", "function") and not depends_on_branch(program, q.key):

@@ -24,7 +24,7 @@ import numpy as np
 
 from ..core.rule import Rule
 from ..jaxprs import array_primitives as params
-from ..jaxprs.compat import Jaxpr, JaxprEqn, Literal, body_of, dtype_of, function_of, shape_of
+from ..jaxprs.compat import Jaxpr, JaxprEqn, Literal, body_of, dtype_of, function_of, scan_of, shape_of
 from ..jaxprs.provenance import Frame, frames
 from ..jaxprs.queries import UNTRACEABLE
 from .index_notation import (
@@ -87,9 +87,9 @@ def read(fun: Callable, args: Sequence[Any]) -> Program:
     """
     function = fun.primal if isinstance(fun, Rule) else fun
     names = _argument_names(fun, args)
-    closed = _traced(function, args)
     tracer = _Tracer(_name_of(fun))
     values = [tracer.argument(name, x) for name, x in zip(names, args, strict=True)]
+    closed = _traced(function, args)
     consts = [tracer.literal(c) for c in closed.consts]
     outs = tracer.run(closed.jaxpr, consts, values)
     structure = jax.eval_shape(function, *args)
@@ -158,6 +158,8 @@ class _Tracer:
 
     def argument(self, name: str, x: Any) -> Value:
         x = np.asarray(x) if not hasattr(x, "dtype") else x
+        if not isinstance(x.dtype, np.dtype):
+            raise CannotDerive(f"derive: {name} has dtype {x.dtype}; floats, integers and booleans have derivations.")
         axes = self.axes(x.shape)
         indices = [i for i in axes if i is not None]
         kinds: dict[str, tuple[Any, str]] = {"f": ("argument", "float"), "b": ("mask argument", "bool")}
@@ -194,6 +196,15 @@ class _Tracer:
             )
         )
         return Value(axes, quantity(q.factor))
+
+    def not_finite(self, v: Value) -> Value:
+        """Infinity or NaN as a branch of a select, where it is a symbol that nobody calculates with."""
+        assert v.known is not None
+        text = "jnp.nan" if math.isnan(v.known) else "jnp.inf" if v.known > 0 else "-jnp.inf"
+        q = self.program.add(
+            f"number{len(self.program.quantities)}", (), "number", value=v.known, text=text, differentiable=False
+        )
+        return replace(v, known=None, expression=quantity(q.factor))
 
     # Naming.
 
@@ -394,6 +405,7 @@ class _Tracer:
         q = self.quantity_of(v)
         if q.made_up and q.kind not in LITERAL_KINDS:
             q.name, q.made_up = name if q.name == name else self.program.free_name(name), False
+        q.source_axes = v.axes
         return v
 
     def equation(self, eqn: JaxprEqn, ins: list[Value]) -> list[Value]:
@@ -404,6 +416,8 @@ class _Tracer:
             if "logaddexp" in function_of(jaxpr)[0] and ins[1].expression == ZERO:
                 return [self.function("softplus", ins[0])]
             return self.run(jaxpr, [self.literal(c) for c in consts], ins)
+        if name == "scan":
+            return self.scan(eqn, ins)
         if name not in _PRIMITIVES:
             raise self.cannot(eqn, f"the primitive {name} has no derivation")
         for v in ins:
@@ -413,6 +427,63 @@ class _Tracer:
             return [_PRIMITIVES[name](self, eqn, *ins)]
         except _NotAnExpression:
             raise self.cannot(eqn, f"{name} of integers, infinities or booleans has no derivation") from None
+
+    def scan(self, eqn: JaxprEqn, ins: list[Value]) -> list[Value]:
+        """A loop over the leading axis: time is one more index, the value before a step a quantity of its own."""
+        loop = scan_of(eqn)
+        refused = next((v.refused for v in ins if v.refused), "")
+        if loop.reverse or loop.length < 2 or self.program.loop_axes or refused:
+            raise self.cannot(
+                eqn, refused or "a loop that is reversed, short, or the second one, has no derivation yet"
+            )
+        t = self.index(loop.length)
+        self.program.loop_axes.append(t.axis)
+        constants, start = ins[: loop.constants], ins[loop.constants : loop.constants + loop.carried]
+        previous, inside = [], []
+        for v, atom in zip(start, eqn.invars[loop.constants :]):
+            integer = not jnp.issubdtype(dtype_of(atom), np.floating)
+            if (
+                integer
+                or v.expression is None
+                or (len(of(v).free) < sum(i is not None for i in v.axes) and of(v) != ZERO)
+            ):
+                raise self.cannot(eqn, "a loop whose start is not floating-point, or broadcast, has no derivation yet")
+            axes = tuple(fresh(i) if i is not None else None for i in v.axes)
+            names = {o: n for o, n in zip(v.axes, axes) if o is not None and n is not None}
+            kept = [i for i in axes if i is not None]
+            q = self.program.add("before", (t, *kept), "previous", definition=of(v).renamed(names))
+            previous.append(q)
+            inside.append(Value(axes, quantity(q.factor)))
+        slices = []
+        for v in ins[loop.constants + loop.carried :]:
+            along = v.axes[0]
+            if v.expression is None or along is None:
+                raise self.cannot(eqn, "a loop over integers, or over an axis of size 1, has no derivation yet")
+            self.same_axis(along, t)
+            slices.append(Value(v.axes[1:], of(v).renamed({along: t})))
+        outs = self.run(loop.body, [self.literal(c) for c in loop.consts], [*constants, *inside, *slices])
+        last = []
+        for q, before, after in zip(previous, inside, outs):
+            after = self.named(after, "h")
+            new = self.quantity_of(after)
+            own = [i for i in after.axes if i is not None]
+            if {*own, t} != of(after).free or not new.differentiable or new.kind in ("argument", "previous"):
+                raise self.cannot(eqn, "a loop that carries what it does not compute anew has no derivation yet")
+            names = {o: n for o, n in zip(after.axes, before.axes) if o is not None and n is not None}
+            for o, n in names.items():
+                self.same_axis(o, n)
+            factor = of(after).single
+            assert factor is not None
+            q.recurrence, q.base = factor.renamed(names), f"{new.name}_before"
+            q.name, q.made_up = self.program.free_name(q.base), False
+            end = self.program.add(f"{new.name}_last", own, "last", recurrence=factor)
+            last.append(Value(after.axes, quantity(end.factor)))
+        stacked = []
+        for v in outs[loop.carried :]:
+            if t not in of(v).free:
+                raise self.cannot(eqn, "a loop that returns what is the same in each step has no derivation yet")
+            stacked.append(Value((t, *v.axes), v.expression))
+        return [*last, *stacked]
 
     def cannot(self, eqn: JaxprEqn, why: str) -> CannotDerive:
         lines = next((found for e in (eqn, *reversed(self.running)) if (found := frames(e))), [])
@@ -434,7 +505,11 @@ class _Tracer:
             factor = of(v).single
             assert factor is not None
             self.program.outputs.append(Output(factor, v.axes))
+        self.program.loop_axes = [self.root(axis) for axis in self.program.loop_axes]
         self.program.with_axes({axis: self.root(axis) for axis in self.axis_root})
+        for q in self.program.quantities.values():
+            if sum(i.axis in self.program.loop_axes for i in q.indices) > 1:
+                raise CannotDerive(f"derive: {q.name} has the axis of a loop twice, which has no derivation yet.")
 
 
 class _NotAnExpression(Exception):
@@ -475,9 +550,10 @@ def _assigned_names(eqns: Sequence[JaxprEqn], function: tuple[str, str]) -> list
 
 def _frames_inside(eqn: JaxprEqn, function: tuple[str, str]) -> list[Frame]:
     """The lines of a function (name and file:line), and of what it calls, that led to an equation."""
-    name, file = function[0], function[1].rpartition(":")[0]
+    name, file = function[0].rpartition(".")[2], function[1].rpartition(":")[0]
     lines = frames(eqn)
-    start = next((k for k, f in enumerate(lines) if f.function == name and f.file == file), len(lines))
+    inside = (k for k, f in enumerate(lines) if f.function.rpartition(".")[2] == name and f.file == file)
+    start = next(inside, len(lines))
     return lines[start:]
 
 
@@ -726,11 +802,7 @@ def _select(tracer: _Tracer, eqn: JaxprEqn, which: Value, *cases: Value) -> Valu
     refused = next((v.refused for v in (which, *cases) if v.refused), "")
     if refused:
         raise tracer.cannot(eqn, refused)
-    infinite = [v.known is not None for v in cases]
-    if any(infinite):
-        if all(infinite):
-            raise tracer.cannot(eqn, "a select between infinities has no derivation")
-        raise tracer.cannot(eqn, "a select with an infinite branch has no derivation: use a large number")
+    cases = tuple(v if v.known is None or isinstance(v.known, bool) else tracer.not_finite(v) for v in cases)
     return tracer_select(tracer, which, *cases)
 
 

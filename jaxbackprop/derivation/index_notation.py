@@ -62,11 +62,12 @@ def delta_of(key: str) -> str:
 class Expression:
     """A sum of products with rational coefficients. Immutable."""
 
-    __slots__ = ("_hash", "terms")
+    __slots__ = ("_hash", "_keys", "terms")
 
     def __init__(self, terms: Mapping[Product, Fraction]):
         self.terms = dict(terms)
         self._hash = hash(frozenset(self.terms.items()))
+        self._keys: set[str] | None = None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Expression) and self.terms == other.terms
@@ -137,7 +138,9 @@ class Expression:
     @property
     def keys(self) -> set[str]:
         """The quantities in it."""
-        return {f.key for _, powers in self.terms for f, _ in powers}
+        if self._keys is None:
+            self._keys = {f.key for _, powers in self.terms for f, _ in powers}
+        return self._keys
 
     @property
     def constant(self) -> Fraction | None:

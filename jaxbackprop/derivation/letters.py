@@ -1,5 +1,7 @@
 """The letter of each axis, which every printer uses: `x_ni`, a sum over i, `Float[Array, "N I"]`."""
 
+import itertools
+
 from .index_notation import Index
 from .quantities import LITERAL_KINDS, Program
 
@@ -12,11 +14,13 @@ class Letters:
 
     def __init__(self, program: Program):
         taken = {q.name for q in program.quantities.values() if q.kind not in LITERAL_KINDS}
-        free = iter([c for c in OTHERS if c not in taken] + [c for c in "abcdefghpsxyz" if c not in taken])
-        self.of_axis: dict[int, str] = {}
+        single = [c for c in OTHERS + "abcdefghpsxyz" if c not in taken]
+        free = itertools.chain(single, (f"i{k}" for k in itertools.count(1)))
+        self.of_axis: dict[int, str] = {axis: next(c for c in "tsuvwr" if c not in taken) for axis in program.loop_axes}
         arguments = [program[key] for key in program.arguments]
-        if arguments and len(arguments[0].indices) > 1:
-            self.of_axis[arguments[0].indices[0].axis] = next(c for c in EXAMPLES + "acdfg" if c not in taken)
+        first = [i for i in (arguments[0].indices if arguments else ()) if i.axis not in self.of_axis]
+        if len(first) > 1:
+            self.of_axis[first[0].axis] = next(c for c in EXAMPLES + "acdfg" if c not in taken)
         for q in (*arguments, *program.quantities.values()):
             for i in (*q.indices, *q.over):
                 if i.axis not in self.of_axis:

@@ -183,11 +183,19 @@ class Notation:
     def definition(self, q: Quantity) -> tuple[str, str]:
         """The two sides of a quantity's line in the forward pass."""
         used = self.letters.letters({}, list(q.indices))
-        return self.style.indexed(self.style.name(q), self.subscript(q.indices, used)), self.value(q, used)
+        left = self.style.indexed(self.style.name(q), self.subscript(q.indices, used))
+        if q.kind == "previous" and isinstance(self.style, Latex) and q.recurrence is not None:
+            others = self.subscript(q.indices[1:], used)
+            left = self.style.indexed(
+                self.style.name(self.program[q.recurrence.key]), ",".join(x for x in ("0", others) if x)
+            )
+        return left, self.value(q, used)
 
     def value(self, q: Quantity, used: dict[Index, str]) -> str:
         """What a quantity is computed as."""
         style = self.style
+        if q.kind in ("previous", "last"):
+            return self.carried(q, used)
         assert q.definition is not None
         match q.kind:
             case "function":
@@ -197,10 +205,6 @@ class Notation:
             case "maximum":
                 used = self.letters.letters(used, list(q.over))
                 return style.maximum("".join(used[i] for i in q.over), self.expression(q.definition, used))
-            case "winners":
-                assert q.selector is not None
-                equal = style.indicator(f"{self.expression(q.definition, used)} = {self.factor(q.selector, used)}")
-                return style.fraction(equal, [style.words("number of ties")])
             case "select":
                 assert q.selector is not None
                 assert q.otherwise is not None
@@ -208,10 +212,25 @@ class Notation:
                 return style.cases(self.expression(q.definition, used), mask, self.expression(q.otherwise, used))
         return self.expression(q.definition, used)
 
+    def carried(self, q: Quantity, used: dict[Index, str]) -> str:
+        """A value before a step, by that behind the step before it; a value behind the last step."""
+        assert q.recurrence is not None
+        after = self.factor(q.recurrence, self.letters.letters(used, list(q.recurrence.indices)))
+        time = next(iter(self.letters.of_axis[axis] for axis in self.program.loop_axes))
+        if q.kind == "last":
+            last = self.style.words(f"at the last {time}")
+            return rf"{after}\ {last}" if isinstance(self.style, Latex) else f"{after} {last}"
+        start = self.expression(q.definition or Expression({}), used)
+        before = self.style.words("one step before, at first")
+        return start if isinstance(self.style, Latex) else f"{after} {before} {start}"
+
     def mask(self, q: Quantity, used: dict[Index, str]) -> str:
         """A mask by its condition."""
         assert q.definition is not None
         inside = self.expression(q.definition, used)
+        if q.function == "top":
+            assert q.selector is not None
+            return self.style.indicator(f"{inside} = {self.factor(q.selector, used)}")
         if q.function == "not":
             return f"(1 - {inside})"
         if q.function == "all":
@@ -225,6 +244,9 @@ class Notation:
     def factor(self, f: Factor, used: dict[Index, str]) -> str:
         """A quantity, delta, number or size with its indices."""
         letters = self.subscript(f.indices, used)
+        step = self.in_another_step(f, used)
+        if step:
+            return step
         if f.key.startswith(DELTA):
             key = f.key[len(DELTA) :]
             name = self.program.delta_name(key)
@@ -284,6 +306,21 @@ class Notation:
         if style.__class__ is Style:
             return style.fraction(style.times.join([*above, *bracket, *wrapped]) or "1", below)
         return style.times.join([style.fraction(style.times.join(above) or "1", below), *wrapped, *bracket])
+
+    def in_another_step(self, f: Factor, used: dict[Index, str]) -> str:
+        """A carried value as it was, or its delta, in LaTeX: h_{t-1}; nothing for what is of this step."""
+        key = f.key[len(DELTA) :] if f.key.startswith(DELTA) else f.key
+        q = self.program.quantities.get(key)
+        if q is None or q.kind not in ("previous", "next", "first") or not isinstance(self.style, Latex):
+            return ""
+        previous = q if q.kind == "previous" or q.recurrence is None else self.program[q.recurrence.key]
+        assert previous.recurrence is not None
+        t = self.letters.of_axis[self.program.loop_axes[0]]
+        time = {"previous": t if f.key.startswith(DELTA) else f"{t}-1", "next": f"{t}+1", "first": "1"}[q.kind]
+        others = self.subscript([i for i in f.indices if i.axis not in self.program.loop_axes], used)
+        name = self.style.name(self.program[previous.recurrence.key])
+        symbol = name if q.kind == "previous" and not f.key.startswith(DELTA) else rf"\delta^{{{name}_{{{t}-1}}}}"
+        return self.style.indexed(symbol, ",".join(part for part in (time, others) if part))
 
     def arrives(self, item: Item) -> bool:
         """Whether an item is a delta or an upstream gradient, which is written first."""

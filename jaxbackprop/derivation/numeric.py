@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .deltas import Lines
-from .index_notation import DELTA, SIZE, Expression, Index, delta_of
+from .index_notation import DELTA, SIZE, Expression, Factor, Index, delta_of, quantity
 from .quantities import Program, Quantity
 
 TOLERANCE = 1e-9
@@ -59,26 +59,28 @@ class Point:
             return np.asarray(q.value)
         if q.kind == "size":
             return self._size(q.key)
+        if q.kind == "last":
+            assert q.recurrence is not None
+            t = next(i for i in q.recurrence.indices if i not in q.indices)
+            return self.value(quantity(q.recurrence), (t, *q.indices))[-1]
         if q.kind == "one-hot":
             assert q.selector is not None
             return np.eye(self.sizes[q.over[0].axis])[self.values[q.selector.key].astype(int)]
         assert q.definition is not None
-        if q.kind in ("maximum", "winners"):
+        if q.kind == "maximum":
             factor = q.definition.single
             assert factor is not None
-            indices = factor.indices if q.kind == "maximum" else q.indices
-            x = self.value(q.definition, indices)
-            over = tuple(k for k, i in enumerate(indices) if i in q.over)
-            if q.kind == "maximum":
-                return x.max(over)
-            tie = (x == x.max(over, keepdims=True)) * 1.0
-            return tie / tie.sum(over, keepdims=True)
+            over = tuple(k for k, i in enumerate(factor.indices) if i in q.over)
+            return self.value(q.definition, factor.indices).max(over)
         x = self.value(q.definition, q.indices)
         if q.kind == "select":
             assert q.selector is not None
             assert q.otherwise is not None
             gate = self.value(Expression({}), q.indices) + self._moved(q.selector.key, q.selector.indices, q.indices)
             return np.where(gate > 0, x, self.value(q.otherwise, q.indices))
+        if q.function == "top":
+            assert q.selector is not None
+            return (x == self._moved(q.selector.key, q.selector.indices, q.indices)) * 1.0
         return FUNCTIONS[q.function](x) if q.kind in ("function", "mask") else x
 
     def _moved(self, key: str, own: Sequence[Index], wanted: Sequence[Index]) -> np.ndarray:
@@ -129,10 +131,22 @@ def draw(program: Program, args: Sequence[Any], seed: int, simplex: Sequence[str
 
 def complete(program: Program, point: Point) -> None:
     """Compute the quantities that have no value yet."""
+    deltas = ("next", "first")  # they have values once the deltas have
+    waiting = [q for q in program.in_order() if q.key not in point.values and q.kind not in deltas]
+    steps = max((point.sizes[q.indices[0].axis] for q in waiting if q.kind == "previous"), default=0)
     with np.errstate(all="ignore"):
-        for q in program.in_order():
-            if q.key not in point.values:
-                point.values[q.key] = point.of(q)
+        for q in (q for q in waiting if q.kind == "previous"):
+            point.values[q.key] = np.zeros([point.sizes[i.axis] for i in q.indices])
+        for _ in range(steps + 1):  # a recurrence is right one step farther each time
+            for q in waiting:
+                if q.kind != "previous":
+                    point.values[q.key] = point.of(q)
+            for q in (q for q in waiting if q.kind == "previous"):
+                assert q.definition is not None
+                assert q.recurrence is not None
+                after = point.value(quantity(q.recurrence), q.indices)
+                start = point.value(q.definition, q.indices[1:])
+                point.values[q.key] = np.concatenate([start[None], after[:-1]])
 
 
 def _near(
@@ -153,14 +167,48 @@ def _near(
 
 def add_deltas(program: Program, lines: Lines, point: Point) -> None:
     """The values of all deltas, from the chain rule's lines."""
+    previous = [q for q in program.previous if q.key in lines]
+    arriving = {q.recurrence.key: q for q in program.quantities.values() if q.kind == "next" and q.recurrence}
+    first = {q.recurrence.key: q for q in program.quantities.values() if q.kind == "first" and q.recurrence}
+    for q in previous:
+        point.values[arriving[q.key].key] = np.zeros([point.sizes[i.axis] for i in q.indices])
+        point.values[first[q.key].key] = np.zeros([point.sizes[i.axis] for i in q.indices[1:]])
+    steps = max((point.sizes[q.indices[0].axis] for q in previous), default=0)
     with np.errstate(all="ignore"):
-        for key, line in lines.items():
-            point.values[delta_of(key)] = point.value(line.expression, program[key].indices)
+        for _ in range(steps + 1):
+            for key, line in lines.items():
+                point.values[delta_of(key)] = point.value(line.expression, program[key].indices)
+            for q in previous:
+                delta = point.values[delta_of(q.key)]
+                end = last_delta(program, lines, point, q)
+                point.values[arriving[q.key].key] = np.concatenate([delta[1:], end[None]])
+                point.values[first[q.key].key] = delta[0]
+
+
+def last_delta(program: Program, lines: Lines, point: Point, previous: Quantity) -> np.ndarray:
+    """What arrives at a carried value behind the last step, over the previous value's indices without time."""
+    end = last_of(program, previous)
+    if end is None or end.key not in lines:
+        return np.zeros([point.sizes[i.axis] for i in previous.indices[1:]])
+    assert end.recurrence is not None
+    assert previous.recurrence is not None
+    names = dict(zip(end.recurrence.indices, previous.recurrence.indices, strict=True))
+    factor = Factor(delta_of(end.key), tuple(names[i] for i in end.indices))
+    return point.value(quantity(factor), previous.indices[1:])
+
+
+def last_of(program: Program, previous: Quantity) -> Quantity | None:
+    """The value that a loop carried out of its last step."""
+    assert previous.recurrence is not None
+    key = previous.recurrence.key
+    return next(
+        (q for q in program.quantities.values() if q.kind == "last" and q.recurrence and q.recurrence.key == key), None
+    )
 
 
 def same(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two arrays are equal within `TOLERANCE`; NaN is equal to nothing."""
-    if a.shape != b.shape:
+    """Whether two arrays are equal within `TOLERANCE`; NaN and infinity are equal to nothing."""
+    if a.shape != b.shape or not (np.all(np.isfinite(a)) and np.all(np.isfinite(b))):
         return False
     scale = max(float(np.abs(a).max(initial=0)), float(np.abs(b).max(initial=0)), 1e-12)
     return bool(np.all(np.abs(a - b) <= TOLERANCE * scale))

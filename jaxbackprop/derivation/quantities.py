@@ -11,8 +11,8 @@ from typing import Literal
 
 from .index_notation import SIZE, Expression, Factor, Index, quantity
 
-Kind = Literal["argument", "mask argument", "ids", "formula", "function", "mask", "maximum", "winners", "select",
-               "one-hot", "number", "size", "upstream"]  # fmt: skip
+Kind = Literal["argument", "mask argument", "ids", "formula", "function", "mask", "maximum", "select", "previous",
+               "last", "next", "first", "one-hot", "number", "size", "upstream"]  # fmt: skip
 
 LITERAL_KINDS = ("number", "size")
 """Printed where they stand; nobody saves them."""
@@ -34,14 +34,17 @@ class Quantity:
         definition: a formula; of a function, mask, maximum or one-hot its argument; of a select the first branch.
         function: of a function or mask, which one.
         otherwise: of a select, the other branch.
-        selector: of a select, its mask; of winners, the maximum.
-        over: of a maximum or winners, the indices of the definition that it runs over.
+        selector: of a select, its mask; of the mask of what is largest, the maximum; of a one-hot, the integers.
+        over: of a maximum or its mask, the indices that it runs over; of a one-hot, its last index.
         differentiable: whether the loss has a derivative with respect to it.
         positive: whether it is certainly not negative.
         text: of a number, as it is written; of a size, where it can be read.
         value: of a number.
+        recurrence: of a previous value, the quantity it is one step later; of the last one, the quantity it is of;
+            of a delta from the next step, or that of the first one, the previous value whose delta it is.
         axes: of an argument, where its indices stand; None is an axis of size 1.
         dtype: of an argument, float, int or bool.
+        source_axes: where its indices stand in the array that the source assigns; None is an axis of size 1.
     """
 
     key: str
@@ -61,6 +64,8 @@ class Quantity:
     value: float = 0.0
     axes: tuple[Index | None, ...] = ()
     dtype: str = ""
+    source_axes: tuple[Index | None, ...] = ()
+    recurrence: Factor | None = None
 
     def __str__(self) -> str:
         """A place for its name in a text, which `Program.worded` fills: names may still change."""
@@ -84,8 +89,9 @@ class Quantity:
 
     @property
     def parents(self) -> set[str]:
-        """The quantities it is computed from."""
-        return set().union(*(e.keys for e in self.expressions)) if self.expressions else set()
+        """The quantities it is computed from; of a previous value, where it starts."""
+        found = set().union(*(e.keys for e in self.expressions)) if self.expressions else set()
+        return found | ({self.recurrence.key} if self.kind == "last" and self.recurrence else set())
 
     @property
     def elements(self) -> int:
@@ -119,6 +125,7 @@ class Program:
     outputs: list[Output] = field(default_factory=list)
     several: bool = False
     conditions: list[str] = field(default_factory=list)
+    loop_axes: list[int] = field(default_factory=list)
     upstream: list[str] = field(default_factory=list)
 
     def add(self, name: str, indices: Iterable[Index], kind: Kind, **properties: object) -> Quantity:
@@ -147,6 +154,31 @@ class Program:
     def __getitem__(self, key: str) -> Quantity:
         return self.quantities[key]
 
+    def before(self, key: str) -> set[str]:
+        """A quantity and what it is computed from in the same step of a loop."""
+        found: set[str] = set()
+        waiting = [key]
+        while waiting:
+            k = waiting.pop()
+            if k not in found:
+                found.add(k)
+                waiting += self[k].parents
+        return found
+
+    @property
+    def previous(self) -> list[Quantity]:
+        """The values that a loop carries, each as it is before a step."""
+        return [q for q in self.quantities.values() if q.kind == "previous"]
+
+    def in_cycle(self) -> list[str]:
+        """What a loop must compute step by step: between a carried value and the same one step later."""
+        previous = {q.key for q in self.previous}
+        needed: set[str] = set()
+        for q in self.previous:
+            if q.recurrence is not None:
+                needed |= self.before(q.recurrence.key)
+        return [q.key for q in self.in_order() if q.key in needed - previous and self.before(q.key) & previous]
+
     def delta_name(self, key: str) -> str:
         """The name of a quantity's delta: dz, or delta_z where the function itself calls something dz."""
         names = {q.name for q in self.quantities.values() if q.kind not in LITERAL_KINDS}
@@ -169,6 +201,9 @@ class Program:
             if key not in found:
                 found.add(key)
                 waiting += self[key].parents
+                recurrence = self[key].recurrence
+                if self[key].kind == "previous" and recurrence is not None:
+                    waiting.append(recurrence.key)
         return found
 
     def in_order(self, keys: Iterable[str] | None = None) -> Iterator[Quantity]:
@@ -199,9 +234,11 @@ class Program:
         for q in self.quantities.values():
             q.indices, q.over = tuple(map(index, q.indices)), tuple(map(index, q.over))
             q.axes = tuple(i and index(i) for i in q.axes)
+            q.source_axes = tuple(i and index(i) for i in q.source_axes)
             q.definition = q.definition and q.definition.with_axes(root)
             q.otherwise = q.otherwise and q.otherwise.with_axes(root)
             q.selector = q.selector and factor(q.selector)
+            q.recurrence = q.recurrence and factor(q.recurrence)
         for output in self.outputs:
             output.factor, output.axes = factor(output.factor), tuple(i and index(i) for i in output.axes)
         axes = {i.axis: i for q in self.quantities.values() for i in (*q.indices, *q.over)}

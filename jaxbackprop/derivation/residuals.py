@@ -34,7 +34,9 @@ def chosen_residuals(program: Program, lines: Lines) -> Residuals:
         key
         for line in lines.values()
         for key in line.expression.keys
-        if not is_delta(key) and not key.startswith(SIZE) and program[key].kind not in ("upstream", *LITERAL_KINDS)
+        if not is_delta(key)
+        and not key.startswith(SIZE)
+        and program[key].kind not in ("upstream", "next", "first", *LITERAL_KINDS)
     }
     needed = {program[key].selector.key if program[key].kind == "one-hot" else key for key in needed}  # type: ignore[union-attr]
     saved = set(needed)
@@ -52,14 +54,20 @@ def _bytes(program: Program, keys: set[str]) -> int:
 
 
 def _parents(program: Program, key: str) -> set[str]:
-    return {k for k in program[key].parents if program.quantities[k].kind not in LITERAL_KINDS}
+    q = program[key]
+    after = {q.recurrence.key} if q.kind == "previous" and q.recurrence else set()
+    return {k for k in q.parents | after if program.quantities[k].kind not in LITERAL_KINDS}
 
 
-def is_cheap(q: Quantity) -> bool:
-    """Whether computing it again costs about one pass over an array."""
+def is_cheap(program: Program, q: Quantity) -> bool:
+    """Whether computing it again costs about one pass over an array; what a loop carries is not computed again."""
+    if any(p.recurrence is not None and p.recurrence.key == q.key for p in program.previous) or q.kind == "last":
+        return False
     if q.kind in ("argument", "mask argument", "ids", "upstream"):
         return False
-    if q.kind in ("maximum", "winners", "select", "one-hot"):
+    if q.kind == "previous":
+        return True
+    if q.kind in ("maximum", "select", "one-hot"):
         return True
     assert q.definition is not None
     return all(
@@ -73,7 +81,7 @@ def _frontier(program: Program, key: str, saved: set[str]) -> set[str]:
     waiting, met = [key], {key}
     while waiting:
         for parent in _parents(program, waiting.pop()):
-            if parent in saved - {key} or not is_cheap(program[parent]):
+            if parent in saved - {key} or not is_cheap(program, program[parent]):
                 found.add(parent)
             elif parent not in met:
                 met.add(parent)
@@ -84,7 +92,7 @@ def _frontier(program: Program, key: str, saved: set[str]) -> set[str]:
 def _better(program: Program, saved: set[str]) -> set[str] | None:
     """A choice with fewer bytes that differs by one quantity, or by two."""
     total = _bytes(program, saved)
-    cheap = sorted((k for k in saved if is_cheap(program[k])), key=lambda k: (-program[k].elements, k))
+    cheap = sorted((k for k in saved if is_cheap(program, program[k])), key=lambda k: (-program[k].elements, k))
     for key in cheap:
         rest = saved - {key}
         options = [rest | _parents(program, key), rest | _frontier(program, key, saved)]

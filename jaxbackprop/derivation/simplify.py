@@ -5,7 +5,7 @@ that has a name gets its name back; a known sum is written out. What is counted 
 read, and what must be saved for them. Every move is an identity; the printed program is proved all the same.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -24,6 +24,7 @@ from .index_notation import (
 )
 from .numeric import Point, is_delta
 from .quantities import LITERAL_KINDS, Program, Quantity
+from .substitution import substituted
 
 A_LINE = 20.0
 """What one line more costs the reader."""
@@ -66,7 +67,10 @@ class _Simplifier:
     def __init__(self, program: Program, facts: Facts, lines: Lines):
         self.program, self.facts = program, facts
         self.lines: Lines = {key: Line(facts.apply(line.expression), line.reasons) for key, line in lines.items()}
-        self.results = set(program.arguments)
+        self.results = {
+            *program.arguments,
+            *(q.key for q in program.quantities.values() if q.kind in ("previous", "last")),
+        }
         self.substitutions, self.products = _rewrites(program)
         self.memo: dict[tuple, Expression | None] = {}
 
@@ -78,7 +82,8 @@ class _Simplifier:
             key
             for key in e.keys
             if not is_delta(key)
-            and self.program[key].kind not in (*LITERAL_KINDS, "upstream", "ids", "argument", "mask argument")
+            and self.program[key].kind
+            not in (*LITERAL_KINDS, "upstream", "next", "first", "ids", "argument", "mask argument")
         ]
 
     def weight(self, key: str) -> float:
@@ -140,6 +145,8 @@ class _Simplifier:
                 if changed is not None:
                     yield self.facts.apply(changed)
         for q in self.products:
+            if q.definition is None or not q.definition.keys <= keys:
+                continue
             for product, c in e.terms.items():
                 folded = _folded(product, c, q)
                 if folded is not None:
@@ -233,48 +240,6 @@ class _Simplifier:
                 return
             for key in unused:
                 del self.lines[key]
-
-
-def substituted(
-    e: Expression, key: str, indices: tuple[Index, ...], by: Expression, only: Product | None = None
-) -> Expression | None:
-    """`e` with a quantity replaced by an expression over `indices`; None where a power of a sum would be needed.
-
-    Args:
-        e: where it stands.
-        key: the quantity.
-        indices: of `by`.
-        by: what it is.
-        only: replace it in this term alone.
-    """
-    done: list[tuple[Iterable[Index], Iterable[tuple[Factor, Fraction]], Fraction]] = []
-    waiting = list(e.terms.items())
-    while waiting:
-        product, c = waiting.pop()
-        if only is not None and product != only:
-            done.append((product.bound, product.powers, c))
-            continue
-        ((bound, powers), _), = opened(Expression({product: c}))  # fmt: skip
-        found = next(((f, p) for f, p in powers if f.key == key), None)
-        if found is None:
-            done.append((bound, powers, c))
-            continue
-        factor, p = found
-        rest = [(f, k) for f, k in powers if f != factor]
-        new = by.renamed(dict(zip(indices, factor.indices, strict=True)))
-        if p != 1:
-            if not new.is_product or (p.denominator != 1 and next(iter(new.terms.values())) != 1):
-                return None
-            new = new.power(p)
-        for (more, factors), d in opened(new):
-            if any(f.key == key for f, _ in factors):
-                return None
-            term = expression([((*bound, *more), [*rest, *factors], c * d)])
-            if only is None and any(f.key == key for f, _ in rest):
-                waiting += term.terms.items()
-            else:
-                done += [(b, fs, k) for (b, fs), k in term.terms.items()]
-    return expression(done)
 
 
 def _folded(product: Product, c: Fraction, q: Quantity) -> Expression | None:

@@ -31,6 +31,7 @@ def test_it_prints_the_derivation_and_writes_what_is_asked_for(run, tmp_path):
     status, out, _ = run("derive", "loss.py:softmax", "--args", "loss.py:args", "--json")
     assert status == 0
     assert json.loads(out)["verdict"] == "right"
+    assert json.loads(out)["proof"] == "proved"
 
 
 def test_what_cannot_be_derived_is_bad_input(run, tmp_path):

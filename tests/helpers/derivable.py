@@ -245,3 +245,50 @@ def two_outputs(x, w):
     s = x @ w
     t = jnp.tanh(x)
     return s, t
+
+
+@derivable(normal(6, B, D), normal(B, H), normal(D, H), normal(H, H), normal(H))
+def recurrent_network(x, h0, W, U, b):
+    def step(h, x_t):
+        z = x_t @ W + h @ U + b
+        h = jnp.tanh(z)
+        return h, h
+
+    hs = jax.lax.scan(step, h0, x)[1]
+    return hs
+
+
+@derivable(normal(6, D), normal(D, H), normal(H, H), normal(H, C))
+def last_state(x, W, U, V):
+    def step(h, x_t):
+        h = jax.nn.sigmoid(x_t @ W + h @ U)
+        return h, None
+
+    h = jax.lax.scan(step, jnp.zeros(U.shape[0]), x)[0]
+    L = (h @ V).sum() ** 2
+    return L
+
+
+@derivable(normal(6, D), normal(H), normal(H), normal(D, H), normal(H, H), normal(D, H), normal(H, H))
+def gated_cell(x, h0, c0, W, U, V, G):
+    def step(carry, x_t):
+        h, c = carry
+        f = jax.nn.sigmoid(x_t @ W + h @ U)
+        i = jnp.tanh(x_t @ V + h @ G)
+        c = f * c + i
+        h = f * jnp.tanh(c)
+        return (h, c), h
+
+    hs = jax.lax.scan(step, (h0, c0), x)[1]
+    return hs
+
+
+@derivable(normal(6, 3), normal(6, 3), normal(6, 4), normal(3, 4))
+def linear_attention(q, k, v, S0):
+    def step(S, qkv):
+        q_t, k_t, v_t = qkv
+        S = S + k_t[:, None] * v_t
+        return S, q_t @ S
+
+    o = jax.lax.scan(step, S0, (q, k, v))[1]
+    return o
