@@ -89,10 +89,13 @@ def read(fun: Callable, args: Sequence[Any]) -> Program:
     names = _argument_names(fun, args)
     tracer = _Tracer(_name_of(fun))
     values = [tracer.argument(name, x) for name, x in zip(names, args, strict=True)]
+    structure = jax.eval_shape(function, *args)
+    leaves = structure if isinstance(structure, tuple | list) else [structure]
+    if not all(hasattr(x, "dtype") and jnp.issubdtype(x.dtype, np.floating) for x in leaves):
+        raise CannotDerive(f"derive: {tracer.program.name} does not return a floating-point array, or a tuple of such.")
     closed = _traced(function, args)
     consts = [tracer.literal(c) for c in closed.consts]
     outs = tracer.run(closed.jaxpr, consts, values)
-    structure = jax.eval_shape(function, *args)
     tracer.program.several = isinstance(structure, tuple | list)
     tracer.finish(outs)
     return tracer.program
@@ -680,9 +683,6 @@ def _max(tracer: _Tracer, eqn: JaxprEqn, x: Value, y: Value) -> Value:
         if one.expression == ZERO:
             return tracer.function("relu", other)
     axes, (x, y) = tracer.aligned(x, y)
-    if x.is_number or y.is_number:
-        bound, other = (x, y) if x.is_number else (y, x)
-        return Value(axes, of(tracer.function("relu", Value(axes, of(other) - of(bound)))) + of(bound))
     return tracer_select(tracer, Value(axes, of(tracer.mask("positive", Value(axes, of(x) - of(y))))), y, x)
 
 

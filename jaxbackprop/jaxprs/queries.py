@@ -39,7 +39,7 @@ def _inexact(jaxpr: Jaxpr, dtype: Any) -> set[float]:
 def reach(jaxpr: Jaxpr, inputs: Sequence[frozenset[int]]) -> list[frozenset[int]]:
     """For each output of `jaxpr` the union of the sets that stand at the inputs it surely depends on.
 
-    What cannot be told (the outputs of a loop, of an equation with several results) counts as depending on nothing.
+    What is not known (the outputs of a loop, of an equation with several results) counts as depending on nothing.
     """
     known = dict(zip(jaxpr.invars, inputs, strict=True))
 

@@ -192,7 +192,7 @@ def _site(seen: Seen, used: dict[int, list[int]], broken: str) -> Site:
 
 
 def _judged(seen: Seen, used: dict[int, list[int]], name: str, source: str) -> Verification | None:
-    start, collected, problems = time.perf_counter(), Collected(), []
+    start, collected, problems = time.perf_counter(), Collected(prove=True), []
     for k, (eqn, args) in enumerate(seen.samples):
         function = _function(eqn, name, source, used.get(id(eqn), []))
         problem = Problem(function, Inputs(tuple(args), f"its call {k + 1}"))

@@ -281,6 +281,8 @@ def of_a_pair(pair):
         (shifted_rows, (jnp.ones((4, 2)), jnp.array([0, 1])), r"arithmetic on integer indices at .*test_derivation.py"),
         (lambda key, x: x, (jax.random.key(0), jnp.ones(3)), "key has dtype key<fry>"),
         (lambda upstream: upstream * 2, (jnp.ones(3),), "a use of its own for the name upstream"),
+        (lambda x: x > 0, (jnp.ones(3),), "does not return a floating-point array"),
+        (lambda x: {"y": x}, (jnp.ones(3),), "does not return a floating-point array"),
         (lambda x: x.astype(int) * x, (jnp.ones(3),), "a conversion of float64 to int"),
         (of_a_pair, ((1.0, 2.0),), "pair is a tuple; give each array as an argument of its own"),
     ],

@@ -20,31 +20,15 @@ def second_order(given_problem: Problem) -> CheckResult | None:
     problem = _smooth(given_problem)
     if problem is None:
         return None
-    arrays, upstream, live = problem.inputs.arrays, problem.upstream(0), problem.inputs.live
-
-    def twice(pull: Callable) -> Callable:
-        def second(arrays: Leaves, upstream: Leaves, second: Leaves) -> Leaves:
-            def gradients(floats: Leaves, u: Leaves) -> Leaves:
-                return pull(replaced(arrays, live, floats), u)[1]
-
-            _, back = jax.vjp(gradients, [arrays[i] for i in live], upstream)
-            return jax.tree.leaves(back(second))
-
-        return second
-
-    weights = round_to(_dense(problem), problem.dtype)
-    weights = [w.astype(arrays[i].dtype) for w, i in zip(weights, live, strict=True)]
-    given = [*arrays, *upstream, *weights]
     try:
-        problem.trace("twice, plain", _flat(twice(problem.plain_vjp()), len(arrays), len(upstream)), *given)
+        given = second_derivatives(problem)
     except NotImplementedError:
         return None  # nor does the plain function have a second derivative
-    try:
-        pull = problem.handwritten_pull()
-        problem.trace("twice, handwritten", _flat(twice(pull), len(arrays), len(upstream)), *given)
     except Exception as error:
         return CheckResult(False, first_line(error), suspect="cannot be differentiated a second time")
     compile_together((problem, f"twice, {which}", given) for which in ("handwritten", "plain"))
+    upstream, live = problem.upstream(0), problem.inputs.live
+    weights = given[len(given) - len(live) :]
     found = _compared(problem, given)
     if any(x.any() for x in found.undecided):
         return CheckResult(True, "autodiff's second derivative is not finite: not compared")
@@ -62,6 +46,32 @@ def second_order(given_problem: Problem) -> CheckResult | None:
             "is held constant (stop_gradient, a float cast to an integer and back, a residual of the wrong kind)",
         )
     return CheckResult(True)
+
+
+def second_derivatives(problem: Problem) -> Leaves:
+    """Trace "twice, plain" and "twice, handwritten", the derivatives of both backward passes, and answer their inputs.
+
+    Raises:
+        NotImplementedError: the plain function has no second derivative.
+    """
+    arrays, upstream, live = problem.inputs.arrays, problem.upstream(0), problem.inputs.live
+
+    def twice(pull: Callable) -> Callable:
+        def second(arrays: Leaves, upstream: Leaves, second: Leaves) -> Leaves:
+            def gradients(floats: Leaves, u: Leaves) -> Leaves:
+                return pull(replaced(arrays, live, floats), u)[1]
+
+            _, back = jax.vjp(gradients, [arrays[i] for i in live], upstream)
+            return jax.tree.leaves(back(second))
+
+        return second
+
+    weights = round_to(_dense(problem), problem.dtype)
+    weights = [w.astype(arrays[i].dtype) for w, i in zip(weights, live, strict=True)]
+    given = [*arrays, *upstream, *weights]
+    for which, pull in (("plain", problem.plain_vjp), ("handwritten", problem.handwritten_pull)):
+        problem.trace(f"twice, {which}", _flat(twice(pull()), len(arrays), len(upstream)), *given)
+    return given
 
 
 def _flat(second: Callable, arrays: int, upstream: int) -> Callable:

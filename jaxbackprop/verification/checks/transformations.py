@@ -17,7 +17,7 @@ from ...jaxprs.queries import holds, reach
 from ...jaxprs.widen import wide_type
 from ..examine import Comparison, compared
 from ..problem import CALLBACKS, Problem, Program, compile_together
-from ..rounding import ALLOWED_NARROW, largest, rounding, scale_of, size
+from ..rounding import ALLOWED_NARROW, largest, rounding, scale_of, size, unmeasured
 from ..wording import expected_and_got
 from .result import CheckResult, first_line
 
@@ -26,9 +26,8 @@ EXAMPLES = 3
 
 
 def _agree(actual: Leaves, expected: Leaves, dtype: Any) -> Comparison:
-    """Two ways to compute one thing: a thousand units in the last place, and no more."""
-    unit, tiny = unit_roundoff(dtype), float(jnp.finfo(dtype).tiny)
-    return compared(actual, expected, [1000 * unit * (size(x) + largest(x)) + tiny for x in expected], dtype)
+    """Two ways to compute one thing."""
+    return compared(actual, expected, unmeasured(expected, dtype), dtype)
 
 
 def _shown(found: Comparison) -> str:
