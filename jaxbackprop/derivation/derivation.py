@@ -94,6 +94,12 @@ class Derivation:
         """In words, what must hold for the rule to be right."""
         return tuple(self.program.conditions)
 
+    @property
+    def saved(self) -> dict[str, int]:
+        """What the forward pass saves for the backward pass, with the bytes of each at the sizes it was derived at."""
+        quantities = (self.program[key] for key in self.residuals.saved)
+        return {q.name: q.elements * (1 if q.is_mask else 4) for q in quantities}
+
     # On paper.
 
     @functools.cached_property
