@@ -683,7 +683,10 @@ def _max(tracer: _Tracer, eqn: JaxprEqn, x: Value, y: Value) -> Value:
         if one.expression == ZERO:
             return tracer.function("relu", other)
     axes, (x, y) = tracer.aligned(x, y)
-    return tracer_select(tracer, Value(axes, of(tracer.mask("positive", Value(axes, of(x) - of(y))))), y, x)
+    difference = of(x) - of(y)
+    if not difference:
+        return x
+    return tracer_select(tracer, Value(axes, of(tracer.mask("positive", Value(axes, difference)))), y, x)
 
 
 @primitive("min")
@@ -692,7 +695,10 @@ def _min(tracer: _Tracer, _: JaxprEqn, x: Value, y: Value) -> Value:
         if one.known == math.inf:
             return other
     axes, (x, y) = tracer.aligned(x, y)
-    return tracer_select(tracer, Value(axes, of(tracer.mask("positive", Value(axes, of(x) - of(y))))), x, y)
+    difference = of(x) - of(y)
+    if not difference:
+        return x
+    return tracer_select(tracer, Value(axes, of(tracer.mask("positive", Value(axes, difference)))), x, y)
 
 
 @primitive("gt", "lt", "ge", "le")
@@ -706,6 +712,8 @@ def _compare(tracer: _Tracer, eqn: JaxprEqn, x: Value, y: Value) -> Value:
         return Value(x.axes or y.axes, known=_compared(name, x.known, y.known))
     axes, (x, y) = tracer.aligned(x, y)
     difference = Value(axes, of(x) - of(y) if name in ("gt", "le") else of(y) - of(x))
+    if not difference.expression:
+        return Value(axes, known=name in ("ge", "le"))
     positive = tracer.mask("positive", difference)
     return positive if name in ("gt", "lt") else tracer.mask("not", positive)
 

@@ -14,9 +14,9 @@ UNTRACEABLE = (TypeError, ValueError, NotImplementedError)
 """What JAX raises where a function cannot be traced or differentiated at the types it is given."""
 
 
-def holds(jaxpr: Jaxpr, name: str) -> bool:
-    """Whether a primitive of this name stands anywhere in `jaxpr`."""
-    return any(eqn.primitive.name == name or any(holds(b, name) for b in inner_jaxprs(eqn)) for eqn in jaxpr.eqns)
+def holds(jaxpr: Jaxpr, *names: str) -> bool:
+    """Whether a primitive of one of these names stands anywhere in `jaxpr`."""
+    return any(eqn.primitive.name in names or any(holds(b, *names) for b in inner_jaxprs(eqn)) for eqn in jaxpr.eqns)
 
 
 def inexact_constants(jaxpr: Jaxpr, dtype: Any) -> int:
