@@ -11,7 +11,7 @@ from ..model import Model, mean_rows
 from .hidden import hidden_of_one
 from .top_k import top_k
 
-WORDS = 1 << 14  # so many words are worked on together
+WORDS = 1 << 14  # words worked on together
 TINY = 1e-8  # fastText's least norm that is divided by
 
 
@@ -32,8 +32,8 @@ def text_vector(model: Model, text: str) -> np.ndarray:
     """
     if model.kind in ("supervised", "linear"):
         return hidden_of_one(model, model.encode_line(text))
-    said = text.encode("utf-8", "surrogateescape").split()
-    vectors = unit_rows(word_vectors(model, [word.decode("utf-8", "surrogateescape") for word in said]))
+    words = text.encode("utf-8", "surrogateescape").split()
+    vectors = unit_rows(word_vectors(model, [word.decode("utf-8", "surrogateescape") for word in words]))
     return vectors.sum(0) / np.float32(max(vectors.any(1).sum(), 1))
 
 
