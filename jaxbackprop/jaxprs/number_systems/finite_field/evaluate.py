@@ -14,6 +14,7 @@ import numpy as np
 
 from ...compat import (
     CALLS,
+    CUSTOM_JVP,
     REMAT,
     RULES,
     ClosedJaxpr,
@@ -31,7 +32,7 @@ from .field import Field, Numbers, joined, stacked
 from .integers import INTEGERS
 from .linear_algebra import LINEAR_ALGEBRA
 from .moves import MOVES
-from .primitives import PRIMITIVES, Refused
+from .primitives import CAREFUL, PRIMITIVES, Refused
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def _has_exponentials(jaxpr: Any) -> bool:
 
 
 _EXPONENTIALS = frozenset(
-    "exp exp2 expm1 log log1p logistic tanh pow sinh cosh asinh acosh atanh cumlogsumexp lgamma".split()
+    "exp exp2 expm1 log log2 log1p logistic tanh pow sinh cosh asinh acosh atanh cumlogsumexp lgamma".split()
 )
 
 
@@ -97,6 +98,8 @@ class _Hook:
 
     def __call__(self, walk: Walk, eqn: JaxprEqn, inputs: list[Any]) -> list[Any]:
         name = eqn.primitive.name
+        if name in CUSTOM_JVP and eqn.params.get("name") in CAREFUL and isinstance(inputs[0], Numbers):
+            return [CAREFUL[eqn.params["name"]](self.field, inputs[0])]
         if name in _INSIDE:
             return walk.inside(eqn, inputs)
         if name in _LOOPS:

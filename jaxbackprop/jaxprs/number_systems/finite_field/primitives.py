@@ -539,6 +539,16 @@ def _log_of_running_sum(field: Field, eqn: JaxprEqn, x: Numbers) -> Numbers:
     return field.log(total)
 
 
+CAREFUL: dict[str, Callable[[Field, Numbers], Numbers]] = {
+    "exp_neg_sq": lambda field, x: field.exp(field.neg(field.mul(x, x))),
+}
+"""Functions of JAX's own that are computed in a careful way, bit by bit: what they are, by name."""
+
+
+def _log2(field: Field, x: Numbers) -> Numbers:
+    return field.div(field.log(x), field.log(field.constant_fraction(2)))
+
+
 PRIMITIVES: dict[str, Callable[..., Any]] = {
     **{name: _binary(name) for name in ("add", "sub", "mul", "div")},
     "add_any": _binary("add"),
@@ -550,6 +560,7 @@ PRIMITIVES: dict[str, Callable[..., Any]] = {
     "pow": _power,
     "exp2": _of_exponentials(np.exp2, _exp2),
     "expm1": _of_exponentials(np.expm1, lambda field, x: field.sub(field.exp(x), field.constant_fraction(1))),
+    "log2": _of_exponentials(np.log2, _log2),
     "log1p": _of_exponentials(np.log1p, lambda field, x: field.log(field.add(x, field.constant_fraction(1)))),
     "logistic": _of_exponentials(lambda v: 1 / (1 + np.exp(-v)), _logistic),
     "tanh": _of_exponentials(np.tanh, _tanh),
@@ -573,6 +584,8 @@ PRIMITIVES: dict[str, Callable[..., Any]] = {
     "bessel_i0e": _atom("even"),
     "bessel_i1e": _atom("odd"),
     "igamma": _atom(),
+    "igamma_grad_a": _atom(),
+    "random_gamma_grad": _atom(),
     "igammac": _complement("igamma"),
     "polygamma": _atom(),
     "zeta": _atom(),
