@@ -9,7 +9,7 @@ from ...jaxprs.flatten import flatten
 from ...jaxprs.inputs import Leaves, normal_like, replaced, round_to, unit_roundoff
 from ..examine import QUICK, Comparison, compare_gradient, compared, constants_scale
 from ..oracles import finite_differences
-from ..problem import Problem
+from ..problem import Problem, compile_together
 from ..rounding import largest, rounding_of, size, tolerance
 from ..wording import expected_and_got, index
 from .result import CheckResult, first_line
@@ -26,6 +26,7 @@ def second_order(given_problem: Problem) -> CheckResult | None:
         return None  # nor does the plain function have a second derivative
     except Exception as error:
         return CheckResult(False, first_line(error), suspect="cannot be differentiated a second time")
+    compile_together((problem, f"twice, {which}", given) for which in ("handwritten", "plain"))
     upstream, live = problem.upstream(0), problem.inputs.live
     weights = given[len(given) - len(live) :]
     found = _compared(problem, given)
@@ -124,12 +125,18 @@ def _smooth(problem: Problem) -> Problem | None:
         found = compare_gradient(here, here.handwritten_vjp(problem.upstream(0))[1], problem.upstream(0))
         if found.passed is False and not scale:
             return problem  # wrong already: the check of gradients says so
-        if found.passed and not found.by and not finite_differences.slopes_of(here).kinked.any():
+        if found.passed and not found.by and not _kinked(here):
             if _steady(found):
                 return here
             # Rounding alone moves autodiff's first derivative that far: at a seam such as max(x, y) at a tie.
             rough = rough or here
     return rough
+
+
+def _kinked(problem: Problem) -> bool:
+    """Whether the derivatives from the two sides differ somewhere: by more than rounding does, where they seem to."""
+    slopes = finite_differences.slopes_of
+    return bool(slopes(problem, with_rounding=False).kinked.any() and slopes(problem).kinked.any())
 
 
 def _steady(found: Comparison) -> bool:

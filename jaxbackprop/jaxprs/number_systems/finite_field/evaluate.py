@@ -22,6 +22,7 @@ from ...compat import (
     binding,
     branches_of,
     dtype_of,
+    function_of,
     inner_jaxprs,
     scan_of,
     shape_of,
@@ -98,9 +99,10 @@ class _Hook:
 
     def __call__(self, walk: Walk, eqn: JaxprEqn, inputs: list[Any]) -> list[Any]:
         name = eqn.primitive.name
-        if name in CUSTOM_JVP and eqn.params.get("name") in CAREFUL and isinstance(inputs[0], Numbers):
-            return [CAREFUL[eqn.params["name"]](self.field, inputs[0])]
         if name in _INSIDE:
+            careful = CAREFUL.get(function_of(inner_jaxprs(eqn)[0])[0]) if name in CUSTOM_JVP else None
+            if careful is not None and isinstance(inputs[0], Numbers):
+                return [careful(self.field, inputs[0])]
             return walk.inside(eqn, inputs)
         if name in _LOOPS:
             return _LOOPS[name](self.field, walk, eqn, inputs)
