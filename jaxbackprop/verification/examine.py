@@ -27,7 +27,7 @@ class Comparison:
     """What came beside what was expected, leaf by leaf, and what was decided.
 
     Attributes:
-        actual: what came.
+        actual: what was computed.
         expected: the true values, as far as known.
         error_bound: how far rounding may carry `actual` from `expected`.
         wrong: the elements that are wrong.

@@ -13,7 +13,7 @@ COLOURS = {"right": "#1a7f37", "ok": "#1a7f37", "wrong": "#cf222e"}
 AMBER = "#9a6700"
 
 ROWS = 34
-"""A report has about so many lines: it fits a screen."""
+"""The lines of a report, about: it fits a screen."""
 
 
 class VerificationError(AssertionError):

@@ -1,4 +1,4 @@
-"""Under JAX's transformations: jit, vmap, scan, checkpoint; its shapes and types; asked again.
+"""Under JAX's transformations: jit, vmap, scan, checkpoint; its shapes and types; called again.
 
 `shard_map` is in `devices.py`, the second order in `second_order.py`.
 """
@@ -58,10 +58,10 @@ def same_value_when_differentiated(problem: Problem) -> CheckResult:
     value = problem.as_written("handwritten value", arrays)
     y, gradients = problem.handwritten_at(arrays, upstream)
     again = [*y, *gradients]
-    if str(problem.trace("asked again", problem.handwritten_flat(), *arrays, *upstream)) != str(
+    if str(problem.trace("called again", problem.handwritten_flat(), *arrays, *upstream)) != str(
         problem.trace("handwritten")
     ):
-        again = problem.as_written("asked again", [*arrays, *upstream])
+        again = problem.as_written("called again", [*arrays, *upstream])
     for what, one, two in (("differentiated", value, y), ("called again", [*y, *gradients], again)):
         if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(one, two, strict=True)):
             if what == "differentiated" and _agree(y, value, problem.coarsest).passed is not False:
