@@ -296,7 +296,7 @@ def _picked(rows: Numbers, which: np.ndarray) -> Numbers:
     return rows.at(np.arange(which.size).reshape(which.shape) * n + which)
 
 
-def _first_largest(field: Field, key: int, rows: Numbers, sign: int, name: str) -> np.ndarray:
+def _first_largest(field: Field, rows: Numbers, sign: int, name: str) -> np.ndarray:
     which = np.asarray(np.argmax(sign * rows.value, -1))
     best = _picked(rows, which)
     best = best.reshape(*best.shape, 1)
@@ -311,14 +311,14 @@ def _largest(sign: int) -> Callable[..., Numbers]:
         rows = _rows(x, eqn.params["axes"])
         if not rows.shape[-1]:
             return field.constant(np.full(rows.shape[:-1], -sign * np.inf))
-        return _picked(rows, _first_largest(field, id(eqn), rows, sign, eqn.primitive.name))
+        return _picked(rows, _first_largest(field, rows, sign, eqn.primitive.name))
 
     return reduced
 
 
 def _place_of(sign: int) -> Callable[..., np.ndarray]:
     def place(field: Field, eqn: JaxprEqn, x: Numbers) -> np.ndarray:
-        which = _first_largest(field, id(eqn), _rows(x, eqn.params["axes"]), sign, eqn.primitive.name)
+        which = _first_largest(field, _rows(x, eqn.params["axes"]), sign, eqn.primitive.name)
         return which.astype(dtype_of(eqn.outvars[0]))
 
     return place
@@ -427,7 +427,7 @@ def _window_sum(field: Field, eqn: JaxprEqn, x: Numbers) -> Numbers:
 def _window_largest(sign: int) -> Callable[..., Numbers]:
     def reduced(field: Field, eqn: JaxprEqn, x: Numbers) -> Numbers:
         rows = _with_fill(field, x, -sign * np.inf).at(_window_positions(eqn, x.shape))
-        return _picked(rows, _first_largest(field, id(eqn), rows, sign, eqn.primitive.name))
+        return _picked(rows, _first_largest(field, rows, sign, eqn.primitive.name))
 
     return reduced
 
@@ -436,7 +436,7 @@ def _select_and_scatter_add(field: Field, eqn: JaxprEqn, source: Numbers, operan
     sign = 1 if "ge" in str(eqn.params["select_prim"]) else -1
     places = _window_positions(eqn, operand.shape)
     rows = _with_fill(field, operand, -sign * np.inf).at(places)
-    which = _first_largest(field, id(eqn), rows, sign, eqn.primitive.name)
+    which = _first_largest(field, rows, sign, eqn.primitive.name)
     landing_at = np.take_along_axis(places, which[..., None], -1)[..., 0]
     return _added(field, field.constant(np.zeros(operand.shape)), landing_at, source)
 
@@ -445,7 +445,7 @@ def _select_and_gather_add(field: Field, eqn: JaxprEqn, tangents: Numbers, opera
     sign = 1 if "ge" in str(eqn.params["select_prim"]) else -1
     places = _window_positions(eqn, operand.shape)
     rows = _with_fill(field, operand, -sign * np.inf).at(places)
-    which = _first_largest(field, id(eqn), rows, sign, eqn.primitive.name)
+    which = _first_largest(field, rows, sign, eqn.primitive.name)
     return _with_fill(field, tangents, 0.0).at(np.take_along_axis(places, which[..., None], -1)[..., 0])
 
 
