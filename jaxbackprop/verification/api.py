@@ -136,6 +136,11 @@ def _try(problem: Problem) -> None:
         raise TypeError(f"verify: {name} returns nothing; expected a function that returns arrays.")
 
 
+def example_problems(made: Rule, seed: int = 0) -> list[Problem]:
+    """A rule at the examples that `verify` draws for it, the richest one first."""
+    return _problems(made, (), None, seed, {})
+
+
 def _problems(
     fun: Callable, args: tuple, reference: Callable | None, seed: int, settings: dict[str, Any]
 ) -> list[Problem]:

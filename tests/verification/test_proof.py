@@ -13,14 +13,14 @@ from planted.formulas import by_hand
 
 import jaxbackprop as jbp
 from jaxbackprop.verification import table
-from jaxbackprop.verification.api import _problems
+from jaxbackprop.verification.api import example_problems
 from jaxbackprop.verification.proof import Proof, proved
 
 X = np.array([1.0, -2.0, 3.0, -1.5])
 
 
 def proof_of(name: str) -> Proof:
-    return proved(_problems(jbp.rules()[name], (), None, 0, {}))
+    return proved(example_problems(jbp.rules()[name]))
 
 
 @pytest.mark.parametrize(

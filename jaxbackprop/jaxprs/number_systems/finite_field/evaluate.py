@@ -14,6 +14,7 @@ import numpy as np
 
 from ...compat import (
     CALLS,
+    CUSTOM_JVP,
     REMAT,
     RULES,
     ClosedJaxpr,
@@ -21,6 +22,7 @@ from ...compat import (
     binding,
     branches_of,
     dtype_of,
+    function_of,
     inner_jaxprs,
     scan_of,
     shape_of,
@@ -31,7 +33,7 @@ from .field import Field, Numbers, joined, stacked
 from .integers import INTEGERS
 from .linear_algebra import LINEAR_ALGEBRA
 from .moves import MOVES
-from .primitives import PRIMITIVES, Refused
+from .primitives import CAREFUL, PRIMITIVES, Refused
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def _has_exponentials(jaxpr: Any) -> bool:
 
 
 _EXPONENTIALS = frozenset(
-    "exp exp2 expm1 log log1p logistic tanh pow sinh cosh asinh acosh atanh cumlogsumexp lgamma".split()
+    "exp exp2 expm1 log log2 log1p logistic tanh pow sinh cosh asinh acosh atanh cumlogsumexp lgamma".split()
 )
 
 
@@ -98,6 +100,9 @@ class _Hook:
     def __call__(self, walk: Walk, eqn: JaxprEqn, inputs: list[Any]) -> list[Any]:
         name = eqn.primitive.name
         if name in _INSIDE:
+            careful = CAREFUL.get(function_of(inner_jaxprs(eqn)[0])[0]) if name in CUSTOM_JVP else None
+            if careful is not None and isinstance(inputs[0], Numbers):
+                return [careful(self.field, inputs[0])]
             return walk.inside(eqn, inputs)
         if name in _LOOPS:
             return _LOOPS[name](self.field, walk, eqn, inputs)

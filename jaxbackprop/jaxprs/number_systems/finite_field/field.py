@@ -27,6 +27,7 @@ class OtherDraw(Exception):
     """In some repetitions a number has no root, or no inverse: what it depends on must be drawn again.
 
     Attributes:
+        failed: in which repetitions.
         colours: for each repetition a set of colours; where none helps, another prime is taken.
     """
 

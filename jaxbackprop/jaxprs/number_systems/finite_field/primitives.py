@@ -296,7 +296,7 @@ def _picked(rows: Numbers, which: np.ndarray) -> Numbers:
     return rows.at(np.arange(which.size).reshape(which.shape) * n + which)
 
 
-def _first_largest(field: Field, key: int, rows: Numbers, sign: int, name: str) -> np.ndarray:
+def _first_largest(field: Field, rows: Numbers, sign: int, name: str) -> np.ndarray:
     which = np.asarray(np.argmax(sign * rows.value, -1))
     best = _picked(rows, which)
     best = best.reshape(*best.shape, 1)
@@ -311,14 +311,14 @@ def _largest(sign: int) -> Callable[..., Numbers]:
         rows = _rows(x, eqn.params["axes"])
         if not rows.shape[-1]:
             return field.constant(np.full(rows.shape[:-1], -sign * np.inf))
-        return _picked(rows, _first_largest(field, id(eqn), rows, sign, eqn.primitive.name))
+        return _picked(rows, _first_largest(field, rows, sign, eqn.primitive.name))
 
     return reduced
 
 
 def _place_of(sign: int) -> Callable[..., np.ndarray]:
     def place(field: Field, eqn: JaxprEqn, x: Numbers) -> np.ndarray:
-        which = _first_largest(field, id(eqn), _rows(x, eqn.params["axes"]), sign, eqn.primitive.name)
+        which = _first_largest(field, _rows(x, eqn.params["axes"]), sign, eqn.primitive.name)
         return which.astype(dtype_of(eqn.outvars[0]))
 
     return place
@@ -427,7 +427,7 @@ def _window_sum(field: Field, eqn: JaxprEqn, x: Numbers) -> Numbers:
 def _window_largest(sign: int) -> Callable[..., Numbers]:
     def reduced(field: Field, eqn: JaxprEqn, x: Numbers) -> Numbers:
         rows = _with_fill(field, x, -sign * np.inf).at(_window_positions(eqn, x.shape))
-        return _picked(rows, _first_largest(field, id(eqn), rows, sign, eqn.primitive.name))
+        return _picked(rows, _first_largest(field, rows, sign, eqn.primitive.name))
 
     return reduced
 
@@ -436,7 +436,7 @@ def _select_and_scatter_add(field: Field, eqn: JaxprEqn, source: Numbers, operan
     sign = 1 if "ge" in str(eqn.params["select_prim"]) else -1
     places = _window_positions(eqn, operand.shape)
     rows = _with_fill(field, operand, -sign * np.inf).at(places)
-    which = _first_largest(field, id(eqn), rows, sign, eqn.primitive.name)
+    which = _first_largest(field, rows, sign, eqn.primitive.name)
     landing_at = np.take_along_axis(places, which[..., None], -1)[..., 0]
     return _added(field, field.constant(np.zeros(operand.shape)), landing_at, source)
 
@@ -445,7 +445,7 @@ def _select_and_gather_add(field: Field, eqn: JaxprEqn, tangents: Numbers, opera
     sign = 1 if "ge" in str(eqn.params["select_prim"]) else -1
     places = _window_positions(eqn, operand.shape)
     rows = _with_fill(field, operand, -sign * np.inf).at(places)
-    which = _first_largest(field, id(eqn), rows, sign, eqn.primitive.name)
+    which = _first_largest(field, rows, sign, eqn.primitive.name)
     return _with_fill(field, tangents, 0.0).at(np.take_along_axis(places, which[..., None], -1)[..., 0])
 
 
@@ -539,6 +539,16 @@ def _log_of_running_sum(field: Field, eqn: JaxprEqn, x: Numbers) -> Numbers:
     return field.log(total)
 
 
+CAREFUL: dict[str, Callable[[Field, Numbers], Numbers]] = {
+    "exp_neg_sq": lambda field, x: field.exp(field.neg(field.mul(x, x))),
+}
+"""Functions of JAX's own that are computed in a careful way, bit by bit: what they are, by name."""
+
+
+def _log2(field: Field, x: Numbers) -> Numbers:
+    return field.div(field.log(x), field.log(field.constant_fraction(2)))
+
+
 PRIMITIVES: dict[str, Callable[..., Any]] = {
     **{name: _binary(name) for name in ("add", "sub", "mul", "div")},
     "add_any": _binary("add"),
@@ -550,6 +560,7 @@ PRIMITIVES: dict[str, Callable[..., Any]] = {
     "pow": _power,
     "exp2": _of_exponentials(np.exp2, _exp2),
     "expm1": _of_exponentials(np.expm1, lambda field, x: field.sub(field.exp(x), field.constant_fraction(1))),
+    "log2": _of_exponentials(np.log2, _log2),
     "log1p": _of_exponentials(np.log1p, lambda field, x: field.log(field.add(x, field.constant_fraction(1)))),
     "logistic": _of_exponentials(lambda v: 1 / (1 + np.exp(-v)), _logistic),
     "tanh": _of_exponentials(np.tanh, _tanh),
@@ -573,6 +584,8 @@ PRIMITIVES: dict[str, Callable[..., Any]] = {
     "bessel_i0e": _atom("even"),
     "bessel_i1e": _atom("odd"),
     "igamma": _atom(),
+    "igamma_grad_a": _atom(),
+    "random_gamma_grad": _atom(),
     "igammac": _complement("igamma"),
     "polygamma": _atom(),
     "zeta": _atom(),
