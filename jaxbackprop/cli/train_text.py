@@ -58,6 +58,10 @@ class Table:
     min_count_label: Annotated[int | None, typer.Option(help="Labels that occur less often are left out. [0]")] = None
     minn: Annotated[int | None, typer.Option(help="Shortest character n-gram. [0]")] = None
     maxn: Annotated[int | None, typer.Option(help="Longest character n-gram; 0 for none. [0]")] = None
+    lowercase: Annotated[
+        bool | None,
+        typer.Option("--lowercase/--no-lowercase", help="linear: lower-case words and drop punctuation. [yes]"),
+    ] = None
     pretrained: Annotated[str | None, typer.Option(help="A .vec file of word vectors to start from.")] = None
 
 

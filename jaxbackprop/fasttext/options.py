@@ -22,7 +22,7 @@ KINDS = {field.name: field.type for field in fields(Settings)}
 SWITCHES = {name for name, default in vars(Settings()).items() if isinstance(default, bool)}
 WHOLE = {name for name, default in vars(Settings()).items() if type(default) is int} | {"batch", "max_words"}
 NUMBERS = {"lr", "t", "smoothing", "idf", "C"}
-LINEAR = {"loss": "squared_hinge", "word_ngrams": 2, "epoch": 10, "bucket": 2_000_000_000}
+LINEAR = {"lowercase": True, "loss": "squared_hinge", "word_ngrams": 2, "epoch": 10, "bucket": 2_000_000_000}
 """The defaults of the linear model: a bucket so large that hardly two n-grams share a row; only those met have one."""
 NOT_LINEAR = ("lr", "dim", "neg", "optimizer", "batch", "smoothing", "idf")
 

@@ -4,11 +4,11 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-Loss = Literal["softmax", "hs", "ns", "ova", "squared_hinge"]
+Loss = Literal["softmax", "hs", "ns", "ova"]
+LinearLoss = Literal["squared_hinge", "ova", "softmax"]
 ModelKind = Literal["fasttext", "linear"]
 Optimizer = Literal["sgd", "adagrad", "adam"]
 POSITIVE = ("lr", "dim", "epoch", "neg", "lr_update_rate", "C")
-LINEAR_LOSSES = ("squared_hinge", "ova", "softmax")
 NOT_NEGATIVE = ("min_count", "min_count_label", "word_ngrams", "bucket", "minn", "maxn", "smoothing", "idf")
 
 
@@ -41,6 +41,7 @@ class Settings:
     model            fasttext: the mean of a text's rows, scored by the labels' rows; linear: the tf-idf weighted sum of
                      rows that are the labels' weights, by the losses squared_hinge, ova and softmax. It has lr, dim,
                      smoothing and so on no use for; its defaults are in options.py
+    lowercase        linear: words are lower-cased and cut at punctuation, which is dropped
     C                linear: the weight of the losses beside the square of the weights, as in scikit-learn's LinearSVC
     idf              exponent: a row's learning rate is lr idf^exponent, of mean 1 over all visits, with
                      idf = log(1 + texts / times the row was named); 0 is fastText; see train/idf.py; sgd;
@@ -56,7 +57,7 @@ class Settings:
     bucket: int = 2_000_000
     minn: int = 0
     maxn: int = 0
-    loss: Loss = "softmax"
+    loss: Loss | LinearLoss = "softmax"
     neg: int = 5
     lr_update_rate: int = 100
     ws: int = 5
@@ -71,6 +72,7 @@ class Settings:
     idf: float = 0.0
     model: ModelKind = "fasttext"
     C: float = 1.0
+    lowercase: bool = False
 
     def __post_init__(self):
         for name in POSITIVE:
@@ -82,6 +84,8 @@ class Settings:
             _refuse_unless(value is None or value > 0, name, value, "greater than 0, or None")
         has_ngrams = self.word_ngrams > 1 or self.maxn > 0
         _refuse_unless(self.bucket > 0 or not has_ngrams, "bucket", 0, "at least 1: n-grams need rows")
+        fits = self.model == "linear" or not self.lowercase
+        _refuse_unless(fits, "lowercase", True, "False, for fastText's files do not hold it; lower-case the text")
         _refuse_unless(math.isfinite(self.lr), "lr", self.lr, "finite")
         _refuse_unless(math.isfinite(self.idf), "idf", self.idf, "finite")
         _refuse_unless(not self.idf or self.optimizer == "sgd", "idf", self.idf, f"0 under {self.optimizer}")
@@ -89,7 +93,7 @@ class Settings:
         _refuse_unless(self.maxn == 0 or self.minn <= self.maxn, "minn", self.minn, f"at most maxn ({self.maxn})")
         for name, known in (
             ("model", get_args(ModelKind)),
-            ("loss", LINEAR_LOSSES if self.model == "linear" else get_args(Loss)[:-1]),
+            ("loss", get_args(LinearLoss if self.model == "linear" else Loss)),
             ("optimizer", get_args(Optimizer)),
         ):
             _refuse_unless(getattr(self, name) in known, name, getattr(self, name), f"one of {', '.join(known)}")

@@ -10,8 +10,8 @@ from jaxbackprop.data import DataError, Texts
 from jaxbackprop.fasttext import TextClassifier
 
 TEXTS = [
-    "soup bread soup the",
-    "drum the violin",
+    "Soup, bread; soup: the",
+    "drum the (Violin)",
     "snow of the frost snow snow",
     "bread",
     "violin song of",
@@ -41,7 +41,7 @@ def test_it_is_the_minimum_that_scikit_learn_finds_on_the_same_features(loss: st
     from sklearn.svm import LinearSVC
 
     ours = TextClassifier.train(texts(), model="linear", loss=loss, C=C, epoch=300)
-    vectorizer = CountVectorizer(ngram_range=(1, 2), token_pattern=r"\S+", lowercase=False)
+    vectorizer = CountVectorizer(ngram_range=(1, 2), token_pattern=r"</s>|\w+")
     vectorizer.fit(ended := [f"{text} </s>" for text in TEXTS])
     counts = np.delete(vectorizer.transform(ended).toarray(), vectorizer.vocabulary_["</s>"], 1)
     X = TfidfTransformer(sublinear_tf=True).fit_transform(counts)
@@ -66,13 +66,31 @@ def test_it_is_the_minimum_that_scikit_learn_finds_on_the_same_features(loss: st
 
 def test_topics_are_told_apart_and_one_text_is_answered_as_among_many(trained: TextClassifier, tmp_path: Path):
     assert trained.test(write_lines(tmp_path / "test.txt", seed=1))[1] > 0.97
-    asked = ["soup bread", "violin unheard", "", "the the of", "unheard", "frost " * 40]
+    asked = [
+        "soup bread",
+        "violin unheard",
+        "",
+        "the the of",
+        "unheard",
+        "frost " * 40,
+        "SOUP,bread-of!",
+        "...",
+        "É(x)",
+    ]
     labels, probabilities = trained.predict(asked, k=3)
     for text, its, p in zip(asked, labels, probabilities, strict=True):
         alone, alone_p = trained.predict(text, k=3)
         assert list(alone) == its
         np.testing.assert_allclose(alone_p, p, atol=1e-6)
-    assert labels[0][0] == "__label__food"
+    assert labels[0][0] == labels[6][0] == "__label__food"
+
+
+def test_words_may_stay_as_they_are_written():
+    plain, lower = (TextClassifier.train(texts(), model="linear", lowercase=low) for low in (False, True))
+    assert {"Soup,", "soup:", "(Violin)"} < set(plain.words)
+    assert set(lower.words) == {"soup", "bread", "the", "drum", "violin", "snow", "of", "frost", "song", "</s>"}
+    with pytest.raises(ValueError, match="lowercase is True; it must be False"):
+        TextClassifier.train(texts(), lowercase=True)
 
 
 def test_a_text_may_have_several_labels():
@@ -84,7 +102,9 @@ def test_a_text_may_have_several_labels():
         assert set(model.predict(text, k=-1, threshold=0.5)[0]) == {f"__label__{label}" for label in labels}
 
 
-@pytest.mark.parametrize("options", [{}, {"bucket": 50}, {"word_ngrams": 1}, {"minn": 2, "maxn": 3}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"bucket": 50}, {"word_ngrams": 1, "lowercase": False}, {"minn": 2, "maxn": 3}], ids=str
+)
 def test_a_kept_model_answers_as_before(options: dict, tmp_path: Path):
     model = TextClassifier.train(texts(), model="linear", **options)
     model.save(tmp_path / "kept")

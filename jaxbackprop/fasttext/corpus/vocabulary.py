@@ -21,11 +21,23 @@ import pyarrow.compute as pc
 from ...data.bags import Bags, starts
 from ...data.errors import DataError, shown
 from ...data.labelled_text import Texts
-from ...data.tokens import END, Tokens, counted, equal, starts_with, tokenise_texts, words_of_line
+from ...data.tokens import (
+    END,
+    Tokens,
+    counted,
+    cut_word,
+    equal,
+    lowercased,
+    starts_with,
+    tokenise_texts,
+    words_of_line,
+)
 from .hashing import character_ngrams, fnv1a, fnv1a_of, word_ngrams, word_ngrams_of
 from .word_rows import WordRows, blocks, select, shifted
 
 LABEL_PREFIX = "__label__"
+SETTINGS = ("word_ngrams", "bucket", "minn", "maxn", "label_prefix", "lowercase")
+"""Those by which an existing vocabulary encodes."""
 SHORT = 1 << 12  # characters of a text that is encoded word by word
 REMEMBERED = 1 << 14  # words of such texts whose rows are kept, at most
 FEW = 1 << 12  # words looked up one by one in a dict; more of them by pyarrow's hash join
@@ -45,6 +57,7 @@ class Vocabulary:
         word_ngrams: runs of up to this number of words have a row.
         minn, maxn: character n-grams of these lengths have a row; none where maxn is 0.
         bucket: how many rows n-grams share; counts as 0 where there are none.
+        lowercase: whether words are lower-cased and cut at punctuation, which is dropped.
     """
 
     entries: pa.BinaryArray
@@ -55,6 +68,7 @@ class Vocabulary:
     minn: int = 0
     maxn: int = 0
     label_prefix: str = LABEL_PREFIX
+    lowercase: bool = False
 
     def __post_init__(self):
         for name in ("word_ngrams", "bucket", "minn", "maxn"):
@@ -80,6 +94,7 @@ class Vocabulary:
         minn: int = 0,
         maxn: int = 0,
         label_prefix: str = LABEL_PREFIX,
+        lowercase: bool = False,
     ) -> "Vocabulary":
         """The vocabulary of `texts`: what occurs `min_count` times (labels `min_count_label` times), most often first.
 
@@ -87,6 +102,7 @@ class Vocabulary:
         `token_groups`. One without any word left is a DataError.
         """
         groups = texts if _is_groups(texts) else [as_tokens(cast("Readable", texts), label_prefix)]
+        groups = [lowercased(group, label_prefix) for group in groups] if lowercase else groups
         words, counts, found = counted(groups)
         total = sum(len(group.codes) for group in groups)
         is_label = starts_with(words, label_prefix)
@@ -103,7 +119,7 @@ class Vocabulary:
                 file=groups[0].source if groups else None,
             )
         entries = words.take(pa.array(kept))
-        made = cls(entries, counts[kept], total, word_ngrams, bucket, minn, maxn, label_prefix)
+        made = cls(entries, counts[kept], total, word_ngrams, bucket, minn, maxn, label_prefix, lowercase)
         numbers = np.full(len(words), -1, np.int32)
         numbers[kept] = np.arange(len(kept), dtype=np.int32)
         for group, its_words in zip(groups, found, strict=True):
@@ -158,6 +174,7 @@ class Vocabulary:
 
     def encoded(self, tokens: Tokens) -> Iterator[Bags]:
         """What `encode` answers, some lines at a time."""
+        tokens = lowercased(tokens, self.label_prefix) if self.lowercase else tokens
         is_word = ~starts_with(tokens.words, self.label_prefix)
         rows = WordRows(*self._rows_of(tokens.words), is_word)
         hashes = fnv1a(tokens.words) if self.word_ngrams > 1 else None
@@ -175,7 +192,10 @@ class Vocabulary:
         if len(text) > SHORT:
             return self.encode([text]).ids.tolist()
         prefix = _bytes(self.label_prefix)
-        words = [self._of_word(word) for word in words_of_line(text) if not word.startswith(prefix)]
+        said = [word for word in words_of_line(text) if not word.startswith(prefix)]
+        if self.lowercase:
+            said = [part for word in said for part in ([word] if word == END else cut_word(word, prefix))]
+        words = [self._of_word(word) for word in said]
         ids = [row for rows, _ in words for row in rows]
         if self.word_ngrams > 1:
             grams = word_ngrams_of([h for _, h in words], self.word_ngrams, self.bucket)
@@ -229,6 +249,7 @@ class Vocabulary:
             "minn": self.minn,
             "maxn": self.maxn,
             "label_prefix": self.label_prefix,
+            "lowercase": self.lowercase,
         }
 
     @cached_property

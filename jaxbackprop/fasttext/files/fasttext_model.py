@@ -130,8 +130,8 @@ def _vocabulary(
             file=file.path,
             byte=begin,
         )
-    names = ("word_ngrams", "bucket", "minn", "maxn")
-    vocabulary = Vocabulary(entries, counts, tokens, **{name: header[name] for name in names}, label_prefix=prefix)
+    ngrams: dict[str, Any] = {name: header[name] for name in ("word_ngrams", "bucket", "minn", "maxn")}
+    vocabulary = Vocabulary(entries, counts, tokens, **ngrams, label_prefix=prefix)
     return vocabulary, _kept(file, pruned, header["bucket"]) if pruned >= 0 else None
 
 

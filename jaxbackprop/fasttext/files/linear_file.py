@@ -54,7 +54,7 @@ def read_linear(path: Path) -> Model:
     except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError) as error:
         raise DataError(f"no linear model ({error})", expected="a file that save_model wrote", file=path) from error
     settings = settings_of(about["settings"], called=str(path))
-    names = {name: getattr(settings, name) for name in ("word_ngrams", "minn", "maxn", "label_prefix")}
+    names = {name: getattr(settings, name) for name in ("word_ngrams", "minn", "maxn", "label_prefix", "lowercase")}
     entries = binary_array(words, ends)
     vocabulary = Vocabulary(entries, counts, about["tokens"], bucket=about["bucket"], **names)
     none = np.zeros((0, len(vocabulary.labels)), np.float32)
