@@ -92,7 +92,8 @@ def _problems(
     fun: Callable, args: tuple, reference: Callable | None, seed: int, settings: dict[str, Any]
 ) -> list[Problem]:
     if args or not isinstance(fun, Rule):
-        return [Problem(handwritten_function(fun, reference, settings), Inputs(args), seed=seed)] if args else []
+        function = handwritten_function(fun, reference, settings)
+        return [Problem(function, function.inputs(args), seed=seed)] if args else []
     made = [
         Problem(
             handwritten_function(fun, reference, {**e.settings, **settings}),
