@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from .core.rule import WithResiduals as WithResiduals
     from .core.rule import rule as rule
     from .core.rule import rules as rules
+    from .derivation import CannotDerive as CannotDerive
+    from .derivation import Derivation as Derivation
+    from .derivation import derive as derive
     from .models import MLP as MLP
     from .models import BagOfWords as BagOfWords
     from .models import TwoLayerScorer as TwoLayerScorer
@@ -41,6 +44,7 @@ _PUBLIC = {
     "core.rule": ("Rule", "ShapeDtype", "WithResiduals", "rule", "rules"),
     "core.forward_mode": ("forward_mode",),
     "verification": ("Audit", "Verification", "assert_verified", "audit", "verify"),
+    "derivation": ("CannotDerive", "Derivation", "derive"),
     "circuits": ("Circuit", "trace"),
     "benchmarking": ("Benchmark", "benchmark"),
     "models": ("MLP", "BagOfWords", "TwoLayerScorer", "WindowClassifier"),

@@ -51,9 +51,11 @@ class Table:
     ngrams: Annotated[int | None, typer.Option(help="Runs of up to this many words have a row. [2; 1]")] = None
     bucket: Annotated[int | None, typer.Option(help="Rows that n-grams share. [500000; 2000000]")] = None
     min_count: Annotated[int | None, typer.Option(help="Words that occur less often have no row. [1]")] = None
+    max_words: Annotated[int | None, typer.Option(help="So many words at most, those that occur most.")] = None
     min_count_label: Annotated[int | None, typer.Option(help="Labels that occur less often are left out. [0]")] = None
     minn: Annotated[int | None, typer.Option(help="Shortest character n-gram. [0]")] = None
     maxn: Annotated[int | None, typer.Option(help="Longest character n-gram; 0 for none. [0]")] = None
+    pretrained: Annotated[str | None, typer.Option(help="A .vec file of word vectors to start from.")] = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,9 @@ class Training:
     batch: Annotated[int | None, typer.Option(help="Texts per step. [1 on a CPU, 256 on an accelerator]")] = None
     shuffle: Annotated[
         bool | None, typer.Option("--shuffle/--no-shuffle", help="A new order of the texts in each epoch. [yes; no]")
+    ] = None
+    thread: Annotated[
+        int | None, typer.Option(help="fastText's: 1 is --no-shuffle, more --shuffle; how many work, JAX decides.")
     ] = None
     seed: Seed = 0
 
@@ -120,6 +125,10 @@ class Tuning:
     ] = None
     tune_seconds: Annotated[float, typer.Option(help="--tune-on: the time for the search.")] = 300
     tune_metric: Annotated[str, typer.Option(help="--tune-on: f1, f1:LABEL, precisionAtRecall:30, ...")] = "f1"
+    tune_predictions: Annotated[int, typer.Option(help="--tune-on: so many labels a text are counted.")] = 1
+    tune_size: Annotated[
+        str | None, typer.Option(help="--tune-on: the model's size, such as 2M; it is quantized to fit.")
+    ] = None
     checkpoint_seconds: Annotated[
         float, typer.Option(help="Save the training every so many seconds, for `resume`; 0 for never.")
     ] = 60
@@ -147,6 +156,7 @@ def text_command(
         valid=validation.held_out, patience=validation.patience,
         unlabelled="skip" if data.skip_unlabelled else "refuse", cache=None if data.cache is None else str(data.cache),
         calibrate_on=validation.calibrate_on, checkpoint_seconds=tuning.checkpoint_seconds,
+        pretrained=table.pretrained,
     )  # fmt: skip
     folder = output.out or free_folder("text", data.data)
     check_new(folder)
@@ -158,8 +168,13 @@ def text_command(
 
 def _given(data: Data, table: Table, training: Training) -> dict[str, Any]:
     """The settings that were given, by the names of `Settings`."""
-    options = dataclasses.asdict(table) | dataclasses.asdict(training) | {"label_prefix": data.label_prefix}
-    del options["preset"]
+    options: dict[str, Any] = dataclasses.asdict(table) | dataclasses.asdict(training)
+    options["label_prefix"] = data.label_prefix
+    thread = options.pop("thread")
+    if thread is not None and options["shuffle"] is None:
+        options["shuffle"] = thread > 1
+    for no_setting in ("preset", "pretrained"):
+        del options[no_setting]
     ours = {"ngrams": "word_ngrams", "epochs": "epoch"}
     return {ours.get(name, name): value for name, value in options.items() if value is not None}
 
@@ -174,7 +189,7 @@ def train_classifier(request: "TextRequest", folder: Path, *, as_json: bool) -> 
         err().print(f"[bold]run  [/] {escape(str(folder))}", soft_wrap=True)
     began, epochs = time.perf_counter(), settings_of(request.settings, called="train text").epoch
     try:
-        with _training_bar(epochs) as (progress, on_epoch):
+        with _warnings_as_notes(), _training_bar(epochs) as (progress, on_epoch):
             classifier = train(request, folder, progress=progress, on_epoch=on_epoch)
     except KeyboardInterrupt:
         how = f"continue with: jaxbackprop resume {folder}" if can_continue(folder) else "nothing is saved"
@@ -205,13 +220,16 @@ def _tune(request: "TextRequest", tuning: Tuning, folder: Path, *, as_json: bool
 
     if request.valid is not None or request.patience is not None:
         raise ValueError("--valid and --patience belong to training without --tune-on, which holds out its own file.")
+    if request.pretrained is not None:
+        raise ValueError("--pretrained and --tune-on exclude each other: the search draws its tables.")
     train, _ = request.sources
     _set_compiler_flags(request)
     began = time.perf_counter()
-    with _tuning_bar(tuning.tune_seconds) as progress:
+    with _warnings_as_notes(), _tuning_bar(tuning.tune_seconds) as progress:
         classifier = autotune(
             train, str(tuning.tune_on), seconds=tuning.tune_seconds, metric=tuning.tune_metric,
-            unlabelled=request.unlabelled, progress=progress, **request.settings,
+            predictions=tuning.tune_predictions, model_size=tuning.tune_size, unlabelled=request.unlabelled,
+            progress=progress, **request.settings,
         ).classifier  # fmt: skip
     if not as_json:
         names = ("lr", "epoch", "dim", "word_ngrams", "minn", "maxn", "bucket", "loss")
@@ -226,11 +244,8 @@ def _finish(
     """Save and test what was trained, and print the result."""
     from ..fasttext.run import finish
 
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with _warnings_as_notes():
         calibration, result = finish(classifier, request, folder)
-    for warning in caught:
-        note(str(warning.message))
     history = classifier.history
     if as_json:
         summary: dict[str, Any] = {"run": str(folder), "seconds": seconds, "test": result}
@@ -249,6 +264,18 @@ def _finish(
     if result is not None:
         console.print(as_line(result))
     console.print(f"[bold]files[/] {files_in(folder)}")
+
+
+@contextmanager
+def _warnings_as_notes() -> Iterator[None]:
+    """Each different warning once, as a note at the end."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            yield
+        finally:
+            for said in dict.fromkeys(str(warning.message) for warning in caught):
+                note(said)
 
 
 def _calibration_line(calibration: "Calibration") -> str:

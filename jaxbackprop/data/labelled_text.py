@@ -3,7 +3,6 @@
 What words are, and how they are numbered, is the vocabulary's business.
 """
 
-import codecs
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from .errors import DataError, shown
-from .files import read_blocks
+from .files import read_blocks, without_byte_order_mark
 from .tables import csv_rows, find_column, ragged
 from .tokens import SEPARATORS, Tokens, tokenise, tokenise_texts
 
@@ -97,8 +96,8 @@ class Texts:
 
 
 def read_tokens(path: Path) -> Tokens:
-    """A file of labelled lines as tokens, byte for byte as fastText reads it; the fast way to a vocabulary."""
-    return tokenise(read_blocks(path), source=str(path))
+    """A file of labelled lines as tokens, as fastText reads it; the fast way to a vocabulary."""
+    return tokenise(without_byte_order_mark(read_blocks(path)), source=str(path))
 
 
 def read_lines(
@@ -227,8 +226,7 @@ def _decoded(path: Path, invalid: Invalid) -> Iterator[str]:
     if invalid not in CODEC_ERRORS:
         raise ValueError(f'invalid is {invalid!r}; it is one of "keep", "replace" and "refuse".')
     before = 0
-    for block in read_blocks(path):
-        block = block.removeprefix(codecs.BOM_UTF8) if before == 0 else block
+    for block in without_byte_order_mark(read_blocks(path)):
         try:
             lines = block.removesuffix(b"\n").decode("utf-8", CODEC_ERRORS[invalid]).split("\n")
         except UnicodeDecodeError as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .api import load_model as load_model
+    from .api import tokenize as tokenize
     from .api import train_supervised as train_supervised
     from .classifier import TextClassifier as TextClassifier
     from .corpus.corpus import Corpus as Corpus
@@ -24,7 +25,7 @@ _PUBLIC = {
     "classifier": ("TextClassifier",),
     "corpus.corpus": ("Corpus",),
     "estimator": ("TextEstimator",),
-    "api": ("load_model", "train_supervised"),
+    "api": ("load_model", "tokenize", "train_supervised"),
     "model": ("Model",),
     "predict.metrics": ("Scoring",),
     "settings": ("Settings",),

@@ -52,6 +52,7 @@ class TextRequest:
     patience           stop after this many epochs without a better one on the held-out texts
     unlabelled         "refuse" or "skip" lines without label
     cache              a folder for the encoded text
+    pretrained         a .vec file of word vectors to start from
     calibrate_on       texts to fit the temperature of the probabilities on
     checkpoint_seconds the time between two checkpoints; 0 for none
     """
@@ -64,6 +65,7 @@ class TextRequest:
     patience: int | None = None
     unlabelled: Any = "refuse"
     cache: str | None = None
+    pretrained: str | None = None
     calibrate_on: str | None = None
     checkpoint_seconds: float = 60.0
 
@@ -122,7 +124,8 @@ def train(
     try:
         return TextClassifier.train(
             train_on, valid=valid, patience=request.patience, unlabelled=request.unlabelled, cache=request.cache,
-            checkpoints=checkpoints, progress=progress, on_epoch=record, **request.settings,
+            pretrained=request.pretrained, checkpoints=checkpoints, progress=progress, on_epoch=record,
+            **request.settings,
         )  # fmt: skip
     except BaseException as error:
         useful = can_continue(folder) or (run.epochs() and not isinstance(error, KeyboardInterrupt))
@@ -156,8 +159,9 @@ def finish(
         run.write(TEST, result)
         if confusion is not None:
             draw_confusion(confusion, folder / "confusion.png", classes=_names(classifier), title="Test examples")
-    if classifier.history is not None:
-        draw_curves(classifier.history, folder / "curves.png")
+    history = classifier.history
+    if history is not None and history.best.valid_accuracy is not None:  # the training loss alone says little
+        draw_curves(history, folder / "curves.png")
     return calibration, result
 
 

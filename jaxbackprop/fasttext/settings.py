@@ -6,8 +6,8 @@ from typing import Any, Literal, get_args
 
 Loss = Literal["softmax", "hs", "ns", "ova"]
 Optimizer = Literal["sgd", "adagrad", "adam"]
-POSITIVE = ("lr", "dim", "epoch", "bucket", "neg", "lr_update_rate")
-NOT_NEGATIVE = ("min_count", "min_count_label", "word_ngrams", "minn", "maxn", "smoothing", "idf")
+POSITIVE = ("lr", "dim", "epoch", "neg", "lr_update_rate")
+NOT_NEGATIVE = ("min_count", "min_count_label", "word_ngrams", "bucket", "minn", "maxn", "smoothing", "idf")
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Settings:
     min_count        words that occur less often have no row
     min_count_label  labels that occur less often are not learned
     word_ngrams      runs of up to so many words have a row
-    bucket           how many rows n-grams share
+    bucket           how many rows n-grams share; may be 0 where there are none
     minn, maxn       lengths of character n-grams; maxn 0 for none
     loss             softmax, hs (Huffman tree), ns (negative samples), ova (one against all)
     neg              negative samples a text, for ns
@@ -72,6 +72,8 @@ class Settings:
         for name in ("batch", "max_words"):
             value = getattr(self, name)
             _refuse_unless(value is None or value > 0, name, value, "greater than 0, or None")
+        has_ngrams = self.word_ngrams > 1 or self.maxn > 0
+        _refuse_unless(self.bucket > 0 or not has_ngrams, "bucket", 0, "at least 1: n-grams need rows")
         _refuse_unless(math.isfinite(self.lr), "lr", self.lr, "finite")
         _refuse_unless(math.isfinite(self.idf), "idf", self.idf, "finite")
         _refuse_unless(not self.idf or self.optimizer == "sgd", "idf", self.idf, f"0 under {self.optimizer}")

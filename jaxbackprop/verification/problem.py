@@ -5,6 +5,7 @@ shapes, and evaluates them. It judges nothing.
 """
 
 import inspect
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -29,6 +30,10 @@ from .inferred_domains import properties_of, restored
 FLOATS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float16": jnp.float16}
 
 
+class OutOfTime(BaseException):
+    """The time limit is reached. No `Exception`, so that no check takes it for a fault of the function."""
+
+
 @dataclass(frozen=True)
 class HandwrittenFunction:
     """A function with a handwritten derivative beside its plain one.
@@ -44,6 +49,8 @@ class HandwrittenFunction:
         rule: the `Rule`, where it is one.
         typed: only good for the types of the given arguments, as a call inside a traced program is.
         static: positions of the arguments that it takes as they are, untraced: `nondiff_argnums`.
+        fun: the function as it was given; None for a call inside a traced program.
+        reference: the plain function, where one was given.
     """
 
     name: str
@@ -56,6 +63,8 @@ class HandwrittenFunction:
     rule: Rule | None = None
     typed: bool = False
     static: frozenset[int] = frozenset()
+    fun: Callable[..., Any] | None = None
+    reference: Callable[..., Any] | None = None
 
     def inputs(self, args: tuple, label: str = "the given arguments") -> Inputs:
         """`args` as this function takes them: where it refuses Python numbers as tracers, those are held static too."""
@@ -109,6 +118,8 @@ def handwritten_function(
         settings=settings,
         rule=fun if isinstance(fun, Rule) else None,
         static=frozenset(nondiff_argnums(fun)),
+        fun=fun,
+        reference=reference,
     )
 
 
@@ -161,6 +172,7 @@ class Problem:
         main: whether every check is made here, or only those that are cheap.
         programs: what holds for every problem of these shapes and this precision.
         answers: what holds here alone.
+        deadline: when nothing more is traced or run (`time.perf_counter`): `OutOfTime` is raised.
     """
 
     def __init__(
@@ -173,7 +185,9 @@ class Problem:
         number: int = 0,
         main: bool = True,
         caches: dict[Any, Cache] | None = None,
+        deadline: float = np.inf,
     ):
+        self.deadline = deadline
         self.function, self.given = function, given
         self.seed, self.number, self.main = seed, number, main
         self.caches: dict[Any, Cache] = {} if caches is None else caches
@@ -193,7 +207,13 @@ class Problem:
         return np.float64
 
     def _like(self, **changed: Any) -> "Problem":
-        same = {"seed": self.seed, "number": self.number, "main": self.main, "caches": self.caches}
+        same = {
+            "seed": self.seed,
+            "number": self.number,
+            "main": self.main,
+            "caches": self.caches,
+            "deadline": self.deadline,
+        }
         return Problem(self.function, changed.pop("given", self.given), **{**same, **changed})
 
     def at(self, dtype: Any) -> "Problem":
@@ -275,8 +295,14 @@ class Problem:
         """The context in which programs of this precision are traced and run as written."""
         return jax.enable_x64(self.dtype.itemsize == 8 or x64_enabled())
 
+    def in_time(self) -> None:
+        """Raise `OutOfTime` where the time limit is reached."""
+        if time.perf_counter() > self.deadline:
+            raise OutOfTime
+
     def trace(self, program: str, function: Callable | None = None, *args: Any) -> ClosedJaxpr:
         """The jaxpr of one of the named programs; or under another name that of `function` at `args`."""
+        self.in_time()
 
         def make() -> ClosedJaxpr:
             made, given = (function, args) if function is not None else _TRACED[program](self)
@@ -290,6 +316,7 @@ class Problem:
 
     def as_written(self, program: str, args: Sequence[Any]) -> Leaves:
         """The outputs of a program, each step rounded to the type it was traced with."""
+        self.in_time()
         with self.x64():
             run = self.programs.get((program, "as written"), lambda: _compiled_as_written(self.trace(program), args))
             return list(map(np.asarray, run(*args)))
@@ -436,6 +463,7 @@ class Problem:
         )
 
     def _block_of_values(self, points: np.ndarray) -> np.ndarray:
+        self.in_time()
         wide = [_wide(x) for x in self.inputs.arrays]
         rows, live = unflatten(points, wide, self.inputs.live), self.inputs.live
         traced = self.trace("value")

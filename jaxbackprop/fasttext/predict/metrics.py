@@ -1,13 +1,13 @@
 """How often predictions are right: precision, recall and F1 as fastText counts them, over all labels and for each."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ...data import Bags, DataError, Texts, Tokens
 from ...data.bags import ranges
-from ...data.errors import shown
+from ...data.errors import did_you_mean, shown
 from ...data.tokens import starts_with
 from ..corpus.reading import Source, text_groups
 from ..corpus.vocabulary import Vocabulary
@@ -121,6 +121,51 @@ class Scoring:
         """The best recall among thresholds at which the precision is at least so high."""
         precisions, recalls = self.curve(label)
         return float(recalls[precisions >= precision].max(initial=0))
+
+
+@dataclass(frozen=True, eq=False)
+class Meter:
+    """A scoring by the names of fastText's meter: labels by name, prefix included.
+
+    Attributes:
+        scoring: the predictions held against the labels that were given.
+        labels: their names, in the order of their numbers.
+    """
+
+    scoring: Scoring
+    labels: Sequence[str]
+
+    def score_vs_true(self, label: str) -> tuple[np.ndarray, np.ndarray]:
+        """The probability of the label wherever it was predicted, rising; and 1 where it was given, else 0."""
+        of = self.scoring.labels == self._number(label)
+        scores, hits = self.scoring.scores[of], self.scoring.hits[of]
+        order = np.lexsort((hits, scores))
+        return scores[order], hits[order].astype(np.float32)
+
+    def precision_recall_curve(self, label: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Precision and recall at each threshold, down to the first with a recall of 1; then 1 and 0.
+
+        Of one label, or of all together; empty where nothing was predicted.
+        """
+        precision, recall = (part[1:] for part in self.scoring.curve(None if label is None else self._number(label)))
+        if not len(precision):
+            return precision, recall
+        end = int(np.argmax(recall >= 1)) + 1 if (recall >= 1).any() else len(recall)
+        return np.append(precision[:end], 1.0), np.append(recall[:end], 0.0)
+
+    def precision_at_recall(self, recall: float, label: str | None = None) -> float:
+        """The best precision among thresholds at which the recall is at least so high; 0 where there is none."""
+        return self.scoring.precision_at_recall(recall, None if label is None else self._number(label))
+
+    def recall_at_precision(self, precision: float, label: str | None = None) -> float:
+        """The best recall among thresholds at which the precision is at least so high."""
+        return self.scoring.recall_at_precision(precision, None if label is None else self._number(label))
+
+    def _number(self, label: str) -> int:
+        if label not in self.labels:
+            near = did_you_mean(label, self.labels)
+            raise ValueError(f"the label is {label!r}, never seen in training. {near}".rstrip())
+        return self.labels.index(label)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,7 @@ import numpy as np
 from ...data import Bags
 from ...data.bags import starts
 from ..model import Model, Table, mean_row, mean_rows
+from ..options import real_number, whole_number
 from .huffman_search import Tree
 from .top_k import log, top_k
 
@@ -56,9 +57,15 @@ class Predictions:
 
 
 class Predictor:
-    """A model ready to predict: its output table unpacked, its tree built, both once."""
+    """A model ready to predict: its output table unpacked, its tree built, both once.
+
+    Raises:
+        ValueError: the model has word vectors alone.
+    """
 
     def __init__(self, model: Model):
+        if model.kind != "supervised":
+            raise ValueError(f"this is a {model.kind} model, of word vectors: it has no labels, and cannot predict.")
         self.model = model
         self.loss = model.settings.loss
         self.labels = len(model.vocabulary.labels)
@@ -68,7 +75,7 @@ class Predictor:
 
     def best(self, bags: Bags, k: int = 1, threshold: float = 0.0) -> Predictions:
         """The `k` best labels of each text (-1: all) whose probability is at least `threshold`."""
-        k = self._most(k)
+        k, threshold = self._most(k), real_number(threshold, "threshold", "predict")
         usable = np.flatnonzero(bags.lengths > 0) if self.labels else np.zeros(0, np.int64)
         searched = self._searched(k, threshold)
         step = TEXTS if searched else max(CELLS // max(self.labels, 1), FEWEST)
@@ -83,7 +90,8 @@ class Predictor:
 
     def best_of_one(self, text: str, k: int = 1, threshold: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
         """`best` of one text: the numbers of its labels, and their probabilities."""
-        k, ids = self._most(k), self.model.encode_line(text)
+        k, threshold = self._most(k), real_number(threshold, "threshold", "predict")
+        ids = self.model.encode_line(text)
         if not len(ids) or not self.labels:
             return np.zeros(0, np.int32), np.zeros(0, np.float32)
         x = mean_row(self.model.input, ids)
@@ -94,6 +102,7 @@ class Predictor:
         return labels, np.exp(logs)
 
     def _most(self, k: int) -> int:
+        k = whole_number(k, "k", "predict")
         if k < 1 and k != -1:
             raise ValueError(f"k is {k}; it is at least 1, or -1 for all labels.")
         return self.labels if k == -1 else min(k, self.labels)

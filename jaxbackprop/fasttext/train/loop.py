@@ -87,7 +87,7 @@ def train(
     Raises:
         ValueError: `start` does not fit the vocabulary and settings; the corpus has no label.
         DataError: the checkpoint is of another training, or damaged.
-        FloatingPointError: the monitor met a loss that is not finite.
+        FloatingPointError: training met a number that is not finite.
     """
     labels = corpus.vocabulary.counts[corpus.vocabulary.word_count :]
     if not len(labels):
@@ -106,7 +106,10 @@ def train(
     tracker.end()
     manager.end()
     best = None if monitor is None else monitor.best
-    return training.model(*(best or (tables.input.rows, tables.output.rows)))
+    model = training.model(*(best or (tables.input.rows, tables.output.rows)))
+    if not np.isfinite(np.asarray(model.output)).all():
+        raise FloatingPointError(f"training met a number that is not finite; lr {settings.lr} is too large.")
+    return model
 
 
 class _Training(NamedTuple):
@@ -123,10 +126,9 @@ class _Training(NamedTuple):
     def model(self, input_rows: jax.Array, output_rows: jax.Array) -> Model:
         """The model that has these tables."""
         vocabulary, dim = self.corpus.vocabulary, self.settings.dim
-        sizes = vocabulary.rows, len(self.chunker.sampler.counts)
-        parts = (input_rows, output_rows)
-        tables = (_without_padding(part, size, dim) for part, size in zip(parts, sizes, strict=True))
-        return Model(vocabulary, self.settings, *tables)
+        input = _without_padding(input_rows, vocabulary.rows, dim)
+        output = _without_padding(output_rows, len(self.chunker.sampler.counts), dim)
+        return Model(vocabulary, self.settings, input, output)
 
     def chunks(self, epoch: int) -> Iterator[tuple[Texts, Targets]]:
         """The chunks of one epoch (from 0), as the compiled loop takes them."""

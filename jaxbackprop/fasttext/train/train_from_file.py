@@ -68,8 +68,6 @@ def train_from_file(
         model = train(
             corpus, settings, start=start, progress=progress, checkpoints=checkpoints, monitor=monitor
         )  # fmt: skip
-    if not np.isfinite(np.asarray(model.output)).all():
-        raise FloatingPointError(f"training met a number that is not finite; lr {settings.lr} is too large.")
     return model, None if monitor is None else monitor.history(settings.epoch)
 
 

@@ -161,10 +161,10 @@ class _Search:
             model = train(corpus, settings)
         except FloatingPointError:
             pass
-        if model is not None and np.isfinite(np.asarray(model.output)).all():
-            model = model if self.size is None else self._small(model, self.size)
-            if model is not None:
-                score = self.goal.of(self._scoring(model, valid, len(labels)), labels)
+        if model is not None and self.size is not None:
+            model = self._small(model, self.size)
+        if model is not None:
+            score = self.goal.of(self._scoring(model, valid, len(labels)), labels)
         trial = Trial(settings, score, time.monotonic() - started)
         self.trials.append(trial)
         if score > self.best_score:

@@ -114,7 +114,7 @@ def _judge_at(problem: Problem, point: Inputs) -> tuple[CheckResult | None, bool
         return None, False  # outside the function's domain, or beyond float64
     y, actual = here.handwritten_vjp(upstream)
     if not all(np.isfinite(a).all() for a in y):
-        detail = f"{point.label}: the value is not finite, the plain function's is"
+        detail = f"{point.label}: expected the finite value of the plain function, got one that is not finite"
         return CheckResult(False, detail, suspect="overflow", at=point.label), True
     found = _clear_of_doubt(compare_gradient(here, actual, upstream), here.autodiff_vjp(upstream)[1])
     if found.by and found.passed:
@@ -163,7 +163,7 @@ def _overflows_in_float32(problem: Problem, here: Problem, upstream: Leaves, wid
             name = here.names()[j]
             return CheckResult(
                 False,
-                f"{here.inputs.label}, float32: the gradient of {name} is not finite where autodiff's is",
+                f"{here.inputs.label}, float32: gradient of {name}: expected {e[lost][0]:.4g}, got {f[lost][0]}",
                 suspect="right at small values only: something overflows in float32",
                 at=here.inputs.label,
             )
@@ -267,7 +267,7 @@ def other_batches(problem: Problem) -> CheckResult | None:
             if refusal is not None:
                 refused.append(f"{label} is refused: {what_happened(refusal)}")
                 break
-            smaller = Problem(function, point, seed=problem.seed)
+            smaller = Problem(function, point, seed=problem.seed, deadline=problem.deadline)
             try:
                 _ = smaller.autodiff_vjp(smaller.upstreams[0])
             except Exception:

@@ -12,11 +12,12 @@ from ..oracles import finite_differences
 from ..points import inferred
 from ..problem import Problem
 from ..rounding import FLOAT64, largest, rounding_of, size, tolerance
+from ..wording import expected_and_got, index
 from .result import CheckResult, what_happened
 
 
 def second_order(given_problem: Problem) -> CheckResult | None:
-    """The derivative of the backward pass, with a cotangent of its own, is the plain function's second derivative."""
+    """The derivative of the backward pass is the plain function's second derivative."""
     problem = _smooth(given_problem)
     if problem is None:
         return None
@@ -47,14 +48,14 @@ def second_order(given_problem: Problem) -> CheckResult | None:
     found = _compared(problem, given)
     first, expected = found.actual[: len(live)], found.expected[: len(live)]
     if found.passed is False and _at_a_seam(problem, first, expected, upstream, weights):
-        return CheckResult(True, "autodiff's second derivative is wrong here, the difference of its first is the truth")
+        return CheckResult(True, "differences of the first derivative agree with it, and not with autodiff")
     if found.passed is False:
         j = next(j for j, w in enumerate(found.wrong) if w.any())
         at = tuple(np.argwhere(found.wrong[j])[0])
         name = problem.names()[j] if j < len(live) else "the upstream gradient"
         return CheckResult(
             False,
-            f"with respect to {name}{list(map(int, at))}: {found.actual[j][at]:.6g}, true {found.expected[j][at]:.6g}",
+            f"with respect to {name}{index(at)}: {expected_and_got(found.expected[j][at], found.actual[j][at])}",
             suspect="right once, wrong when differentiated again: something it depends on "
             "is held constant (stop_gradient, a float cast to an integer and back, a residual of the wrong kind)",
         )
@@ -151,7 +152,7 @@ def _dense(problem: Problem) -> Leaves:
 
 
 def adjoint(problem: Problem) -> CheckResult | None:
-    """<u, J v> = <B u, v>, where the function has a forward mode: both modes tell of the same derivative."""
+    """<u, J v> = <B u, v>, where the function has a forward mode: both modes give the same derivative."""
     if problem.function.kind in ("rule", "custom_vjp"):
         return None  # a custom_vjp has no forward mode
     flat, live = problem.inputs.call(problem.function.handwritten), problem.inputs.live
@@ -176,5 +177,6 @@ def adjoint(problem: Problem) -> CheckResult | None:
     if not np.isfinite(one + two):
         return None
     if abs(one - two) > 1e3 * unit_roundoff(problem.coarsest) * size:
-        return CheckResult(False, f"<u, J v> = {one:.9g}, <B u, v> = {two:.9g}", suspect="the modes disagree")
+        detail = f"<B u, v>: {expected_and_got(one, two)}"
+        return CheckResult(False, detail, suspect="the forward and the backward derivative disagree")
     return CheckResult(True)

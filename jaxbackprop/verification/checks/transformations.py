@@ -18,6 +18,7 @@ from ...jaxprs.widen import wide_type
 from ..examine import Comparison, compared
 from ..problem import Problem
 from ..rounding import ALLOWED_NARROW, largest, rounding, scale_of, size
+from ..wording import expected_and_got
 from .result import CheckResult, raised_under
 
 EXAMPLES = 3
@@ -36,7 +37,7 @@ def _shown(found: Comparison) -> str:
 
 
 def structure(problem: Problem) -> CheckResult:
-    """Each cotangent has the shape, the dtype and the weak type of its argument."""
+    """Each gradient has the shape, the dtype and the weak type of its argument."""
     for position, aval in zip(
         problem.inputs.live, problem.trace("handwritten").out_avals[len(problem.outputs) :], strict=True
     ):
@@ -46,14 +47,14 @@ def structure(problem: Problem) -> CheckResult:
             weak = ", weakly typed" if aval.weak_type else ""
             return CheckResult(
                 False,
-                f"{name} is {x.dtype}{x.shape}, its gradient {aval.dtype}{aval.shape}{weak}",
+                f"gradient of {name}: expected {x.dtype}{[*x.shape]}, got {aval.dtype}{[*aval.shape]}{weak}",
                 suspect="the gradient's shape or type is not its argument's",
             )
     return CheckResult(True)
 
 
 def same_value_when_differentiated(problem: Problem) -> CheckResult:
-    """The value is the same, to the last bit, whether or not a derivative is asked for; and when asked twice."""
+    """The value is the same whether or not a derivative is taken, and the same when called again."""
     arrays, upstream = problem.inputs.arrays, problem.upstream(0)
     problem.trace("handwritten value", problem.inputs.call(problem.function.handwritten), *arrays)
     value = problem.as_written("handwritten value", arrays)
@@ -63,18 +64,18 @@ def same_value_when_differentiated(problem: Problem) -> CheckResult:
         problem.trace("handwritten")
     ):
         again = problem.as_written("asked again", [*arrays, *upstream])
-    for what, one, two in (("differentiated", value, y), ("asked again", [*y, *gradients], again)):
+    for what, one, two in (("differentiated", value, y), ("called again", [*y, *gradients], again)):
         if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(one, two, strict=True)):
             if what == "differentiated" and _agree(y, value, problem.coarsest).passed is not False:
                 continue
             return CheckResult(
-                False, f"another answer when {what}", suspect="not deterministic: a random draw of its own"
+                False, f"another value when {what}", suspect="not deterministic: a random draw of its own"
             )
     return CheckResult(True)
 
 
 def jit(problem: Problem) -> CheckResult | None:
-    """Compiled by XLA and run on the default device, in the arguments' own precision, the answers are the same.
+    """Compiled and run on the default device, in the arguments' own precision, the results are the same.
 
     Products are taken in full precision: that an accelerator shortens float32 products by default (TF32 on GPUs,
     bfloat16 on TPUs) is a setting of JAX's, not a fault of the rule.
@@ -159,7 +160,7 @@ def stack(rows: Sequence[Any], axis: int = 0) -> Any:
 
 
 def vmap(problem: Problem) -> CheckResult:
-    """Mapped over any of its arguments, and then differentiated, it answers what it answers one by one."""
+    """Mapped over any of its arguments and differentiated, the results are those of one example at a time."""
     rows, upstream = batch(problem), [problem.upstream(b) for b in range(EXAMPLES)]
     for subset in _subsets(problem):
         for axis in (0, -1) if len(subset) == len(problem.inputs.arrays) else (0,):
@@ -236,7 +237,7 @@ def one_by_one(
     missing = what == "vmap" and _some_output_misses_a_dependence(problem, subset)
     return CheckResult(
         False,
-        f"{where}: {name} is {got:.6g}, one by one {want:.6g}",
+        f"{where}: {name}: {expected_and_got(want, got)}",
         suspect=f"wrong under {what}" + ": an output that does not depend on the mapped argument" * missing,
     )
 
@@ -247,7 +248,7 @@ def _some_output_misses_a_dependence(problem: Problem, subset: tuple[int, ...]) 
 
 
 def scan(problem: Problem) -> CheckResult:
-    """Inside `lax.scan`, differentiated through, it answers what it answers outside."""
+    """Inside `lax.scan`, differentiated through, the results are those outside."""
     rows, upstream = batch(problem), [problem.upstream(b) for b in range(EXAMPLES)]
     flat, live = problem.inputs.call(problem.function.handwritten), problem.inputs.live
     stacked = [stack([row[i] for row in rows]) for i in range(len(problem.inputs.arrays))]
@@ -261,7 +262,7 @@ def scan(problem: Problem) -> CheckResult:
 
 
 def checkpoint(problem: Problem) -> CheckResult:
-    """Recomputed in the backward pass by `jax.checkpoint`, it answers the same."""
+    """Recomputed in the backward pass by `jax.checkpoint`, the results are the same."""
     # A function of its own each time: `jax.checkpoint` remembers what it traced, also of a rule since redefined.
     pull = pulling(jax.checkpoint(problem.inputs.call(problem.function.handwritten)), problem.inputs.live)
     y, gradients = problem.handwritten_at(problem.inputs.arrays, problem.upstream(0))
