@@ -159,7 +159,8 @@ def _overflows_in_float32(problem: Problem, here: Problem, upstream: Leaves, wid
     of_autodiff = low.as_run("autodiff", upstream)[1]
     exact = problem.moved(low.inputs.cast(np.float64)).autodiff_vjp(upstream)[1]
     for j, (f, a, e, w) in enumerate(zip(actual, of_autodiff, exact, wide, strict=True)):
-        if (~np.isfinite(f) & np.isfinite(a) & np.isfinite(w) & (np.abs(e) < 1e37)).any():
+        lost = ~np.isfinite(f) & np.isfinite(a) & np.isfinite(w) & (np.abs(e) < 1e37)
+        if lost.any():
             name = here.names()[j]
             return CheckResult(
                 False,
