@@ -161,18 +161,13 @@ OPTIONAL = ("matplotlib", "hypothesis", "pooch", "requests", "sklearn", "orbax",
 """Packages that only some users need, or that take long to load: imported by the function that uses them."""
 STARTS_AT_ONCE = ("cli", "verification/pytest_plugin.py")
 """Loaded by every command and by every run of pytest: what they need is imported when it is needed."""
-IMPORTS_IN_FUNCTIONS = (
-    "fasttext/api.py", "fasttext/classifier.py", "fasttext/files/model_folder.py", "fasttext/train/checkpointing.py",
-    "fasttext/train/train_from_file.py",
-)  # fmt: skip
-"""Where other imports are still to be taken out of functions."""
 
 
 def test_only_optional_packages_are_imported_inside_functions():
     wrong = []
     for path in FILES:
         inside = str(path.relative_to(PACKAGE))
-        if not inside.startswith((*STARTS_AT_ONCE, *IMPORTS_IN_FUNCTIONS)) and inside != "__init__.py":
+        if not inside.startswith(STARTS_AT_ONCE) and inside != "__init__.py":
             found = imports_inside_functions(path)
             wrong += [f"{named(path)}:{line} {name}" for line, name in found if name.split(".")[0] not in OPTIONAL]
     assert wrong == []

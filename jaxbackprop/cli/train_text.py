@@ -125,12 +125,12 @@ class Tuning:
     ] = None
     tune_seconds: Annotated[float, typer.Option(help="--tune-on: the time for the search.")] = 300
     tune_metric: Annotated[str, typer.Option(help="--tune-on: f1, f1:LABEL, precisionAtRecall:30, ...")] = "f1"
-    tune_predictions: Annotated[int, typer.Option(help="--tune-on: so many labels a text are counted.")] = 1
+    tune_predictions: Annotated[int, typer.Option(help="--tune-on: how many labels of a text are counted.")] = 1
     tune_size: Annotated[
         str | None, typer.Option(help="--tune-on: the model's size, such as 2M; it is quantized to fit.")
     ] = None
     checkpoint_seconds: Annotated[
-        float, typer.Option(help="Save the training every so many seconds, for `resume`; 0 for never.")
+        float, typer.Option(help="Seconds between checkpoints, for `resume`; 0 for none.")
     ] = 60
 
 
@@ -198,7 +198,7 @@ def train_classifier(request: "TextRequest", folder: Path, *, as_json: bool) -> 
 
 
 def _set_compiler_flags(request: "TextRequest") -> None:
-    """What XLA is told, for rows of this length; it reads its flags when JAX starts, and JAX has not started yet."""
+    """XLA's flags for rows of this length; it reads its flags when JAX starts, and JAX has not started yet."""
     from ..fasttext.options import settings_of
     from ..fasttext.train.row_loops import flags
 
@@ -274,8 +274,8 @@ def _warnings_as_notes() -> Iterator[None]:
         try:
             yield
         finally:
-            for said in dict.fromkeys(str(warning.message) for warning in caught):
-                note(said)
+            for message in dict.fromkeys(str(warning.message) for warning in caught):
+                note(message)
 
 
 def _calibration_line(calibration: "Calibration") -> str:

@@ -80,20 +80,6 @@ class Texts:
         names = {label_prefix + name: label_prefix + label for label, name in hidden.items() if name != label}
         return tokens.renamed(names) if names else tokens
 
-    def check_labels(self, known: Iterable[str]) -> None:
-        """A DataError for the first label that is not among `known`: a test set against what was trained on."""
-        known = set(known)
-        for k, labels in enumerate(self.labels):
-            for label in labels:
-                if label not in known:
-                    raise DataError(
-                        f"the label {shown(label)}, never seen in training",
-                        expected=f"one of {len(known)} labels ({', '.join(sorted(known)[:8])})",
-                        advice="Mend the line, or train with an example of it.",
-                        file=self.source,
-                        line=self.line(k),
-                    )
-
 
 def read_tokens(path: Path) -> Tokens:
     """A file of labelled lines as tokens, as fastText reads it; the fast way to a vocabulary."""

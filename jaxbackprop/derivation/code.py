@@ -92,9 +92,8 @@ def _delta_lines(writer: Writer, key: str, line: Line) -> list[str]:
     """The statement of a delta, and why."""
     program = writer.program
     q, name = program[key], program.delta_name(key)
-    is_result = key in program.arguments
-    code = writer.written(line.expression, q.indices, stretch=is_result)
-    writer.known[name] = tuple(i for i in q.indices if is_result or i in line.expression.free)
+    code = writer.written(line.expression, q.indices)
+    writer.known[name] = q.indices
     return [*_wrapped(f"# {why}" for why in comment(program, line)), f"{name} = {code}"]
 
 

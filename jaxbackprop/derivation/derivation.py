@@ -94,6 +94,12 @@ class Derivation:
         """In words, what must hold for the rule to be right."""
         return tuple(self.program.conditions)
 
+    @property
+    def saved(self) -> dict[str, int]:
+        """What the forward pass saves for the backward pass, with the bytes of each at the sizes it was derived at."""
+        quantities = (self.program[key] for key in self.residuals.saved)
+        return {q.name: q.elements * (1 if q.is_mask else 4) for q in quantities}
+
     # On paper.
 
     @functools.cached_property
@@ -300,6 +306,9 @@ def derive(fun: Callable, *args: Any, sums_to_one: Sequence[str] = ()) -> Deriva
     unknown = set(sums_to_one) - {program[key].name for key in program.arguments}
     if unknown:
         raise CannotDerive(f"derive: sums_to_one names {sorted(unknown)}, which {program.name} does not take.")
+    for q in (program[key] for key in program.arguments if program[key].name in sums_to_one):
+        if q.dtype != "float" or not q.axes or q.axes[-1] is None:
+            raise CannotDerive(f"derive: {q.name} has no rows of floating-point numbers that could sum to 1.")
     program.conditions += [f"each row of {name} sums to 1" for name in sums_to_one]
     chain = chain_rule(program)
     points = tuple(draw(program, [np.asarray(x) for x in arrays], seed, sums_to_one) for seed in range(POINTS))

@@ -89,10 +89,13 @@ def read(fun: Callable, args: Sequence[Any]) -> Program:
     names = _argument_names(fun, args)
     tracer = _Tracer(_name_of(fun))
     values = [tracer.argument(name, x) for name, x in zip(names, args, strict=True)]
+    structure = jax.eval_shape(function, *args)
+    leaves = structure if isinstance(structure, tuple | list) else [structure]
+    if not all(hasattr(x, "dtype") and jnp.issubdtype(x.dtype, np.floating) for x in leaves):
+        raise CannotDerive(f"derive: {tracer.program.name} does not return a floating-point array, or a tuple of such.")
     closed = _traced(function, args)
     consts = [tracer.literal(c) for c in closed.consts]
     outs = tracer.run(closed.jaxpr, consts, values)
-    structure = jax.eval_shape(function, *args)
     tracer.program.several = isinstance(structure, tuple | list)
     tracer.finish(outs)
     return tracer.program
@@ -680,10 +683,10 @@ def _max(tracer: _Tracer, eqn: JaxprEqn, x: Value, y: Value) -> Value:
         if one.expression == ZERO:
             return tracer.function("relu", other)
     axes, (x, y) = tracer.aligned(x, y)
-    if x.is_number or y.is_number:
-        bound, other = (x, y) if x.is_number else (y, x)
-        return Value(axes, of(tracer.function("relu", Value(axes, of(other) - of(bound)))) + of(bound))
-    return tracer_select(tracer, Value(axes, of(tracer.mask("positive", Value(axes, of(x) - of(y))))), y, x)
+    difference = of(x) - of(y)
+    if not difference:
+        return x
+    return tracer_select(tracer, Value(axes, of(tracer.mask("positive", Value(axes, difference)))), y, x)
 
 
 @primitive("min")
@@ -692,7 +695,10 @@ def _min(tracer: _Tracer, _: JaxprEqn, x: Value, y: Value) -> Value:
         if one.known == math.inf:
             return other
     axes, (x, y) = tracer.aligned(x, y)
-    return tracer_select(tracer, Value(axes, of(tracer.mask("positive", Value(axes, of(x) - of(y))))), x, y)
+    difference = of(x) - of(y)
+    if not difference:
+        return x
+    return tracer_select(tracer, Value(axes, of(tracer.mask("positive", Value(axes, difference)))), x, y)
 
 
 @primitive("gt", "lt", "ge", "le")
@@ -706,6 +712,8 @@ def _compare(tracer: _Tracer, eqn: JaxprEqn, x: Value, y: Value) -> Value:
         return Value(x.axes or y.axes, known=_compared(name, x.known, y.known))
     axes, (x, y) = tracer.aligned(x, y)
     difference = Value(axes, of(x) - of(y) if name in ("gt", "le") else of(y) - of(x))
+    if not difference.expression:
+        return Value(axes, known=name in ("ge", "le"))
     positive = tracer.mask("positive", difference)
     return positive if name in ("gt", "lt") else tracer.mask("not", positive)
 

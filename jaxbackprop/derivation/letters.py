@@ -30,7 +30,6 @@ class Letters:
                 for product in e.terms:
                     for i in product.bound:
                         self.of_axis.setdefault(i.axis, f"i{i.axis}")
-        self.taken = taken
 
     def axis(self, axis: int) -> str:
         """The axis as a jaxtyping name: an upper-case letter."""

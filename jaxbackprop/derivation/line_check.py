@@ -24,7 +24,7 @@ from .quantities import LITERAL_KINDS, Program, Quantity
 if TYPE_CHECKING:
     from .derivation import Derivation
 
-Verdict = Literal["right", "wrong", "inherits", "conditional"]
+Verdict = Literal["right", "wrong", "inherits", "conditional", "not decided"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class LineVerdict:
 
     Attributes:
         name: as the learner calls it.
-        verdict: right; wrong; "inherits", right but for what it takes from a wrong line; "conditional".
+        verdict: right; wrong; "inherits", right but for what it takes from a wrong line; "conditional"; "not decided".
         detail: what is wrong in it, from where it inherits, or the condition.
         repair: the formula mended by one change; where that is not enough, the derivation's own line.
     """
@@ -185,7 +185,10 @@ class _Learner:
         inherited = [n for n in self.bad if re.search(rf"\b{re.escape(n)}(?:_[a-z']+)?\b", text)]
         try:
             for world in self.worlds:
-                if all(equal(self.value(key, text, names), p.values[delta_of(key)]) for p, names in world):
+                finite = [(p, names) for p, names in world if np.all(np.isfinite(p.values[delta_of(key)]))]
+                if not finite:
+                    return LineVerdict(name, "not decided", "the derivation's own line is not finite at any point")
+                if all(equal(self.value(key, text, names), p.values[delta_of(key)]) for p, names in finite):
                     if inherited:
                         return LineVerdict(name, "inherits", f"from {', '.join(inherited)}")
                     return LineVerdict(name, "conditional" if world.condition else "right", world.condition)
@@ -226,10 +229,11 @@ class _Learner:
             tree = parsed(text)
         except FormulaError:
             return "", ""
-        truths = [point.values[delta_of(key)] for point in world.points]
+        points = [(p.values[delta_of(key)], names) for p, names in world]
+        points = [(truth, names) for truth, names in points if np.all(np.isfinite(truth))]
         forbidden = {n for n in world.names[0] if quantity_named(self.program, n) == key}
         for words, changed in edits(tree, world.names[0], forbidden):
-            if all(_is(changed, names, truth) for names, truth in zip(world.names, truths)):
+            if all(_is(changed, names, truth) for truth, names in points):
                 return words, ast.unparse(changed)
         return "", ""
 

@@ -197,24 +197,19 @@ def backward_loop(writer: Writer, lines: Lines, inside: Sequence[str], behind: S
     step = _step_writer(writer, [*arriving, *sliced])
     xs, slices = [_along_time(writer, q) for q in sliced], [q.name for q in sliced]
     for key in deltas:
-        name = program.delta_name(key)
-        axes = [i for i in writer.known[name] if i is not None]
-        step.known[name] = _without(axes, program)
-        if has_time(program[key], program):
-            time = [i for i in axes if i.axis in program.loop_axes]
-            if not time:
-                why = f"the delta of {program[key].name} is the same in each step"
-                raise CannotDerive(f"derive: {why}, which has no derivation yet.")
-            piece = writer.factor(Factor(delta_of(key), program[key].indices))
-            xs.append(writer.laid_out(piece, [*time, *(i for i in axes if i not in time)]))
+        q, name = program[key], program.delta_name(key)
+        step.known[name] = _without(q.indices, program)
+        if has_time(q, program):
+            time = [i for i in q.indices if i.axis in program.loop_axes]
+            piece = writer.factor(Factor(delta_of(key), q.indices))
+            xs.append(writer.laid_out(piece, [*time, *_without(q.indices, program)]))
             slices.append(name)
     body = []
     for key in inside:
         q, name = step.program[key], program.delta_name(key)
         e = without_time(lines[key].expression, program)
-        whole = q.kind == "previous"  # what is carried has all its axes
-        body.append(f"{name} = {step.written(e, q.indices, stretch=whole)}")
-        step.known[name] = tuple(i for i in q.indices if whole or i in e.free)
+        body.append(f"{name} = {step.written(e, q.indices)}")
+        step.known[name] = q.indices
     kept = [k for k in inside if delta_of(k) in {d for key in behind for d in lines[key].expression.keys}]
     ends = [_end(writer, p, lines) for p in previous]
     names = [program.delta_name(k) for k in kept]
@@ -222,8 +217,7 @@ def backward_loop(writer: Writer, lines: Lines, inside: Sequence[str], behind: S
     text = _step([q.name for q in arriving], slices, body, carried, names)
     text += _scan(writer, _group([q.name for q in first]), names, ends, xs, ", reverse=True")
     for key, name in zip(kept, names):
-        own = step.known[name]
-        writer.known[name] = tuple(i for i in program[key].indices if i.axis in program.loop_axes or i in own)
+        writer.known[name] = program[key].indices
     for q in first:
         writer.known[q.name] = q.indices
     return text

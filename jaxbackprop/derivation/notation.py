@@ -23,6 +23,7 @@ class Style:
     """Plain text, as in a docstring: `dz_nk = p_nk (u_nk - sum_j p_nj u_nj)`."""
 
     times = " "
+    of_numbers = " * "
     hadamard = " * "
 
     def name(self, q: Quantity) -> str:
@@ -84,6 +85,7 @@ class Latex(Style):
     """LaTeX, with the lectures' superscripts for layers: W1 is W^{(1)}, the delta of z2 is delta^{(2)}."""
 
     times = r"\, "
+    of_numbers = r" \cdot "
     hadamard = r" \circ "
 
     def name(self, q: Quantity) -> str:
@@ -95,9 +97,13 @@ class Latex(Style):
         return base + "'" * (int(number) - 1) if q.made_up and int(number) < 5 else f"{base}^{{({number})}}"
 
     def number(self, text: str) -> str:
-        mantissa, e, exponent = text.partition("e")
-        power = f"10^{{{int(exponent)}}}" if e else ""
-        return rf"{mantissa} \cdot {power}" if e and mantissa != "1" else power or text
+        if "nan" in text or "inf" in text:
+            return text.replace("jnp.", "").replace("inf", r"\infty")
+        mantissa, e, exponent = f"{float(text):.6g}".partition("e")
+        if not e:
+            return mantissa
+        power = f"10^{{{int(exponent)}}}"
+        return {"1": power, "-1": f"-{power}"}.get(mantissa, rf"{mantissa} \cdot {power}")
 
     def indexed(self, symbol: str, letters: str) -> str:
         return f"{symbol}_{{{letters}}}" if letters else symbol
@@ -280,7 +286,7 @@ class Notation:
     def term(self, term: Term, used: dict[Index, str]) -> str:
         """One product without its sign."""
         style = self.style
-        above, below, sums = [], [], []
+        above, below, sums, numbers = [], [], [], []
         c = abs(term.coefficient)
 
         def place(entry: tuple[Item, Fraction]) -> tuple[bool, bool, int, str]:
@@ -290,11 +296,15 @@ class Notation:
         for item, e in sorted(term.items, key=place):
             if isinstance(item, Contraction):
                 sums.append(self.contraction(item, used))
+            elif e == 1 and self.is_number(item):
+                numbers.append(self.factor(item, used))
             else:
                 (above if e > 0 else below).append(_power(style, self.factor(item, used), abs(e)))
         bracket = [style.bracket(self.terms(term.bracket, used))] if term.bracket else []
         if c.numerator != 1:
-            above.insert(0, str(c.numerator))
+            numbers.insert(0, str(c.numerator))
+        if numbers:
+            above.insert(0, style.of_numbers.join(numbers))
         if c.denominator != 1:
             below.insert(0, str(c.denominator))
         wrapped = [
@@ -362,13 +372,15 @@ class Notation:
 
     def matrix_term(self, term: Term, target: Sequence[Index]) -> str | None:
         """A product of scalars, matrices (element by element) and matrix products, or None."""
-        scalars, below, arrays, vectors = [], [], [], {}
+        scalars, below, arrays, vectors, numbers = [], [], [], {}, []
         for item, e in sorted(term.items, key=lambda x: (not isinstance(x[0], Contraction), repr(x[0]))):
             if isinstance(item, Contraction):
                 product = self.matrix_product(item, target) if e == 1 else None
                 if product is None:
                     return None
                 arrays.append(product)
+            elif e == 1 and self.is_number(item):
+                numbers.append(self.factor(item, {}))
             elif not item.indices:
                 (scalars if e > 0 else below).append(_power(self.style, self.factor(item, {}), abs(e)))
             elif e <= 0 or e.denominator != 1 or self.is_one_hot(item):
@@ -388,7 +400,9 @@ class Notation:
             arrays.append(f"{vectors[target[0]]} {self.style.transposed(vectors[target[1]])}")
         c = abs(term.coefficient)
         if c.numerator != 1:
-            scalars.insert(0, str(c.numerator))
+            numbers.insert(0, str(c.numerator))
+        if numbers:
+            scalars.insert(0, self.style.of_numbers.join(numbers))
         if c.denominator != 1:
             below.insert(0, str(c.denominator))
         if term.bracket:
@@ -405,6 +419,11 @@ class Notation:
                 [self.style.fraction(self.style.times.join(scalars) or "1", below), *([text] if text else [])]
             )
         return self.style.times.join([*scalars, *([text] if text else [])]) or "1"
+
+    def is_number(self, f: Factor) -> bool:
+        """Whether a factor is a number of the program."""
+        q = self.program.quantities.get(f.key)
+        return q is not None and q.kind == "number"
 
     def is_one_hot(self, f: Factor) -> bool:
         """Whether a factor has no symbol of its own."""

@@ -201,8 +201,9 @@ class Program:
             if key not in found:
                 found.add(key)
                 waiting += self[key].parents
-                if self[key].kind == "previous" and self[key].recurrence is not None:
-                    waiting.append(self[key].recurrence.key)
+                recurrence = self[key].recurrence
+                if self[key].kind == "previous" and recurrence is not None:
+                    waiting.append(recurrence.key)
         return found
 
     def in_order(self, keys: Iterable[str] | None = None) -> Iterator[Quantity]:

@@ -116,9 +116,7 @@ class Writer:
     def factor(self, f: Factor) -> Piece:
         """A quantity, number, size or delta by name."""
         if f.key.startswith(DELTA):
-            q, name = self.program[f.key[1:]], self.program.delta_name(f.key[1:])
-            axes = self.known.get(name, q.indices)
-            return Piece(name, tuple(i for i, own in zip(f.indices, q.indices) if own in axes))
+            return Piece(self.program.delta_name(f.key[1:]), f.indices)
         if f.key.startswith(SIZE):
             return Piece(self.size(int(f.key[1:])), ())
         q = self.program[f.key]
@@ -155,13 +153,11 @@ class Writer:
 
     # Expressions.
 
-    def written(self, e: Expression, target: Sequence[Index], stretch: bool = True) -> str:
+    def written(self, e: Expression, target: Sequence[Index]) -> str:
         """An expression over the axes of `target`; stretched to them where it does not depend on all."""
         if not e:
             return f"jnp.zeros({self.shape(target)}, {self.dtype()})"
         missing = set(target) - e.free
-        if missing and not stretch:
-            return _unwrapped(self.sum(factored(e), [i for i in target if i not in missing]))
         code = _unwrapped(self.sum(factored(e), target))
         return f"jnp.broadcast_to({code}, {self.shape(target)})" if missing else code
 
@@ -365,7 +361,7 @@ class Writer:
     def definition(self, q: Quantity) -> str:
         """The code of a quantity's value."""
         assert q.definition is not None or q.kind == "one-hot"
-        e = q.definition or quantity(q.factor)
+        e = q.definition if q.definition is not None else quantity(q.factor)
         match q.kind:
             case "maximum":
                 piece = self.factor(e.single or q.factor)

@@ -1,6 +1,6 @@
 """fastText's own names: `train_supervised`, `load_model` and `tokenize`, as its Python module has them.
 
-What they answer is a TextClassifier, whose methods are those of fastText's model.
+They return a TextClassifier, whose methods are those of fastText's model.
 """
 
 from collections.abc import Callable
@@ -8,10 +8,13 @@ from inspect import signature
 from os import PathLike
 from typing import Any
 
+from ..jaxprs.lazy_import import lazy_import
 from .classifier import TextClassifier
 from .corpus.corpus import Unlabelled
 from .corpus.reading import Source
 from .options import FASTTEXT_NAMES, KINDS, refuse_unknown, string, whole_number
+
+search = lazy_import(f"{__package__}.tune.search")  # it needs JAX, which reading a model does not
 
 
 def train_supervised(
@@ -97,9 +100,7 @@ def train_supervised(
     for name, value in more.items():
         if value is not None:
             raise ValueError(f"train_supervised: autotune draws its tables and reads its own file; give no {name}.")
-    from .tune.search import autotune
-
-    return autotune(
+    return search.autotune(
         input, autotuneValidationFile, seconds=autotuneDuration, metric=autotuneMetric,
         predictions=autotunePredictions, unlabelled=unlabelled, progress=progress,
         model_size=autotuneModelSize or None, **settings,
@@ -120,6 +121,6 @@ def load_model(path: str | PathLike[str]) -> TextClassifier:
 
 def tokenize(text: str) -> list[str]:
     """The words of a text, cut as in training; each newline is the word `</s>`."""
-    said = string(text, "text", "tokenize").encode("utf-8", "surrogateescape")
-    words = said.replace(b"\n", b" </s> ").replace(b"\0", b" ").split()
+    data = string(text, "text", "tokenize").encode("utf-8", "surrogateescape")
+    words = data.replace(b"\n", b" </s> ").replace(b"\0", b" ").split()
     return [word.decode("utf-8", "surrogateescape") for word in words]

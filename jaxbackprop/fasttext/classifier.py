@@ -1,6 +1,6 @@
-"""The text classifier a person uses: trained, asked, tested, kept. It answers to fastText's names too.
+"""The text classifier: training, prediction, testing, saving; also under fastText's names.
 
-What the methods do stands in the files beside; little is computed here.
+The methods call the modules beside this one; little is computed here.
 """
 
 import warnings
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from ..data import Tokens
+from ..jaxprs.lazy_import import lazy_import
 from .corpus.corpus import Unlabelled
 from .corpus.reading import Source
 from .files import model_folder as folder
@@ -33,7 +34,10 @@ if TYPE_CHECKING:
     from .predict.calibration import Calibration
     from .train.loop import Report
 
-PIECE = 1 << 16  # so many texts are asked about at a time
+# They need JAX, which prediction does not.
+calibration, tuning = (lazy_import(f"{__package__}.{name}") for name in ("predict.calibration", "train.fine_tune"))
+
+PIECE = 1 << 16  # texts are predicted in pieces of this size
 Answer = tuple[tuple[str, ...], np.ndarray]
 Neighbour = tuple[float, str]
 CHANGEABLE = ("lr", "epoch", "neg", "lr_update_rate", "optimizer", "batch", "shuffle", "smoothing", "idf", "seed")
@@ -197,9 +201,7 @@ class TextClassifier:
 
         Labels and their order stay. See `calibration.calibrate`; its answer says what has changed.
         """
-        from .predict.calibration import calibrate
-
-        self.model, found = calibrate(self.model, data)
+        self.model, found = calibration.calibrate(self.model, data)
         self.__dict__.pop("_predictor", None)
         return found
 
@@ -220,8 +222,6 @@ class TextClassifier:
 
         With `retrain`, the rows that the cutoff has left are trained further on `input` before they are quantized.
         """
-        from .train.fine_tune import fine_tune
-
         self._must_classify("quantize")
         again = None
         if retrain:
@@ -230,7 +230,7 @@ class TextClassifier:
             shuffle = None if thread is None else whole_number(thread, "thread", "quantize") > 1
             given = {"epoch": epoch, "lr": lr, "shuffle": shuffle}
             changes = {name: value for name, value in given.items() if value is not None}
-            again = partial(fine_tune, input, changes)
+            again = partial(tuning.fine_tune, input, changes)
         self._replace(quantize(self.model, cutoff=cutoff, qnorm=qnorm, qout=qout, dsub=dsub, retrain=again))
 
     def fine_tune(
@@ -256,13 +256,11 @@ class TextClassifier:
             DataError: no such file; no line that can be used.
             FloatingPointError: training diverged.
         """
-        from .train.fine_tune import fine_tune
-
         self._must_classify("fine_tune")
         for name in settings:
             refuse_unknown(name, CHANGEABLE, "fine_tune")
         changed = {name: checked(name, value, "fine_tune") for name, value in settings.items()}
-        return TextClassifier(fine_tune(data, changed, self.model, progress=progress))
+        return TextClassifier(tuning.fine_tune(data, changed, self.model, progress=progress))
 
     def _must_classify(self, called: str) -> None:
         if self.model.kind != "supervised":
@@ -341,7 +339,7 @@ class TextClassifier:
         return text_vector(self.model, one_line(text, "get_sentence_vector"))
 
     def get_nearest_neighbors(self, word: str, k: int = 10, on_unicode_error: str = "strict") -> list[Neighbour]:
-        """The `k` words whose vectors point most as the word's does: (cosine, word), falling."""
+        """The `k` words whose vectors are most similar to the word's: (cosine, word), the most similar first."""
         word = string(word, "word", "get_nearest_neighbors")
         return self._nearest(self.get_word_vector(word), k, (word,), on_unicode_error)
 

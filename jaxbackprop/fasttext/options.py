@@ -1,4 +1,4 @@
-"""What a person asked for becomes Settings: names and types are checked, the nearest name is suggested."""
+"""Given options become Settings: names and types are checked, the nearest name is suggested."""
 
 from collections.abc import Mapping
 from dataclasses import fields

@@ -78,7 +78,7 @@ class TextRequest:
         return cls(data=data["name"], test=data["test"], label_column=data["label_column"], **rest)
 
     def to_config(self) -> dict[str, Any]:
-        """What config.json holds: all that training is told, every setting with its value."""
+        """What config.json holds: every option of the training with its value."""
         rest = dataclasses.asdict(self)
         data = {"name": rest.pop("data"), "test": rest.pop("test"), "label_column": rest.pop("label_column")}
         settings = dataclasses.asdict(settings_of(rest.pop("settings"), called="train text"))

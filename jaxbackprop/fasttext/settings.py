@@ -20,12 +20,12 @@ class Settings:
     epoch            how often each text is visited
     min_count        words that occur less often have no row
     min_count_label  labels that occur less often are not learned
-    word_ngrams      runs of up to so many words have a row
+    word_ngrams      runs of up to this number of words have a row
     bucket           how many rows n-grams share; may be 0 where there are none
     minn, maxn       lengths of character n-grams; maxn 0 for none
     loss             softmax, hs (Huffman tree), ns (negative samples), ova (one against all)
     neg              negative samples a text, for ns
-    lr_update_rate   fastText recomputes its rate every so many tokens; kept because its files hold it
+    lr_update_rate   after this number of tokens fastText recomputes its rate; kept because its files hold it
     ws, t            fastText's window and sampling threshold; without meaning here, kept because its files hold them
     label_prefix     what a label begins with
     seed             of the first table, of the order and of negative samples
@@ -34,7 +34,7 @@ class Settings:
     batch            texts a step; 1 is exact order, None lets the device decide
     shuffle          each pass has an order of its own, drawn by the seed, instead of the file's: of the file's pieces
                      (in the first pass as they are), and of the texts within each
-    max_words        at most so many words, those that occur most
+    max_words        the largest number of words, those that occur most
     smoothing        share of the target spread evenly over all labels (softmax)
     idf              exponent: a row's learning rate is lr idf^exponent, of mean 1 over all visits, with
                      idf = log(1 + texts / times the row was named); 0 is fastText; see train/idf.py; sgd;

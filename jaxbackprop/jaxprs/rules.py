@@ -69,16 +69,6 @@ def plain_program(eqn: JaxprEqn) -> ClosedJaxpr:
     return close(jaxpr) if not consts else ClosedJaxpr(jaxpr, consts)
 
 
-def stripped(function: Callable) -> Callable:
-    """`function` (of flat arrays) with every rule in it replaced by its plain function."""
-
-    def plain(*args: Any) -> Any:
-        program, shape = jax.make_jaxpr(function, return_shape=True)(*args)
-        return jax.tree.unflatten(jax.tree.structure(shape), evaluate_stripped(program.jaxpr, program.consts, args))
-
-    return plain
-
-
 def evaluate_stripped(
     jaxpr: Jaxpr, consts: Sequence[Any], args: Sequence[Any], kinds: Collection[str] = RULES
 ) -> list[Any]:

@@ -17,11 +17,12 @@ import numpy as np
 from ..core.example_inputs import examples
 from ..core.rule import Rule, rules
 from ..jaxprs.inputs import Inputs
+from .checks.precision import precisions
 from .checks.registry import CHECKS
 from .checks.result import Check, CheckResult, what_happened
 from .checks.self_test import finds_planted_errors
 from .collect import Collected
-from .problem import Problem, handwritten_function
+from .problem import Problem, backward_passes, compile_together, handwritten_function
 from .report import Verification
 from .surroundings import refuse_tracers, undisturbed
 
@@ -73,7 +74,9 @@ def verify(
     nothing = _nothing_to_differentiate(problems)
     if nothing:
         return Verification(problems[0].function.name, (), problems[0].function.source, 0, notes=(nothing,))
-    collected = Collected()
+    if checks is None:
+        _compile_together(problems)
+    collected = Collected(prove=checks is None)
     for problem in problems:
         problem.deadline = start + time_limit if time_limit is not None else np.inf
         collected.make(problem, (check for check in chosen if problem.main or check.everywhere))
@@ -90,6 +93,14 @@ def _nothing_to_differentiate(problems: Sequence[Problem]) -> str:
     if not any(problem.outputs for problem in problems):
         return "no output is a floating-point or complex array"
     return ""
+
+
+def _compile_together(problems: list[Problem]) -> None:
+    """The programs that checks of every problem run: those of the main one, and those of all the others."""
+    main, others = ([p for p in problems if p.main is main] for main in (True, False))
+    compile_together([*backward_passes(main), *((p, "handwritten value", p.inputs.arrays) for p in main)])
+    compile_together(backward_passes(others))
+    compile_together(backward_passes((low for p in others for _, low in precisions(p)), ["handwritten"]))
 
 
 def _chosen(names: Sequence[str] | None) -> list[Check]:

@@ -22,6 +22,7 @@ from .checks.result import Check, CheckResult, what_happened
 from .collect import Collected
 from .problem import HandwrittenFunction, Problem
 from .report import Verification
+from .surroundings import undisturbed
 
 SAMPLES = 3
 """At so many of its calls a rule is verified: the first ones of different shapes or values."""
@@ -129,6 +130,7 @@ class Audit:
         return json.dumps(self.to_dict(), indent=2)
 
 
+@undisturbed()
 def audit(fun: Callable, *args: Any, **settings: Any) -> Audit:
     """Find every `custom_vjp` and `custom_jvp` that `fun(*args)` calls, and verify each at the values it sees.
 
@@ -192,7 +194,7 @@ def _site(seen: Seen, used: dict[int, list[int]], broken: str) -> Site:
 
 
 def _judged(seen: Seen, used: dict[int, list[int]], name: str, source: str) -> Verification | None:
-    start, collected, problems = time.perf_counter(), Collected(), []
+    start, collected, problems = time.perf_counter(), Collected(prove=True), []
     for k, (eqn, args) in enumerate(seen.samples):
         function = _function(eqn, name, source, used.get(id(eqn), []))
         problem = Problem(function, Inputs(tuple(args), f"its call {k + 1}"))

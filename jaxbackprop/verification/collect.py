@@ -8,6 +8,7 @@ from .diagnosis.from_numbers import described
 from .diagnosis.intended import by_design, knows_more
 from .diagnosis.likely_cause import likely_cause
 from .problem import HandwrittenFunction, OutOfTime, Problem
+from .proof import beside, proved
 from .report import Verification
 from .reproduce import Failure
 from .surroundings import undisturbed
@@ -22,7 +23,9 @@ def can_be_differentiated(problem: Problem) -> None:
 class Collected:
     """Results as they come in."""
 
-    def __init__(self) -> None:
+    def __init__(self, prove: bool = False) -> None:
+        self.prove = prove
+        self.problems: list[Problem] = []
         self.results: dict[str, CheckResult] = {}
         self.failed: list[tuple[CheckResult, Problem]] = []
         self.notes: list[str] = []
@@ -32,6 +35,7 @@ class Collected:
     @undisturbed()
     def make(self, problem: Problem, checks: Iterable[Check]) -> None:
         """Make checks of a problem, as long as there is time; one that raises has failed, and ends the others."""
+        self.problems.append(problem)
         try:
             _ = problem.trace("handwritten")
         except OutOfTime:
@@ -91,7 +95,7 @@ class Collected:
         if left:
             detail = f"reached before these checks were made or completed: {', '.join(left)}"
             self.results["time limit"] = CheckResult(None, detail, "time limit")
-        return Verification(
+        found = Verification(
             name=function.name,
             checks=tuple(self.results.values()),
             source=function.source,
@@ -101,6 +105,7 @@ class Collected:
             seconds=seconds,
             by_design=design,
         )
+        return replace(found, proof=beside(proved(self.problems), found)) if self.prove else found
 
     def explained(self, explain: Callable[[], str]) -> str:
         """An explanation of a failure; a rule that raises wherever it is called has none, and the failure stands."""

@@ -27,7 +27,7 @@ class Comparison:
     """Actual and expected values, leaf by leaf, and what was decided about each element.
 
     Attributes:
-        actual: the handwritten function's.
+        actual: what was computed.
         expected: the true values, as far as known.
         error_bound: how far rounding may carry `actual` from `expected`.
         wrong: the elements that are wrong.

@@ -6,9 +6,9 @@ shapes, and evaluates them. It judges nothing.
 
 import inspect
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -372,9 +372,13 @@ class Problem:
 
     def as_run(self, program: str, upstream: Leaves) -> tuple[Leaves, Leaves]:
         """Outputs and gradients of "handwritten" or "autodiff" as written, in this precision."""
-        types = self.output_types if program == "handwritten" else [o.dtype for o in self.outputs]
-        given = [np.asarray(u).astype(t) for u, t in zip(upstream, types, strict=True)]
+        given = self.upstream_for(program, upstream)
         return self._split(self.as_written(program, [*self.inputs.arrays, *given]))
+
+    def upstream_for(self, program: str, upstream: Leaves) -> Leaves:
+        """The upstream gradient in the types of the outputs that "handwritten" or "autodiff" gives."""
+        types = self.output_types if program == "handwritten" else [o.dtype for o in self.outputs]
+        return [np.asarray(u).astype(t) for u, t in zip(upstream, types, strict=True)]
 
     def handwritten_at(self, arrays: Sequence[Any], upstream: Leaves) -> tuple[Leaves, Leaves]:
         """Outputs and gradients by the handwritten backward pass as written, at other arrays of the same shapes."""
@@ -490,6 +494,80 @@ def _cast(given: Inputs, dtype: Any) -> Inputs:
     return made.with_arrays(arrays)
 
 
+Program = tuple[Problem, str, Sequence[Any]]
+"""A program of a problem, by its name, and arguments that it was traced for."""
+
+
+def compile_together(programs: Iterable[Program]) -> None:
+    """Compile small programs as one: what XLA spends on any program, however small, it then spends once.
+
+    Running one of them runs them all, the others at the arguments given here. What cannot be traced, is large or calls
+    back into Python is left to be compiled alone, where it is asked for.
+    """
+    groups: dict[bool, list[Program]] = {}
+    for problem, name, args in programs:
+        try:
+            jaxpr = problem.trace(name).jaxpr
+        except Exception:
+            continue  # it is raised again where the program is asked for
+        size = sum(aval(v).size for v in (*jaxpr.invars, *jaxpr.outvars))
+        if size <= TOGETHER and not holds(jaxpr, *CALLBACKS):
+            groups.setdefault(problem.dtype.itemsize == 8, []).append((problem, name, args))
+    for members in groups.values():
+        if len(members) > 1:
+            _Together(members).offer()
+
+
+def backward_passes(
+    problems: Iterable[Problem], names: Sequence[str] = ("handwritten", "autodiff")
+) -> Iterator[Program]:
+    """Those of each problem that can be traced, at its own arguments."""
+    for problem in problems:
+        for name in names:
+            try:
+                upstream = problem.upstream_for(name, problem.upstream(0))
+            except Exception:
+                continue  # it is raised again where the outputs are asked for
+            yield problem, name, [*problem.inputs.arrays, *upstream]
+
+
+TOGETHER = 4096
+"""Beyond so many numbers, arguments and outputs together, a program is compiled alone."""
+
+CALLBACKS = ("pure_callback", "io_callback")
+
+
+class _Together:
+    """Some programs as one, compiled when the first of them is run."""
+
+    def __init__(self, members: Sequence[Program]):
+        self.members = members
+        self.functions = [jaxpr_as_fun(problem.trace(name)) for problem, name, _ in members]
+        self.args = [tuple(args) for _, _, args in members]
+        self.alone = Cache()
+
+    def offer(self) -> None:
+        """Put each program where its problem looks for what is compiled."""
+        for k, (problem, name, _) in enumerate(self.members):
+            problem.programs.get((name, "as written"), lambda k=k: partial(self.run, k))
+
+    def run(self, k: int, *args: Any) -> Leaves:
+        """The outputs of program `k`."""
+        if self.compiled is None:
+            return self.alone.get(k, lambda: compiled(self.functions[k], *args))(*args)
+        return self.compiled(*self.args[:k], args, *self.args[k + 1 :])[k]
+
+    @cached_property
+    def compiled(self) -> Callable[..., list[Leaves]] | None:
+        def all_of_them(*args: Sequence[Any]) -> list[Leaves]:
+            return [function(*given) for function, given in zip(self.functions, args, strict=True)]
+
+        try:
+            return compiled(all_of_them, *self.args)
+        except Exception:
+            return None  # one of them cannot be compiled: each is compiled alone
+
+
 def _compiled_as_written(traced: ClosedJaxpr, args: Sequence[Any]) -> Callable[..., Any]:
     return compiled(jaxpr_as_fun(traced), *args)
 
@@ -503,7 +581,9 @@ def _trace_value(problem: Problem) -> tuple[Callable, Sequence[Any]]:
 
     def without_rules(*arrays: Any) -> Leaves:
         program = jax.make_jaxpr(flat)(*arrays)
-        return evaluate_stripped(program.jaxpr, program.consts, arrays) if holds_rule(program.jaxpr) else flat(*arrays)
+        if holds_rule(program.jaxpr):
+            return evaluate_stripped(program.jaxpr, program.consts, arrays)
+        return jaxpr_as_fun(program)(*arrays)
 
     return without_rules, problem.inputs.arrays
 
@@ -525,4 +605,5 @@ _TRACED: dict[str, Callable[[Problem], tuple[Callable, Sequence[Any]]]] = {
     "value": _trace_value,
     "handwritten": _trace_handwritten,
     "autodiff": _trace_autodiff,
+    "handwritten value": lambda problem: (problem.inputs.call(problem.function.handwritten), problem.inputs.arrays),
 }

@@ -6,13 +6,14 @@ from html import escape
 from typing import Any
 
 from .checks.result import CheckResult
+from .proof import Proof
 
 COLOURS = {"right": "#1a7f37", "ok": "#1a7f37", "wrong": "#cf222e"}
 """Of verdicts; all others are amber."""
 AMBER = "#9a6700"
 
 ROWS = 34
-"""A report has about so many lines: it fits a screen."""
+"""The lines of a report, about: it fits a screen."""
 
 
 class VerificationError(AssertionError):
@@ -32,6 +33,7 @@ class Verification:
         notes: what a reader should know, beside the checks.
         seconds: how long it took.
         by_design: what speaks for a difference that is meant.
+        proof: whether the formula is autodiff's, without tolerance; None where that was not tried.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Verification:
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
     by_design: str = ""
+    proof: Proof | None = None
 
     @property
     def passed(self) -> bool:
@@ -107,6 +110,7 @@ class Verification:
             ("likely cause", self.likely_cause),
             ("by design?", self.by_design),
             (worst.name, worst.finding) if worst is not None else ("", ""),
+            ("proof", str(self.proof or "")),
             ("run again", worst.again if worst is not None else ""),
         ]
         return [(label, text) for label, text in lines if text]
@@ -138,6 +142,7 @@ class Verification:
             "inputs": self.inputs,
             "likely_cause": self.likely_cause,
             "by_design": self.by_design,
+            "proof": self.proof and self.proof.to_dict(),
             "reproduce": self.reproduce,
             "largest_error_ulp": self.units(),
             "seconds": round(self.seconds, 3),
@@ -184,14 +189,14 @@ def table(results: list[Verification]) -> str:
     """One line a rule: name, inputs, largest error in units of each dtype's resolution, verdict, cause."""
     columns = ("float64", "float32", "bfloat16", "float16")
     width = max((len(r.name) for r in results), default=4)
-    lines = [f"{'rule':{width}}  inputs  " + "  ".join(f"{c:>8}" for c in columns) + "  verdict"]
+    lines = [f"{'rule':{width}}  inputs  " + "  ".join(f"{c:>8}" for c in columns) + "  proof        verdict"]
     for r in results:
         exact = max((c.units or 0.0 for c in r.checks if c.name.startswith("gradient")), default=0.0)
         cells = [exact, *(r.units(c) for c in columns[1:])]
         cause = f": {r.likely_cause}" if r.likely_cause else ""
-        lines.append(
-            f"{r.name:{width}}  {r.inputs:6d}  " + "  ".join(f"{c:8.2f}" for c in cells) + f"  {r.verdict}{cause}"
-        )
+        proof = r.proof.verdict if r.proof else ""
+        numbers = "  ".join(f"{c:8.2f}" for c in cells)
+        lines.append(f"{r.name:{width}}  {r.inputs:6d}  {numbers}  {proof:11}  {r.verdict}{cause}")
     wrong = sum(not r.passed for r in results)
     total = sum(r.seconds for r in results)
     lines.append(f"{len(results)} rules, {wrong} not right, {total:.1f} s; errors in units of each type's resolution")

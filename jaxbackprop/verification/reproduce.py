@@ -112,7 +112,7 @@ def _verify(failure: Failure, name: str, arguments: Sequence[str], reference: st
 
 
 _CHOICE: dict[str, list[str]] = {"can_be_differentiated": [], "finds_planted_errors": ["prove=True"]}
-"""How a check is asked for that `checks=` does not name."""
+"""The arguments that make a check which `checks=` does not name."""
 
 
 def _settings(f: HandwrittenFunction) -> list[str]:

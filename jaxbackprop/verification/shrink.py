@@ -11,7 +11,7 @@ from ..jaxprs.inputs import Inputs, Leaves, is_key
 
 TRIALS = 16
 SECONDS = 10.0
-"""A search ends after so many trials of other sizes, or so many seconds."""
+"""A search ends after this many trials of other sizes, or seconds."""
 LARGE = 64
 """An array of more numbers than this is better written as a formula."""
 

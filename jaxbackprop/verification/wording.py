@@ -10,7 +10,7 @@ NAMES = {1: ("element",), 2: ("row", "column")}
 
 
 def number(x: Any, digits: int = 4) -> str:
-    """A number with so many significant digits."""
+    """A number with this many significant digits."""
     return f"{complex(x):.{digits}g}" if np.iscomplexobj(x) else f"{float(x):.{digits}g}"
 
 

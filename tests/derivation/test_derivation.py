@@ -212,6 +212,15 @@ def leaky(x, slope):
     return a
 
 
+def mean_of_a_sum(x, c):
+    v = x + c[:, None]
+    return v.mean(1)
+
+
+def maximum_of_itself(x):
+    return jnp.maximum(x, x) * jnp.where(x > x, 2.0, 3.0)
+
+
 def largest_of_ties(x):
     return jnp.maximum(x, 0).max(-1)
 
@@ -231,6 +240,8 @@ def of_a_mask(x, mask):
         (unused, (normal(3, 5), normal(2))),
         (masked_softmax, (normal(3, 5), jnp.arange(15).reshape(3, 5) % 4 < 3)),
         (leaky, (normal(3, 5), normal(5))),
+        (mean_of_a_sum, (normal(3, 5), normal(3))),
+        (maximum_of_itself, (normal(3, 5),)),
         (largest_of_ties, (-jnp.abs(normal(3, 5)) - 3,)),
         (of_a_mask, (normal(3, 5), jnp.arange(15).reshape(3, 5) % 2 == 0)),
         (lambda x: jnp.tanh(x), (40 + normal(3, 5) / 9,)),
@@ -261,6 +272,32 @@ def pulled(function, args):
     return jax.grad(loss, tuple(range(len(floats))))(*(args[k] for k in floats))
 
 
+STEPS = (
+    "m * k", "m + k", "m @ W", "jnp.tanh(m)", "jax.nn.softmax(m)", "m - n[:, None]", "m / (n[:, None] ** 2 + 1)",
+    "jnp.maximum(m, k)", "m + b", "m * b", "jnp.where(m > 0, k, 0.5)", "m - m.mean(0)", "(m @ k.T) @ m",
+    "m * n[:, None]", "1 / (1 + jnp.exp(-m))", "jnp.abs(m)", "(m + b).sum(0) + m",
+)  # fmt: skip
+ROWS = ("m.sum(1)", "m.mean(1)", "(m * k).sum(1)", "jnp.log(n**2 + 1)", "m.max(1)", "jnp.sqrt(n**2 + 1)")
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_programs_have_proved_rules(seed):
+    """Matrices and rows put together at random."""
+    rng = np.random.default_rng(seed)
+    chosen = [(rng.choice(STEPS), rng.choice(ROWS), rng.integers(2)) for _ in range(3)]
+
+    def program(m, k, n, W, b):
+        names = {"jax": jax, "jnp": jnp, "m": m, "k": k, "n": n, "W": W, "b": b}
+        for step, row, which in chosen:
+            names["n"] = eval(row, names)
+            names["mk"[which]] = eval(step, names)
+        return names["m"], names["k"], names["n"]
+
+    args = (normal(3, 5), normal(3, 5), normal(3), normal(5, 5), normal(5))
+    derived = jbp.derive(program, *args)
+    assert derived.proof.verdict == "proved", (chosen, derived.proof, derived.code)
+
+
 def sort_first(x):
     y = jnp.sort(x)
     return y[0]
@@ -281,6 +318,8 @@ def of_a_pair(pair):
         (shifted_rows, (jnp.ones((4, 2)), jnp.array([0, 1])), r"arithmetic on integer indices at .*test_derivation.py"),
         (lambda key, x: x, (jax.random.key(0), jnp.ones(3)), "key has dtype key<fry>"),
         (lambda upstream: upstream * 2, (jnp.ones(3),), "a use of its own for the name upstream"),
+        (lambda x: x > 0, (jnp.ones(3),), "does not return a floating-point array"),
+        (lambda x: {"y": x}, (jnp.ones(3),), "does not return a floating-point array"),
         (lambda x: x.astype(int) * x, (jnp.ones(3),), "a conversion of float64 to int"),
         (of_a_pair, ((1.0, 2.0),), "pair is a tuple; give each array as an argument of its own"),
     ],

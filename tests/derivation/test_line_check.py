@@ -189,6 +189,17 @@ def test_every_mutant_is_named_and_mended():
         assert derived.check({name: found.repair}).passed, wrong
 
 
+def test_a_right_line_is_right_also_where_some_points_are_outside_the_domain():
+    def entropy_of_a_bit(x):
+        h = jnp.log(1 - x**2)
+        return h
+
+    derived = jbp.derive(entropy_of_a_bit, jnp.array([0.1, 0.2, -0.3, 0.4]))
+    assert derived.proof.verdict == "proved"
+    assert derived.check({"dx": "-2 * upstream * x / (1 - x**2)"}).passed
+    assert derived.check({"dx": "2 * upstream * x / (1 - x**2)"}).first_wrong is not None
+
+
 def test_what_is_no_formula_is_wrong_and_says_why():
     found = SCORE.check({"dz1": "__import__('os')", "dz2": "upstream +", "dW1": "x.T @ nothing"})
     assert "there is no __import__" in found["dz1"].detail

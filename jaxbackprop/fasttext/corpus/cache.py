@@ -24,8 +24,8 @@ def content_key(path: Path, settings: Settings) -> str:
     """A name for a file's bytes read with these settings: the same for the same, another for any other."""
     with open(path, "rb") as file:
         content = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-    said = json.dumps([FORMAT, content, *(getattr(settings, name) for name in MATTERS)])
-    return hashlib.blake2b(said.encode(), digest_size=16).hexdigest()
+    key = json.dumps([FORMAT, content, *(getattr(settings, name) for name in MATTERS)])
+    return hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
 
 
 class EncodedFiles:

@@ -110,8 +110,8 @@ class Corpus:
             raise _no_label(groups, settings)
         named = groups[0].source or "the texts"
         if skipped:
-            said = f"{skipped:,} line{'s' * (skipped > 1)} without label skipped, the first is line {first:,}"
-            warnings.warn(f"{named}: {said}.", stacklevel=2)
+            message = f"{skipped:,} line{'s' * (skipped > 1)} without label skipped, the first is line {first:,}"
+            warnings.warn(f"{named}: {message}.", stacklevel=2)
         found = cls(known, texts, _encoded(known, groups, labels, files or spill), held_out)
         return found._in_no_order_of_labels(labels, settings, named)
 
@@ -144,8 +144,8 @@ class Corpus:
         if settings.shuffle and sum(rows.ids.nbytes for rows, _ in self.chunks()) <= MEMORY:
             return self.shuffled(settings.seed)
         do = "it is too large to be shuffled whole here: shuffle the file" if settings.shuffle else "give shuffle=True"
-        said = "its lines are sorted by label, and the labels that come last would be learned at the others' cost"
-        warnings.warn(f"{named}: {said}; {do}.", stacklevel=3)
+        message = "its lines are sorted by label, and the labels that come last would be learned at the others' cost"
+        warnings.warn(f"{named}: {message}; {do}.", stacklevel=3)
         return self
 
 
@@ -213,10 +213,10 @@ def _line_without_label(group: Tokens, k: int, label_prefix: str, path: Path | N
     """The error for line `k` of a group."""
     is_end = equal(group.words, END)
     codes = group.codes[group.offsets[k] : group.offsets[k + 1]]
-    said = b" ".join(group.words[int(code)].as_py() for code in codes[:SHOWN] if not is_end[code])
+    words = b" ".join(group.words[int(code)].as_py() for code in codes[:SHOWN] if not is_end[code])
     line = group.line(k)
     return DataError(
-        f"a line without label ({shown(said.decode('utf-8', 'backslashreplace'))})",
+        f"a line without label ({shown(words.decode('utf-8', 'backslashreplace'))})",
         expected=f"at least one word beginning with {label_prefix}",
         advice='Give the line its label, or skip such lines: unlabelled="skip", --skip-unlabelled.',
         file=group.source,

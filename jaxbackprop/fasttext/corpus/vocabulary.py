@@ -9,7 +9,7 @@ Source  Bojanowski et al. 2017, arXiv:1607.04606; Joulin et al. 2017, arXiv:1607
 """
 
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, TypeGuard, cast
@@ -42,7 +42,7 @@ class Vocabulary:
         entries: (W + L,) binary: words by falling count, then labels by falling count, prefix included.
         counts: (W + L,) int64.
         tokens: how many tokens were read, those that are no longer in the vocabulary included.
-        word_ngrams: runs of up to so many words have a row.
+        word_ngrams: runs of up to this number of words have a row.
         minn, maxn: character n-grams of these lengths have a row; none where maxn is 0.
         bucket: how many rows n-grams share; counts as 0 where there are none.
     """
@@ -83,7 +83,7 @@ class Vocabulary:
     ) -> "Vocabulary":
         """The vocabulary of `texts`: what occurs `min_count` times (labels `min_count_label` times), most often first.
 
-        `max_words` keeps only so many words, those that occur most. A text may come as the groups of lines of
+        `max_words` keeps only the words that occur most. A text may come as the groups of lines of
         `token_groups`. One without any word left is a DataError.
         """
         groups = texts if _is_groups(texts) else [as_tokens(cast("Readable", texts), label_prefix)]
@@ -231,13 +231,6 @@ class Vocabulary:
             "label_prefix": self.label_prefix,
         }
 
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> "Vocabulary":
-        """The vocabulary whose `state()` this is."""
-        entries = [_bytes(entry) for entry in state["entries"]]
-        settings = {name: state[name] for name in ("word_ngrams", "bucket", "minn", "maxn", "label_prefix")}
-        return cls(pa.array(entries, pa.binary()), np.array(state["counts"], np.int64), state["tokens"], **settings)
-
     @cached_property
     def _known_words(self) -> dict[bytes, tuple[list[int], int]]:
         """What `_of_word` found, for the next text."""
@@ -258,7 +251,7 @@ class Vocabulary:
 
     def _ids(self, words: pa.BinaryArray) -> np.ndarray:
         """The place of each word among the entries, -1 where it is not there: (W,) int32."""
-        if id(words) not in self._found:  # a text is asked for its words' rows, then for its labels
+        if id(words) not in self._found:  # first the rows of a text's words are looked up, then its labels
             if len(words) <= FEW:
                 found = np.array([self._index.get(word, -1) for word in words.to_pylist()], np.int32)
             else:

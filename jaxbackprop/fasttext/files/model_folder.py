@@ -6,16 +6,20 @@ config.json  all settings, with versions, and whatever else the caller keeps the
 
 import dataclasses
 import json
+import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ...data import DataError
 from ...data.errors import missing
+from ...jaxprs.lazy_import import lazy_import
 from ..model import Model
 from ..options import settings_of
 from ..quantize.table import QuantizedTable
 from .fasttext_model import read_model, write_model
+
+metadata = lazy_import("importlib.metadata")  # only a model that is saved needs it
 
 CONFIG, PLAIN, SMALL = "config.json", "model.bin", "model.ftz"
 KIND = "text classifier"
@@ -72,13 +76,10 @@ def config(path: Path) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """What a model depends on beside its settings."""
-    import platform
-    from importlib.metadata import PackageNotFoundError, version
-
     found = {"python": platform.python_version()}
     for package in ("jaxbackprop", "jax", "jaxlib", "numpy"):
         try:
-            found[package] = version(package)
-        except PackageNotFoundError:  # run from a checkout that is not installed
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:  # run from a checkout that is not installed
             found[package] = "not installed"
     return found

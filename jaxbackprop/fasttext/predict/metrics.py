@@ -183,12 +183,12 @@ class Skipped:
     first: str = ""
 
     def __str__(self) -> str:
-        said = []
+        parts = []
         if self.unknown:
-            said.append(f"{self.unknown:,} label(s) never seen in training, the first {self.first}, not counted")
+            parts.append(f"{self.unknown:,} label(s) never seen in training, the first {self.first}, not counted")
         if self.unlabelled:
-            said.append(f"{self.unlabelled:,} line(s) without label passed over")
-        return "; ".join(said)
+            parts.append(f"{self.unlabelled:,} line(s) without label passed over")
+        return "; ".join(parts)
 
     def __add__(self, other: "Skipped") -> "Skipped":
         return Skipped(self.unknown + other.unknown, self.unlabelled + other.unlabelled, self.first or other.first)
@@ -198,9 +198,9 @@ def labelled(vocabulary: Vocabulary, tokens: Tokens) -> tuple[Bags, Skipped]:
     """The labels of each line that the vocabulary knows, and what had to be passed over."""
     known = vocabulary.encode_labels(tokens, unknown="drop")
     is_label = starts_with(tokens.words, vocabulary.label_prefix)
-    said = np.concatenate([[0], np.cumsum(is_label[tokens.codes])])[tokens.offsets]
-    said, all_tokens = np.diff(said), np.diff(tokens.offsets)
-    strange = said - known.lengths
+    counted = np.concatenate([[0], np.cumsum(is_label[tokens.codes])])[tokens.offsets]
+    labels, all_tokens = np.diff(counted), np.diff(tokens.offsets)
+    strange = labels - known.lengths
     lines = np.flatnonzero(strange)
     first = ""
     if len(lines):
@@ -209,7 +209,7 @@ def labelled(vocabulary: Vocabulary, tokens: Tokens) -> tuple[Bags, Skipped]:
         has = {f"{vocabulary.label_prefix}{label}" for label in vocabulary.labels}
         name = next(name for name in names if name not in has)
         first = f"{shown(name.removeprefix(vocabulary.label_prefix))} in line {tokens.line(int(lines[0]))}"
-    unlabelled = (said == 0) & (all_tokens > 1)  # one token is the end of an empty line
+    unlabelled = (labels == 0) & (all_tokens > 1)  # one token is the end of an empty line
     return known, Skipped(int(strange.sum()), int(unlabelled.sum()), first)
 
 

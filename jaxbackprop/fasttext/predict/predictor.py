@@ -18,10 +18,10 @@ from ..options import real_number, whole_number
 from .huffman_search import Tree
 from .top_k import log, top_k
 
-CELLS = 1 << 21  # so many (text, label) pairs are worked on at a time: they stay in the cache
+CELLS = 1 << 21  # (text, label) pairs at a time: they stay in the cache
 TEXTS = 1 << 14  # texts searched for in a tree together
 FEWEST = 16  # texts at a time, however many labels there are
-FEW = 8  # where at most one label in so many is wanted, a Huffman tree is searched, not computed whole
+FEW = 8  # where at most one label in this number is wanted, a Huffman tree is searched, not computed whole
 WHOLE = 1 << 10  # labels: for one text all inner nodes of so small a tree are computed at once
 UNLIKELY = 0.01  # and where only labels as likely as this are
 REACH, STEPS = np.float32(8), 512  # fastText's sigmoid: a table of 512 steps from -8 to 8, 0 and 1 beyond

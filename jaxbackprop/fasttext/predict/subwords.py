@@ -41,10 +41,10 @@ def one_line_each(texts: Any, called: str) -> list[str]:
 def words_and_labels(text: str, label_prefix: str, errors: str) -> tuple[list[str], list[str]]:
     """The words of a line, `</s>` at its end among them, and its labels; `errors` is for bytes that are not UTF-8."""
     tokens = tokenise_texts([text])
-    said = [tokens.words[int(code)].as_py() for code in tokens.codes]
+    tokens_as_bytes = [tokens.words[int(code)].as_py() for code in tokens.codes]
     prefix = label_prefix.encode("utf-8", "surrogateescape")
-    words = [word.decode("utf-8", errors) for word in said if not word.startswith(prefix)]
-    return words, [word.decode("utf-8", errors) for word in said if word.startswith(prefix)]
+    words = [word.decode("utf-8", errors) for word in tokens_as_bytes if not word.startswith(prefix)]
+    return words, [word.decode("utf-8", errors) for word in tokens_as_bytes if word.startswith(prefix)]
 
 
 def subwords(model: Model, word: str) -> tuple[list[str], np.ndarray]:

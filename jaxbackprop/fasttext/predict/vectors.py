@@ -10,7 +10,7 @@ import numpy as np
 from ..model import Model, mean_row, mean_rows
 from .top_k import top_k
 
-WORDS = 1 << 14  # so many words are worked on together
+WORDS = 1 << 14  # words worked on together
 TINY = 1e-8  # fastText's least norm that is divided by
 
 
@@ -28,8 +28,8 @@ def text_vector(model: Model, text: str) -> np.ndarray:
     """A text as fastText has it, (dim,): the mean of its rows; under cbow and skipgram, of its words' unit vectors."""
     if model.kind == "supervised":
         return mean_row(model.input, model.encode_line(text))
-    said = text.encode("utf-8", "surrogateescape").split()
-    vectors = unit_rows(word_vectors(model, [word.decode("utf-8", "surrogateescape") for word in said]))
+    words = text.encode("utf-8", "surrogateescape").split()
+    vectors = unit_rows(word_vectors(model, [word.decode("utf-8", "surrogateescape") for word in words]))
     return vectors.sum(0) / np.float32(max(vectors.any(1).sum(), 1))
 
 

@@ -14,7 +14,7 @@ from .sampler import Sampler
 from .sequential import Texts
 
 ROWS, TEXTS = 1 << 20, 1 << 16
-"""Room in a chunk for so many rows and texts; room that is not used costs nothing."""
+"""The most rows and texts in a chunk; room that is not used costs nothing."""
 CACHE_LINE = 64
 
 

@@ -34,7 +34,7 @@ from .tables import Tables, init_slots
 BATCH = 256  # texts a step on an accelerator: on five data sets within a hundredth of one text at a time
 VECTOR = 8  # numbers that a CPU adds at once
 SECTOR = 16  # numbers in 64 bytes, the least an accelerator's memory moves
-HOT = 128  # from this batch on, so many rows are named by most batches many times
+HOT = 128  # from this batch size on, rows are often named by several texts of a batch
 
 
 class Corpus(Protocol):

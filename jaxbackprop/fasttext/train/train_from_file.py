@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...jaxprs.lazy_import import lazy_import
 from ...training.history import Epoch, History
 from ..corpus.corpus import Corpus, Unlabelled
 from ..corpus.reading import Source, text_groups
@@ -24,6 +25,9 @@ from .checkpointing import Checkpoints
 if TYPE_CHECKING:
     from .epochs import EpochMonitor
     from .loop import Report
+
+# They need JAX, which is imported while the file is read.
+epochs, fine_tune = (lazy_import(f"{__package__}.{name}") for name in ("epochs", "fine_tune"))
 
 
 def train_from_file(
@@ -60,9 +64,7 @@ def train_from_file(
         )  # fmt: skip
         train, start, monitor = loop.result().train, None, None
         if words is not None and vectors is not None:
-            from .fine_tune import pretrained_table  # it needs JAX, imported while the file was read
-
-            start = pretrained_table(words, vectors, corpus.vocabulary, settings)
+            start = fine_tune.pretrained_table(words, vectors, corpus.vocabulary, settings)
         if valid is not None or on_epoch is not None:
             monitor = _monitor(corpus, settings, valid, patience, on_epoch)
         model = train(
@@ -79,10 +81,8 @@ def _monitor(
     on_epoch: Callable[[Epoch], None] | None,
 ) -> "EpochMonitor":
     """What measures each epoch, on the texts held out of the corpus or on those of a file."""
-    from .epochs import EpochMonitor  # it needs JAX, imported while the file was read
-
     if valid is None:
-        return EpochMonitor((), patience, on_epoch)
+        return epochs.EpochMonitor((), patience, on_epoch)
     groups = corpus.held_out if isinstance(valid, int | float) else text_groups(valid, settings.label_prefix)
     nothing = np.zeros((0, settings.dim), np.float32)
     held_out, skipped = encoded(Model(corpus.vocabulary, settings, nothing, nothing), groups)
@@ -90,4 +90,4 @@ def _monitor(
         raise nothing_to_score(
             skipped, settings.label_prefix, "the held-out texts" if isinstance(valid, int | float) else valid
         )
-    return EpochMonitor(held_out, patience, on_epoch)
+    return epochs.EpochMonitor(held_out, patience, on_epoch)

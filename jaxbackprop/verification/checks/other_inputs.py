@@ -14,6 +14,7 @@ import numpy as np
 
 from ...core.domains import real
 from ...core.rule import Rule
+from ...jaxprs.evaluate import compiled
 from ...jaxprs.inputs import Inputs, Leaves, is_key, replaced
 from ...jaxprs.queries import UNTRACEABLE
 from ..diagnosis.evidence import Evidence
@@ -26,7 +27,7 @@ from ..rounding import apart, size
 from .result import CheckResult, raised_under, what_happened
 
 DRAWN = 24
-"""So many further points are drawn by hypothesis; a sixth of that where one point holds numbers of every kind."""
+"""So many further points are drawn at random; a sixth of that where one point holds numbers of every kind."""
 
 
 def _free(problem: Problem) -> list[int]:
@@ -193,10 +194,13 @@ def _kink_points(problem: Problem, made: Rule) -> Iterator[Inputs]:
     named = inspect.signature(made.kinks).parameters  # type: ignore[arg-type]
     settings = {k: v for k, v in problem.function.settings.items() if k in named}
 
+    def values(*arrays: Any) -> Any:
+        return made.kinks(*problem.inputs.rebuild(arrays), **settings)  # type: ignore[misc]
+
     def margin(arrays: Leaves) -> np.ndarray:
         with jax.enable_x64(True):
-            values = made.kinks(*problem.inputs.rebuild(arrays), **settings)  # type: ignore[misc]
-            leaves = [np.asarray(v, np.float64).reshape(-1) for v in jax.tree.leaves(values)]
+            run = problem.programs.get("kinks", lambda: compiled(values, *arrays))
+            leaves = [np.asarray(v, np.float64).reshape(-1) for v in jax.tree.leaves(run(*arrays))]
             return np.concatenate([*leaves, np.zeros(0)])  # at some settings a rule has no kink at all
 
     found = 0

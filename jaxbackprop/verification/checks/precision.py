@@ -11,7 +11,7 @@ from ...jaxprs.queries import UNTRACEABLE, inexact_constants, same_but_for_types
 from ..diagnosis.evidence import Evidence
 from ..examine import Comparison, compare_arithmetic, compare_gradient, compared
 from ..points import domain_of
-from ..problem import FLOATS, Problem
+from ..problem import FLOATS, Problem, backward_passes, compile_together
 from ..rounding import apart, as_wide, largest, size
 from ..wording import expected_and_got, index
 from .result import CheckResult
@@ -21,13 +21,17 @@ def precision(problem: Problem) -> Iterator[CheckResult]:
     """In float32, bfloat16 and float16 no more is lost than the type must lose, or autodiff loses."""
     if not problem.differentiable or not problem.x.size:
         return
-    for name, low in _asked(problem):
+    asked = list(precisions(problem))
+    narrower = [low for _, low in asked if low is not problem]
+    in_halves = [low for low in narrower if problem.main and low.dtype == jnp.bfloat16]  # for the check of bias
+    compile_together([*backward_passes(narrower, ["handwritten"]), *backward_passes(in_halves, ["autodiff"])])
+    for name, low in asked:
         result = _in_precision(problem, name, low)
         if result is not None:
             yield result
 
 
-def _asked(problem: Problem) -> Iterator[tuple[str, Problem]]:
+def precisions(problem: Problem) -> Iterator[tuple[str, Problem]]:
     """The precisions to ask for: all of them at the main input; at the others one, in turn.
 
     The problem's own as well, where a program rounds to a narrower type than float64 on its way.

@@ -10,7 +10,7 @@ from ...jaxprs.inputs import Leaves, normal_like, replaced, round_to, unit_round
 from ..examine import QUICK, Comparison, compare_gradient, compared
 from ..oracles import finite_differences
 from ..points import inferred
-from ..problem import Problem
+from ..problem import Problem, compile_together
 from ..rounding import FLOAT64, largest, rounding_of, size, tolerance
 from ..wording import expected_and_got, index
 from .result import CheckResult, what_happened
@@ -21,30 +21,15 @@ def second_order(given_problem: Problem) -> CheckResult | None:
     problem = _smooth(given_problem)
     if problem is None:
         return None
-    arrays, upstream, live = problem.inputs.arrays, problem.upstream(0), problem.inputs.live
-
-    def twice(pull: Callable) -> Callable:
-        def second(arrays: Leaves, upstream: Leaves, second: Leaves) -> Leaves:
-            def gradients(floats: Leaves, u: Leaves) -> Leaves:
-                return pull(replaced(arrays, live, floats), u)[1]
-
-            _, back = jax.vjp(gradients, [arrays[i] for i in live], upstream)
-            return jax.tree.leaves(back(second))
-
-        return second
-
-    weights = round_to(_dense(problem), problem.dtype)
-    weights = [w.astype(arrays[i].dtype) for w, i in zip(weights, live, strict=True)]
-    given = [*arrays, *upstream, *weights]
     try:
-        problem.trace("twice, plain", _flat(twice(problem.plain_vjp()), len(arrays), len(upstream)), *given)
-    except NotImplementedError:
-        return None  # nor does the plain function have a second derivative
-    try:
-        pull = problem.handwritten_pull()
-        problem.trace("twice, handwritten", _flat(twice(pull), len(arrays), len(upstream)), *given)
+        given = second_derivatives(problem)
     except Exception as error:
+        if "twice, plain" not in {key[0] for key in problem.programs.held if isinstance(key, tuple)}:
+            return None  # nor does the plain function have a second derivative
         return CheckResult(True, f"not supported, the backward pass raises: {what_happened(error)}", note=True)
+    compile_together((problem, f"twice, {which}", given) for which in ("handwritten", "plain"))
+    upstream, live = problem.upstream(0), problem.inputs.live
+    weights = given[len(given) - len(live) :]
     found = _compared(problem, given)
     first, expected = found.actual[: len(live)], found.expected[: len(live)]
     if found.passed is False and _at_a_seam(problem, first, expected, upstream, weights):
@@ -62,6 +47,32 @@ def second_order(given_problem: Problem) -> CheckResult | None:
     if any(x.any() for x in found.undecided):
         return CheckResult(True, "compared where autodiff's second derivative is finite")
     return CheckResult(True)
+
+
+def second_derivatives(problem: Problem) -> Leaves:
+    """Trace "twice, plain" and "twice, handwritten", the derivatives of both backward passes, and answer their inputs.
+
+    Raises:
+        NotImplementedError: the plain function has no second derivative.
+    """
+    arrays, upstream, live = problem.inputs.arrays, problem.upstream(0), problem.inputs.live
+
+    def twice(pull: Callable) -> Callable:
+        def second(arrays: Leaves, upstream: Leaves, second: Leaves) -> Leaves:
+            def gradients(floats: Leaves, u: Leaves) -> Leaves:
+                return pull(replaced(arrays, live, floats), u)[1]
+
+            _, back = jax.vjp(gradients, [arrays[i] for i in live], upstream)
+            return jax.tree.leaves(back(second))
+
+        return second
+
+    weights = round_to(_dense(problem), problem.dtype)
+    weights = [w.astype(arrays[i].dtype) for w, i in zip(weights, live, strict=True)]
+    given = [*arrays, *upstream, *weights]
+    for which, pull in (("plain", problem.plain_vjp), ("handwritten", problem.handwritten_pull)):
+        problem.trace(f"twice, {which}", _flat(twice(pull()), len(arrays), len(upstream)), *given)
+    return given
 
 
 def _flat(second: Callable, arrays: int, upstream: int) -> Callable:
@@ -127,7 +138,7 @@ def _smooth(problem: Problem) -> Problem | None:
         found = compare_gradient(here, here.handwritten_vjp(problem.upstream(0))[1], problem.upstream(0))
         if found.passed is False and not scale:
             return problem  # wrong already: the check of gradients says so
-        if found.passed and not found.by and not finite_differences.slopes_of(here).kinked.any():
+        if found.passed and not found.by and not _kinked(here):
             if _steady(found):
                 return here
             # Rounding alone moves autodiff's first derivative that far: at a seam such as max(x, y) at a tie.
@@ -139,6 +150,12 @@ def _aside(x: np.ndarray, scale: float, rng: np.random.Generator) -> np.ndarray:
     """Numbers close by; a finite one in the place of an infinite one."""
     moved = np.where(np.isfinite(x), x + scale * (1 + np.abs(x)) * rng.uniform(-1, 1, x.shape), 0)
     return np.where(np.isfinite(x), moved, rng.normal(size=x.shape)).astype(x.dtype)
+
+
+def _kinked(problem: Problem) -> bool:
+    """Whether the derivatives from the two sides differ somewhere: by more than rounding does, where they seem to."""
+    slopes = finite_differences.slopes_of
+    return bool(slopes(problem, with_rounding=False).kinked.any() and slopes(problem).kinked.any())
 
 
 def _steady(found: Comparison) -> bool:

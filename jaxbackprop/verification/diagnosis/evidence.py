@@ -1,4 +1,4 @@
-"""The numbers of a failure: what came, what should have come, and where it all happened."""
+"""The numbers of a failure: expected and actual gradients, and where they were compared."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,12 +32,12 @@ class Evidence:
 
     @property
     def actual(self) -> np.ndarray:
-        """What came."""
+        """The gradient of the handwritten backward pass."""
         return np.asarray(self.found.actual[self.leaf])
 
     @property
     def expected(self) -> np.ndarray:
-        """What should have come."""
+        """The right gradient, as far as known."""
         return np.asarray(self.found.expected[self.leaf])
 
     @property

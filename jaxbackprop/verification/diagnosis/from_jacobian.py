@@ -4,7 +4,7 @@ For small gradients both Jacobians are taken, one output at a time: autodiff's, 
 handwritten backward pass applies.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -128,22 +128,20 @@ def _pattern(jacobian: np.ndarray, out: tuple[int, ...], into: tuple[int, ...], 
     """Which places along axis `o` of the output depend on which along axis `i` of the input."""
     strong = (np.abs(jacobian) > NEGLIGIBLE * largest(jacobian)).reshape(*out, *into)
     others = tuple(a for a in range(strong.ndim) if a not in (o, len(out) + i))
-    return strong.any(others)
+    return np.asarray(strong.any(others))
 
 
 def _mask_in_words(true: np.ndarray, hand: np.ndarray, axis: int) -> Iterator[tuple[str, Any]]:
-    silent = true.any(1) & ~hand.any(1)
+    silent = np.asarray(true.any(1) & ~hand.any(1))
     if silent.any() and np.array_equal(hand, true & ~silent[:, None]):
         yield f"some of the upstream gradient is left out: {region(silent)} along axis {axis} of the output", True
         return
-    shifts: tuple[tuple[str, Callable[[np.ndarray], np.ndarray]], ...] = tuple(
-        (f"by {'one' if abs(k) == 1 else abs(k)}", lambda m, k=k: _shifted(m, k)) for k in (1, -1, 2, -2)
-    )
-    for words, shift in shifts:
-        moved = shift(true)
+    for k in (1, -1, 2, -2):
+        moved, known = _shifted(true, k)
         # What the shift brings in at the edge is not known.
-        if np.array_equal(moved[1] & hand, moved[1] & moved[0]):
-            yield f"mask off {words}: the gradient passes along another diagonal than the value", True
+        if np.array_equal(known & hand, known & moved):
+            by = "one" if abs(k) == 1 else abs(k)
+            yield f"mask off by {by}: the gradient passes along another diagonal than the value", True
             return
     more, less = hand & ~true, true & ~hand
     if more.any() and not less.any():

@@ -8,7 +8,7 @@ d / n. Exponentials, logarithms, roots and atoms such as erf count as unknowns o
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax.numpy as jnp
@@ -17,7 +17,6 @@ import numpy as np
 from ...jaxprs.compat import ClosedJaxpr, inner_programs, scan_of, shape_of
 from ...jaxprs.inputs import is_key
 from ...jaxprs.number_systems.finite_field import (
-    Decisions,
     Draw,
     Field,
     Numbers,
@@ -55,14 +54,14 @@ class Element:
         index: its place there.
         one: the first program's value.
         other: the second program's.
-        tie: the operation at whose kink or tie it is; empty where it is at none.
+        where: all elements of that output that differ.
     """
 
     output: int
     index: tuple[int, ...]
     one: float
     other: float
-    tie: str = ""
+    where: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -71,11 +70,13 @@ class Answer:
 
     Attributes:
         verdict: "proved", "refuted" or "not decided".
-        differs: where refuted, one element of each output that differs, those at no kink or tie first.
+        differs: where refuted, one element of each output that differs.
         why: where not decided, what stopped it.
         chance: the binary logarithm of the chance that "proved" is false.
         region: a checksum of the branches taken.
-        sides: for each comparison in the programs whether it was true and false somewhere.
+        ties: the operations at whose kinks and ties this point is: where numbers that are compared are equal. There a
+            derivative is a convention, and two that differ may both be right.
+        sides: for each comparison in the programs, by a key of its own, whether it was true and false somewhere.
     """
 
     verdict: str
@@ -83,12 +84,8 @@ class Answer:
     why: str = ""
     chance: float = -math.inf
     region: int = 0
-    sides: tuple[frozenset[bool], ...] = ()
-
-    @property
-    def at_a_tie(self) -> bool:
-        """Whether all that differs is at a kink or tie, where it is a convention and not a fault."""
-        return bool(self.differs) and all(e.tie for e in self.differs)
+    ties: tuple[str, ...] = ()
+    sides: dict[int, set[bool]] = field(default_factory=dict)
 
 
 def prove(
@@ -165,17 +162,23 @@ def _compared(field: Field, one: list[Any], other: list[Any], outputs: Sequence[
         if not isinstance(x, Numbers) or not isinstance(y, Numbers):
             continue  # no number to differentiate: float0, an integer
         if x.shape != y.shape:
-            differs.append(Element(j, (), math.nan, math.nan))
+            differs.append(Element(j, (), math.nan, math.nan, np.ones((), bool)))
             continue
         degree = max(degree, (x.degree + y.degree).top)
         element, why = _different(field, j, x, y)
         differs += [element] if element else []
         stopped += [why] if why else []
-    sides = tuple(frozenset(s) for s in field.decisions.sides.values())
     verdict = REFUTED if differs else NOT_DECIDED if stopped else PROVED
-    differs.sort(key=lambda e: bool(e.tie))
     why = " and ".join(dict.fromkeys(stopped)) if verdict == NOT_DECIDED else ""
-    return Answer(verdict, tuple(differs), why, _chance(field, degree), field.decisions.taken, sides)
+    return Answer(
+        verdict,
+        tuple(differs),
+        why,
+        _chance(field, degree),
+        field.decisions.taken,
+        tuple(field.decisions.ties),
+        field.decisions.sides,
+    )
 
 
 def _chance(field: Field, degree: float) -> float:
@@ -199,21 +202,10 @@ def _different(field: Field, j: int, x: Numbers, y: Numbers) -> tuple[Element | 
     if not certain.any():
         why = "a value that is not finite" if not (off & finite).any() else _names(unsure)
         return None, why
-    on = np.broadcast_to(x.on | y.on, off.shape)
-    tied = _tied(field.decisions, on)
-    best = certain & (tied == "") if (certain & (tied == "")).any() else certain
-    share = np.where(best, gap / np.where(size == 0, 1, size), -1.0)
+    share = np.where(certain, gap / np.where(size == 0, 1, size), -1.0)
     at = tuple(map(int, np.unravel_index(int(np.argmax(share)), share.shape)))
-    return Element(j, at, float(x.value[at]), float(y.value[at]), str(tied[at])), ""
+    return Element(j, at, float(x.value[at]), float(y.value[at]), certain), ""
 
 
 def _names(unsure: frozenset[str]) -> str:
     return f"an identity of {', '.join(sorted(unsure))} that is not known here"
-
-
-def _tied(decisions: Decisions, on: np.ndarray) -> np.ndarray:
-    """For each element the operation at whose tie it is."""
-    tied = np.full(on.shape, "", object)
-    for name, colours in decisions.ties.items():
-        tied[(on & np.uint64(colours)) != 0] = name
-    return tied

@@ -3,7 +3,6 @@
 from .evaluate import Unknown as Unknown
 from .evaluate import has_exponentials as has_exponentials
 from .evaluate import in_finite_field as in_finite_field
-from .field import Decisions as Decisions
 from .field import Draw as Draw
 from .field import Field as Field
 from .field import Numbers as Numbers

@@ -83,6 +83,7 @@ class Numbers:
         degree: as rational functions of the inputs, exponentials, logarithms and atoms.
         unsure: of which functions an identity could be missed that makes two of them equal.
         unsure_exponent: the same in an exponent.
+        odd: where exp of the number is -w^s: logarithms of numbers that are no squares, sums of these; None: nowhere.
     """
 
     value: np.ndarray
@@ -92,6 +93,7 @@ class Numbers:
     degree: Degree = NONE
     unsure: frozenset[str] = frozenset()
     unsure_exponent: frozenset[str] = frozenset()
+    odd: np.ndarray | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -107,18 +109,28 @@ class Numbers:
         """As NumPy's."""
         s = None if self.s is None else self.s.reshape(len(self.s), *shape)
         r = self.r.reshape(len(self.r), *shape)
-        return replace(self, value=self.value.reshape(shape), r=r, s=s, on=self.on.reshape(shape))
+        odd = None if self.odd is None else self.odd.reshape(len(self.r), *shape)
+        return replace(self, value=self.value.reshape(shape), r=r, s=s, on=self.on.reshape(shape), odd=odd)
 
     def at(self, positions: np.ndarray) -> "Numbers":
         """The numbers at these positions of the flat array, in the positions' shape."""
         s = None if self.s is None else self.s.reshape(len(self.s), -1)[:, positions]
         r = self.r.reshape(len(self.r), -1)[:, positions]
-        return replace(self, value=self.value.reshape(-1)[positions], r=r, s=s, on=self.on.reshape(-1)[positions])
+        odd = None if self.odd is None else self.odd.reshape(len(self.r), -1)[:, positions]
+        value, on = self.value.reshape(-1)[positions], self.on.reshape(-1)[positions]
+        return replace(self, value=value, r=r, s=s, on=on, odd=odd)
 
     def row(self, i: int) -> "Numbers":
         """The i-th along the first axis."""
-        s = None if self.s is None else self.s[:, i]
-        return replace(self, value=np.asarray(self.value[i]), r=self.r[:, i], s=s, on=np.asarray(self.on[i]))
+        s, odd = (None if x is None else x[:, i] for x in (self.s, self.odd))
+        return replace(self, value=np.asarray(self.value[i]), r=self.r[:, i], s=s, on=np.asarray(self.on[i]), odd=odd)
+
+    @property
+    def signless(self) -> "Numbers":
+        """The numbers, for what is not a sum of them: exp does not know the sign of the result any more."""
+        if self.odd is None:
+            return self
+        return replace(self, odd=None, unsure_exponent=self.unsure_exponent | {NOT_SQUARE})
 
 
 def joined(parts: Sequence[Numbers]) -> Numbers:
@@ -141,7 +153,12 @@ def _together(parts: Sequence[Numbers], function: Callable[[list[Any], int], np.
         common(x.degree for x in parts),
         frozenset().union(*(x.unsure for x in parts)),
         frozenset().union(*(x.unsure_exponent for x in parts)),
+        None if all(x.odd is None for x in parts) else function([_odd(x) for x in parts], 1),
     )
+
+
+def _odd(x: Numbers) -> np.ndarray:
+    return np.zeros(x.r.shape, bool) if x.odd is None else x.odd
 
 
 @dataclass
@@ -150,13 +167,12 @@ class Decisions:
 
     Attributes:
         taken: a checksum of all decisions: two points with the same one lie in the same region.
-        ties: where two different numbers are equal, or an input is exactly at a bound: the colours they depend on, by
-            the operation.
+        ties: the operations that met two different numbers with equal floats, or a zero of the inputs at a bound.
         sides: for each comparison whether it was seen to be true, and to be false.
     """
 
     taken: int = 0
-    ties: dict[str, int] = field(default_factory=dict)
+    ties: set[str] = field(default_factory=set)
     sides: dict[int, set[bool]] = field(default_factory=dict)
 
 
@@ -238,7 +254,7 @@ class Field:
         if constant.log_of is not None:
             of = self._residues(constant.log_of)[0]
             log_s = self.squares.log(of)
-            log_r = self._logs_known(of[:, None], log_s[:, None])[0][:, 0]
+            log_r = self._logs_known(log_s[:, None])[0][:, 0]
             self._exponents.append((log_s[:, None], log_r[:, None]))
             if constant.log_power < 0:
                 log_r, log_s = self.p.inverse(log_r), self.q.inverse(log_s)
@@ -291,13 +307,21 @@ class Field:
     def _sum(self, x: Numbers, y: Numbers, floats: Any, residues: Any) -> Numbers:
         x, y = self.aligned(x, y)
         s = None if x.s is None or y.s is None else residues(self.q, x.s, y.s)
-        return self.made(floats(x.value, y.value), residues(self.p, x.r, y.r), s, x.degree + y.degree, x, y)
+        made = self.made(floats(x.value, y.value), residues(self.p, x.r, y.r), s, x.degree + y.degree, x, y)
+        return made if x.odd is None and y.odd is None else replace(made, odd=_odd(x) ^ _odd(y))
 
     def mul(self, x: Numbers, y: Numbers) -> Numbers:
         """x y."""
         x, y = self.aligned(x, y)
+        odd = None
+        for a, b in ((x, y), (y, x)):
+            if a.odd is not None and not b.on.any() and (b.value == np.rint(b.value)).all():
+                odd = a.odd & (b.value % 2 == 1)
+                x, y = replace(a, odd=None), b
+        x, y = x.signless, y.signless
         s = None if x.s is None or y.s is None else self.q.mul(x.s, y.s)
-        return self.made(x.value * y.value, self.p.mul(x.r, y.r), s, x.degree * y.degree, x, y)
+        made = self.made(x.value * y.value, self.p.mul(x.r, y.r), s, x.degree * y.degree, x, y)
+        return made if odd is None else replace(made, odd=odd)
 
     def neg(self, x: Numbers) -> Numbers:
         """-x."""
@@ -311,6 +335,7 @@ class Field:
 
     def reciprocal(self, x: Numbers) -> Numbers:
         """1 / x."""
+        x = x.signless
         none = ~self.p.has_inverse(x.r)
         if x.s is not None:
             none |= ~self.q.has_inverse(x.s)
@@ -342,6 +367,7 @@ class Field:
 
     def power(self, x: Numbers, n: int) -> Numbers:
         """x to an integer power."""
+        x = x.signless
         if n < 0:
             return replace(self.reciprocal(self.power(x, -n)), value=np.asarray(x.value ** float(n)))
         exponents = [n] * self.k
@@ -356,10 +382,12 @@ class Field:
         s = None if x.s is None else self.q.of(x.s.sum(behind, dtype=np.uint64))
         on = np.asarray(np.bitwise_or.reduce(x.on, axes) if axes else x.on)
         r = self.p.of(x.r.sum(behind, dtype=np.uint64))
-        return replace(x, value=np.asarray(x.value.sum(axes)), r=r, s=s, on=on)
+        odd = None if x.odd is None else np.asarray(np.bitwise_xor.reduce(x.odd, behind) if axes else x.odd)
+        return replace(x, value=np.asarray(x.value.sum(axes)), r=r, s=s, on=on, odd=odd)
 
     def matmul(self, x: Numbers, y: Numbers) -> Numbers:
         """(b, m, n) (b, n, l) -> (b, m, l)."""
+        x, y = x.signless, y.signless
         s = None if x.s is None or y.s is None else self.q.matmul(x.s, y.s)
         on = np.bitwise_or.reduce(x.on, 2)[:, :, None] | np.bitwise_or.reduce(y.on, 1)[:, None]
         return Numbers(
@@ -376,16 +404,19 @@ class Field:
 
     def exp(self, x: Numbers) -> Numbers:
         """exp(x): w to the power of x modulo q."""
-        assert x.s is not None
-        if NOT_SQUARE in x.unsure_exponent:
+        exponent = x.s
+        assert exponent is not None
+        if NOT_SQUARE in x.unsure_exponent and not self.draw.squares:
             self.draw.squares = True
             raise OtherDraw(np.zeros(self.k, bool), np.zeros(self.k, np.uint64))
+        r = self.squares.exp(exponent)
+        r = r if x.odd is None else np.where(x.odd, self.p.sub(np.zeros_like(r), r), r)
+        self._exponents.append((exponent.reshape(self.k, -1), x.r.reshape(self.k, -1)))
         zero = x.value == -np.inf
-        r = np.where(zero, np.uint64(0), self.squares.exp(x.s))
-        self._exponents.append((x.s.reshape(self.k, -1), x.r.reshape(self.k, -1)))
-        made = replace(x, value=np.exp(x.value), r=r, s=np.where(zero, 0, self._of(r, "exp", self.q)), degree=UNKNOWN)
-        infinite = x.unsure_exponent - {"infinity"} if zero.any() else x.unsure_exponent
-        return replace(made, unsure=infinite, unsure_exponent=infinite | {"exp in an exponent"})
+        r, s = (np.where(zero, np.uint64(0), a) for a in (r, self._of(r, "exp", self.q)))
+        unsure = x.unsure_exponent - {"infinity"} if zero.any() else x.unsure_exponent
+        above = unsure | {"exp in an exponent"}
+        return Numbers(np.exp(x.value), r, s, x.on, UNKNOWN, unsure, above)
 
     def _of(self, r: np.ndarray, name: str, moduli: Moduli) -> np.ndarray:
         """A number of which only is known that it is this function of `r`."""
@@ -393,7 +424,7 @@ class Field:
 
     def atom(self, name: str, value: np.ndarray, *of: Numbers, unsure: bool = True) -> Numbers:
         """A function of which nothing is known but its name."""
-        of = tuple(self.aligned(*of))
+        of = tuple(x.signless for x in self.aligned(*of))
         r = of[0].r
         for x in of[1:]:
             r = mixed(r) + x.r
@@ -406,29 +437,30 @@ class Field:
     def log(self, x: Numbers) -> Numbers:
         """log(x): the inverse of exp, looked up.
 
-        Only squares are exponentials. Of other numbers -x is one, and log(-x) still turns products into sums; but exp
-        does not lead back to x.
+        Only squares are powers of w. Of other numbers -x is one, log(-x) still turns products into sums, and the sign
+        is kept aside, for exp.
         """
+        x = x.signless
         negative = x.value < 0
         zero = (x.r == 0).all(0)
         if self.draw.squares:
             self._must_be_square(x, ~negative & ~zero)
         square = self.squares.is_square(x.r)
         s = self.squares.log(np.where(square, x.r, self.p.sub(np.zeros_like(x.r), x.r)))
-        known, missing = self._logs_known(x.r, s)
+        known, missing = self._logs_known(s)
         self._exponents.append((s.reshape(self.k, -1), known.reshape(self.k, -1)))
-        exponent = x.unsure if square.all() else x.unsure | {NOT_SQUARE}
-        made = replace(x, value=np.log(x.value), r=known, s=s, degree=UNKNOWN, unsure_exponent=exponent)
+        odd = None if square.all() else ~square
+        made = replace(x, value=np.log(x.value), r=known, s=s, degree=UNKNOWN, unsure_exponent=x.unsure, odd=odd)
         made = replace(made, unsure=made.unsure | {"log"}) if missing and x.on.any() else made
         return self.hidden(made, negative | zero, "logarithm of a number that is not positive")
 
-    def _logs_known(self, r: np.ndarray, s: np.ndarray) -> tuple[np.ndarray, bool]:
-        """The logarithms modulo p of numbers `r` with logarithms `s` modulo q: those of exponents seen before.
+    def _logs_known(self, s: np.ndarray) -> tuple[np.ndarray, bool]:
+        """Logarithms modulo p of numbers with logarithms `s` modulo q: those of exponents seen before.
 
         log(exp(x)) is x, and the logarithm of a product or quotient of such things is the sum or difference. What is
         none of them is a new unknown, and those after it may be made of it.
         """
-        shape, t = r.shape, s.reshape(self.k, -1)
+        shape, t = s.shape, s.reshape(self.k, -1)
         found = self._of(t, "log", self.p)
         left, missing = np.ones(t.shape[1], bool), False
         for _ in range(MOST_NEW_LOGARITHMS):
@@ -464,6 +496,7 @@ class Field:
 
     def sqrt(self, x: Numbers) -> Numbers:
         """The root of a number: it must be a square, and then its root is one."""
+        x = x.signless
         value = np.sqrt(x.value)
         zero = (x.r == 0).all(0)
         if not x.on.any() and np.isfinite(value).all():
@@ -479,6 +512,7 @@ class Field:
 
     def cbrt(self, x: Numbers) -> Numbers:
         """The cube root: every number has one."""
+        x = x.signless
         r = self.squares.cube_root(x.r)
         s = self._of(r, "cbrt", self.q) if self.exponents else None
         return replace(x, value=np.cbrt(x.value), r=r, s=s, unsure_exponent=x.unsure | {"cbrt in an exponent"})
@@ -539,10 +573,8 @@ class Field:
 
     def tie(self, name: str, on: np.ndarray, where: np.ndarray) -> None:
         """Keep that a decision could as well have been another one."""
-        if where.any():
-            colours = int(np.bitwise_or.reduce(on[where].reshape(-1)))
-            if colours:
-                self.decisions.ties[name] = self.decisions.ties.get(name, 0) | colours
+        if (on[where] != 0).any():
+            self.decisions.ties.add(name)
 
 
 NOT_SQUARE = "log"

@@ -122,7 +122,7 @@ def _atom(symmetry: str = "", unsure: bool = True) -> Callable[..., Numbers]:
 
 def _zero_where(x: Numbers, where: np.ndarray) -> Numbers:
     s = None if x.s is None else np.where(where, np.uint64(0), x.s)
-    return replace(x, r=np.where(where, np.uint64(0), x.r), s=s)
+    return replace(x, r=np.where(where, np.uint64(0), x.r), s=s, odd=None if x.odd is None else x.odd & ~where)
 
 
 def _complement(name: str) -> Callable[..., Numbers]:
@@ -471,7 +471,7 @@ def _added(field: Field, x: Numbers, places: np.ndarray, updates: Numbers) -> Nu
     """The same for sums, at once."""
     places = places.reshape(-1)
     lands = np.flatnonzero(places >= 0)
-    places, updates, flat = places[lands], updates.reshape(-1).at(lands), x.reshape(-1)
+    places, updates, flat = places[lands], updates.reshape(-1).at(lands).signless, x.reshape(-1).signless
 
     def summed(a: np.ndarray, b: np.ndarray, ufunc: Any = np.add) -> np.ndarray:
         made = np.array(a)
