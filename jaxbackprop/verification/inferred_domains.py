@@ -32,11 +32,16 @@ class Property:
     if_unseen: bool = False
 
 
+COARSE = 1e-3
+"""In a type so coarse that an array may have a property by chance, only what holds exactly counts."""
+
+
 def properties_of(x: np.ndarray) -> tuple[Property, ...]:
     """The properties that an array has, as far as its type can hold them."""
     if is_key(x) or x.size < 2 or x.dtype.kind in "iubc" or not np.isfinite(x).all() or not np.any(x):
         return ()
-    tolerance = 8 * unit_roundoff(x.dtype) * x.shape[-1] if x.ndim else 0.0
+    tolerance = 8 * unit_roundoff(x.dtype) * float(np.sqrt(x.shape[-1])) if x.ndim else 0.0
+    tolerance = tolerance if tolerance < COARSE else 0.0
     wide = x.astype(np.float64)
     return tuple(p for p in PROPERTIES if p.residual(wide) <= tolerance)
 
