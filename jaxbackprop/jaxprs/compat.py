@@ -237,6 +237,11 @@ def plain_function_of(function: Any) -> Callable[..., Any] | None:
     return function.__wrapped__ if isinstance(function, jax.custom_vjp | jax.custom_jvp) else None
 
 
+def nondiff_argnums(function: Any) -> tuple[int, ...]:
+    """The positions of the arguments that a `jax.custom_vjp` or `jax.custom_jvp` takes as they are, untraced."""
+    return tuple(function.nondiff_argnums) if isinstance(function, jax.custom_vjp | jax.custom_jvp) else ()
+
+
 def backward_function(eqn: JaxprEqn) -> Callable[..., Any] | None:
     """The backward pass of a `custom_vjp` equation, as it was written; None for any other equation.
 

@@ -193,7 +193,7 @@ class _Rounding:
         z = self.bank[at : at + count] if isinstance(at, int) else lax.dynamic_slice(self.bank, (at,), (count,))
         if x.size > BANK:
             z = jnp.broadcast_to(z, (-(-x.size // BANK), BANK)).reshape(-1)[: x.size]
-        return x + x * (z.reshape(x.shape) * size)
+        return x * (1 + z.reshape(x.shape) * size)  # an infinity stays one
 
     def count(self, walk: Walk, x: Any) -> None:
         """Add a decision to the checksum."""
