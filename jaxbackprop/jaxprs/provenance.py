@@ -3,10 +3,13 @@
 Nothing is judged here.
 """
 
+import functools
 import inspect
 import re
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from .compat import (
@@ -23,10 +26,25 @@ from .compat import (
 )
 
 
+def code_of(fun: Any) -> Any:
+    """The code of the innermost function that `fun` wraps, or nothing."""
+    while True:
+        fun = inspect.unwrap(fun)
+        inner = fun.func if isinstance(fun, functools.partial) else getattr(fun, "__func__", None)
+        if inner is None:
+            return getattr(fun, "__code__", None) or getattr(type(fun).__call__, "__code__", None)
+        fun = inner
+
+
 def source_of(fun: Any) -> str:
     """`file:line` of the innermost function that `fun` wraps, or nothing."""
-    code = getattr(inspect.unwrap(fun), "__code__", None)
+    code = code_of(fun)
     return f"{code.co_filename}:{code.co_firstlineno}" if code else ""
+
+
+def name_of(fun: Any) -> str:
+    """What a function is called."""
+    return getattr(fun, "__name__", None) or name_of(fun.func if hasattr(fun, "func") else type(fun))
 
 
 def defined(eqn: JaxprEqn) -> tuple[str, str]:
@@ -97,6 +115,45 @@ class Frame:
 
 
 _LIBRARIES = re.compile(r"[\\/](site-packages|dist-packages)[\\/]|[\\/]lib[\\/]python3\.\d+[\\/]|^<frozen")
+
+
+_JAX = re.compile(r"[\\/](site|dist)-packages[\\/](jax|jaxlib)[\\/]|^<")
+_HERE = str(Path(__file__).parent)
+
+
+def of_a_library(file: str) -> bool:
+    """Whether a file belongs to an installed library."""
+    return bool(_LIBRARIES.search(file))
+
+
+@dataclass(frozen=True)
+class Callers:
+    """What Python is running: the line that called JAX, and all code.
+
+    Attributes:
+        place: `file:line` of the innermost line outside of JAX.
+        codes: the code of each function that is being run, innermost first.
+        traced_before: whether JAX is running a program again that it traced before.
+    """
+
+    place: str
+    codes: tuple[Any, ...]
+    traced_before: bool
+
+
+def callers() -> Callers:
+    """What Python is running now."""
+    place, codes, traced_before = "", [], False
+    frame = sys._getframe(1)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        codes.append(frame.f_code)
+        if not place and _JAX.search(file):
+            traced_before = traced_before or frame.f_code.co_name == "eval_jaxpr"
+        elif not place and not file.startswith(_HERE):
+            place = f"{file}:{frame.f_lineno}"
+        frame = frame.f_back
+    return Callers(place, tuple(codes), traced_before)
 
 
 def frames(

@@ -1,6 +1,6 @@
 """Questions about a jaxpr: what it holds, in which types it computes, which outputs depend on which inputs."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import reduce
 from operator import or_
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from .compat import RULES, ClosedJaxpr, Jaxpr, Literal, aval, body_of, inner_jaxprs, inner_programs
+from .compat import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, aval, body_of, inner_jaxprs, inner_programs
 
 UNTRACEABLE = (TypeError, ValueError, NotImplementedError)
 """What JAX raises where a function cannot be traced or differentiated at the types it is given."""
@@ -17,6 +17,17 @@ UNTRACEABLE = (TypeError, ValueError, NotImplementedError)
 def holds(jaxpr: Jaxpr, name: str) -> bool:
     """Whether a primitive of this name stands anywhere in `jaxpr`."""
     return any(eqn.primitive.name == name or any(holds(b, name) for b in inner_jaxprs(eqn)) for eqn in jaxpr.eqns)
+
+
+def equations(jaxpr: Jaxpr, names: Collection[str]) -> list[JaxprEqn]:
+    """The equations of these primitives, wherever they stand; each once."""
+    found: dict[int, JaxprEqn] = {}
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name in names:
+            found[id(eqn)] = eqn
+        for body in inner_jaxprs(eqn):
+            found.update((id(e), e) for e in equations(body, names))
+    return list(found.values())
 
 
 def inexact_constants(jaxpr: Jaxpr, dtype: Any) -> int:
@@ -56,17 +67,12 @@ def reach(jaxpr: Jaxpr, inputs: Sequence[frozenset[int]]) -> list[frozenset[int]
     return [at(v) for v in jaxpr.outvars]
 
 
-def outputs_read(jaxpr: Jaxpr) -> dict[int, list[int]]:
-    """For each rule's equation, by id, the outputs that something reads."""
+def equations_read(jaxpr: Jaxpr, name: str) -> list[JaxprEqn]:
+    """The equations of this primitive whose outputs something reads."""
     read = {v for e in jaxpr.eqns for v in e.invars if not isinstance(v, Literal)}
     read |= {v for v in jaxpr.outvars if not isinstance(v, Literal)}
-    found: dict[int, list[int]] = {}
-    for eqn in jaxpr.eqns:
-        if eqn.primitive.name in RULES:
-            found[id(eqn)] = [i for i, v in enumerate(eqn.outvars) if v in read]
-        for body in inner_jaxprs(eqn):
-            found |= outputs_read(body)
-    return found
+    found = [eqn for eqn in jaxpr.eqns if eqn.primitive.name == name and read.intersection(eqn.outvars)]
+    return found + [eqn for e in jaxpr.eqns for body in inner_jaxprs(e) for eqn in equations_read(body, name)]
 
 
 def saved_bytes(program: ClosedJaxpr) -> int:

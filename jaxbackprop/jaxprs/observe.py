@@ -1,0 +1,448 @@
+"""Every call of a rule that a program makes is noticed, also inside `grad`, `vjp`, `linearize`, `vmap(grad)`, `jvp`.
+
+Differentiation uses a rule up: nothing of it is left in the program. So a rule is noticed where it is called. While a
+function is traced, or run as it is, the arguments of each call pass through a tap: an identity that differentiation,
+`vmap`, `jax.checkpoint` and loops leave where it is. It stands in the finished program and tells which values come by.
+The rule, its functions and its object are not touched. A mark on each output tells whether a gradient arrives there.
+
+Functions that were jitted before are traced again: JAX's caches depend on a context (`jax.make_user_context`) that has
+another value each time. Nothing is cleared. What cannot be looked into is listed, with its name and place.
+"""
+
+import functools
+import inspect
+import itertools
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+
+from .closures import fingerprint, holds_tracer, reachable, with_closed_over
+from .compat import (
+    LINEAR_CALL,
+    MARK,
+    OPAQUE,
+    TAP,
+    Jaxpr,
+    MappedAxis,
+    Primitive,
+    RuleParts,
+    Tracer,
+    bound_rule,
+    define_mark,
+    define_tap,
+    derivative_rules,
+    intercepted,
+    is_custom_root,
+    linear_call_of,
+    name_of_opaque,
+    without_derivative,
+)
+from .inputs import is_key
+from .provenance import callers, code_of, name_of, of_a_library, source_of
+from .queries import equations_read
+
+_CONTEXT = jax.make_user_context(None)
+_TURN = itertools.count(1)
+_LOCK = threading.Lock()
+
+SAMPLES = 3
+"""So many calls of a rule are kept: the first ones, those of other shapes, and the last one."""
+
+
+@dataclass(frozen=True)
+class NotExamined:
+    """Something in a program that was not looked into.
+
+    Attributes:
+        name: what it is called.
+        place: `file:line`, where known.
+        reason: why it was not.
+    """
+
+    name: str
+    place: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One call of a rule, with values.
+
+    Attributes:
+        call: the place in the program.
+        function: the rule.
+        plain: the same without the hand-written derivative.
+        args: the arguments of both.
+    """
+
+    call: "Call"
+    function: Callable[..., Any]
+    plain: Callable[..., Any]
+    args: tuple
+
+
+@dataclass(eq=False)
+class Observed:
+    """A rule that a program calls.
+
+    Attributes:
+        kind: "custom_vjp", "custom_jvp", "hijax", "custom_root", "primitive" or "linear_call".
+        name: of the function that the rule was made of.
+        source: the `file:line` where that is defined.
+        arguments: the names of its arguments, as far as known.
+        own_remat: whether `jax.checkpoint` runs other functions in it than `jax.grad` does.
+        differentiated: how many calls a derivative was asked of.
+        undifferentiated: how many other calls there were.
+        inside: how many calls its own derivative made.
+        samples: some of the calls.
+    """
+
+    kind: str
+    name: str
+    source: str
+    arguments: tuple[str, ...] = ()
+    own_remat: bool = False
+    differentiated: int = 0
+    undifferentiated: int = 0
+    inside: int = 0
+    samples: list[Sample] = field(default_factory=list)
+
+    @property
+    def calls(self) -> int:
+        """How often the program called it; its own derivative's calls count only where there are no others."""
+        return self.differentiated + self.undifferentiated or self.inside
+
+
+Bound = Callable[[Sequence[Any]], tuple[Callable[..., Any], Callable[..., Any]]]
+"""From the values that a rule closes over to the rule and its plain function."""
+
+
+@dataclass(eq=False)
+class Call:
+    """A place in a traced program where a rule is called; compared by identity, as parameters of primitives are.
+
+    Attributes:
+        rule: which one.
+        bound: the rule itself.
+        tree: the structure of its arguments.
+        closed: so many of the tapped values are what it closes over; the others are its arguments.
+        tied: for each array among the arguments the first one that is the same value in the program.
+        inside: whether the rule's own derivative makes this call.
+        drawn: the shapes of further arguments, whose values do not matter.
+        pulled: the floating-point outputs at which a gradient arrives.
+        read: those that something in the program reads.
+        ended: whether the observation is over.
+    """
+
+    rule: Observed
+    bound: Bound
+    tree: Any
+    closed: int
+    tied: tuple[int, ...]
+    inside: bool
+    drawn: tuple[Any, ...] = ()
+    pulled: set[int] = field(default_factory=set)
+    read: set[int] = field(default_factory=set)
+    ended: bool = False
+
+    def count(self, times: int, axes: tuple[MappedAxis, ...], *, differentiated: bool) -> None:
+        """It was run so often; what `vmap` maps is as many calls as examples."""
+        times *= int(np.prod([axis.size for axis in axes], dtype=int))
+        with _LOCK:
+            if self.inside:
+                self.rule.inside += times
+            elif differentiated:
+                self.rule.differentiated += times
+            else:
+                self.rule.undifferentiated += times
+
+    def keep(self, values: Sequence[Any], axes: tuple[MappedAxis, ...]) -> None:
+        """It was run with these values; of what `vmap` maps, one example is kept: the first, and later on the last."""
+        with _LOCK:
+            kept = self.rule.samples
+            which = -1 if kept else 0
+            depths = [sum(axis.mapped[i] for axis in axes) for i in range(len(values))]
+            values = [x if is_key(x) else np.asarray(x) for x in values]
+            values = [x[(which,) * n] if n else x for x, n in zip(values, depths, strict=True)]
+            rng = np.random.default_rng(len(kept))
+            values += [rng.uniform(0.4, 1.6, x.shape).astype(x.dtype) for x in self.drawn]
+            args = jax.tree.unflatten(self.tree, values[self.closed :])
+            # A call of other shapes is worth more than another one of the same; of those, the first ones and the last.
+            alike = [k for k, old in enumerate(kept) if _shapes(old.args) == _shapes(args)]
+            if len(kept) < SAMPLES:
+                kept.append(Sample(self, *self.bound(values[: self.closed]), args))
+            elif alike:
+                kept[alike[-1]] = Sample(self, *self.bound(values[: self.closed]), args)
+
+
+def _shapes(args: Any) -> list[Any]:
+    return [(np.shape(x), getattr(x, "dtype", type(x))) for x in jax.tree.leaves(args)]
+
+
+def _came_by(*values: Any, call: Call, axes: tuple[MappedAxis, ...], differentiated: bool) -> None:
+    """Values reached a tap outside of a program that is watched step by step."""
+    if not call.ended:
+        call.count(1, axes, differentiated=differentiated)
+        call.keep([x if is_key(x) else np.array(x) for x in values], axes)
+
+
+def _pulled(call: Call, output: int) -> None:
+    call.pulled.add(output)
+
+
+@functools.cache
+def _primitives() -> tuple[Primitive, Primitive]:
+    return define_tap(_came_by), define_mark(_pulled)
+
+
+class Observer:
+    """Notices calls of rules (a `compat.Watcher`), and what cannot be looked into.
+
+    Attributes:
+        rules: what was found, by something that tells rules apart.
+        not_examined: what cannot be looked into.
+        kept: whether taps stay where nothing else of the call is needed, as where only its backward pass runs. Some
+            parts of JAX do not allow that.
+        calls: the places of calls.
+    """
+
+    def __init__(self, *, kept: bool = True):
+        self.rules: dict[Any, Observed] = {}
+        self.not_examined: dict[NotExamined, None] = {}
+        self.kept = kept
+        self.calls: list[Call] = []
+        self._tapped: dict[int, tuple[weakref.ref, Call]] = {}
+        self._entering: Any = None
+        self._places: dict[Any, set[Any]] = {}
+        self._codes: set[Any] = set()
+        self._derivatives: dict[Any, set[Observed]] = {}
+        self._foreign: dict[Primitive, list[Callable]] = {}
+        self._opaque: set[str] = set()
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Within it this thread's calls are noticed."""
+        with _CONTEXT(next(_TURN)), intercepted(self):
+            yield
+
+    def end(self) -> None:
+        """What was tapped may still be run: by whoever kept a program that was made meanwhile."""
+        for call in self.calls:
+            call.ended = True
+
+    # What JAX does meanwhile (see `compat.Watcher`).
+
+    def called(self, rule: Any, parts: RuleParts, args: tuple, kwargs: dict[str, Any], proceed: Callable) -> Any:
+        """A rule is called."""
+        positional = _positional(parts.plain, args, kwargs)
+        if self._entering is parts.plain or positional is None:
+            return proceed(*args, **kwargs)
+        held = {i: x for i, x in enumerate(positional) if i in parts.static}
+
+        def complete(dynamic: Sequence[Any]) -> list[Any]:
+            coming = iter(dynamic)
+            return [held[i] if i in held else next(coming) for i in range(len(positional))]
+
+        def of_dynamic(function: Callable) -> Callable:
+            return (lambda *dynamic: function(*complete(dynamic))) if held else function
+
+        if is_custom_root(parts.plain):
+            place = callers().place
+            observed = self._rule(("custom_root", place), Observed("custom_root", "custom_root", place))
+        else:
+            key = parts.kind, *map(fingerprint, (parts.plain, *parts.derivative, *held.values()))
+            names = [n for i, n in enumerate(_argument_names(parts.plain)) if i not in held]
+            new = Observed(parts.kind, *named(parts.plain), tuple(names), parts.own_remat)
+            observed = self._rule(key, new, parts.plain, parts.derivative)
+        self._places.setdefault(source_of(parts.plain), set()).add(observed)
+        functions = of_dynamic(rule), of_dynamic(parts.plain)
+        dynamic = tuple(x for i, x in enumerate(positional) if i not in held)
+        closes_over = holds_tracer((parts.plain, parts.derivative, tuple(held.values())))
+        call, tapped = self._tap(observed, functions, dynamic, closes_over=closes_over)
+        before, self._entering = self._entering, parts.plain
+        try:
+            outputs = proceed(*complete(tapped))
+        finally:
+            self._entering = before
+        return self._marked(outputs, call)
+
+    def bound(self, primitive: Primitive, args: tuple, params: dict[str, Any], proceed: Callable) -> Any:
+        """A primitive is bound."""
+        if primitive.name == TAP:
+            outputs = proceed(*args, **params)
+            self._tapped |= {id(x): (weakref.ref(x), params["call"]) for x in outputs if isinstance(x, Tracer)}
+            return outputs
+        functions, observed = None, None
+        if primitive.name in OPAQUE:
+            self._note_opaque(primitive, params)
+        elif primitive.name == LINEAR_CALL:
+            return self._linear_call(primitive, args, params, proceed)
+        elif (rule := bound_rule(primitive, params)) is not None:
+            known = self._places.get(rule.place, set())
+            new = rule.kind in ("hijax", "custom_root") or self._entering is None
+            self._entering = None
+            if new and not self._is_tapped(args, known):
+                place = rule.place or callers().place
+                observed = self._rule((rule.kind, rule.key), Observed(rule.kind, rule.name, place), None, rule.derivative)
+                functions = functools.partial(primitive.bind, **params), rule.plain
+                self._places.setdefault(rule.place, set()).add(observed)
+        elif (rules := self._rules_of(primitive)) and not self._is_tapped(args, self._places.get(primitive, set())):
+            observed = self._rule(primitive, Observed("primitive", primitive.name, source_of(rules[0])), None, rules)
+            bind = functools.partial(primitive.bind, **params)
+            several = bind if primitive.multiple_results else lambda *operands: [bind(*operands)]
+            functions = several, without_derivative(several)
+            self._places.setdefault(primitive, set()).add(observed)
+        if functions is None or observed is None:
+            return proceed(*args, **params)
+        call, tapped = self._tap(observed, functions, args)
+        return self._marked(proceed(*tapped, **params), call)
+
+    def compiled_called(self, compiled: Any) -> None:
+        """A compiled program is called."""
+        self._note("compiled program", callers().place, "it was compiled before: only its machine code is left")
+
+    def _linear_call(self, primitive: Primitive, args: tuple, params: dict[str, Any], proceed: Callable) -> Any:
+        """A linear function with a transpose of its own. What it is linear in may be a tangent: it is not tapped."""
+        fixed, (name, place), plain = linear_call_of(params)
+        if self._is_tapped(args, self._places.get(LINEAR_CALL, set())):
+            return proceed(*args, **params)
+        observed = self._rule((LINEAR_CALL, place), Observed(LINEAR_CALL, name or LINEAR_CALL, place))
+        self._places.setdefault(LINEAR_CALL, set()).add(observed)
+
+        def bound(values: Sequence[Any]) -> tuple[Callable, Callable]:
+            return (lambda *x: primitive.bind(*values, *x, **params)), (lambda *x: plain(*values, *x))
+
+        linear = tuple(map(jax.typeof, args[fixed:]))
+        call, residuals = self._tap(observed, bound, (), closed=tuple(args[:fixed]), drawn=linear)
+        return self._marked(proceed(*residuals, *args[fixed:], **params), call)
+
+    def _rules_of(self, primitive: Primitive) -> list[Callable]:
+        if primitive not in self._foreign:
+            self._foreign[primitive] = derivative_rules(primitive)
+        return self._foreign[primitive]
+
+    # Taps and marks.
+
+    def _rule(self, key: Any, new: Observed, plain: Any = None, derivative: Sequence[Callable] = ()) -> Observed:
+        """The entry of a rule: of one that was seen before, or a new one."""
+        observed = self.rules.setdefault(key, new)
+        for code in map(code_of, derivative):
+            self._derivatives.setdefault(code, set()).add(observed)
+        self._codes |= {code_of(plain), *map(code_of, derivative)} - {None}
+        return observed
+
+    def _tap(
+        self,
+        observed: Observed,
+        bound: Bound | tuple[Callable, Callable],
+        args: Sequence[Any],
+        *,
+        closed: tuple = (),
+        drawn: tuple[Any, ...] = (),
+        closes_over: bool = False,
+    ) -> tuple[Call | None, Sequence[Any]]:
+        """The arguments (or where some are `drawn`, what the rule closes over), tapped."""
+        leaves, tree = jax.tree.flatten(tuple(args))
+        strange = [x for x in leaves if not _is_array(x)]
+        if strange:
+            is_ref = hasattr(getattr(strange[0], "aval", None), "inner_aval")
+            what = "mutable reference" if is_ref else type(strange[0]).__name__
+            self._note(observed.name, observed.source, f"a rule that is given a {what}, which is no array")
+            return None, args
+        if isinstance(bound, tuple):
+            functions = bound
+            bound = lambda values: functions  # noqa: E731
+            if closes_over:
+                try:
+                    with intercepted(None):
+                        bound, closed = with_closed_over(*functions, tuple(args))
+                except Exception as error:
+                    what = f"{type(error).__name__}: {error}".split("\n")[0][:120]
+                    self._note(observed.name, observed.source, f"a rule that closes over traced values; {what}")
+                    return None, args
+        ids = [id(x) for x in leaves]
+        inside = any(observed in self._derivatives.get(code, ()) for code in callers().codes)
+        tied = tuple(ids.index(i) for i in ids)
+        structure = jax.tree.structure(drawn) if drawn else tree
+        call = Call(observed, bound, structure, len(closed), tied, inside, drawn)
+        self.calls.append(call)
+        # Where there is nothing to tap, a number is: the calls are counted all the same.
+        operands = (*closed, *leaves) or (np.int32(0),)
+        tapped = _primitives()[0].bind(*operands, call=call, axes=(), differentiated=False, kept=self.kept)
+        return call, tapped[: len(closed)] if drawn else jax.tree.unflatten(tree, tapped[len(closed) : len(operands)] if leaves else [])
+
+    def _marked(self, outputs: Any, call: Call | None) -> Any:
+        """The outputs, each floating-point one with a mark that tells whether a gradient arrives there."""
+        if call is None:
+            return outputs
+        leaves, tree = jax.tree.flatten(outputs)
+        number = itertools.count()
+        for k, x in enumerate(leaves):
+            if _is_array(x) and jax.numpy.issubdtype(jax.numpy.result_type(x), jax.numpy.inexact):
+                output = next(number)
+                if isinstance(x, Tracer):
+                    leaves[k] = _primitives()[1].bind(x, call=call, output=output)
+        return jax.tree.unflatten(tree, leaves)
+
+    def _is_tapped(self, args: Sequence[Any], rules: set[Any]) -> bool:
+        """Whether the arguments come from a tap of these rules: a program that holds the tap is run or traced again."""
+        found = (self._tapped.get(id(x)) for x in args)
+        return any(f is not None and f[0]() is x and f[1].rule in rules for f, x in zip(found, args, strict=True))
+
+    def _note(self, name: str, place: str, reason: str) -> None:
+        self.not_examined[NotExamined(name, place, reason)] = None
+
+    def _note_opaque(self, primitive: Primitive, params: dict[str, Any]) -> None:
+        """A kernel or a callback; one that stands inside of a rule is judged together with the rule."""
+        by = callers()
+        name = name_of_opaque(primitive, params)
+        known, inside = name in self._opaque, any(code in self._codes for code in by.codes)
+        self._opaque.add(name)
+        if not inside and not (by.traced_before and known):
+            self._note(name, by.place, f"{OPAQUE[primitive.name]} outside of any rule")
+
+
+def note_outputs_read(program: Jaxpr) -> None:
+    """Of each call in a finished program note the outputs that something reads."""
+    for eqn in equations_read(program, MARK):
+        eqn.params["call"].read.add(eqn.params["output"])
+
+
+def named(function: Callable) -> tuple[str, str]:
+    """The name and place of a function; where a library only wraps somebody's function, of that one."""
+    if of_a_library(source_of(function)):
+        inside = (f for f in reachable([function], 4) if inspect.isfunction(f))
+        function = next((f for f in inside if not of_a_library(f.__code__.co_filename)), function)
+    return name_of(function), source_of(function)
+
+
+def _positional(plain: Callable, args: tuple, kwargs: dict[str, Any]) -> tuple | None:
+    """All arguments by position, defaults included where keywords are given; None where they do not fit."""
+    if not kwargs:
+        return args
+    try:
+        bound = inspect.signature(plain).bind(*args, **kwargs)
+    except (TypeError, ValueError):
+        return None
+    bound.apply_defaults()
+    return bound.args if not bound.kwargs else None
+
+
+def _argument_names(function: Callable) -> list[str]:
+    try:
+        return list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        return []
+
+
+def _is_array(x: Any) -> bool:
+    if isinstance(x, jax.Array):
+        return not hasattr(getattr(x, "aval", None), "inner_aval")
+    return isinstance(x, np.ndarray | np.generic | float | int | complex)
