@@ -125,7 +125,7 @@ def audit_table() -> list[str]:
     lines = ["| rule | verdict | met in |", "|---|---|---|"]
     for rule, verdicts in met.items():
         name, _, place = rule.partition(" at ")
-        said = "; ".join(f"**{v}**" if v == "WRONG" else v for v in verdicts)
+        said = "; ".join(f"**{v}**" if v == "wrong" else v for v in verdicts)
         said += f": {measured['confirmed'][place]}" if place in measured["confirmed"] else ""
         functions = [f for of in verdicts.values() for f in of]
         some = ", ".join(f"`{f}`" for f in functions[:3]) + (f" and {len(functions) - 3} more" * (len(functions) > 3))

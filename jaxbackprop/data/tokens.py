@@ -105,21 +105,30 @@ def tokenise_texts(texts: Sequence[str], *, source: str | None = None, lines: np
     reads no further either.
     """
     joined = "\n".join(text.replace("\n", " ") if "\n" in text else text for text in texts)
-    try:
-        data = joined.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError as error:
-        where = joined.count("\n", 0, error.start)
-        raise DataError(
-            f"half a surrogate pair ({error.object[error.start]!r}) in text {where}",
-            expected="text that can be written as UTF-8",
-            file=source,
-        ) from error
+    data = _utf8(joined, source)
     if END in data:
         parts = data.split(b"\n")
         ends = [WRITTEN_END.search(part) if END in part else None for part in parts]
         data = b"\n".join(part[: end.start()] if end else part for part, end in zip(parts, ends, strict=True))
     tokens = tokenise(_blocks(data + b"\n") if texts else [], source=source)
     return tokens if lines is None else replace(tokens, lines=lines)
+
+
+def _utf8(text: str, source: str | None) -> bytes:
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"half a surrogate pair ({error.object[error.start]!r}) in text {text.count(chr(10), 0, error.start)}",
+            expected="text that can be written as UTF-8",
+            file=source,
+        ) from error
+
+
+def words_of_line(text: str) -> list[bytes]:
+    """The words of one text, `</s>` last, as `tokenise_texts` cuts it."""
+    words = _utf8(text, None).replace(b"\0", b" ").split()
+    return [*words[: words.index(END)], END] if END in words else [*words, END]
 
 
 def starts_with(words: pa.BinaryArray, prefix: str) -> np.ndarray:

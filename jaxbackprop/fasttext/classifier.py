@@ -16,12 +16,11 @@ from ..data import Tokens
 from .corpus.corpus import Unlabelled
 from .corpus.reading import Source
 from .files import model_folder as folder
-from .model import Model, Table
+from .model import Model, Table, mean_row
 from .options import settings_of, whole_number
 from .predict.metrics import Scoring, Skipped, score
 from .predict.predictor import LabelsAndProbabilities, Predictions, Predictor, as_fasttext_lists
 from .predict.subwords import one_line_each, subword_row, subwords, words_and_labels
-from .predict.vectors import sentence_vectors, word_vectors
 from .quantize.product_quantizer import quantize
 from .quantize.table import QuantizedTable
 from .train.checkpointing import Checkpoints
@@ -126,16 +125,13 @@ class TextClassifier:
         Raises:
             ValueError: k is 0, or a text holds a newline.
         """
-        texts = [text] if isinstance(text, str) else one_line_each(text)
         if isinstance(text, str):
-            one_line_each(texts)
-        found = Predictions.joined(list(self.predictions(texts, k=k, threshold=threshold)))
-        labels, probabilities = as_fasttext_lists(found, self.get_labels(on_unicode_error=on_unicode_error))
-        return (
-            (tuple(labels[0]), probabilities[0].astype(np.float64))
-            if isinstance(text, str)
-            else (labels, probabilities)
-        )
+            labels, probabilities = self._predictor.best_of_one(one_line_each([text])[0], k, threshold)
+            return tuple(self._label(label, on_unicode_error) for label in labels.tolist()), probabilities.astype(
+                np.float64
+            )
+        found = Predictions.joined(list(self.predictions(one_line_each(text), k=k, threshold=threshold)))
+        return as_fasttext_lists(found, self.get_labels(on_unicode_error=on_unicode_error))
 
     def predictions(
         self, texts: Sequence[str] | Tokens, *, k: int = 1, threshold: float = 0.0
@@ -247,6 +243,10 @@ class TextClassifier:
         """All words; with `include_freq` also how often each occurred."""
         return self._entries(slice(0, self.model.vocabulary.word_count), include_freq, on_unicode_error)
 
+    def _label(self, number: int, errors: str) -> str:
+        vocabulary = self.model.vocabulary
+        return vocabulary.entries[vocabulary.word_count + number].as_py().decode("utf-8", errors)
+
     def _entries(self, which: slice, include_freq: bool, errors: str) -> Any:
         vocabulary = self.model.vocabulary
         names = [entry.decode("utf-8", errors) for entry in vocabulary.entries[which].to_pylist()]
@@ -266,11 +266,11 @@ class TextClassifier:
 
     def get_word_vector(self, word: str) -> np.ndarray:
         """The mean of the rows that stand for a word, (dim,); 0 for a word without any."""
-        return word_vectors(self.model, [word])[0]
+        return mean_row(self.model.input, self.model.subwords(word))
 
     def get_sentence_vector(self, text: str) -> np.ndarray:
         """The mean of the rows of a text, (dim,): what the labels score."""
-        return sentence_vectors(self.model, one_line_each([text]))[0]
+        return mean_row(self.model.input, self.model.encode_line(one_line_each([text])[0]))
 
     def get_subwords(self, word: str) -> tuple[list[str], np.ndarray]:
         """The word, if it has a row, and its character n-grams; and their rows."""

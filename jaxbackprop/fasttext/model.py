@@ -11,6 +11,8 @@ from ..data import Bags
 from .corpus.vocabulary import Readable, Vocabulary
 from .settings import Settings
 
+FEW = 1 << 10  # rows that are copied to be added up
+
 
 class Table(Protocol):
     """Rows that can be looked up by number: a plain array of float32 does, and a quantized one."""
@@ -59,9 +61,13 @@ class Model:
         """
         return self._left(self.vocabulary.encode(texts))
 
+    def encode_line(self, text: str) -> np.ndarray:
+        """The rows of one text, as `encode` has them."""
+        return self._left_of(np.array(self.vocabulary.encode_line(text), np.int32))
+
     def subwords(self, word: str) -> np.ndarray:
         """The rows of the input table that stand for one word."""
-        return self.word_bags([word])[0]
+        return self._left_of(self.vocabulary.subwords(word))
 
     def word_bags(self, words: Sequence[str]) -> Bags:
         """The rows of the input table that stand for each word: its own, and those of its character n-grams."""
@@ -71,12 +77,18 @@ class Model:
         """Rows numbered as if nothing had been pruned -> those that are left, as they are numbered now."""
         if self.kept is None:
             return bags
-        ids, words = bags.ids, self.vocabulary.word_count
+        ids, is_left = self._renumbered(bags.ids)
+        return Bags(ids, np.concatenate([[0], np.cumsum(is_left)])[bags.offsets])
+
+    def _left_of(self, ids: np.ndarray) -> np.ndarray:
+        return ids if self.kept is None else self._renumbered(ids)[0]
+
+    def _renumbered(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        words = self.vocabulary.word_count
         old, new = self._kept_sorted
         at = np.searchsorted(old, ids - words)
         is_left = (ids < words) | (np.append(old, -1)[at] == ids - words)
-        ids = np.where(ids < words, ids, np.append(new, -1)[at] + words)[is_left]
-        return Bags(ids, np.concatenate([[0], np.cumsum(is_left)])[bags.offsets])
+        return np.where(ids < words, ids, np.append(new, -1)[at] + words)[is_left], is_left
 
     @cached_property
     def _kept_sorted(self) -> tuple[np.ndarray, np.ndarray]:
@@ -96,6 +108,13 @@ def mean_rows(table: Table, bags: Bags) -> np.ndarray:
     ones = np.ones(len(ids), np.float32)
     sums = scipy.sparse.csr_array((ones, ids, bags.offsets), shape=(len(bags), rows.shape[0])) @ rows
     return sums * (1 / np.maximum(bags.lengths, 1)).astype(np.float32)[:, None]
+
+
+def mean_row(table: Table, ids: np.ndarray) -> np.ndarray:
+    """`mean_rows` of one text: (dim,) float32."""
+    if len(ids) > FEW:
+        return mean_rows(table, Bags(ids, np.array([0, len(ids)])))[0]
+    return table[ids].sum(0) * np.float32(1 / max(len(ids), 1))
 
 
 def _different(ids: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

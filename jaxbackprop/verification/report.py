@@ -7,7 +7,7 @@ from typing import Any
 
 from .checks.result import CheckResult
 
-MARKS = {True: "ok", False: "WRONG", None: "undecided"}
+MARKS = {True: "ok", False: "wrong", None: "undecided"}
 
 
 class VerificationError(AssertionError):
@@ -49,12 +49,12 @@ class Verification:
 
     @property
     def verdict(self) -> str:
-        """right, WRONG, undecided, or "by design?": another derivative, and evidence that this is meant."""
+        """right, wrong, undecided, or "by design?": another derivative, and evidence that this is meant."""
         if self.passed:
             return "right"
         if self.by_design:
             return "by design?"
-        return "WRONG" if any(check.passed is False for check in self.checks) else "undecided"
+        return "wrong" if any(check.passed is False for check in self.checks) else "undecided"
 
     def units(self, name: str = "") -> float:
         """The largest error of a gradient in units of its dtype's resolution, in the precision `name` or in all."""
@@ -128,7 +128,7 @@ class Verification:
         )
         cause = f"<p><b>Likely cause:</b> {escape(self.likely_cause)}</p>" if self.likely_cause else ""
         design = f"<p>Differs from its primal by design? {escape(self.by_design)}</p>" if self.by_design else ""
-        colour = colours[True if self.passed else False if self.verdict == "WRONG" else None]
+        colour = colours[True if self.passed else False if self.verdict == "wrong" else None]
         return (
             f"<div><p><b>{escape(self.name)}</b>: <span style='color:{colour}'>{self.verdict}</span> "
             f"<small>{escape(self.source)}</small></p>{cause}{design}<table><tr><th></th><th>check</th><th>ulp</th>"

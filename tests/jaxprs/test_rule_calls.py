@@ -80,7 +80,7 @@ def test_a_rule_wrong_at_the_end_of_a_long_loop_is_caught():
         return lax.scan(lambda c, _: (c + 1, wrong_when_large(c)), x, None, length=100)[1].sum()
 
     (site,) = audit(program, x).sites
-    assert (site.calls, site.verdict) == (100, "WRONG")
+    assert (site.calls, site.verdict) == (100, "wrong")
 
 
 def test_a_rule_called_once_in_the_midst_of_a_long_loop_is_judged():

@@ -30,13 +30,13 @@ def test_a_cause_is_sought_without_a_warning_where_an_argument_is_zero():
     """Warnings are errors here and would end the search; a formula that nothing explains is searched to the end."""
     odd = by_hand(jnp.sin, lambda s, u: (u * (jnp.cos(s[0]) + 0.3 * jnp.exp(s[0])),))
     found = verify(odd, np.array([0.0, 1.0, 2.5]))
-    assert found.verdict == "WRONG"
+    assert found.verdict == "wrong"
     assert "divide by zero" not in str(found)
 
 
 def test_a_failure_says_which_element_both_values_and_why():
     found = verify(wrong_sine, x)
-    assert found.verdict == "WRONG"
+    assert found.verdict == "wrong"
     assert found.likely_cause == "sign: minus the truth"
     detail = found.failures[0].detail
     assert re.search(r"by hand -0\.\d+, true 0\.\d+ \+- \de-\d+; 3 of 3 wrong|by hand 0", detail), detail
@@ -47,7 +47,7 @@ def test_a_failure_says_which_element_both_values_and_why():
 def test_the_report_fits_a_screen_and_is_html_and_json():
     found = verify(wrong_sine, x)
     assert len(str(found).splitlines()) <= 40
-    assert "WRONG" in found._repr_html_()
+    assert "wrong" in found._repr_html_()
     assert json.loads(found.to_json())["likely_cause"] == "sign: minus the truth"
 
 
@@ -110,7 +110,7 @@ def test_in_a_large_array_one_wrong_sign_is_found_and_named():
     assert "sign" in found.likely_cause
 
 
-@pytest.mark.parametrize(("at_zero", "verdict"), [(0.0, "right"), (1.5, "WRONG")])
+@pytest.mark.parametrize(("at_zero", "verdict"), [(0.0, "right"), (1.5, "wrong")])
 def test_in_a_large_array_of_kinks_any_value_between_the_sides_is_right(at_zero: float, verdict: str):
     relu = by_hand(jax.nn.relu, lambda s, u: (u * jnp.where(s[0] == 0, at_zero, s[0] > 0),))
     clipped = np.maximum(np.random.default_rng(2).normal(size=(350, 350)), 0)
@@ -133,7 +133,7 @@ def test_what_is_no_function_is_refused():
 def test_a_backward_pass_that_raises_is_one_failure_with_the_whole_message():
     found = verify(by_hand(jnp.sin, lambda s, u: (jnp.ones(4),)), x)
     (only,) = found.checks
-    assert found.verdict == "WRONG"
+    assert found.verdict == "wrong"
     assert only.name == "can be differentiated"
     assert re.search(r"float\d\d\[4\].*float\d\d\[3\]", only.detail)
 

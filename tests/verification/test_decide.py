@@ -59,7 +59,7 @@ def test_flash_attention_without_its_delta_is_wrong():
         return ds @ k, ds.T @ q, p.T @ do
 
     made = by_hand(attention, careless, flash)
-    assert verify(made, normal(5, 8), normal(5, 8), normal(5, 8), checks=["gradient"]).verdict == "WRONG"
+    assert verify(made, normal(5, 8), normal(5, 8), normal(5, 8), checks=["gradient"]).verdict == "wrong"
 
 
 @pytest.mark.parametrize(
@@ -97,14 +97,14 @@ def test_a_sum_in_too_narrow_a_type_is_seen_with_upstream_gradients_of_one_sign(
 @pytest.mark.parametrize("relative", [1e-5, 1e-7, 1e-9, 1e-11])
 def test_a_relative_error_is_wrong_in_float64(relative: float):
     made = by_hand(jnp.sin, lambda s, u: (u * jnp.cos(s[0]) * (1 + relative),))
-    assert verify(made, normal(5), checks=["gradient"]).verdict == "WRONG"
+    assert verify(made, normal(5), checks=["gradient"]).verdict == "wrong"
 
 
 def normalised(eps: float) -> Any:
     return lambda x: x * lax.rsqrt((x * x).mean(-1, keepdims=True) + eps)
 
 
-@pytest.mark.parametrize(("eps", "verdict"), [(1e-6, "right"), (1.001e-6, "WRONG")])
+@pytest.mark.parametrize(("eps", "verdict"), [(1e-6, "right"), (1.001e-6, "wrong")])
 def test_another_epsilon_is_wrong(eps: float, verdict: str):
     def backward(s: Any, u: Any) -> Any:
         x, r = s[0], lax.rsqrt((s[0] * s[0]).mean(-1, keepdims=True) + eps)
@@ -177,7 +177,7 @@ def by_pallas(x: Any) -> Any:
     return pl.pallas_call(softmax_kernel, out_shape=jax.ShapeDtypeStruct(x.shape, x.dtype), interpret=True)(x)
 
 
-@pytest.mark.parametrize(("factor", "verdict"), [(1.0, "right"), (1.01, "WRONG")])
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, "right"), (1.01, "wrong")])
 def test_a_pallas_kernel_is_judged_within_seconds(factor: float, verdict: str):
     made = jax.custom_vjp(lambda x: by_pallas(x))
     made.defvjp(
@@ -195,7 +195,7 @@ def test_a_wrong_rule_in_a_scan_of_a_hundred_steps_is_named():
     wrong = by_hand(jnp.sin, lambda s, u: (-u * jnp.cos(s[0]),))
     found = audit(lambda x: lax.scan(lambda c, _: (wrong(c), None), x, None, length=100)[0].sum(), normal(3))
     (site,) = found.sites
-    assert (site.calls, site.verdict) == (100, "WRONG")
+    assert (site.calls, site.verdict) == (100, "wrong")
 
 
 def test_checks_are_chosen_by_name():

@@ -63,5 +63,5 @@ def test_a_marked_test_verifies_what_it_returns_and_a_package_is_collected(tmp_p
     found = run(tmp_path, "--verify-rules", "ruleful")
     assert "2 failed, 2 passed" in found.stdout, found.stdout + found.stderr
     assert "constant factor 2" in found.stdout
-    assert "tripled: WRONG" in found.stdout
+    assert "tripled: wrong" in found.stdout
     assert "sign: minus the truth" in found.stdout

@@ -12,6 +12,8 @@ from ...data.parallel import in_parallel
 OFFSET_BASIS, PRIME = np.uint32(2166136261), np.uint32(16777619)
 NGRAM_FACTOR = np.uint64(116049371)
 SIGNED = np.arange(256, dtype=np.uint8).astype(np.int8).astype(np.uint32)  # each byte, sign-extended to 32 bits
+FEW = 32  # pieces: of fewer each is hashed by itself
+LONG = 1 << 11  # bytes that take as long one after another as all at once
 CELLS = 1 << 20  # so many (character, n-gram length) pairs are worked on at a time: they stay in the cache
 
 
@@ -20,17 +22,66 @@ def extend(h: np.ndarray, data: np.ndarray, start: np.ndarray, length: np.ndarra
     h = h.copy()
     alive = np.flatnonzero(length > 0)
     step = 0
-    while len(alive):
+    while len(alive) > FEW:
         h[alive] = (h[alive] ^ SIGNED[data[start[alive] + step]]) * PRIME
         step += 1
         alive = alive[length[alive] > step]
+    for k in alive.tolist():
+        h[k] = extend_one(int(h[k]), data[start[k] + step : start[k] + length[k]].tobytes())
     return h
+
+
+def extend_one(h: int, data: bytes) -> int:
+    """One hash state after further bytes."""
+    if len(data) > LONG:
+        return _extend_long(h, np.frombuffer(data, np.uint8))
+    for byte in data:
+        h = (h ^ (byte if byte < 128 else byte | 0xFFFFFF00)) * 16777619 & 0xFFFFFFFF
+    return h
+
+
+def _extend_long(h: int, data: np.ndarray) -> int:
+    """`extend_one` as array arithmetic over the bytes.
+
+    The low byte l of the state depends on nothing above it, and each bit of it is a sum modulo 2: that bit before, that
+    bit of the data, and a function of the bits below. With l known at every byte, a step is affine modulo 2^32:
+    h ^ s = h - l + (l ^ s) for a byte s without sign, and the complement of h ^ ~s for one with all upper bits set.
+    """
+    low = np.zeros(len(data) + 1, np.uint8)
+    for k in range(8):
+        bit, below = np.uint8(1 << k), np.uint8((1 << k) - 1)
+        flips = np.empty(len(low), np.uint8)
+        flips[0] = h & int(bit)
+        flips[1:] = (data ^ ((low[:-1] ^ data) & below) * np.uint8(PRIME & 0xFF)) & bit
+        low |= np.bitwise_xor.accumulate(flips)
+    negative, before = data >= 128, low[:-1].astype(np.int32)
+    added = np.where(negative, before - (before ^ (255 - data)) - 1, (before ^ data) - before).astype(np.uint32) * PRIME
+    factor = np.where(negative, ~PRIME + np.uint32(1), PRIME)
+    after = np.ones(len(data), np.uint32)  # the product of all further factors
+    np.multiply.accumulate(factor[:0:-1], out=after[-2::-1])
+    return (int(after[0]) * int(factor[0]) * h + int((added * after).sum(dtype=np.uint32))) & 0xFFFFFFFF
 
 
 def fnv1a(words: pa.BinaryArray) -> np.ndarray:
     """The hash of each word, uint32."""
     data, offsets = buffers(words)
     return extend(np.full(len(words), OFFSET_BASIS), data, offsets[:-1], np.diff(offsets))
+
+
+def fnv1a_of(word: bytes) -> int:
+    """The hash of one word."""
+    return extend_one(int(OFFSET_BASIS), word)
+
+
+def word_ngrams_of(hashes: list[int], n: int, bucket: int) -> list[int]:
+    """`word_ngrams` of one line of words."""
+    words = [h - 2**32 if h >= 2**31 else h for h in hashes]
+    found = []
+    for first, h in enumerate(words):
+        for other in words[first + 1 : first + n]:
+            h = (h * 116049371 + other) & 0xFFFFFFFFFFFFFFFF
+            found.append(h % bucket)
+    return found
 
 
 def word_ngrams(hashes: np.ndarray, starts: np.ndarray, n: int, bucket: int) -> tuple[np.ndarray, np.ndarray]:

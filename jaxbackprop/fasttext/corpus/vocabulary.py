@@ -21,11 +21,13 @@ import pyarrow.compute as pc
 from ...data.bags import Bags, starts
 from ...data.errors import DataError, shown
 from ...data.labelled_text import Texts
-from ...data.tokens import END, Tokens, counted, equal, starts_with, tokenise_texts
-from .hashing import character_ngrams, fnv1a, word_ngrams
+from ...data.tokens import END, Tokens, counted, equal, starts_with, tokenise_texts, words_of_line
+from .hashing import character_ngrams, fnv1a, fnv1a_of, word_ngrams, word_ngrams_of
 from .word_rows import WordRows, blocks, select, shifted
 
 LABEL_PREFIX = "__label__"
+SHORT = 1 << 12  # characters of a text that is encoded word by word
+REMEMBERED = 1 << 14  # words of such texts whose rows are kept, at most
 FEW = 1 << 12  # words looked up one by one in a dict; more of them by pyarrow's hash join
 Readable = Tokens | Texts | Sequence[str]
 
@@ -113,7 +115,7 @@ class Vocabulary:
 
         As fastText takes in the words of pretrained vectors; one that begins as labels do becomes a label.
         """
-        coded = pa.array([w.encode("utf-8", "surrogateescape") for w in words], pa.binary()).dictionary_encode()
+        coded = pa.array([_bytes(w) for w in words], pa.binary()).dictionary_encode()
         found, times = coded.dictionary, np.bincount(coded.indices.to_numpy(), minlength=len(coded.dictionary))
         at = self._ids(found)
         counts = self.counts.copy()
@@ -168,6 +170,18 @@ class Vocabulary:
                 block, ends = self._with_word_ngrams(block, ends, hashes[codes], offsets)
             yield Bags(block, ends)
 
+    def encode_line(self, text: str) -> list[int]:
+        """The rows of one text, as `encode` has them: a short one is encoded faster without arrays."""
+        if len(text) > SHORT:
+            return self.encode([text]).ids.tolist()
+        prefix = _bytes(self.label_prefix)
+        words = [self._of_word(word) for word in words_of_line(text) if not word.startswith(prefix)]
+        ids = [row for rows, _ in words for row in rows]
+        if self.word_ngrams > 1:
+            grams = word_ngrams_of([h for _, h in words], self.word_ngrams, self.bucket)
+            ids += [row + self.word_count for row in grams]
+        return ids
+
     def encode_labels(self, texts: Readable, *, unknown: Literal["refuse", "drop"] = "refuse") -> Bags:
         """The numbers of each text's labels; a label that is not in the vocabulary is a DataError, or is dropped."""
         tokens = as_tokens(texts, self.label_prefix)
@@ -180,16 +194,28 @@ class Vocabulary:
 
     def word_id(self, word: str) -> int:
         """The row of `word`, or -1 where it is not in the vocabulary."""
-        number = self._index.get(word.encode("utf-8", "surrogateescape"), -1)
+        number = self._index.get(_bytes(word), -1)
         return number if number < self.word_count else -1
 
     def subwords(self, word: str) -> np.ndarray:
         """The rows that stand for `word`: its own, where it has one, and those of its character n-grams."""
-        return self.word_bags([word])[0]
+        return np.array(self._of_word(_bytes(word))[0], np.int32)
+
+    def _of_word(self, word: bytes) -> tuple[list[int], int]:
+        """The rows of a word, and its hash where n-grams of words need it."""
+        if word in self._known_words:
+            return self._known_words[word]
+        hashed = fnv1a_of(word) if self.word_ngrams > 1 else 0
+        found = self._rows_of(pa.array([word], pa.binary()))[0].tolist(), hashed
+        if len(word) <= SHORT:
+            if len(self._known_words) >= REMEMBERED:
+                self._known_words.clear()
+            self._known_words[word] = found
+        return found
 
     def word_bags(self, words: Sequence[str]) -> Bags:
         """The rows that stand for each word, as `subwords` has them."""
-        rows, counts = self._rows_of(pa.array([w.encode("utf-8", "surrogateescape") for w in words], pa.binary()))
+        rows, counts = self._rows_of(pa.array([_bytes(w) for w in words], pa.binary()))
         return Bags(rows, starts(counts))
 
     def state(self) -> dict[str, Any]:
@@ -208,9 +234,14 @@ class Vocabulary:
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> "Vocabulary":
         """The vocabulary whose `state()` this is."""
-        entries = [entry.encode("utf-8", "surrogateescape") for entry in state["entries"]]
+        entries = [_bytes(entry) for entry in state["entries"]]
         settings = {name: state[name] for name in ("word_ngrams", "bucket", "minn", "maxn", "label_prefix")}
         return cls(pa.array(entries, pa.binary()), np.array(state["counts"], np.int64), state["tokens"], **settings)
+
+    @cached_property
+    def _known_words(self) -> dict[bytes, tuple[list[int], int]]:
+        """What `_of_word` found, for the next text."""
+        return {}
 
     @cached_property
     def _found(self) -> dict[int, np.ndarray]:
@@ -290,6 +321,10 @@ def _falling(counts: np.ndarray, is_label: np.ndarray) -> np.ndarray:
     """Numbers that rise with the order of the entries: words before labels, and each of them by falling count."""
     most = int(counts.max(initial=0)) + 1
     return (np.where(is_label, most, 0) - counts).astype(np.int32 if most < 2**30 else np.int64)
+
+
+def _bytes(word: str) -> bytes:
+    return word.encode("utf-8", "surrogateescape")
 
 
 def _text(entry: bytes) -> str:

@@ -1,6 +1,8 @@
 """Labels as the leaves of a Huffman tree: their probabilities, and the best few found without visiting all of them."""
 
 from dataclasses import dataclass
+from functools import cached_property
+from heapq import heappop, heappush
 
 import numpy as np
 
@@ -90,6 +92,29 @@ class Tree:
         first = np.searchsorted(text, np.arange(len(x)))
         best = (np.arange(len(text)) - first[text] < k) & (score >= least)
         return np.bincount(text[best], minlength=len(x)), node[best], score[best]
+
+    def search_one(self, x: np.ndarray, output: np.ndarray, k: int, least: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """`search` of one text (dim,): the labels, and their scores. The likeliest node is followed first."""
+        right = _sigmoid(output[: self.labels - 1] @ x)
+        steps = np.stack([log(1 - right), log(right)], 1).tolist()
+        bound, rise = float(least), RISE * len(self.levels)
+        queue = [(-0.0, len(self.children) - 1)]
+        found: list[tuple[float, int]] = []
+        while queue and -queue[0][0] >= bound:
+            cost, node = heappop(queue)
+            if node < self.labels:
+                found.append((cost, node))
+                if len(found) >= k:
+                    bound = max(float(least), -sorted(found)[k - 1][0] - rise)
+                continue
+            for child, step in zip(self._children[node], steps[node - self.labels], strict=True):
+                heappush(queue, (float(np.float32(cost - step)), child))
+        best = sorted(found)[:k]
+        return np.array([node for _, node in best], np.int64), np.array([-cost for cost, _ in best], np.float32)
+
+    @cached_property
+    def _children(self) -> list[list[int]]:
+        return self.children.tolist()
 
     def _step(
         self, x: np.ndarray, output: np.ndarray, text: np.ndarray, node: np.ndarray, score: np.ndarray

@@ -13,7 +13,7 @@ import numpy as np
 
 from ...data import Bags
 from ...data.bags import starts
-from ..model import Model, Table, mean_rows
+from ..model import Model, Table, mean_row, mean_rows
 from .huffman_search import Tree
 from .top_k import log, top_k
 
@@ -21,6 +21,7 @@ CELLS = 1 << 21  # so many (text, label) pairs are worked on at a time: they sta
 TEXTS = 1 << 14  # texts searched for in a tree together
 FEWEST = 16  # texts at a time, however many labels there are
 FEW = 8  # where at most one label in so many is wanted, a Huffman tree is searched, not computed whole
+WHOLE = 1 << 10  # labels: for one text all inner nodes of so small a tree are computed at once
 UNLIKELY = 0.01  # and where only labels as likely as this are
 REACH, STEPS = np.float32(8), 512  # fastText's sigmoid: a table of 512 steps from -8 to 8, 0 and 1 beyond
 SIGMOID = (1 / (1 + np.exp(-(np.arange(STEPS + 1, dtype=np.float32) * 16 / STEPS - 8)).astype(np.float64))).astype("f4")
@@ -67,11 +68,9 @@ class Predictor:
 
     def best(self, bags: Bags, k: int = 1, threshold: float = 0.0) -> Predictions:
         """The `k` best labels of each text (-1: all) whose probability is at least `threshold`."""
-        if k < 1 and k != -1:
-            raise ValueError(f"k is {k}; it is at least 1, or -1 for all labels.")
-        k = self.labels if k == -1 else min(k, self.labels)
+        k = self._most(k)
         usable = np.flatnonzero(bags.lengths > 0) if self.labels else np.zeros(0, np.int64)
-        searched = self.tree is not None and (k * FEW <= self.labels or threshold >= UNLIKELY)
+        searched = self._searched(k, threshold)
         step = TEXTS if searched else max(CELLS // max(self.labels, 1), FEWEST)
         counts, labels, logs = np.zeros(len(bags), np.int64), [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
         for start in range(0, len(usable), step):
@@ -81,6 +80,26 @@ class Predictor:
             labels.append(found)
             logs.append(scores)
         return Predictions(np.concatenate(labels).astype(np.int32), np.exp(np.concatenate(logs)), starts(counts))
+
+    def best_of_one(self, text: str, k: int = 1, threshold: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+        """`best` of one text: the numbers of its labels, and their probabilities."""
+        k, ids = self._most(k), self.model.encode_line(text)
+        if not len(ids) or not self.labels:
+            return np.zeros(0, np.int32), np.zeros(0, np.float32)
+        x = mean_row(self.model.input, ids)
+        if self.tree is not None and self.labels <= WHOLE:
+            labels, logs = self.tree.search_one(x, self.output, k, log(np.float32(threshold)))
+        else:
+            _, labels, logs = self._best(x[None], k, np.float32(threshold), self._searched(k, threshold))
+        return labels, np.exp(logs)
+
+    def _most(self, k: int) -> int:
+        if k < 1 and k != -1:
+            raise ValueError(f"k is {k}; it is at least 1, or -1 for all labels.")
+        return self.labels if k == -1 else min(k, self.labels)
+
+    def _searched(self, k: int, threshold: float) -> bool:
+        return self.tree is not None and (k * FEW <= self.labels or threshold >= UNLIKELY)
 
     def probabilities(self, bags: Bags) -> np.ndarray:
         """The probability of every label, (N, labels) float32: the model's own, without fastText's rounding.

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+FEW = 1 << 10  # scores that are sorted whole faster than the best of them are found
 SMALL = np.float64(1e-5)  # fastText adds it to a probability before it takes the logarithm
 
 
@@ -25,9 +26,11 @@ def top_k(scores: np.ndarray, k: int, threshold: np.float32) -> tuple[np.ndarray
     counts = np.minimum((scores >= threshold).sum(1), k)
     most = int(counts.max(initial=0))
     if most <= 1:
-        columns = scores.argmax(1)[:, None] if most else np.zeros((len(scores), 0), np.int64)
-    elif most == labels:
-        columns = np.argsort(-scores, axis=1, kind="stable")
+        texts = np.flatnonzero(counts)
+        columns = scores.argmax(1)[texts] if most else np.zeros(0, np.int64)
+        return counts, columns, scores[texts, columns]
+    if most == labels or scores.size <= FEW:
+        columns = np.argsort(-scores, axis=1, kind="stable")[:, :most]
     else:
         columns = np.argpartition(scores, labels - most, axis=1)[:, labels - most :]
         least = np.take_along_axis(scores, columns, 1).min(1, keepdims=True)

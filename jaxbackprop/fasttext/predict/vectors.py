@@ -1,6 +1,6 @@
-"""Words and texts as vectors: what a model's rows come to.
+"""Words as vectors: what a model's rows come to.
 
-Source  fastText 0.9.2: FastText::getWordVector, FastText::getSentenceVector
+Source  fastText 0.9.2: FastText::getWordVector
 """
 
 from collections.abc import Sequence
@@ -20,11 +20,3 @@ def word_vectors(model: Model, words: Sequence[str] | None = None) -> np.ndarray
     words = model.vocabulary.words if words is None else words
     parts = [mean_rows(model.input, model.word_bags(words[k : k + WORDS])) for k in range(0, len(words), WORDS)]
     return np.concatenate([np.zeros((0, model.input.shape[1]), np.float32), *parts])
-
-
-def sentence_vectors(model: Model, texts: Sequence[str]) -> np.ndarray:
-    """The mean of the rows of each text, n-grams and the line's end included: (texts, dim) float32.
-
-    What a classifier scores, and what fastText's get_sentence_vector answers for one. A text without any row is 0.
-    """
-    return mean_rows(model.input, model.encode(texts))

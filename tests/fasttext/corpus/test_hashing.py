@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxbackprop.fasttext.corpus import hashing
-from jaxbackprop.fasttext.corpus.hashing import character_ngrams, fnv1a, modulo, word_ngrams
+from jaxbackprop.fasttext.corpus.hashing import character_ngrams, extend_one, fnv1a, modulo, word_ngrams
 
 
 def slow_hash(word: bytes) -> int:
@@ -48,6 +48,14 @@ def test_ascii_words_have_their_published_fnv1a_hash(text, expected):
 @given(st.lists(st.binary(max_size=20), max_size=20))
 def test_a_byte_above_127_is_sign_extended(items):
     assert fnv1a(words(*items)).tolist() == [slow_hash(item) for item in items]
+
+
+@pytest.mark.parametrize("length", [2049, 4000])
+@pytest.mark.parametrize("before", [b"", b"some words"])
+def test_a_long_word_has_the_hash_of_its_bytes_one_after_another(length, before):
+    word = before + np.random.default_rng(length).integers(0, 256, length).astype(np.uint8).tobytes()
+    assert fnv1a(words(b"short", word)).tolist() == [slow_hash(b"short"), slow_hash(word)]
+    assert extend_one(slow_hash(before), word[len(before) :]) == slow_hash(word)
 
 
 def test_a_slice_of_an_array_is_hashed_as_what_it_holds():

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from jaxbackprop.data import DataError, Texts, tokenise
 from jaxbackprop.data.tokens import Tokens
@@ -72,6 +74,20 @@ def test_rows_do_not_depend_on_how_many_lines_are_encoded_together(case, monkeyp
     tokens = tokenise([TRAIN])
     known = Vocabulary.build(tokens, **case["settings"])
     assert renumbered(written(tokens, known), known, case) == case["train"]
+
+
+@golden
+def test_a_text_by_itself_has_the_rows_it_has_among_others(case):
+    known = Vocabulary.build(tokenise([TRAIN]), **case["settings"])
+    for text in [line.decode("utf-8", "surrogateescape") for line in [*TRAIN.split(b"\n"), *OTHER.split(b"\n")]]:
+        for again in (text, text, text * 600):
+            assert known.encode_line(again) == known.encode([again]).ids.tolist()
+
+
+@given(st.text("ab _</s>\0\t\u00e9", max_size=30))
+def test_any_text_by_itself_is_cut_as_among_others(text):
+    known = Vocabulary.build(tokenise([b"__label__x a b a </s> b\n"]), word_ngrams=3, bucket=50, minn=1, maxn=3)
+    assert known.encode_line(text) == known.encode([text]).ids.tolist()
 
 
 @golden

@@ -57,6 +57,9 @@ def test_the_search_finds_what_computing_all_labels_finds(labels: int, k: int, s
         best = [place for place in np.argsort(-scores[text], kind="stable")[:k] if scores[text, place] >= LEAST]
         assert found[a:b].tolist() == best
         np.testing.assert_allclose(np.exp(values[a:b]), np.exp(scores[text, best]), rtol=0, atol=1e-6)
+        alone, logs = tree.search_one(x[text], output, k, LEAST)
+        assert alone.tolist() == best
+        np.testing.assert_allclose(np.exp(logs), np.exp(scores[text, best]), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("k", [1, 3, 5])

@@ -7,6 +7,7 @@ import pytest
 from fasttexts_models import GOLDEN, model_of
 
 from jaxbackprop.data import Bags
+from jaxbackprop.fasttext import TextClassifier
 from jaxbackprop.fasttext.files.fasttext_model import read_model
 from jaxbackprop.fasttext.model import Model, mean_rows
 from jaxbackprop.fasttext.predict.predictor import Predictor, as_fasttext_lists
@@ -36,6 +37,17 @@ def test_labels_and_probabilities_are_fasttexts(name: str, tmp_path: Path):
         labels, probabilities = as_fasttext_lists(found, names)
         for text, answer in enumerate(asked["answers"]):
             assert_same_up_to_ties(labels[text], probabilities[text], [(p, label) for label, p in answer], asked["k"])
+
+
+@pytest.mark.parametrize("name", list(GOLDEN["models"]))
+def test_a_text_by_itself_has_the_labels_it_has_among_others(name: str, tmp_path: Path):
+    classifier = TextClassifier(model_of(name, tmp_path))
+    for asked in GOLDEN["models"][name]["queries"]:
+        k, threshold = asked["k"], asked["threshold"]
+        together = zip(*classifier.predict(GOLDEN["texts"], k, threshold), strict=True)
+        for text, (labels, probabilities) in zip(GOLDEN["texts"], together, strict=True):
+            own, p = classifier.predict(text, k, threshold)
+            assert_same_up_to_ties(list(own), p, list(zip(probabilities.tolist(), labels, strict=True)), k)
 
 
 def test_a_text_without_a_row_has_no_labels(tmp_path: Path):

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jaxbackprop.fasttext import TextClassifier
 from jaxbackprop.fasttext.files.fasttext_model import read_model, read_word_model
-from jaxbackprop.fasttext.predict.vectors import sentence_vectors, word_vectors
+from jaxbackprop.fasttext.predict.vectors import word_vectors
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SAID = json.loads((GOLDEN / "predictions.json").read_text(encoding="utf-8"))
@@ -32,10 +33,19 @@ def test_a_words_vector_is_fasttexts(name):
 
 @pytest.mark.parametrize("name", [name for name in MODELS if "texts asked" in MODELS[name]])
 def test_a_texts_vector_is_fasttexts(name):
-    found = sentence_vectors(read_model(GOLDEN / name), SAID["texts"])
+    classifier = TextClassifier(read_model(GOLDEN / name))
+    found = np.array([classifier.get_sentence_vector(text) for text in SAID["texts"]])
     expected = asked(name, "texts asked")
     assert np.allclose(found, expected, rtol=1e-6, atol=1e-7)
     assert name not in DENSE or np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_one_words_vector_is_the_one_it_has_among_others(name):
+    model = read_word_model(GOLDEN / name)
+    asked = list(MODELS[name]["words asked"])
+    one_by_one = [TextClassifier(model).get_word_vector(word) for word in asked]
+    np.testing.assert_allclose(one_by_one, word_vectors(model, asked), rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -47,7 +57,7 @@ def test_all_words_are_asked_for_where_none_are_named(name):
 def test_a_word_without_rows_is_zero():
     model = read_model(GOLDEN / "softmax.bin")
     assert not word_vectors(model, ["unheard"]).any()
-    assert word_vectors(model, []).shape == sentence_vectors(model, []).shape == (0, 4)
+    assert word_vectors(model, []).shape == (0, 4)
 
 
 def test_a_words_own_row_is_its_vector_where_there_are_no_character_ngrams():
