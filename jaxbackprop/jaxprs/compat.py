@@ -77,6 +77,12 @@ OPAQUE = {
 NEW_REF, READ_REF, WRITE_REF, FREEZE_REF = "new_ref", "get", "swap", "freeze"
 """What makes, reads, writes and ends a mutable reference (`jax.new_ref`)."""
 
+CALLBACKS = ("pure_callback", "io_callback")
+"""Primitives that call Python on the host, and wait for it."""
+
+PRINTS = ("debug_callback", "debug_print")
+"""Primitives that only tell somebody something: `jax.debug.print`, `jax.debug.callback`."""
+
 _BODY_OF_A_CALL = ("call_jaxpr", "jaxpr", "fun_jaxpr", "call")
 
 
@@ -367,21 +373,57 @@ def bound_rule(primitive: Primitive, params: dict[str, Any]) -> BoundRule | None
     return None  # what JAX makes of another one: a mapped primitive, the linear part of one
 
 
+def is_exported(function: Callable) -> bool:
+    """Whether a plain function is that of an exported program, which is called through a custom_vjp of JAX's own."""
+    return ".export" in function.__module__ and function.__module__.startswith("jax.")
+
+
 def is_custom_root(function: Callable) -> bool:
     """Whether a plain function is that of `jax.lax.custom_root`, which is a custom_jvp in some releases."""
     return function.__name__ == "_custom_root" and function.__module__.startswith("jax.")
 
 
-def linear_call_of(params: dict[str, Any]) -> tuple[int, tuple[str, str], Callable[..., list[Any]]]:
-    """Of a linear call: how many operands it is not linear in, its function's name and place, and the function."""
-    callee = close(params["callee"])
-    fixed = params.get("num_callee_consts", 0) + params["num_res"]
-    return fixed, function_of(callee.jaxpr), jaxpr_as_fun(callee)
+@dataclass(frozen=True)
+class LinearRule:
+    """A linear function whose transpose is written by hand.
+
+    Attributes:
+        name: of the hand-written function.
+        place: its `file:line`.
+        fixed: how many operands it is not linear in: they come first.
+        plain: the function.
+    """
+
+    name: str
+    place: str
+    fixed: int
+    plain: Callable[..., list[Any]]
+
+
+def linear_rule(primitive: Primitive, params: dict[str, Any]) -> LinearRule | None:
+    """Of a linear call, or a linear solve, as it is bound; None for anything else."""
+    if primitive.name == LINEAR_CALL:
+        callee = close(params["callee"])
+        fixed = params.get("num_callee_consts", 0) + params["num_res"]
+        return LinearRule(*function_of(callee.jaxpr), fixed, jaxpr_as_fun(callee))
+    if primitive.name != LINEAR_SOLVE or params["jaxprs"].transpose_solve is None:
+        return None
+    lengths, solve = params["const_lengths"], close(params["jaxprs"].solve)
+    name, place = function_of(closed(params["jaxprs"].transpose_solve)[0])
+    before, count = lengths.matvec + lengths.vecmat, lengths.solve
+
+    def plain(*operands: Any) -> list[Any]:
+        fixed = before + count + lengths.transpose_solve
+        return jaxpr_as_fun(solve)(*operands[before : before + count], *operands[fixed:])
+
+    return LinearRule(name, place, before + count + lengths.transpose_solve, plain)
 
 
 def name_of_opaque(primitive: Primitive, params: dict[str, Any]) -> str:
     """What somebody calls a kernel, a callback or an exported program."""
-    for key in ("name", "name_and_src_info", "target_name", "exported", "callback"):
+    if primitive.name == "pallas_call":
+        return params.get("name") or function_of(closed(params["jaxpr"])[0])[0]
+    for key in ("name", "target_name", "exported", "callback"):
         found = params.get(key)
         for attribute in ("name", "fun_name", "__name__", "callback_func"):
             found = getattr(found, attribute, found)
@@ -557,17 +599,23 @@ def linearized_before(value: Any) -> tuple[str, str] | None:
     """Of what `jax.vjp` or `jax.linearize` returned: the name and place of the function; None for anything else."""
     if isinstance(value, _linearized()[0]):
         return function_of(value.jaxpr)
-    inner = value.func if isinstance(value, jax.tree_util.Partial) else None
-    if isinstance(inner, functools.partial) and inner.func is _linearized()[1]:
-        return function_of(inner.args[0])
-    return None
+    inner = _lifted(value)
+    return function_of(inner.args[0]) if inner is not None and inner.func is _linearized()[1] else None
+
+
+def _lifted(value: Any) -> functools.partial | None:
+    """What a `jax.tree_util.Partial` calls, where that is a partial function itself."""
+    inner = getattr(value.func, "fun", value.func) if isinstance(value, jax.tree_util.Partial) else None
+    return inner if isinstance(inner, functools.partial) else None
 
 
 @functools.cache
 def _linearized() -> tuple[type, Callable]:
     """The class of what `jax.vjp` returns, and the function that `jax.linearize` wraps."""
     (_, pull), (_, pushforward) = jax.vjp(lambda x: x, 1.0), jax.linearize(lambda x: x, 1.0)
-    return type(pull), pushforward.func.func
+    lifted = _lifted(pushforward)
+    assert lifted is not None
+    return type(pull), lifted.func
 
 
 # Values while they are traced.
@@ -581,6 +629,17 @@ def varying_axes(x: Any) -> frozenset[Any]:
 def to_varying(x: Any, axes: Sequence[Any]) -> Any:
     """`x`, now counted as differing over these axes of the mesh, too; transposed, the sum over them."""
     return lax.pcast(x, tuple(axes), to="varying")
+
+
+def manual_axes() -> dict[str, int]:
+    """The axes of the mesh over which the program being traced is split by `jax.shard_map`, and their sizes."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return {name: mesh.shape[name] for name in mesh.manual_axes}
+
+
+def weakly_typed(x: Any) -> Any:
+    """`x` with a type that gives way to others, as a Python number's."""
+    return lax.convert_element_type_p.bind(x, new_dtype=x.dtype, weak_type=True, sharding=None)
 
 
 def x64_enabled() -> bool:
@@ -681,7 +740,8 @@ def define_tap(arrived: Callable[..., None]) -> Primitive:
     """An identity of several operands that says what they are: `arrived(*operands, call=, axes=, differentiated=)`.
 
     Its parameters: `call`, an object that is handed on; `axes`, what it was mapped over, the last first;
-    `differentiated`, whether a derivative was asked for; `kept`, whether it stays where its results are not needed.
+    `differentiated`, the positions of operands by which a derivative was taken; `kept`, whether it stays where its
+    results are not needed.
     Differentiated it is a tap of the values alone: tangents pass by it.
     """
     primitive = Primitive(TAP)
@@ -698,7 +758,9 @@ def define_tap(arrived: Callable[..., None]) -> Primitive:
         return list(operands)
 
     def lowered(*operands: Any, kept: bool, **params: Any) -> list[Any]:
-        kinds = [jax.random.key_impl(x) if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else None for x in operands]
+        kinds = [
+            jax.random.key_impl(x) if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else None for x in operands
+        ]
 
         def on_host(*data: Any) -> None:
             keys = (x if kind is None else jax.random.wrap_key_data(x, impl=kind) for x, kind in zip(data, kinds))
@@ -707,8 +769,8 @@ def define_tap(arrived: Callable[..., None]) -> Primitive:
         jax.debug.callback(on_host, *(x if k is None else jax.random.key_data(x) for x, k in zip(operands, kinds)))
         return list(operands)
 
-    def jvp(primals: Any, tangents: Any, *, differentiated: bool, **params: Any) -> Any:
-        differentiated = differentiated or not all(isinstance(t, ad.Zero) for t in tangents)
+    def jvp(primals: Any, tangents: Any, *, differentiated: frozenset[int], **params: Any) -> Any:
+        differentiated |= {k for k, t in enumerate(tangents) if not isinstance(t, ad.Zero)}
         return primitive.bind(*primals, differentiated=differentiated, **params), list(tangents)
 
     def transpose(upstream: Any, *operands: Any, **params: Any) -> list[Any]:
@@ -719,7 +781,8 @@ def define_tap(arrived: Callable[..., None]) -> Primitive:
         if not any(mapped):
             return primitive.bind(*operands, axes=axes, **params), dims
         operands = [x if d is None else jax.numpy.moveaxis(x, d, 0) for x, d in zip(operands, dims, strict=True)]
-        axes = (MappedAxis(mapped, axis.size, axis.name), *axes)
+        name = axis.name if isinstance(axis.name, str | int | tuple) else None
+        axes = (MappedAxis(mapped, axis.size, name), *axes)
         return primitive.bind(*operands, axes=axes, **params), [0 if m else None for m in mapped]
 
     ad.primitive_jvps[primitive], ad.primitive_transposes[primitive] = jvp, transpose

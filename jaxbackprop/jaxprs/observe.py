@@ -12,10 +12,9 @@ another value each time. Nothing is cleared. What cannot be looked into is liste
 import functools
 import inspect
 import itertools
-import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,11 +24,11 @@ import numpy as np
 
 from .closures import fingerprint, holds_tracer, reachable, with_closed_over
 from .compat import (
-    LINEAR_CALL,
     MARK,
     OPAQUE,
     TAP,
     Jaxpr,
+    LinearRule,
     MappedAxis,
     Primitive,
     RuleParts,
@@ -40,12 +39,15 @@ from .compat import (
     derivative_rules,
     intercepted,
     is_custom_root,
-    linear_call_of,
+    is_exported,
+    linear_rule,
+    manual_axes,
     name_of_opaque,
+    varying_axes,
     without_derivative,
 )
 from .inputs import is_key
-from .provenance import callers, code_of, name_of, of_a_library, source_of
+from .provenance import callers, code_of, name_of, of_a_library, of_jax, source_of
 from .queries import equations_read
 
 _CONTEXT = jax.make_user_context(None)
@@ -93,7 +95,7 @@ class Observed:
     """A rule that a program calls.
 
     Attributes:
-        kind: "custom_vjp", "custom_jvp", "hijax", "custom_root", "primitive" or "linear_call".
+        kind: "custom_vjp", "custom_jvp", "hijax", "custom_root", "primitive", "linear_call", "custom_linear_solve".
         name: of the function that the rule was made of.
         source: the `file:line` where that is defined.
         arguments: the names of its arguments, as far as known.
@@ -101,7 +103,9 @@ class Observed:
         differentiated: how many calls a derivative was asked of.
         undifferentiated: how many other calls there were.
         inside: how many calls its own derivative made.
+        mapped: whether `jax.vmap` maps any of the calls.
         samples: some of the calls.
+        key: something that tells it from others, also when the program is traced again.
     """
 
     kind: str
@@ -112,7 +116,9 @@ class Observed:
     differentiated: int = 0
     undifferentiated: int = 0
     inside: int = 0
+    mapped: bool = False
     samples: list[Sample] = field(default_factory=list)
+    key: Any = None
 
     @property
     def calls(self) -> int:
@@ -134,9 +140,14 @@ class Call:
         tree: the structure of its arguments.
         closed: so many of the tapped values are what it closes over; the others are its arguments.
         tied: for each array among the arguments the first one that is the same value in the program.
+        weak: for each whether its type is weak, as a Python number's is.
         inside: whether the rule's own derivative makes this call.
         drawn: the shapes of further arguments, whose values do not matter.
-        pulled: the floating-point outputs at which a gradient arrives.
+        axes: the axes of the mesh over which it is split, and their sizes.
+        varying: for each array among the arguments those over which it differs.
+        by: the arrays among the arguments by which the program takes a derivative.
+        outputs: how many floating-point outputs there are.
+        pulled: those at which a gradient arrives.
         read: those that something in the program reads.
         ended: whether the observation is over.
     """
@@ -146,16 +157,23 @@ class Call:
     tree: Any
     closed: int
     tied: tuple[int, ...]
+    weak: tuple[bool, ...]
     inside: bool
     drawn: tuple[Any, ...] = ()
+    axes: dict[str, int] = field(default_factory=dict)
+    varying: tuple[frozenset[str], ...] = ()
+    by: set[int] = field(default_factory=set)
+    outputs: int = 0
     pulled: set[int] = field(default_factory=set)
     read: set[int] = field(default_factory=set)
     ended: bool = False
 
-    def count(self, times: int, axes: tuple[MappedAxis, ...], *, differentiated: bool) -> None:
-        """It was run so often; what `vmap` maps is as many calls as examples."""
+    def count(self, times: int, axes: tuple[MappedAxis, ...], differentiated: frozenset[int]) -> None:
+        """It was run so often, a derivative taken by these operands; what `vmap` maps is as many calls as examples."""
         times *= int(np.prod([axis.size for axis in axes], dtype=int))
         with _LOCK:
+            self.rule.mapped = self.rule.mapped or bool(axes)
+            self.by |= {k - self.closed for k in differentiated}
             if self.inside:
                 self.rule.inside += times
             elif differentiated:
@@ -186,10 +204,10 @@ def _shapes(args: Any) -> list[Any]:
     return [(np.shape(x), getattr(x, "dtype", type(x))) for x in jax.tree.leaves(args)]
 
 
-def _came_by(*values: Any, call: Call, axes: tuple[MappedAxis, ...], differentiated: bool) -> None:
+def _came_by(*values: Any, call: Call, axes: tuple[MappedAxis, ...], differentiated: frozenset[int]) -> None:
     """Values reached a tap outside of a program that is watched step by step."""
     if not call.ended:
-        call.count(1, axes, differentiated=differentiated)
+        call.count(1, axes, differentiated)
         call.keep([x if is_key(x) else np.array(x) for x in values], axes)
 
 
@@ -211,10 +229,12 @@ class Observer:
         kept: whether taps stay where nothing else of the call is needed, as where only its backward pass runs. Some
             parts of JAX do not allow that.
         calls: the places of calls.
+        replaced: the keys of rules in whose place the plain function is called; where it is given, nothing is tapped.
     """
 
-    def __init__(self, *, kept: bool = True):
+    def __init__(self, *, kept: bool = True, replaced: Collection[Any] | None = None):
         self.rules: dict[Any, Observed] = {}
+        self.replaced = replaced
         self.not_examined: dict[NotExamined, None] = {}
         self.kept = kept
         self.calls: list[Call] = []
@@ -225,6 +245,7 @@ class Observer:
         self._derivatives: dict[Any, set[Observed]] = {}
         self._foreign: dict[Primitive, list[Callable]] = {}
         self._opaque: set[str] = set()
+        self._traced_before: set[str] = set()
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -241,9 +262,17 @@ class Observer:
 
     def called(self, rule: Any, parts: RuleParts, args: tuple, kwargs: dict[str, Any], proceed: Callable) -> Any:
         """A rule is called."""
+
+        def make(*args: Any, **kwargs: Any) -> Any:
+            before, self._entering = self._entering, parts.plain
+            try:
+                return proceed(*args, **kwargs)
+            finally:
+                self._entering = before
+
         positional = _positional(parts.plain, args, kwargs)
-        if self._entering is parts.plain or positional is None:
-            return proceed(*args, **kwargs)
+        if self._entering is parts.plain or positional is None or is_exported(parts.plain):
+            return make(*args, **kwargs)
         held = {i: x for i, x in enumerate(positional) if i in parts.static}
 
         def complete(dynamic: Sequence[Any]) -> list[Any]:
@@ -260,18 +289,19 @@ class Observer:
             key = parts.kind, *map(fingerprint, (parts.plain, *parts.derivative, *held.values()))
             names = [n for i, n in enumerate(_argument_names(parts.plain)) if i not in held]
             new = Observed(parts.kind, *named(parts.plain), tuple(names), parts.own_remat)
+            if source_of(parts.plain) in self._traced_before and any(
+                code_of(f) in callers().codes for f in parts.derivative
+            ):
+                return make(*positional)  # its own derivative calls a rule that was noticed as an equation
             observed = self._rule(key, new, parts.plain, parts.derivative)
+        if observed.key in (self.replaced or ()):
+            return parts.plain(*positional)
         self._places.setdefault(source_of(parts.plain), set()).add(observed)
         functions = of_dynamic(rule), of_dynamic(parts.plain)
         dynamic = tuple(x for i, x in enumerate(positional) if i not in held)
         closes_over = holds_tracer((parts.plain, parts.derivative, tuple(held.values())))
         call, tapped = self._tap(observed, functions, dynamic, closes_over=closes_over)
-        before, self._entering = self._entering, parts.plain
-        try:
-            outputs = proceed(*complete(tapped))
-        finally:
-            self._entering = before
-        return self._marked(outputs, call)
+        return self._marked(make(*complete(tapped)), call)
 
     def bound(self, primitive: Primitive, args: tuple, params: dict[str, Any], proceed: Callable) -> Any:
         """A primitive is bound."""
@@ -282,16 +312,19 @@ class Observer:
         functions, observed = None, None
         if primitive.name in OPAQUE:
             self._note_opaque(primitive, params)
-        elif primitive.name == LINEAR_CALL:
-            return self._linear_call(primitive, args, params, proceed)
+        elif (linear := linear_rule(primitive, params)) is not None and not of_jax(linear.place):
+            return self._linear(linear, primitive, args, params, proceed)
         elif (rule := bound_rule(primitive, params)) is not None:
             known = self._places.get(rule.place, set())
             new = rule.kind in ("hijax", "custom_root") or self._entering is None
             self._entering = None
             if new and not self._is_tapped(args, known):
                 place = rule.place or callers().place
-                observed = self._rule((rule.kind, rule.key), Observed(rule.kind, rule.name, place), None, rule.derivative)
+                observed = self._rule(
+                    (rule.kind, rule.key), Observed(rule.kind, rule.name, place), None, rule.derivative
+                )
                 functions = functools.partial(primitive.bind, **params), rule.plain
+                self._traced_before.add(rule.place)
                 self._places.setdefault(rule.place, set()).add(observed)
         elif (rules := self._rules_of(primitive)) and not self._is_tapped(args, self._places.get(primitive, set())):
             observed = self._rule(primitive, Observed("primitive", primitive.name, source_of(rules[0])), None, rules)
@@ -301,6 +334,8 @@ class Observer:
             self._places.setdefault(primitive, set()).add(observed)
         if functions is None or observed is None:
             return proceed(*args, **params)
+        if observed.key in (self.replaced or ()):
+            return functions[1](*args)
         call, tapped = self._tap(observed, functions, args)
         return self._marked(proceed(*tapped, **params), call)
 
@@ -308,20 +343,22 @@ class Observer:
         """A compiled program is called."""
         self._note("compiled program", callers().place, "it was compiled before: only its machine code is left")
 
-    def _linear_call(self, primitive: Primitive, args: tuple, params: dict[str, Any], proceed: Callable) -> Any:
+    def _linear(self, rule: LinearRule, primitive: Primitive, args: tuple, params: Any, proceed: Callable) -> Any:
         """A linear function with a transpose of its own. What it is linear in may be a tangent: it is not tapped."""
-        fixed, (name, place), plain = linear_call_of(params)
-        if self._is_tapped(args, self._places.get(LINEAR_CALL, set())):
+        if self._is_tapped(args, self._places.get(primitive, set())):
             return proceed(*args, **params)
-        observed = self._rule((LINEAR_CALL, place), Observed(LINEAR_CALL, name or LINEAR_CALL, place))
-        self._places.setdefault(LINEAR_CALL, set()).add(observed)
+        new = Observed(primitive.name, rule.name or primitive.name, rule.place)
+        observed = self._rule((primitive.name, rule.name, rule.place), new)
+        self._places.setdefault(primitive, set()).add(observed)
 
         def bound(values: Sequence[Any]) -> tuple[Callable, Callable]:
-            return (lambda *x: primitive.bind(*values, *x, **params)), (lambda *x: plain(*values, *x))
+            return (lambda *x: primitive.bind(*values, *x, **params)), (lambda *x: rule.plain(*values, *x))
 
-        linear = tuple(map(jax.typeof, args[fixed:]))
-        call, residuals = self._tap(observed, bound, (), closed=tuple(args[:fixed]), drawn=linear)
-        return self._marked(proceed(*residuals, *args[fixed:], **params), call)
+        if observed.key in (self.replaced or ()):
+            return rule.plain(*args)
+        linear = tuple(map(jax.typeof, args[rule.fixed :]))
+        call, fixed = self._tap(observed, bound, (), closed=tuple(args[: rule.fixed]), drawn=linear)
+        return self._marked(proceed(*fixed, *args[rule.fixed :], **params), call)
 
     def _rules_of(self, primitive: Primitive) -> list[Callable]:
         if primitive not in self._foreign:
@@ -333,6 +370,7 @@ class Observer:
     def _rule(self, key: Any, new: Observed, plain: Any = None, derivative: Sequence[Callable] = ()) -> Observed:
         """The entry of a rule: of one that was seen before, or a new one."""
         observed = self.rules.setdefault(key, new)
+        observed.key = key
         for code in map(code_of, derivative):
             self._derivatives.setdefault(code, set()).add(observed)
         self._codes |= {code_of(plain), *map(code_of, derivative)} - {None}
@@ -349,6 +387,8 @@ class Observer:
         closes_over: bool = False,
     ) -> tuple[Call | None, Sequence[Any]]:
         """The arguments (or where some are `drawn`, what the rule closes over), tapped."""
+        if self.replaced is not None:
+            return None, closed if drawn else args
         leaves, tree = jax.tree.flatten(tuple(args))
         strange = [x for x in leaves if not _is_array(x)]
         if strange:
@@ -369,26 +409,30 @@ class Observer:
                     return None, args
         ids = [id(x) for x in leaves]
         inside = any(observed in self._derivatives.get(code, ()) for code in callers().codes)
-        tied = tuple(ids.index(i) for i in ids)
+        tied, weak = tuple(ids.index(i) for i in ids), tuple(jax.typeof(x).weak_type for x in leaves)
         structure = jax.tree.structure(drawn) if drawn else tree
-        call = Call(observed, bound, structure, len(closed), tied, inside, drawn)
+        axes = manual_axes()
+        varying = tuple(map(varying_axes, leaves)) if axes else ()
+        call = Call(observed, bound, structure, len(closed), tied, weak, inside, drawn, axes, varying)
         self.calls.append(call)
         # Where there is nothing to tap, a number is: the calls are counted all the same.
         operands = (*closed, *leaves) or (np.int32(0),)
-        tapped = _primitives()[0].bind(*operands, call=call, axes=(), differentiated=False, kept=self.kept)
-        return call, tapped[: len(closed)] if drawn else jax.tree.unflatten(tree, tapped[len(closed) : len(operands)] if leaves else [])
+        tapped = _primitives()[0].bind(*operands, call=call, axes=(), differentiated=frozenset(), kept=self.kept)
+        if drawn:
+            return call, tapped[: len(closed)]
+        return call, jax.tree.unflatten(tree, tapped[len(closed) :] if leaves else [])
 
     def _marked(self, outputs: Any, call: Call | None) -> Any:
         """The outputs, each floating-point one with a mark that tells whether a gradient arrives there."""
         if call is None:
             return outputs
         leaves, tree = jax.tree.flatten(outputs)
-        number = itertools.count()
+        call.outputs = 0
         for k, x in enumerate(leaves):
             if _is_array(x) and jax.numpy.issubdtype(jax.numpy.result_type(x), jax.numpy.inexact):
-                output = next(number)
                 if isinstance(x, Tracer):
-                    leaves[k] = _primitives()[1].bind(x, call=call, output=output)
+                    leaves[k] = _primitives()[1].bind(x, call=call, output=call.outputs)
+                call.outputs += 1
         return jax.tree.unflatten(tree, leaves)
 
     def _is_tapped(self, args: Sequence[Any], rules: set[Any]) -> bool:
@@ -405,7 +449,7 @@ class Observer:
         name = name_of_opaque(primitive, params)
         known, inside = name in self._opaque, any(code in self._codes for code in by.codes)
         self._opaque.add(name)
-        if not inside and not (by.traced_before and known):
+        if (not inside or primitive.name == "call_exported") and not (by.traced_before and known):
             self._note(name, by.place, f"{OPAQUE[primitive.name]} outside of any rule")
 
 
@@ -436,10 +480,12 @@ def _positional(plain: Callable, args: tuple, kwargs: dict[str, Any]) -> tuple |
 
 
 def _argument_names(function: Callable) -> list[str]:
+    """Nothing where they have no names of their own."""
     try:
-        return list(inspect.signature(function).parameters)
+        parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         return []
+    return [] if any(p.kind is p.VAR_POSITIONAL for p in parameters) else [p.name for p in parameters]
 
 
 def _is_array(x: Any) -> bool:

@@ -126,6 +126,11 @@ def of_a_library(file: str) -> bool:
     return bool(_LIBRARIES.search(file))
 
 
+def of_jax(file: str) -> bool:
+    """Whether a file belongs to JAX."""
+    return bool(_JAX.search(file))
+
+
 @dataclass(frozen=True)
 class Callers:
     """What Python is running: the line that called JAX, and all code.
@@ -148,7 +153,7 @@ def callers() -> Callers:
     while frame is not None:
         file = frame.f_code.co_filename
         codes.append(frame.f_code)
-        if not place and _JAX.search(file):
+        if not place and of_jax(file):
             traced_before = traced_before or frame.f_code.co_name == "eval_jaxpr"
         elif not place and not file.startswith(_HERE):
             place = f"{file}:{frame.f_lineno}"

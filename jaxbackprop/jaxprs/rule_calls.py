@@ -66,6 +66,9 @@ def find(function: Callable, point: Inputs) -> Found:
             jax.block_until_ready(jax.tree.leaves(function(*jax.tree.map(_copied, point.args))))
             jax.effects_barrier()
     observer.end()
+    for call in observer.calls:  # of a linear rule no tangent passes a tap
+        if call.pulled and call.drawn:
+            call.rule.differentiated, call.rule.undifferentiated = call.rule.calls, 0
     earlier = [
         NotExamined(name, place, "it was linearized before: what is left of its rules does not tell what they are")
         for name, place in linearized_earlier(function, point.args)
@@ -104,7 +107,7 @@ def watch(program: ClosedJaxpr, args: Sequence[Any]) -> Exception | None:
         _walk_to_the_break(program, args, watching)
     for eqn, n, tapped in zip(watching.taps, calls, watching.tapped, strict=True):
         call, axes = eqn.params["call"], eqn.params["axes"]
-        call.count(max(int(n), len(tapped)), axes, differentiated=eqn.params["differentiated"])
+        call.count(max(int(n), len(tapped)), axes, eqn.params["differentiated"])
         for _, values in sorted(tapped.items()):
             call.keep(values, axes)
     return error
