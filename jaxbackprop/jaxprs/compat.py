@@ -331,7 +331,7 @@ class BoundRule:
         kind: "custom_vjp", "custom_jvp", "hijax" or "custom_root".
         name: of the plain function; empty where JAX does not know.
         place: its `file:line`.
-        plain: the function without its derivative.
+        plain: the function without its derivative; it can be called where a program traced before is run.
         key: something hashable that is another one for another rule.
         derivative: the functions that are its derivative, as far as they can be told.
     """
@@ -497,6 +497,11 @@ def derivative_rules(primitive: Primitive) -> list[Callable[..., Any]]:
 
 
 _OWN: set[Primitive] = set()
+
+
+def rule_call(proceed: Callable, *args: Any, **kwargs: Any) -> Any:
+    """A watcher makes the call of a rule by this function, so that the equations of its derivative can be told."""
+    return proceed(*args, **kwargs)
 
 
 class Watcher(Protocol):

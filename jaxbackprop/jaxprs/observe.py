@@ -17,7 +17,7 @@ import weakref
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
@@ -26,8 +26,10 @@ from .closures import fingerprint, holds_tracer, reachable, with_closed_over
 from .compat import (
     MARK,
     OPAQUE,
+    RULES,
     TAP,
     Jaxpr,
+    JaxprEqn,
     LinearRule,
     MappedAxis,
     Primitive,
@@ -37,17 +39,31 @@ from .compat import (
     define_mark,
     define_tap,
     derivative_rules,
+    inner_jaxprs,
     intercepted,
     is_custom_root,
     is_exported,
     linear_rule,
     manual_axes,
     name_of_opaque,
+    rule_call,
+    traceback_of,
     varying_axes,
     without_derivative,
 )
 from .inputs import is_key
-from .provenance import callers, code_of, name_of, of_a_library, of_jax, source_of
+from .provenance import (
+    Lines,
+    callers,
+    calling_lines,
+    code_of,
+    lines_of,
+    name_of,
+    of_a_library,
+    of_jax,
+    source_of,
+    written_in,
+)
 from .queries import equations_read
 
 _CONTEXT = jax.make_user_context(None)
@@ -105,6 +121,8 @@ class Observed:
         inside: how many calls its own derivative made.
         mapped: whether `jax.vmap` maps any of the calls.
         samples: some of the calls.
+        derivative: where its derivative is written, as far as that can be told.
+        called_from: the lines that led to each call (see `provenance.calling_lines`).
         key: something that tells it from others, also when the program is traced again.
     """
 
@@ -118,6 +136,8 @@ class Observed:
     inside: int = 0
     mapped: bool = False
     samples: list[Sample] = field(default_factory=list)
+    derivative: frozenset[Lines] = frozenset()
+    called_from: set[Any] = field(default_factory=set)
     key: Any = None
 
     @property
@@ -266,7 +286,7 @@ class Observer:
         def make(*args: Any, **kwargs: Any) -> Any:
             before, self._entering = self._entering, parts.plain
             try:
-                return proceed(*args, **kwargs)
+                return rule_call(proceed, *args, **kwargs)
             finally:
                 self._entering = before
 
@@ -337,7 +357,7 @@ class Observer:
         if observed.key in (self.replaced or ()):
             return functions[1](*args)
         call, tapped = self._tap(observed, functions, args)
-        return self._marked(proceed(*tapped, **params), call)
+        return self._marked(rule_call(proceed, *tapped, **params), call)
 
     def compiled_called(self, compiled: Any) -> None:
         """A compiled program is called."""
@@ -358,7 +378,7 @@ class Observer:
             return rule.plain(*args)
         linear = tuple(map(jax.typeof, args[rule.fixed :]))
         call, fixed = self._tap(observed, bound, (), closed=tuple(args[: rule.fixed]), drawn=linear)
-        return self._marked(proceed(*fixed, *args[rule.fixed :], **params), call)
+        return self._marked(rule_call(proceed, *fixed, *args[rule.fixed :], **params), call)
 
     def _rules_of(self, primitive: Primitive) -> list[Callable]:
         if primitive not in self._foreign:
@@ -371,6 +391,7 @@ class Observer:
         """The entry of a rule: of one that was seen before, or a new one."""
         observed = self.rules.setdefault(key, new)
         observed.key = key
+        observed.derivative |= set(filter(None, map(lines_of, derivative)))
         for code in map(code_of, derivative):
             self._derivatives.setdefault(code, set()).add(observed)
         self._codes |= {code_of(plain), *map(code_of, derivative)} - {None}
@@ -415,6 +436,7 @@ class Observer:
         varying = tuple(map(varying_axes, leaves)) if axes else ()
         call = Call(observed, bound, structure, len(closed), tied, weak, inside, drawn, axes, varying)
         self.calls.append(call)
+        observed.called_from.add(rule_call(lambda: calling_lines(callers().lines)))
         # Where there is nothing to tap, a number is: the calls are counted all the same.
         operands = (*closed, *leaves) or (np.int32(0),)
         tapped = _primitives()[0].bind(*operands, call=call, axes=(), differentiated=frozenset(), kept=self.kept)
@@ -451,6 +473,58 @@ class Observer:
         self._opaque.add(name)
         if (not inside or primitive.name == "call_exported") and not (by.traced_before and known):
             self._note(name, by.place, f"{OPAQUE[primitive.name]} outside of any rule")
+
+
+class Noticing:
+    """Only notices where derivatives are written (a `compat.Watcher`); nothing is tapped.
+
+    A program that was traced before, noticed, is not traced again: what was noticed then is kept.
+    """
+
+    derivatives: ClassVar[set[Lines]] = set()
+    """Where derivatives are written, other than JAX's own."""
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Within it this thread's calls are noticed."""
+        with _CONTEXT("noticing"), intercepted(self):
+            yield
+
+    def differentiates(self, program: Jaxpr) -> bool:
+        """Whether equations of a program are part of a rule's derivative."""
+        for eqn in program.eqns:
+            if eqn.primitive.name in RULES or bound_rule(eqn.primitive, eqn.params) is not None:
+                continue  # a rule that is called, and not differentiated
+            if written_in(eqn, self.derivatives) or calling_lines(traceback_of(eqn)):
+                return True
+            if any(map(self.differentiates, inner_jaxprs(eqn))):
+                return True
+        return False
+
+    # What JAX does meanwhile (see `compat.Watcher`).
+
+    def called(self, rule: Any, parts: RuleParts, args: tuple, kwargs: dict[str, Any], proceed: Callable) -> Any:
+        """A rule is called."""
+        return self._noticed(parts.derivative, proceed, args, kwargs)
+
+    def bound(self, primitive: Primitive, args: tuple, params: dict[str, Any], proceed: Callable) -> Any:
+        """A primitive is bound."""
+        rule = bound_rule(primitive, params)
+        derivative = rule.derivative if rule is not None else derivative_rules(primitive)
+        return self._noticed(derivative, proceed, args, params) if derivative else proceed(*args, **params)
+
+    def compiled_called(self, compiled: Any) -> None:
+        """A compiled program is called."""
+
+    def _noticed(self, derivative: Sequence[Callable], proceed: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
+        own = {lines for lines in map(lines_of, derivative) if lines is not None and not of_jax(lines.file)}
+        self.derivatives.update(own)
+        return rule_call(proceed, *args, **kwargs) if own else proceed(*args, **kwargs)
+
+
+def part_of(rule: Observed, eqn: JaxprEqn) -> bool:
+    """Whether an equation is part of the rule's derivative, in a program that was traced with somebody watching."""
+    return written_in(eqn, rule.derivative) or calling_lines(traceback_of(eqn)) in rule.called_from
 
 
 def note_outputs_read(program: Jaxpr) -> None:

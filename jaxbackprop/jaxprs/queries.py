@@ -30,6 +30,11 @@ def equations(jaxpr: Jaxpr, names: Collection[str]) -> list[JaxprEqn]:
     return list(found.values())
 
 
+def equations_inside(eqn: JaxprEqn) -> list[JaxprEqn]:
+    """The equations of the programs that an equation holds, and those that these hold."""
+    return [e for body in inner_jaxprs(eqn) for inner in body.eqns for e in (inner, *equations_inside(inner))]
+
+
 def inexact_constants(jaxpr: Jaxpr, dtype: Any) -> int:
     """How many of the numbers written in a program `dtype` does not hold exactly; each value counts once."""
     return len(_inexact(jaxpr, dtype))

@@ -36,11 +36,13 @@ class Found:
         rules: those it calls.
         not_examined: what could not be looked into.
         error: what ended the run early, where something did.
+        whole: whether the function could be traced as one program.
     """
 
     rules: tuple[Observed, ...]
     not_examined: tuple[NotExamined, ...]
     error: Exception | None = None
+    whole: bool = True
 
 
 def find(function: Callable, point: Inputs) -> Found:
@@ -49,6 +51,7 @@ def find(function: Callable, point: Inputs) -> Found:
     It is traced as one program. Where that fails, taps that may be dropped are tried, and then the function is run as
     it is: its own exception ends that.
     """
+    whole = True
     for kept in (True, False):
         observer = Observer(kept=kept)
         try:
@@ -61,7 +64,7 @@ def find(function: Callable, point: Inputs) -> Found:
         error = watch(program, point.arrays)
         break
     else:
-        observer, error = Observer(), None
+        observer, error, whole = Observer(), None, False
         with observer.watching():
             jax.block_until_ready(jax.tree.leaves(function(*jax.tree.map(_copied, point.args))))
             jax.effects_barrier()
@@ -73,7 +76,7 @@ def find(function: Callable, point: Inputs) -> Found:
         NotExamined(name, place, "it was linearized before: what is left of its rules does not tell what they are")
         for name, place in linearized_earlier(function, point.args)
     ]
-    return Found(tuple(observer.rules.values()), (*observer.not_examined, *earlier), error)
+    return Found(tuple(observer.rules.values()), (*observer.not_examined, *earlier), error, whole)
 
 
 def _copied(x: Any) -> Any:

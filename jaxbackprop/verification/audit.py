@@ -19,7 +19,7 @@ from .checks.registry import CHECKS
 from .checks.result import Check, CheckResult, what_happened
 from .collect import Collected
 from .problem import HandwrittenFunction, Problem
-from .program_gradient import RIGHT, WRONG, ProgramGradient, against_numerical, against_plain_functions
+from .program_gradient import CANNOT_TELL, RIGHT, WRONG, ProgramGradient, against_numerical, against_plain_functions
 from .report import Verification, VerificationError
 
 _ASKED = (
@@ -203,8 +203,7 @@ def audit(
         raise ValueError(f"audit: there is no check called {unknown[0]}. There are {', '.join(CHECKS)}.")
     start, point = time.perf_counter(), Inputs(args)
     function = functools.partial(fun, **settings)
-    found = find(function, point)
-    judged = [(rule, _site(rule, checks or _ASKED, found.error)) for rule in found.rules]
+    found, judged = judged_rules(function, point, checks)
     gradient = _gradient(function, point, found, judged)
     sites = tuple(_in_the_program(site, gradient) for _, site in judged)
     unreached = [NotExamined(s.name, s.source, "a rule on a branch that was not taken") for s in sites if not s.calls]
@@ -214,12 +213,24 @@ def audit(
     )  # fmt: skip
 
 
+def judged_rules(
+    function: Callable, point: Inputs, checks: Sequence[str] | None = None
+) -> tuple[Found, list[tuple[Observed, Site]]]:
+    """The rules that run inside `function` at `point`, each with what is found about it."""
+    found = find(function, point)
+    told = {(one.name, one.place) for one in found.not_examined}
+    rules = [rule for rule in found.rules if rule.calls or (rule.name, rule.source) not in told]
+    return found, [(rule, _site(rule, checks or _ASKED, found.error)) for rule in rules]
+
+
 def _gradient(
     function: Callable, point: Inputs, found: Found, judged: Sequence[tuple[Observed, Site]]
 ) -> ProgramGradient | None:
     """The program's own gradient: of a program that differentiates itself, what it returns."""
     if not found.rules and not found.not_examined:
         return None  # nothing but JAX's own derivatives
+    if not found.whole:
+        return ProgramGradient(CANNOT_TELL, "it cannot be traced as one program")
     if not any(rule.differentiated for rule in found.rules):
         return against_numerical(function, point)
     keys = [rule.key for rule, site in judged if not site.passed]

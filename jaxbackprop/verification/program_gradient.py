@@ -5,6 +5,7 @@ random directions, all in float64, each with an error bound. Where it differenti
 what it returns is held against what it returns with plain functions in place of the rules that are not right.
 """
 
+import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..jaxprs.compat import CALLBACKS, PRINTS, JaxprEqn
+from ..jaxprs.compat import CALLBACKS, NEW_REF, PRINTS, JaxprEqn
 from ..jaxprs.evaluate import Walk, compiled, evaluate
 from ..jaxprs.flatten import dual, flatten
 from ..jaxprs.inputs import Inputs, generator, inexact, normal_like, unit_roundoff
@@ -63,6 +64,8 @@ def _against_numerical(function: Callable, point: Inputs) -> ProgramGradient | N
         return None
     if equations(program.jaxpr, CALLBACKS):
         return ProgramGradient(CANNOT_TELL, "it calls Python on the host, which may not be called again and again")
+    if equations(program.jaxpr, (NEW_REF,)):
+        return ProgramGradient(CANNOT_TELL, "it has mutable references")
     weights = normal_like(generator("weights of the outputs"), program.out_avals)
     if [v.shape for v in program.out_avals] == [()]:
         weights = [np.ones(())]
@@ -75,16 +78,38 @@ def _against_numerical(function: Callable, point: Inputs) -> ProgramGradient | N
     problem = Problem(HandwrittenFunction("the program", loss, loss, typed=True), Inputs(tuple(point.arrays)))
     ones = [np.ones((), o.dtype) for o in problem.outputs]
     gradient = flatten(dual(problem.handwritten_vjp(ones)[1]))
+    seconds = _seconds_of_a_value(problem)
+    count = next((n for n in (DIRECTIONS, 1) if n * EVALUATIONS * seconds < PATIENCE), 0)
+    if not count:
+        return ProgramGradient(CANNOT_TELL, f"it takes {seconds:.1f} s, and would have to be run {EVALUATIONS} times")
     rng, unit = problem.random("program"), finite_differences.scales(problem.x, problem.leaf_of)
-    shape = DIRECTIONS if problem.x.size <= finite_differences.LARGE else 1, problem.x.size
+    shape = count, problem.x.size
     along = rng.choice([-1.0, 1.0], shape) * rng.uniform(0.5, 1.5, shape) * unit
+
+    def values(points: np.ndarray) -> np.ndarray:
+        return np.stack([flatten(problem.at_flat(p).value()) for p in points])
+
     with np.errstate(all="ignore"):
-        slopes = finite_differences.slopes(problem.values_at, problem.x, along)
+        slopes = finite_differences.slopes(values, problem.x, along)
         found = [_judged(problem, slopes, k, float(v @ gradient)) for k, v in enumerate(along)]
-        if any(f.verdict != RIGHT for f in found):
-            slopes = finite_differences.slopes_along(problem, along)  # its bounds hold what rounding does inside
+        if any(f.verdict != RIGHT for f in found):  # the bounds must hold what rounding does inside
+            slopes = finite_differences.slopes(
+                values, problem.x, along, finite_differences.rounding_of_outputs(problem)
+            )
             found = [_judged(problem, slopes, k, float(v @ gradient)) for k, v in enumerate(along)]
     return min(found, key=lambda f: (WRONG, CANNOT_TELL, RIGHT).index(f.verdict))
+
+
+EVALUATIONS = 2 * finite_differences.STEPS + 1
+PATIENCE = 5.0
+"""So many seconds a program may run for numerical derivatives of its own."""
+
+
+def _seconds_of_a_value(problem: Problem) -> float:
+    problem.value()  # compiles
+    start = time.perf_counter()
+    problem.value()
+    return time.perf_counter() - start
 
 
 def _silent(walk: Walk, eqn: JaxprEqn, inputs: list[Any]) -> list[Any] | None:

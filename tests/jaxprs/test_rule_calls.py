@@ -1,5 +1,6 @@
-"""A program is run compiled; its rules are counted, and tapped at a few calls, as if each step had been looked at."""
+"""A program is run compiled; its rules are counted, and looked at in a few calls, as if each step had been watched."""
 
+import functools
 import time
 
 import jax
@@ -12,7 +13,8 @@ from planted.formulas import by_hand
 from jaxbackprop.gates.sigmoid_like import tanh
 from jaxbackprop.jaxprs.compat import RULES
 from jaxbackprop.jaxprs.evaluate import evaluate
-from jaxbackprop.jaxprs.rule_calls import watch
+from jaxbackprop.jaxprs.inputs import Inputs
+from jaxbackprop.jaxprs.rule_calls import find
 from jaxbackprop.verification import audit
 
 halve = by_hand(lambda x: x * 0.5, lambda s, u: (u * 0.5,))
@@ -58,18 +60,24 @@ def test_what_is_counted_in_one_compiled_run_is_what_a_walk_counts(fun, reverse)
         "vmap": jax.vmap(lambda x: rare(x, 60, reverse)), "while": looped,
     }[fun]  # fmt: skip
     given = np.stack([x, -x]) if fun == "vmap" else x
-    program = jax.make_jaxpr(function)(given)
-    watched, broken = watch(program, [given])
-    assert broken is None
-    assert sorted(w.calls for w in watched if w.calls) == by_walking(program, given)
-    assert sum(w.calls for w in watched) > 16
+    found = find(function, Inputs((given,)))
+    assert found.error is None
+    expected = by_walking(jax.make_jaxpr(function)(given), given)
+    # One call of a mapped rule is a call for each example.
+    assert sorted(rule.calls for rule in found.rules if rule.calls) == [
+        n * (2 if fun == "vmap" else 1) for n in expected
+    ]
+    assert sum(expected) > 16
 
 
-def test_the_first_the_middle_and_the_last_call_are_tapped():
-    program = jax.make_jaxpr(lambda x: lax.scan(lambda c, _: (halve(c) + 1, None), x, None, length=100)[0])(x)
-    ((found,), broken) = watch(program, [x])
-    assert (found.calls, broken) == (100, None)
-    first, middle, last = (np.asarray(given[0]) for given in found.inputs)
+def test_the_first_the_middle_and_the_last_call_are_kept():
+    def program(x):
+        return lax.scan(lambda c, _: (halve(c) + 1, None), x, None, length=100)[0]
+
+    found = find(program, Inputs((x,)))
+    (rule,) = found.rules
+    assert (rule.calls, rule.undifferentiated, found.error) == (100, 100, None)
+    first, middle, last = (np.asarray(sample.args[0]) for sample in rule.samples)
     np.testing.assert_array_equal(first, x)
     np.testing.assert_allclose(middle, 2 + (x - 2) / 2.0**50, rtol=1e-6)
     np.testing.assert_allclose(last, 2 + (x - 2) / 2.0**99, rtol=1e-6)
@@ -102,3 +110,37 @@ def test_a_hundred_times_as_many_steps_cost_no_more_than_a_few_seconds():
 
     seconds(1000)
     assert seconds(100_000) < seconds(1000) + 5
+
+
+def test_a_function_that_cannot_be_traced_as_one_program_is_run_as_it_is():
+    given = jnp.asarray(x)
+
+    def step(v):
+        value, slope = jax.jit(jax.value_and_grad(lambda v: tanh(v).sum()))(v)
+        return v - slope if value > 0 else tanh(v)
+
+    found = find(step, Inputs((given,)))
+    (rule,) = found.rules
+    assert (rule.differentiated, rule.undifferentiated, found.whole) == (1, 0, False)
+    np.testing.assert_array_equal(rule.samples[0].args[0], x)
+    (rule,) = find(step, Inputs((-given,))).rules
+    assert (rule.differentiated, rule.undifferentiated) == (1, 1)
+
+
+def test_the_program_is_left_as_it_was():
+    """Its results, its compiled programs, its arguments: also where it gives them away."""
+    traced = []
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def step(v):
+        traced.append(1)
+        return v - 0.1 * jax.grad(lambda v: tanh(v).sum())(v)
+
+    before = step(jnp.asarray(x))
+    given = jnp.asarray(x)
+    for arguments in (given,), (given, "as it is"):  # a string is static: traced, and run as it is
+        find(lambda v, *_: step(v), Inputs(arguments))
+    count = len(traced)
+    assert not given.is_deleted()
+    np.testing.assert_array_equal(step(given), before)
+    assert len(traced) == count
