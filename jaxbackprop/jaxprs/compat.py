@@ -28,6 +28,7 @@ from jax.extend.core import Primitive as Primitive
 from jax.extend.core import Var as Var
 from jax.extend.core import jaxpr_as_fun as jaxpr_as_fun
 from jax.interpreters import ad, batching, mlir
+from jax.interpreters import partial_eval as pe
 
 # Primitives by name. A name that a release does not use does no harm; one that it adds must be entered here.
 
@@ -133,6 +134,12 @@ def _mapped(value: Any, function: Callable[[Any], Any]) -> Any:
 
 def _is_jaxpr(x: Any) -> bool:
     return isinstance(x, Jaxpr | ClosedJaxpr)
+
+
+def without_dead_code(program: ClosedJaxpr) -> ClosedJaxpr:
+    """A program without the equations that its outputs do not need; of the same inputs. What has effects stays."""
+    jaxpr, _ = pe.dce_jaxpr(program.jaxpr, [True] * len(program.jaxpr.outvars), True)
+    return ClosedJaxpr(jaxpr, program.consts)
 
 
 def aval(atom: Any) -> Any:
@@ -392,12 +399,16 @@ class LinearRule:
         place: its `file:line`.
         fixed: how many operands it is not linear in: they come first.
         plain: the function.
+        key: something hashable that is another one for another rule.
+        transposed: the key of the hand-written transpose as a linear function.
     """
 
     name: str
     place: str
     fixed: int
     plain: Callable[..., list[Any]]
+    key: Any
+    transposed: Any
 
 
 def linear_rule(primitive: Primitive, params: dict[str, Any]) -> LinearRule | None:
@@ -405,18 +416,24 @@ def linear_rule(primitive: Primitive, params: dict[str, Any]) -> LinearRule | No
     if primitive.name == LINEAR_CALL:
         callee = close(params["callee"])
         fixed = params.get("num_callee_consts", 0) + params["num_res"]
-        return LinearRule(*function_of(callee.jaxpr), fixed, jaxpr_as_fun(callee))
+        with intercepted(None):
+            transposed, _ = params["transpose_thunk"]()
+        name, place = function_of(callee.jaxpr)
+        both = str(callee), str(close(transposed))
+        return LinearRule(name, place, fixed, jaxpr_as_fun(callee), both, both[::-1])
     if primitive.name != LINEAR_SOLVE or params["jaxprs"].transpose_solve is None:
         return None
     lengths, solve = params["const_lengths"], close(params["jaxprs"].solve)
-    name, place = function_of(closed(params["jaxprs"].transpose_solve)[0])
+    transposed = closed(params["jaxprs"].transpose_solve)[0]
+    name, place = function_of(transposed)
     before, count = lengths.matvec + lengths.vecmat, lengths.solve
 
     def plain(*operands: Any) -> list[Any]:
         fixed = before + count + lengths.transpose_solve
         return jaxpr_as_fun(solve)(*operands[before : before + count], *operands[fixed:])
 
-    return LinearRule(name, place, before + count + lengths.transpose_solve, plain)
+    both = str(solve), str(close(transposed))
+    return LinearRule(name, place, before + count + lengths.transpose_solve, plain, both, both[::-1])
 
 
 def name_of_opaque(primitive: Primitive, params: dict[str, Any]) -> str:

@@ -64,11 +64,14 @@ from .provenance import (
     source_of,
     written_in,
 )
-from .queries import equations_read
+from .queries import equations
 
 _CONTEXT = jax.make_user_context(None)
 _TURN = itertools.count(1)
 _LOCK = threading.Lock()
+
+_LINEAR_CALLS = tuple(map(code_of, (jax.custom_derivatives.linear_call, jax.lax.custom_linear_solve)))
+"""The functions that people call; JAX itself binds the primitives once more."""
 
 SAMPLES = 3
 """So many calls of a rule are kept: the first ones, those of other shapes, and the last one."""
@@ -120,7 +123,7 @@ class Observed:
         undifferentiated: how many other calls there were.
         inside: how many calls its own derivative made.
         mapped: whether `jax.vmap` maps any of the calls.
-        samples: some of the calls.
+        kept: some of the calls: of those that a derivative was asked of, of others, and of its own derivative's.
         derivative: where its derivative is written, as far as that can be told.
         called_from: the lines that led to each call (see `provenance.calling_lines`).
         key: something that tells it from others, also when the program is traced again.
@@ -135,10 +138,15 @@ class Observed:
     undifferentiated: int = 0
     inside: int = 0
     mapped: bool = False
-    samples: list[Sample] = field(default_factory=list)
+    kept: tuple[list[Sample], list[Sample], list[Sample]] = field(default_factory=lambda: ([], [], []))
     derivative: frozenset[Lines] = frozenset()
     called_from: set[Any] = field(default_factory=set)
     key: Any = None
+
+    @property
+    def samples(self) -> list[Sample]:
+        """Some of the calls: those that a derivative was asked of, where there are any."""
+        return next(filter(None, self.kept), [])
 
     @property
     def calls(self) -> int:
@@ -188,6 +196,9 @@ class Call:
     read: set[int] = field(default_factory=set)
     ended: bool = False
 
+    def __repr__(self) -> str:
+        return f"<call of {self.rule.name}>"  # as programs show it
+
     def count(self, times: int, axes: tuple[MappedAxis, ...], differentiated: frozenset[int]) -> None:
         """It was run so often, a derivative taken by these operands; what `vmap` maps is as many calls as examples."""
         times *= int(np.prod([axis.size for axis in axes], dtype=int))
@@ -201,10 +212,10 @@ class Call:
             else:
                 self.rule.undifferentiated += times
 
-    def keep(self, values: Sequence[Any], axes: tuple[MappedAxis, ...]) -> None:
+    def keep(self, values: Sequence[Any], axes: tuple[MappedAxis, ...], differentiated: frozenset[int]) -> None:
         """It was run with these values; of what `vmap` maps, one example is kept: the first, and later on the last."""
         with _LOCK:
-            kept = self.rule.samples
+            kept = self.rule.kept[2 if self.inside else 0 if differentiated else 1]
             which = -1 if kept else 0
             depths = [sum(axis.mapped[i] for axis in axes) for i in range(len(values))]
             values = [x if is_key(x) else np.asarray(x) for x in values]
@@ -228,7 +239,7 @@ def _came_by(*values: Any, call: Call, axes: tuple[MappedAxis, ...], differentia
     """Values reached a tap outside of a program that is watched step by step."""
     if not call.ended:
         call.count(1, axes, differentiated)
-        call.keep([x if is_key(x) else np.array(x) for x in values], axes)
+        call.keep([x if is_key(x) else np.array(x) for x in values], axes, differentiated)
 
 
 def _pulled(call: Call, output: int) -> None:
@@ -264,6 +275,8 @@ class Observer:
         self._codes: set[Any] = set()
         self._derivatives: dict[Any, set[Observed]] = {}
         self._foreign: dict[Primitive, list[Callable]] = {}
+        self._linear_keys: set[Any] = set()
+        self._inside_linear = False
         self._opaque: set[str] = set()
         self._traced_before: set[str] = set()
 
@@ -304,7 +317,8 @@ class Observer:
 
         if is_custom_root(parts.plain):
             place = callers().place
-            observed = self._rule(("custom_root", place), Observed("custom_root", "custom_root", place))
+            new = Observed("custom_root", "custom_root", place)
+            observed = self._rule(("custom_root", place), new, None, parts.derivative)
         else:
             key = parts.kind, *map(fingerprint, (parts.plain, *parts.derivative, *held.values()))
             names = [n for i, n in enumerate(_argument_names(parts.plain)) if i not in held]
@@ -336,9 +350,10 @@ class Observer:
             return self._linear(linear, primitive, args, params, proceed)
         elif (rule := bound_rule(primitive, params)) is not None:
             known = self._places.get(rule.place, set())
-            new = rule.kind in ("hijax", "custom_root") or self._entering is None
+            # What a call of Python's was noticed for is bound then, or once more in a program that holds its tap.
+            traced_before = self._entering is None and (not known or rule.place in self._traced_before)
             self._entering = None
-            if new and not self._is_tapped(args, known):
+            if (traced_before or rule.kind in ("hijax", "custom_root")) and not self._is_tapped(args, known):
                 place = rule.place or callers().place
                 observed = self._rule(
                     (rule.kind, rule.key), Observed(rule.kind, rule.name, place), None, rule.derivative
@@ -365,11 +380,13 @@ class Observer:
 
     def _linear(self, rule: LinearRule, primitive: Primitive, args: tuple, params: Any, proceed: Callable) -> Any:
         """A linear function with a transpose of its own. What it is linear in may be a tangent: it is not tapped."""
-        if self._is_tapped(args, self._places.get(primitive, set())):
+        # Differentiated it is called with tangents, and transposed it is a linear call itself.
+        again = self._inside_linear or not any(code in callers().codes for code in _LINEAR_CALLS)
+        if rule.key in self._linear_keys and again:
             return proceed(*args, **params)
+        self._linear_keys |= {rule.key, rule.transposed}
         new = Observed(primitive.name, rule.name or primitive.name, rule.place)
-        observed = self._rule((primitive.name, rule.name, rule.place), new)
-        self._places.setdefault(primitive, set()).add(observed)
+        observed = self._rule((primitive.name, rule.key), new)
 
         def bound(values: Sequence[Any]) -> tuple[Callable, Callable]:
             return (lambda *x: primitive.bind(*values, *x, **params)), (lambda *x: rule.plain(*values, *x))
@@ -378,7 +395,12 @@ class Observer:
             return rule.plain(*args)
         linear = tuple(map(jax.typeof, args[rule.fixed :]))
         call, fixed = self._tap(observed, bound, (), closed=tuple(args[: rule.fixed]), drawn=linear)
-        return self._marked(rule_call(proceed, *fixed, *args[rule.fixed :], **params), call)
+        before, self._inside_linear = self._inside_linear, True
+        try:
+            outputs = rule_call(proceed, *fixed, *args[rule.fixed :], **params)
+        finally:
+            self._inside_linear = before
+        return self._marked(outputs, call)
 
     def _rules_of(self, primitive: Primitive) -> list[Callable]:
         if primitive not in self._foreign:
@@ -528,8 +550,8 @@ def part_of(rule: Observed, eqn: JaxprEqn) -> bool:
 
 
 def note_outputs_read(program: Jaxpr) -> None:
-    """Of each call in a finished program note the outputs that something reads."""
-    for eqn in equations_read(program, MARK):
+    """Of each call in a program without dead code note the outputs that something reads."""
+    for eqn in equations(program, (MARK,)):
         eqn.params["call"].read.add(eqn.params["output"])
 
 

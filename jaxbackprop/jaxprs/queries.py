@@ -72,14 +72,6 @@ def reach(jaxpr: Jaxpr, inputs: Sequence[frozenset[int]]) -> list[frozenset[int]
     return [at(v) for v in jaxpr.outvars]
 
 
-def equations_read(jaxpr: Jaxpr, name: str) -> list[JaxprEqn]:
-    """The equations of this primitive whose outputs something reads."""
-    read = {v for e in jaxpr.eqns for v in e.invars if not isinstance(v, Literal)}
-    read |= {v for v in jaxpr.outvars if not isinstance(v, Literal)}
-    found = [eqn for eqn in jaxpr.eqns if eqn.primitive.name == name and read.intersection(eqn.outvars)]
-    return found + [eqn for e in jaxpr.eqns for body in inner_jaxprs(e) for eqn in equations_read(body, name)]
-
-
 def saved_bytes(program: ClosedJaxpr) -> int:
     """The size of what a program hands out, its own inputs and constants not counted: each array once."""
     jaxpr = program.jaxpr

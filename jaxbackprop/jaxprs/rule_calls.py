@@ -17,7 +17,7 @@ from jax import lax
 from jax.experimental import io_callback
 
 from .closures import linearized_earlier
-from .compat import TAP, ClosedJaxpr, Jaxpr, JaxprEqn, binding, inner_jaxprs
+from .compat import TAP, ClosedJaxpr, Jaxpr, JaxprEqn, binding, inner_jaxprs, without_dead_code
 from .evaluate import OPENED, Walk, compiled
 from .inputs import Inputs, is_key
 from .observe import NotExamined, Observed, Observer, note_outputs_read
@@ -56,7 +56,7 @@ def find(function: Callable, point: Inputs) -> Found:
         observer = Observer(kept=kept)
         try:
             with observer.watching():
-                program = jax.make_jaxpr(point.call_all(function))(*point.arrays)
+                program = without_dead_code(jax.make_jaxpr(point.call_all(function))(*point.arrays))
         except Exception:
             observer.end()
             continue
@@ -112,7 +112,7 @@ def watch(program: ClosedJaxpr, args: Sequence[Any]) -> Exception | None:
         call, axes = eqn.params["call"], eqn.params["axes"]
         call.count(max(int(n), len(tapped)), axes, eqn.params["differentiated"])
         for _, values in sorted(tapped.items()):
-            call.keep(values, axes)
+            call.keep(values, axes, eqn.params["differentiated"])
     return error
 
 

@@ -135,6 +135,22 @@ def test_the_programs_inside_an_equation_are_found_wherever_its_parameters_hold_
     np.testing.assert_allclose(compat.binding(solve, changed)(*[X] * len(solve.invars))[0], X / 2, rtol=1e-6)
 
 
+def test_what_a_program_does_not_need_is_left_out_and_its_effects_stay():
+    told = []
+
+    def program(x, y):
+        jnp.cos(x)
+        jax.debug.callback(told.append, y)
+        return jax.jit(lambda x: (jnp.sin(x), jnp.tan(x)))(x)[0]
+
+    program = compat.without_dead_code(jax.make_jaxpr(program)(X, 2.0))
+    text = str(program.jaxpr)
+    assert [name in text for name in ("sin", "cos", "tan", "debug_callback")] == [True, False, False, True]
+    np.testing.assert_allclose(compat.jaxpr_as_fun(program)(X, 2.0)[0], jnp.sin(X), rtol=1e-6)
+    jax.effects_barrier()
+    assert told == [2.0]
+
+
 @pytest.mark.parametrize("reverse", [False, True])
 def test_a_scan_is_taken_apart(reverse):
     def loop(w, c, xs):

@@ -10,7 +10,6 @@ from jaxbackprop.jaxprs.compat import RULES
 from jaxbackprop.jaxprs.queries import (
     equations,
     equations_inside,
-    equations_read,
     holds,
     inexact_constants,
     only_forgets_weak_type,
@@ -67,16 +66,6 @@ def test_equations_of_a_primitive_are_listed_once_wherever_they_stand():
     assert len(equations(program, ("mul",))) == 2
     (loop,) = (e for e in jax.make_jaxpr(lambda x: lax.scan(lambda c, r: (c, pair(r)), 0.0, x))(X).jaxpr.eqns)
     assert [e.primitive.name for e in equations_inside(loop)].count("mul") == 2
-
-
-def test_an_equation_whose_output_nothing_reads_is_told_from_one_in_use():
-    def program(x):
-        thrown_away = jnp.sin(x)
-        return jnp.sin(x) * jax.jit(jnp.cos)(x), thrown_away.shape
-
-    jaxpr = jax.make_jaxpr(program)(X).jaxpr
-    assert [len(equations(jaxpr, (name,))) for name in ("sin", "cos")] == [2, 1]
-    assert [len(equations_read(jaxpr, name)) for name in ("sin", "cos")] == [1, 1]
 
 
 def test_what_a_program_hands_out_is_counted_in_bytes_its_own_inputs_left_out():
