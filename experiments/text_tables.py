@@ -7,6 +7,8 @@ from typing import Any
 
 from harness import RESULTS
 
+LINEAR = {"quality": ".1%", "CPU seconds": ".1f", "peak MB": ".0f"}
+
 
 def quality() -> list[str]:
     """Accuracy on held-out texts by way of training, what a fitted temperature does, and the exponents of batches."""
@@ -54,6 +56,22 @@ def orders() -> list[str]:
         "",
         "Best F1, measured by `experiments/one_vs_all_orders.py`.",
     ]
+
+
+def linear() -> list[str]:
+    """The linear model beside LinearSVC: quality, CPU seconds, peak memory."""
+    result = json.loads((RESULTS / "linear_against_linearsvc.json").read_text())
+    measured = result["measured"]
+    programs = list(next(iter(measured.values())))
+    means = {what: {p: fmean(of[p][what] for of in measured.values()) for p in programs} for what in LINEAR}
+    rows = {name: {what: {p: of[p][what] for p in programs} for what in LINEAR} for name, of in measured.items()}
+    heads = [f"{what}, {program}" for what in LINEAR for program in programs]
+    lines = [f"| data | {' | '.join(heads)} |", "|---" + "|---:" * len(heads) + "|"]
+    for name, row in (rows | {"mean": means}).items():
+        cells = [format(row[what][program], form) for what, form in LINEAR.items() for program in programs]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    where = f"on {result['setting']['device']}, Python {result['setting']['python']}, JAX {result['setting']['jax']}"
+    return [*lines, "", f"Measured by `experiments/linear_against_linearsvc.py` {where}."]
 
 
 def cost() -> list[str]:

@@ -3,8 +3,9 @@
 The public names. Each is loaded when it is first used, so that a command or a script pays for what it uses alone.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from .jaxprs.lazy_import import lazy_names
 
 if TYPE_CHECKING:
     from . import fasttext as fasttext
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from .core.rule import WithResiduals as WithResiduals
     from .core.rule import rule as rule
     from .core.rule import rules as rules
+    from .derivation import CannotDerive as CannotDerive
+    from .derivation import Derivation as Derivation
+    from .derivation import derive as derive
     from .models import MLP as MLP
     from .models import BagOfWords as BagOfWords
     from .models import TwoLayerScorer as TwoLayerScorer
@@ -37,26 +41,20 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_PUBLIC = {
-    "core.rule": ("Rule", "ShapeDtype", "WithResiduals", "rule", "rules"),
-    "core.forward_mode": ("forward_mode",),
-    "verification": ("Audit", "Verification", "assert_verified", "audit", "verify"),
-    "circuits": ("Circuit", "trace"),
-    "benchmarking": ("Benchmark", "benchmark"),
-    "models": ("MLP", "BagOfWords", "TwoLayerScorer", "WindowClassifier"),
-    "training": ("History", "Run", "fit", "load_run"),
-}
-_MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names}
-_PACKAGES = ("fasttext", "gates", "layers", "losses")
-
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULE_OF:
-        return getattr(importlib.import_module(f".{_MODULE_OF[name]}", __name__), name)
-    if name in _PACKAGES:
-        return importlib.import_module(f".{name}", __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_MODULE_OF, *_PACKAGES])
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "core.rule": ("Rule", "ShapeDtype", "WithResiduals", "rule", "rules"),
+        "core.forward_mode": ("forward_mode",),
+        "verification": ("Audit", "Verification", "assert_verified", "audit", "verify"),
+        "derivation": ("CannotDerive", "Derivation", "derive"),
+        "circuits": ("Circuit", "trace"),
+        "benchmarking": ("Benchmark", "benchmark"),
+        "models": ("MLP", "BagOfWords", "TwoLayerScorer", "WindowClassifier"),
+        "training": ("History", "Run", "fit", "load_run"),
+        "fasttext": (),
+        "gates": (),
+        "layers": (),
+        "losses": (),
+    },
+)

@@ -181,6 +181,7 @@ def pages() -> dict[Path, str]:
         "docs/audit_in_the_open.md": {"audit": audit_table()},
         "docs/fasttext.md": {
             "fastText": text_table(),
+            "linear": text_tables.linear(),
             "one against all": text_tables.orders(),
             "text quality": text_tables.quality(),
             "text cost": text_tables.cost(),

@@ -27,7 +27,7 @@ from planted import Planted, judge, mutations, odd, written  # noqa: E402  # pyr
 from planted.cases import problem  # noqa: E402  # pyright: ignore[reportMissingImports]
 from planted.torch_gradcheck import by_gradcheck  # noqa: E402  # pyright: ignore[reportMissingImports]
 
-from jaxbackprop.jaxprs.inputs import Point, inexact, replaced  # noqa: E402
+from jaxbackprop.jaxprs.inputs import Inputs, inexact, replaced  # noqa: E402
 from jaxbackprop.verification.problem import handwritten_function  # noqa: E402
 
 
@@ -44,7 +44,7 @@ def by_us(case: Planted, dtype: str, seeds: int) -> list[str]:
 def by_check_grads(case: Planted, dtype: str) -> str:
     """What `jax.test_util.check_grads(order=1, modes=["rev"])` says."""
     about = handwritten_function(case.fun, case.reference, dict(case.settings))
-    point = Point(case.args).cast(np.dtype(dtype))
+    point = Inputs(case.args).cast(np.dtype(dtype))
     with jax.enable_x64(dtype == "float64"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         arrays = [x if isinstance(x, jax.Array) else jax.numpy.asarray(x) for x in point.arrays]

@@ -200,8 +200,8 @@ def test_info_and_data_list_are_json_where_asked(run: Run):
 
 
 COMMANDS = (
-    "", "verify", "audit", "circuit", "bench", "train", "train mlp", "train text", "test", "predict", "resume",
-    "quantize", "data", "data get", "data list", "info",
+    "", "verify", "audit", "derive", "circuit", "bench", "train", "train mlp", "train text", "test", "predict",
+    "resume", "quantize", "data", "data get", "data list", "info",
 )  # fmt: skip
 
 

@@ -5,9 +5,8 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 import jaxbackprop
 
@@ -15,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "jaxbackprop"
 # From the ground up: a file imports from its own folder and from what stands before it here.
 ORDER: Sequence[str] = (
-    "jaxprs core gates layers losses verification circuits benchmarking models data training fasttext cli"
+    "jaxprs core gates layers losses verification derivation circuits benchmarking models data training fasttext cli"
 ).split()
 OPENS_FILES = ORDER[ORDER.index("data") :]
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -30,10 +29,15 @@ def named(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def imports(path: Path) -> Iterator[tuple[int, str]]:
     """(line, dotted name) of everything a file imports, relative imports resolved."""
     package = ["jaxbackprop", *path.relative_to(PACKAGE).parent.parts]
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -48,7 +52,7 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
 def imports_of_files(path: Path) -> set[Path]:
     """The files of the package that a file imports when it is loaded; what stands in a function is not among them."""
     found = set()
-    nodes: list[ast.AST] = [*ast.parse(path.read_text()).body]
+    nodes: list[ast.AST] = [*tree_of(path).body]
     while nodes:
         node = nodes.pop()
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or is_type_checking(node):
@@ -69,7 +73,7 @@ def is_type_checking(node: ast.AST) -> bool:
 
 def imports_inside_functions(path: Path) -> Iterator[tuple[int, str]]:
     """(line, dotted name) of every import that runs when a function is called."""
-    for function in ast.walk(ast.parse(path.read_text())):
+    for function in ast.walk(tree_of(path)):
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             for node in ast.walk(function):
                 if isinstance(node, ast.Import):
@@ -79,34 +83,45 @@ def imports_inside_functions(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def calls(path: Path) -> Iterator[tuple[int, str]]:
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Call):
             yield node.lineno, ast.unparse(node.func)
 
 
-@pytest.mark.parametrize("path", FILES, ids=named)
-def test_a_file_imports_only_from_its_own_room_or_from_below(path):
-    if path.parent == PACKAGE and path.name in ("__init__.py", "__main__.py"):
-        return
-    for line, name in imports(path):
-        if name.startswith("jaxbackprop") and name != "jaxbackprop.__version__":
-            other = name.split(".")[1] if "." in name else ""
-            assert other in ORDER, f"{named(path)}:{line} imports {name}, which stands nowhere in the house"
-            assert ORDER.index(other) <= ORDER.index(room(path)), f"{named(path)}:{line} imports {name} from above"
+def test_a_file_imports_only_from_its_own_room_or_from_below():
+    wrong = []
+    for path in FILES:
+        if path.parent == PACKAGE and path.name in ("__init__.py", "__main__.py"):
+            continue
+        for line, name in imports(path):
+            if name.startswith("jaxbackprop") and name != "jaxbackprop.__version__":
+                other = name.split(".")[1] if "." in name else ""
+                if other not in ORDER:
+                    wrong.append(f"{named(path)}:{line} imports {name}, which stands nowhere in the house")
+                elif ORDER.index(other) > ORDER.index(room(path)):
+                    wrong.append(f"{named(path)}:{line} imports {name} from above")
+    assert wrong == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=named)
-def test_a_file_keeps_the_rules_of_the_house(path):
-    source = path.read_text()
-    assert ast.get_docstring(ast.parse(source)), f"{named(path)} does not say what lives there"
-    assert not re.search(r"\bjax\._src\b", source), f"{named(path)} uses a private part of JAX"
-    assert not re.search(r"^\s*(from|import) jaxbackprop\b", source, re.MULTILINE), f"{named(path)}: import relatively"
-    for line, called in calls(path):
-        assert called != "print" or room(path) == "cli", f"{named(path)}:{line} prints"
-        opens = called == "open" or called.endswith((".read_text", ".write_text", ".read_bytes", ".write_bytes"))
+def test_a_file_keeps_the_rules_of_the_house():
+    wrong = []
+    for path in FILES:
+        source = path.read_text()
+        if not ast.get_docstring(tree_of(path)):
+            wrong.append(f"{named(path)} does not say what lives there")
+        if re.search(r"\bjax\._src\b", source):
+            wrong.append(f"{named(path)} uses a private part of JAX")
+        if re.search(r"^\s*(from|import) jaxbackprop\b", source, re.MULTILINE):
+            wrong.append(f"{named(path)}: import relatively")
         # A drawing is written where a path is given for it; a page is put together from files of the package.
-        allowed = room(path) in OPENS_FILES or path.name in ("write_file.py", "as_html.py")
-        assert not opens or allowed, f"{named(path)}:{line} opens a file below the data floor"
+        may_open = room(path) in OPENS_FILES or path.name in ("write_file.py", "as_html.py")
+        for line, called in calls(path):
+            if called == "print" and room(path) != "cli":
+                wrong.append(f"{named(path)}:{line} prints")
+            opens = called == "open" or called.endswith((".read_text", ".write_text", ".read_bytes", ".write_bytes"))
+            if opens and not may_open:
+                wrong.append(f"{named(path)}:{line} opens a file below the data floor")
+    assert wrong == []
 
 
 PRIVATE = (
@@ -119,12 +134,10 @@ NOT_YET = ("fasttext/train/compile_cache.py",)
 """Where it is still to be taken out."""
 
 
-@pytest.mark.parametrize("path", FILES, ids=named)
-def test_what_is_private_in_jax_stands_in_jaxprs(path):
-    inside = str(path.relative_to(PACKAGE))
-    if not inside.startswith(("jaxprs/", *NOT_YET)):
-        found = [pattern for pattern in PRIVATE if re.search(pattern, path.read_text())]
-        assert not found, f"{named(path)} knows what jaxprs/compat.py should: {found}"
+def test_what_is_private_in_jax_stands_in_jaxprs():
+    others = [path for path in FILES if not str(path.relative_to(PACKAGE)).startswith(("jaxprs/", *NOT_YET))]
+    found = {named(path): [p for p in PRIVATE if re.search(p, path.read_text())] for path in others}
+    assert {name: patterns for name, patterns in found.items() if patterns} == {}, "jaxprs/compat.py should know it"
 
 
 def test_no_two_files_import_each_other():
@@ -148,31 +161,29 @@ OPTIONAL = ("matplotlib", "hypothesis", "pooch", "requests", "sklearn", "orbax",
 """Packages that only some users need, or that take long to load: imported by the function that uses them."""
 STARTS_AT_ONCE = ("cli", "verification/pytest_plugin.py")
 """Loaded by every command and by every run of pytest: what they need is imported when it is needed."""
-IMPORTS_IN_FUNCTIONS = (
-    "fasttext/api.py", "fasttext/classifier.py", "fasttext/files/model_folder.py", "fasttext/train/checkpointing.py",
-    "fasttext/train/train_from_file.py",
-)  # fmt: skip
-"""Where other imports are still to be taken out of functions."""
 
 
-@pytest.mark.parametrize("path", FILES, ids=named)
-def test_only_optional_packages_are_imported_inside_functions(path):
-    inside = str(path.relative_to(PACKAGE))
-    if not inside.startswith((*STARTS_AT_ONCE, *IMPORTS_IN_FUNCTIONS)) and inside != "__init__.py":
-        for line, name in imports_inside_functions(path):
-            assert name.split(".")[0] in OPTIONAL, f"{named(path)}:{line} imports {name} inside a function"
+def test_only_optional_packages_are_imported_inside_functions():
+    wrong = []
+    for path in FILES:
+        inside = str(path.relative_to(PACKAGE))
+        if not inside.startswith(STARTS_AT_ONCE) and inside != "__init__.py":
+            found = imports_inside_functions(path)
+            wrong += [f"{named(path)}:{line} {name}" for line, name in found if name.split(".")[0] not in OPTIONAL]
+    assert wrong == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=named)
-def test_what_is_public_is_documented(path):
-    tree = ast.parse(path.read_text())
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
-            # A backward pass is documented by its rule.
-            # An overload is documented by its function, an entry of a table of primitives by the primitive's name.
-            overloaded = {ast.unparse(d).partition("(")[0] for d in node.decorator_list} & {"overload", "primitive"}
-            if not node.name.endswith("_backward") and not overloaded:
-                assert ast.get_docstring(node), f"{named(path)}:{node.lineno} {node.name} has no docstring"
+def test_what_is_public_is_documented():
+    wrong = []
+    for path in FILES:
+        for node in tree_of(path).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                # A backward pass is documented by its rule.
+                # An overload is documented by its function, an entry of a table of primitives by the primitive's name.
+                overloaded = {ast.unparse(d).partition("(")[0] for d in node.decorator_list} & {"overload", "primitive"}
+                if not (node.name.endswith("_backward") or overloaded or ast.get_docstring(node)):
+                    wrong.append(f"{named(path)}:{node.lineno} {node.name}")
+    assert wrong == []
 
 
 def test_every_rule_cites_its_derivation():

@@ -6,6 +6,7 @@ from typing import NoReturn
 
 from . import verify as verify  # isort: skip  (the order here is that of the help)
 from . import audit as audit  # isort: skip
+from . import derive as derive  # isort: skip
 from . import circuit as circuit  # isort: skip
 from . import bench as bench  # isort: skip
 from . import train as train  # isort: skip

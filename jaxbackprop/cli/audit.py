@@ -23,13 +23,7 @@ def audit_command(
     """Find every hand-written rule inside a JAX program, and check each at the values it really sees."""
     from ..verification import audit
 
-    fun = _load(function)
-    given = _load(args)() if args else ()
-    given = given if isinstance(given, tuple) else (given,)
-    try:
-        inspect.signature(fun).bind(*given)
-    except TypeError as error:
-        raise ValueError(f"{function}: {error}. Give a function that makes them: --args FILE.py:MAKE_ARGS.") from None
+    fun, given = function_and_args(function, args)
     found = audit(fun, *given)
     if as_json:
         print_json(found.to_dict())
@@ -37,6 +31,22 @@ def audit_command(
         print(found)
     if not found.passed:
         raise SystemExit(FAILED)
+
+
+def function_and_args(function: str, args: str | None) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """The function that FILE.py:FUNCTION names, and the arguments that FILE.py:MAKE_ARGS makes for it.
+
+    Raises:
+        ValueError: the function does not take such arguments.
+    """
+    fun = _load(function)
+    made = _load(args)() if args else ()
+    given = made if isinstance(made, tuple) else (made,)
+    try:
+        inspect.signature(fun).bind(*given)
+    except TypeError as error:
+        raise ValueError(f"{function}: {error}. Give a function that makes them: --args FILE.py:MAKE_ARGS.") from None
+    return fun, given
 
 
 def _load(where: str) -> Callable[..., Any]:

@@ -27,8 +27,8 @@ WORTH_KEEPING = 0.05  # seconds a program took to compile; a small one is compil
 TRACEBACK_VARIABLE = "JAXBACKPROP_TRACEBACK"
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         print(f"jaxbackprop {__version__}")
         raise typer.Exit
 

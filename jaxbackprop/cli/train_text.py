@@ -44,6 +44,9 @@ class Data:
 class Table:
     """Which words and n-grams have a row, and how long it is. What is not given is the preset's."""
 
+    model: Annotated[
+        str, typer.Option(help="fasttext, or linear: tf-idf weighted words and n-grams straight to the labels' scores.")
+    ] = "fasttext"
     preset: Annotated[
         str, typer.Option(help="default, or fasttext: fastText's own defaults (in brackets, after the default).")
     ] = "default"
@@ -51,18 +54,30 @@ class Table:
     ngrams: Annotated[int | None, typer.Option(help="Runs of up to this many words have a row. [2; 1]")] = None
     bucket: Annotated[int | None, typer.Option(help="Rows that n-grams share. [500000; 2000000]")] = None
     min_count: Annotated[int | None, typer.Option(help="Words that occur less often have no row. [1]")] = None
+    max_words: Annotated[int | None, typer.Option(help="So many words at most, those that occur most.")] = None
     min_count_label: Annotated[int | None, typer.Option(help="Labels that occur less often are left out. [0]")] = None
     minn: Annotated[int | None, typer.Option(help="Shortest character n-gram. [0]")] = None
     maxn: Annotated[int | None, typer.Option(help="Longest character n-gram; 0 for none. [0]")] = None
+    lowercase: Annotated[
+        bool | None,
+        typer.Option("--lowercase/--no-lowercase", help="linear: lower-case words and drop punctuation. [yes]"),
+    ] = None
+    pretrained: Annotated[str | None, typer.Option(help="A .vec file of word vectors to start from.")] = None
 
 
 @dataclass(frozen=True)
 class Training:
     """How the tables are trained. What is not given is the preset's."""
 
+    C: Annotated[
+        float | None, typer.Option("--C", help="linear: the losses' weight beside the weights' square. [1]")
+    ] = None
     loss: Annotated[
         str | None,
-        typer.Option(help="softmax, hs (hierarchical), ns (negative sampling) or ova (one against all). [softmax]"),
+        typer.Option(
+            help="softmax, hs (hierarchical), ns (negative sampling) or ova (one against all); linear: squared_hinge, "
+            "ova or softmax. [softmax, linear squared_hinge]"
+        ),
     ] = None
     neg: Annotated[int | None, typer.Option(help="ns: labels drawn at random beside the right one. [5]")] = None
     smoothing: Annotated[float | None, typer.Option(help="softmax: label smoothing. [0.05; 0]")] = None
@@ -77,6 +92,9 @@ class Training:
     batch: Annotated[int | None, typer.Option(help="Texts per step. [1 on a CPU, 256 on an accelerator]")] = None
     shuffle: Annotated[
         bool | None, typer.Option("--shuffle/--no-shuffle", help="A new order of the texts in each epoch. [yes; no]")
+    ] = None
+    thread: Annotated[
+        int | None, typer.Option(help="fastText's: 1 is --no-shuffle, more --shuffle; how many work, JAX decides.")
     ] = None
     seed: Seed = 0
 
@@ -120,8 +138,12 @@ class Tuning:
     ] = None
     tune_seconds: Annotated[float, typer.Option(help="--tune-on: the time for the search.")] = 300
     tune_metric: Annotated[str, typer.Option(help="--tune-on: f1, f1:LABEL, precisionAtRecall:30, ...")] = "f1"
+    tune_predictions: Annotated[int, typer.Option(help="--tune-on: how many labels of a text are counted.")] = 1
+    tune_size: Annotated[
+        str | None, typer.Option(help="--tune-on: the model's size, such as 2M; it is quantized to fit.")
+    ] = None
     checkpoint_seconds: Annotated[
-        float, typer.Option(help="Save the training every so many seconds, for `resume`; 0 for never.")
+        float, typer.Option(help="Seconds between checkpoints, for `resume`; 0 for none.")
     ] = 60
 
 
@@ -133,20 +155,23 @@ def text_command(
     """Train a bag-of-words text classifier, fastText's model: words and n-grams, averaged, then one layer of scores.
 
     Every step touches only the rows of its texts, by the hand-derived deltas. The model is a model.bin that fastText
-    reads.
+    reads; with --model linear, a linear support vector machine on tf-idf weighted words and bigrams, a model.linear.
     """
     from ..fasttext.options import settings_of
     from ..fasttext.presets import with_defaults
     from ..fasttext.run import TextRequest, check_new
 
     given = _given(data, table, training)
-    settings = given if tuning.tune_on is not None else with_defaults(given, table.preset)
+    if table.model == "linear" and tuning.tune_on is not None:
+        raise ValueError("--tune-on searches for settings of --model fasttext.")
+    settings = given if tuning.tune_on is not None or table.model == "linear" else with_defaults(given, table.preset)
     settings_of(settings, called="train text")  # checked before anything is begun
     request = TextRequest(
         data=data.data, test=data.test_data, label_column=data.label_column, settings=settings,
         valid=validation.held_out, patience=validation.patience,
         unlabelled="skip" if data.skip_unlabelled else "refuse", cache=None if data.cache is None else str(data.cache),
         calibrate_on=validation.calibrate_on, checkpoint_seconds=tuning.checkpoint_seconds,
+        pretrained=table.pretrained,
     )  # fmt: skip
     folder = output.out or free_folder("text", data.data)
     check_new(folder)
@@ -158,8 +183,14 @@ def text_command(
 
 def _given(data: Data, table: Table, training: Training) -> dict[str, Any]:
     """The settings that were given, by the names of `Settings`."""
-    options = dataclasses.asdict(table) | dataclasses.asdict(training) | {"label_prefix": data.label_prefix}
-    del options["preset"]
+    options: dict[str, Any] = dataclasses.asdict(table) | dataclasses.asdict(training)
+    options["label_prefix"] = data.label_prefix
+    options["model"] = None if table.model == "fasttext" else table.model
+    thread = options.pop("thread")
+    if thread is not None and options["shuffle"] is None:
+        options["shuffle"] = thread > 1
+    for no_setting in ("preset", "pretrained"):
+        del options[no_setting]
     ours = {"ngrams": "word_ngrams", "epochs": "epoch"}
     return {ours.get(name, name): value for name, value in options.items() if value is not None}
 
@@ -174,7 +205,7 @@ def train_classifier(request: "TextRequest", folder: Path, *, as_json: bool) -> 
         err().print(f"[bold]run  [/] {escape(str(folder))}", soft_wrap=True)
     began, epochs = time.perf_counter(), settings_of(request.settings, called="train text").epoch
     try:
-        with _training_bar(epochs) as (progress, on_epoch):
+        with _warnings_as_notes(), _training_bar(epochs) as (progress, on_epoch):
             classifier = train(request, folder, progress=progress, on_epoch=on_epoch)
     except KeyboardInterrupt:
         how = f"continue with: jaxbackprop resume {folder}" if can_continue(folder) else "nothing is saved"
@@ -183,7 +214,7 @@ def train_classifier(request: "TextRequest", folder: Path, *, as_json: bool) -> 
 
 
 def _set_compiler_flags(request: "TextRequest") -> None:
-    """What XLA is told, for rows of this length; it reads its flags when JAX starts, and JAX has not started yet."""
+    """XLA's flags for rows of this length; it reads its flags when JAX starts, and JAX has not started yet."""
     from ..fasttext.options import settings_of
     from ..fasttext.train.row_loops import flags
 
@@ -205,13 +236,16 @@ def _tune(request: "TextRequest", tuning: Tuning, folder: Path, *, as_json: bool
 
     if request.valid is not None or request.patience is not None:
         raise ValueError("--valid and --patience belong to training without --tune-on, which holds out its own file.")
+    if request.pretrained is not None:
+        raise ValueError("--pretrained and --tune-on exclude each other: the search draws its tables.")
     train, _ = request.sources
     _set_compiler_flags(request)
     began = time.perf_counter()
-    with _tuning_bar(tuning.tune_seconds) as progress:
+    with _warnings_as_notes(), _tuning_bar(tuning.tune_seconds) as progress:
         classifier = autotune(
             train, str(tuning.tune_on), seconds=tuning.tune_seconds, metric=tuning.tune_metric,
-            unlabelled=request.unlabelled, progress=progress, **request.settings,
+            predictions=tuning.tune_predictions, model_size=tuning.tune_size, unlabelled=request.unlabelled,
+            progress=progress, **request.settings,
         ).classifier  # fmt: skip
     if not as_json:
         names = ("lr", "epoch", "dim", "word_ngrams", "minn", "maxn", "bucket", "loss")
@@ -226,11 +260,8 @@ def _finish(
     """Save and test what was trained, and print the result."""
     from ..fasttext.run import finish
 
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with _warnings_as_notes():
         calibration, result = finish(classifier, request, folder)
-    for warning in caught:
-        note(str(warning.message))
     history = classifier.history
     if as_json:
         summary: dict[str, Any] = {"run": str(folder), "seconds": seconds, "test": result}
@@ -249,6 +280,18 @@ def _finish(
     if result is not None:
         console.print(as_line(result))
     console.print(f"[bold]files[/] {files_in(folder)}")
+
+
+@contextmanager
+def _warnings_as_notes() -> Iterator[None]:
+    """Each different warning once, as a note at the end."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            yield
+        finally:
+            for message in dict.fromkeys(str(warning.message) for warning in caught):
+                note(message)
 
 
 def _calibration_line(calibration: "Calibration") -> str:

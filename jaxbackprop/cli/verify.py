@@ -15,18 +15,21 @@ def verify_command(
     prove: Annotated[
         bool, typer.Option(help="Also plant errors in each rule, and fail where they are not found.")
     ] = False,
+    strict: Annotated[
+        bool, typer.Option(help="Fail also rules that are imprecise, but no more so than autodiff.")
+    ] = False,
     jobs: Annotated[int, typer.Option(help="So many processes; 0 for one a core.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Check hand-derived rules against autodiff and numerical derivatives, in every precision."""
     from ..verification import table, verify_rules
 
-    results = verify_rules(names or None, package, prove=prove, jobs=jobs)
+    results = verify_rules(names or None, package, prove=prove, strict=strict, jobs=jobs)
     if as_json:
         print_json({"passed": all(r.passed for r in results), "rules": [r.to_dict() for r in results]})
     else:
         for r in results:
-            if not r.passed or len(results) == 1:
+            if r.verdict != "right" or len(results) == 1:
                 print(r, end="\n\n")
         if len(results) > 1:
             print(table(results))

@@ -13,9 +13,9 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 
 FEW_EXAMPLES = 8
-"""Up to so many examples' outer products are added up one by one."""
+"""Up to this number of examples outer products are added up one by one."""
 NARROW_DELTA = 32
-"""Up to so many columns of delta are few beside those of x, as in a layer that ends in a few classes."""
+"""Up to this number columns of delta are few beside those of x, as in a layer that ends in a few classes."""
 
 
 def accumulator_dtype(dtype: DTypeLike) -> np.dtype:
@@ -32,7 +32,7 @@ def matmul_operand(x: Array) -> Array:
     """`x` as an operand of a product that is to be accumulated in the accumulator type (`preferred_element_type=`).
 
     On CPU it is converted beforehand. XLA does so there anyway, but not where a stack of bfloat16 matrices meets a
-    transposed matrix that they share: asked for a float32 result it then refuses ("Unsupported element type for
+    transposed matrix that they share: for a float32 result it then refuses ("Unsupported element type for
     DotThunk", JAX 0.10 to 0.12), and unasked it accumulates in bfloat16 (0.12).
     """
     return to_accumulator(x) if jax.default_backend() == "cpu" else x
@@ -59,7 +59,7 @@ def outer_sum(x: Array, delta: Array) -> Array:
     Where delta is narrow, delta^T x is computed and transposed afterwards: for x^T delta the columns of x would be
     gathered, which is slower on CPU. The barriers keep XLA from going back.
     """
-    examples = math.prod(x.shape[:-1])  # not -1: that cannot be told where another axis is empty
+    examples = math.prod(x.shape[:-1])  # not -1, which is ambiguous where another axis is empty
     x, delta = x.reshape(examples, x.shape[-1]), delta.reshape(examples, delta.shape[-1])
     if jax.default_backend() != "cpu" or examples <= 2:
         return dot(x.T, delta)

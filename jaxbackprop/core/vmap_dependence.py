@@ -37,7 +37,7 @@ def to_common_axes(args: Any) -> Any:
 def missing_dependence(function: Callable, args: tuple) -> list[frozenset[int]]:
     """For each output leaf of `function(*args)` the positions of the input leaves that it may not depend on.
 
-    Where that cannot be told it counts as missing: one dependence too many costs nothing, one too few is a wrong
+    Where that is not known it counts as missing: one dependence too many costs nothing, one too few is a wrong
     gradient.
     """
     jaxpr = jax.make_jaxpr(function)(*args).jaxpr

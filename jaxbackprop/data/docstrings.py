@@ -16,7 +16,7 @@ from .errors import DataError
 from .labelled_text import Texts
 
 # Modules that every installation has, in every version from 3.11 on that has them at all; a package stands for all
-# modules in it. Each topic has so many modules that some can be kept for the test.
+# modules in it. Each topic has enough modules to keep some for the test.
 TOPICS = {
     "concurrency": "asyncio threading multiprocessing concurrent queue sched subprocess selectors _threading_local",
     "files": "pathlib shutil tarfile zipfile gzip bz2 lzma _compression tempfile fileinput os glob genericpath"
@@ -30,7 +30,7 @@ TOPICS = {
 }
 TEST_SHARE = 0.2  # of a topic's sentences; the modules are taken in an order that depends on their names only
 LARGEST_IN_TEST = 0.15  # of a topic's sentences: a larger module always teaches
-WORDS = (5, 60)  # a sentence has so many
+WORDS = (5, 60)  # the words of a sentence, fewest and most
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"'])")
 PARAGRAPH_END = re.compile(r"\n\s*\n")
 WORD = re.compile(r"\w+|[^\w\s]")

@@ -72,8 +72,8 @@ DOWNLOADS = {
 
 def data_folder(name: str, folder: Path | None = None) -> Path:
     """Where the files of the set `name` are kept: below `folder`, or $JAXBACKPROP_DATA, or the user's cache."""
-    if folder is None and (said := os.environ.get(FOLDER_VARIABLE)):
-        folder = Path(said)
+    if folder is None and (given := os.environ.get(FOLDER_VARIABLE)):
+        folder = Path(given)
     return (Path(_pooch().os_cache("jaxbackprop")) if folder is None else folder) / name
 
 

@@ -1,4 +1,4 @@
-"""What is said when data is not what it should be. Only the error and its words live here; nothing here reads."""
+"""The error for data that is not what it should be, and how its message is put together. Nothing here reads."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches

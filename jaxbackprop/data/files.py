@@ -3,6 +3,7 @@
 What the bytes mean is not known here.
 """
 
+import codecs
 import gzip
 import zlib
 from collections.abc import Iterator
@@ -82,6 +83,12 @@ def line_blocks(file: IO[bytes], size: int = BLOCK) -> Iterator[bytes]:
         rest.append(block[cut:])
     if last := b"".join(rest):
         yield last
+
+
+def without_byte_order_mark(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """The blocks of a text; a byte order mark at its start is no text."""
+    for number, block in enumerate(blocks):
+        yield block if number else block.removeprefix(codecs.BOM_UTF8)
 
 
 def byte_of_line(path: Path, line: int, size: int = BLOCK) -> int:

@@ -3,7 +3,6 @@
 What words are, and how they are numbered, is the vocabulary's business.
 """
 
-import codecs
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from .errors import DataError, shown
-from .files import read_blocks
+from .files import read_blocks, without_byte_order_mark
 from .tables import csv_rows, find_column, ragged
 from .tokens import SEPARATORS, Tokens, tokenise, tokenise_texts
 
@@ -81,24 +80,10 @@ class Texts:
         names = {label_prefix + name: label_prefix + label for label, name in hidden.items() if name != label}
         return tokens.renamed(names) if names else tokens
 
-    def check_labels(self, known: Iterable[str]) -> None:
-        """A DataError for the first label that is not among `known`: a test set against what was trained on."""
-        known = set(known)
-        for k, labels in enumerate(self.labels):
-            for label in labels:
-                if label not in known:
-                    raise DataError(
-                        f"the label {shown(label)}, never seen in training",
-                        expected=f"one of {len(known)} labels ({', '.join(sorted(known)[:8])})",
-                        advice="Mend the line, or train with an example of it.",
-                        file=self.source,
-                        line=self.line(k),
-                    )
-
 
 def read_tokens(path: Path) -> Tokens:
-    """A file of labelled lines as tokens, byte for byte as fastText reads it; the fast way to a vocabulary."""
-    return tokenise(read_blocks(path), source=str(path))
+    """A file of labelled lines as tokens, as fastText reads it; the fast way to a vocabulary."""
+    return tokenise(without_byte_order_mark(read_blocks(path)), source=str(path))
 
 
 def read_lines(
@@ -227,8 +212,7 @@ def _decoded(path: Path, invalid: Invalid) -> Iterator[str]:
     if invalid not in CODEC_ERRORS:
         raise ValueError(f'invalid is {invalid!r}; it is one of "keep", "replace" and "refuse".')
     before = 0
-    for block in read_blocks(path):
-        block = block.removeprefix(codecs.BOM_UTF8) if before == 0 else block
+    for block in without_byte_order_mark(read_blocks(path)):
         try:
             lines = block.removesuffix(b"\n").decode("utf-8", CODEC_ERRORS[invalid]).split("\n")
         except UnicodeDecodeError as error:

@@ -11,7 +11,7 @@ B = TypeVar("B")
 
 
 def in_parallel(function: Callable[[A], B], items: Iterable[A], *, threads: int = 2) -> Iterator[B]:
-    """function(item) for each item, in order, begun before it is asked for; at most `threads` + 1 results wait.
+    """function(item) for each item, in order, begun before it is needed; at most `threads` + 1 results wait.
 
     A single item is worked on at once: to start and end a thread takes longer than most of them.
     """

@@ -20,6 +20,7 @@ from .parallel import in_parallel
 SEPARATORS = b" \n\r\t\v\f\0"
 END = b"</s>"  # what fastText reads for the end of a line, and the end of a line where a text says it
 WORD_BYTES = bytes(byte not in SEPARATORS for byte in range(256))
+LETTERS = re.compile(r"\w+")
 GROUP = 1 << 23  # bytes of text whose words are numbered together
 WRITTEN_END = re.compile(rb"(?<![^ \r\t\v\f\0])</s>(?![^ \r\t\v\f\0])")
 
@@ -129,6 +130,23 @@ def words_of_line(text: str) -> list[bytes]:
     """The words of one text, `</s>` last, as `tokenise_texts` cuts it."""
     words = _utf8(text, None).replace(b"\0", b" ").split()
     return [*words[: words.index(END)], END] if END in words else [*words, END]
+
+
+def lowercased(tokens: Tokens, label_prefix: str) -> Tokens:
+    """The tokens with each word cut as `cut_word` cuts it; labels and the ends of lines stay."""
+    prefix = _bytes(label_prefix)
+    cut = [[w] if w == END or w.startswith(prefix) else cut_word(w, prefix) for w in tokens.words.to_pylist()]
+    coded = pa.array([part for parts in cut for part in parts], pa.binary()).dictionary_encode()
+    lengths = np.array([len(parts) for parts in cut], np.int64)
+    each = lengths[tokens.codes]
+    codes = coded.indices.to_numpy(zero_copy_only=False)[ranges(starts(lengths)[:-1][tokens.codes], each)]
+    return replace(tokens, words=coded.dictionary, codes=codes, offsets=starts(each)[tokens.offsets])
+
+
+def cut_word(word: bytes, label_prefix: bytes) -> list[bytes]:
+    """The runs of letters, digits and underscores of a word, in lower case; none that would be a label."""
+    parts = LETTERS.findall(word.decode("utf-8", "replace").lower())
+    return [part for part in (text.encode() for text in parts) if not part.startswith(label_prefix)]
 
 
 def starts_with(words: pa.BinaryArray, prefix: str) -> np.ndarray:

@@ -1,13 +1,15 @@
 """Bag-of-words text classification at fastText's level: its model, its files, its names, hand-derived deltas.
 
-Each name is loaded when it is first asked for: what reads a model needs no trainer, only the estimator scikit-learn.
+Each name is loaded when it is first used: what reads a model needs no trainer, only the estimator scikit-learn.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..jaxprs.lazy_import import lazy_names
 
 if TYPE_CHECKING:
     from .api import load_model as load_model
+    from .api import tokenize as tokenize
     from .api import train_supervised as train_supervised
     from .classifier import TextClassifier as TextClassifier
     from .corpus.corpus import Corpus as Corpus
@@ -19,24 +21,16 @@ if TYPE_CHECKING:
     from .tune.search import Tuned as Tuned
     from .tune.search import autotune as autotune
 
-_PUBLIC = {
-    "tune.search": ("Trial", "Tuned", "autotune"),
-    "classifier": ("TextClassifier",),
-    "corpus.corpus": ("Corpus",),
-    "estimator": ("TextEstimator",),
-    "api": ("load_model", "train_supervised"),
-    "model": ("Model",),
-    "predict.metrics": ("Scoring",),
-    "settings": ("Settings",),
-}
-
-
-def __getattr__(name: str) -> Any:
-    for file, names in _PUBLIC.items():
-        if name in names:
-            return getattr(importlib.import_module(f".{file}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *(name for names in _PUBLIC.values() for name in names)])
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "tune.search": ("Trial", "Tuned", "autotune"),
+        "classifier": ("TextClassifier",),
+        "corpus.corpus": ("Corpus",),
+        "estimator": ("TextEstimator",),
+        "api": ("load_model", "tokenize", "train_supervised"),
+        "model": ("Model",),
+        "predict.metrics": ("Scoring",),
+        "settings": ("Settings",),
+    },
+)

@@ -1,23 +1,20 @@
-"""fastText's own names: `train_supervised` and `load_model`, as its Python module has them.
+"""fastText's own names: `train_supervised`, `load_model` and `tokenize`, as its Python module has them.
 
-What they answer is a TextClassifier, whose methods are those of fastText's model.
+They return a TextClassifier, whose methods are those of fastText's model.
 """
 
 from collections.abc import Callable
+from inspect import signature
 from os import PathLike
 from typing import Any
 
+from ..jaxprs.lazy_import import lazy_import
 from .classifier import TextClassifier
 from .corpus.corpus import Unlabelled
 from .corpus.reading import Source
-from .options import FASTTEXT_NAMES, refuse_unknown, whole_number
+from .options import FASTTEXT_NAMES, KINDS, refuse_unknown, string, whole_number
 
-OURS = {ours: theirs for theirs, ours in FASTTEXT_NAMES.items()}
-
-NO_SETTINGS = (
-    "input", "thread", "verbose", "pretrainedVectors", "autotuneValidationFile", "autotuneMetric",
-    "autotunePredictions", "autotuneDuration", "autotuneModelSize",
-)  # fmt: skip
+search = lazy_import(f"{__package__}.tune.search")  # it needs JAX, which reading a model does not
 
 
 def train_supervised(
@@ -47,23 +44,33 @@ def train_supervised(
     autotuneDuration: float = 300,
     autotuneModelSize: int | str = "",
     *,
-    unlabelled: Unlabelled = "refuse",
+    unlabelled: Unlabelled = "skip",
+    valid: Source | float | None = None,
+    patience: int | None = None,
+    cache: str | PathLike[str] | None = None,
+    checkpoints: str | PathLike[str] | None = None,
     progress: Callable[..., None] | None = None,
+    on_epoch: Callable[..., None] | None = None,
     **others: Any,
 ) -> TextClassifier:
     """Train a text classifier on a file of lines such as `__label__x some words`.
 
     None stands for fastText's default: lr 0.1, dim 100, epoch 5, minCount 1, minCountLabel 0, minn 0, maxn 0, neg 5,
     wordNgrams 1, loss "softmax" (or "hs", "ns", "ova"), bucket 2000000, label "__label__", seed 0. With an
-    autotuneValidationFile, what is given is fixed and the others are searched for. `min_count` and the like are
-    understood too. How many threads work, JAX decides; but as several of fastText's come to the texts in no fixed
-    order, a `thread` above 1 is `shuffle`: each pass in an order of its own, drawn by the seed. Under "ova" a text
-    moves none of its rows by more than 5, where fastText's steps may run off (Encountered NaN).
-    `verbose` is taken and changes nothing: for progress give a function. With an autotuneModelSize ("2M") all are
-    quantized to fit into it before they are scored.
+    autotuneValidationFile, what is given is fixed and the others are searched for.
+
+    How many threads work, JAX decides; but as several of fastText's come to the texts in no fixed order, each pass has
+    an order of its own, drawn by the seed, unless `thread` is 1 or `shuffle` False: then the file's order, with a
+    warning where that is by label. Under "ova" a text moves none of its rows by more than 5, where fastText's steps may
+    run off (Encountered NaN). `verbose` is taken and changes nothing: for progress give a function. With an
+    autotuneModelSize ("2M") all are quantized to fit into it before they are scored.
 
     Args:
-        unlabelled: a line without label is an error ("refuse"), or is passed over as fastText does ("skip").
+        unlabelled: lines without label are skipped, and a warning says how many ("skip"), or the first is an error
+            ("refuse").
+        valid: see `TextClassifier.train`, as for patience, cache, checkpoints, progress and on_epoch.
+        **others: `min_count` and the like, which is what fastText understands, too; and the settings that it has not:
+            optimizer, batch, shuffle, max_words, smoothing, idf. See `Settings`.
 
     Raises:
         TypeError: an option that is none, with the nearest that is one; a value of another type.
@@ -74,21 +81,26 @@ def train_supervised(
         "minn": minn, "maxn": maxn, "neg": neg, "wordNgrams": wordNgrams, "loss": loss, "bucket": bucket,
         "lrUpdateRate": lrUpdateRate, "t": t, "label": label, "seed": seed,
     }  # fmt: skip
-    if thread is not None:
-        given["shuffle"] = whole_number(thread, "thread", "train_supervised") > 1
-    for name, value in others.items():
-        refuse_unknown(OURS.get(name, name), [*given, *NO_SETTINGS], "train_supervised")
-        given[OURS[name]] = value
     settings = {FASTTEXT_NAMES.get(name, name): value for name, value in given.items() if value is not None}
+    pretrained = others.pop("pretrained_vectors", "") or pretrainedVectors or None
+    for name, value in others.items():
+        refuse_unknown(name, [*KINDS, *signature(train_supervised).parameters], "train_supervised")
+        if name in settings:
+            raise TypeError(f"train_supervised: {name} is given twice.")
+        settings[name] = value
+    one_thread = thread is not None and whole_number(thread, "thread", "train_supervised") == 1
+    settings.setdefault("shuffle", not one_thread)
     if not autotuneValidationFile:
         return TextClassifier.train(
-            input, unlabelled=unlabelled, pretrained=pretrainedVectors or None, progress=progress, **settings
-        )
-    if pretrainedVectors:
-        raise ValueError("train_supervised: autotune draws its tables; give no pretrainedVectors.")
-    from .tune.search import autotune
-
-    return autotune(
+            input, valid=valid, patience=patience, unlabelled=unlabelled, cache=cache, pretrained=pretrained,
+            checkpoints=checkpoints, progress=progress, on_epoch=on_epoch, **settings,
+        )  # fmt: skip
+    more = {"pretrainedVectors": pretrained, "valid": valid, "patience": patience, "cache": cache,
+            "checkpoints": checkpoints, "on_epoch": on_epoch}  # fmt: skip
+    for name, value in more.items():
+        if value is not None:
+            raise ValueError(f"train_supervised: autotune draws its tables and reads its own file; give no {name}.")
+    return search.autotune(
         input, autotuneValidationFile, seconds=autotuneDuration, metric=autotuneMetric,
         predictions=autotunePredictions, unlabelled=unlabelled, progress=progress,
         model_size=autotuneModelSize or None, **settings,
@@ -96,9 +108,19 @@ def train_supervised(
 
 
 def load_model(path: str | PathLike[str]) -> TextClassifier:
-    """The classifier in a .bin or .ftz file, fastText's or ours, or in a folder.
+    """The model in a .bin or .ftz file, fastText's or ours, or in a folder.
+
+    That is a classifier, or word vectors that fastText has trained (skipgram, cbow): these answer what concerns vectors
+    and neighbours, and refuse to predict.
 
     Raises:
-        DataError: no such file, or none of fastText's supervised models, or a damaged one, with the byte.
+        DataError: no such file, or none of fastText's models, or a damaged one, with the byte.
     """
     return TextClassifier.load(path)
+
+
+def tokenize(text: str) -> list[str]:
+    """The words of a text, cut as in training; each newline is the word `</s>`."""
+    data = string(text, "text", "tokenize").encode("utf-8", "surrogateescape")
+    words = data.replace(b"\n", b" </s> ").replace(b"\0", b" ").split()
+    return [word.decode("utf-8", "surrogateescape") for word in words]

@@ -1,10 +1,11 @@
-"""The text classifier a person uses: trained, asked, tested, kept. It answers to fastText's names too.
+"""The text classifier: training, prediction, testing, saving; also under fastText's names.
 
-What the methods do stands in the files beside; little is computed here.
+The methods call the modules beside this one; little is computed here.
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from os import PathLike
 from pathlib import Path
@@ -13,14 +14,16 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from ..data import Tokens
+from ..jaxprs.lazy_import import lazy_import
 from .corpus.corpus import Unlabelled
 from .corpus.reading import Source
 from .files import model_folder as folder
 from .model import Model, Table, mean_row
-from .options import settings_of, whole_number
-from .predict.metrics import Scoring, Skipped, score
+from .options import FASTTEXT_NAMES, KINDS, checked, refuse_unknown, settings_of, string, whole_number
+from .predict.metrics import Meter, Scoring, Skipped, score
 from .predict.predictor import LabelsAndProbabilities, Predictions, Predictor, as_fasttext_lists
-from .predict.subwords import one_line_each, subword_row, subwords, words_and_labels
+from .predict.subwords import one_line, one_line_each, subword_row, subwords, words_and_labels
+from .predict.vectors import analogy, nearest_rows, text_vector, unit_rows, word_vectors
 from .quantize.product_quantizer import quantize
 from .quantize.table import QuantizedTable
 from .train.checkpointing import Checkpoints
@@ -31,8 +34,14 @@ if TYPE_CHECKING:
     from .predict.calibration import Calibration
     from .train.loop import Report
 
-PIECE = 1 << 16  # so many texts are asked about at a time
+# They need JAX, which prediction does not.
+calibration, tuning = (lazy_import(f"{__package__}.{name}") for name in ("predict.calibration", "train.fine_tune"))
+
+PIECE = 1 << 16  # texts are predicted in pieces of this size
 Answer = tuple[tuple[str, ...], np.ndarray]
+Neighbour = tuple[float, str]
+CHANGEABLE = ("lr", "epoch", "neg", "lr_update_rate", "optimizer", "batch", "shuffle", "smoothing", "idf", "seed")
+"""What training that goes on from a model may change."""
 
 
 class TextClassifier:
@@ -98,12 +107,14 @@ class TextClassifier:
         return cls(folder.load(Path(path)))
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write a new folder with `model.bin` and all settings; only the file where the name ends in .bin or .ftz."""
+        """Write a new folder with the model's file and all settings; the file alone where its name ends so: .bin, .ftz
+        or, of a linear model, .linear.
+        """
         folder.save(self.model, Path(path))
 
     def save_fasttext(self, path: str | PathLike[str]) -> None:
-        """Write the file that fastText reads, whatever its name."""
-        folder.write_model(self.model, path)
+        """Write the file that fastText reads, whatever its name; of a linear model its own, which fastText does not."""
+        folder.write(self.model, Path(path))
 
     save_model = save_fasttext
 
@@ -112,25 +123,29 @@ class TextClassifier:
         return Predictor(self.model)
 
     @overload
-    def predict(self, text: str, k: int = 1, threshold: float = 0.0, on_unicode_error: str = "strict") -> Answer: ...
+    def predict(
+        self, text: str | bytes, k: int = 1, threshold: float = 0.0, on_unicode_error: str = "strict"
+    ) -> Answer: ...
     @overload
     def predict(
-        self, text: list[str] | tuple[str, ...], k: int = 1, threshold: float = 0.0, on_unicode_error: str = "strict"
+        self, text: Iterable[str], k: int = 1, threshold: float = 0.0, on_unicode_error: str = "strict"
     ) -> LabelsAndProbabilities: ...
     def predict(self, text: Any, k: int = 1, threshold: float = 0.0, on_unicode_error: str = "strict") -> Any:
         """The `k` best labels (-1: all) whose probability is at least `threshold`, best first.
 
-        Of one text: a tuple of labels and an array of probabilities. Of several: a list of each.
+        Of one text, a string or bytes in UTF-8: a tuple of labels and an array of probabilities. Of several, a list, an
+        array or a column of such: a list of each.
 
         Raises:
-            ValueError: k is 0, or a text holds a newline.
+            TypeError: an argument of another kind; the message says which, and which text.
+            ValueError: k is 0, or a text holds a newline; the model has no labels, but word vectors alone.
         """
-        if isinstance(text, str):
-            labels, probabilities = self._predictor.best_of_one(one_line_each([text])[0], k, threshold)
+        if isinstance(text, str | bytes):
+            labels, probabilities = self._predictor.best_of_one(one_line(text, "predict"), k, threshold)
             return tuple(self._label(label, on_unicode_error) for label in labels.tolist()), probabilities.astype(
                 np.float64
             )
-        found = Predictions.joined(list(self.predictions(one_line_each(text), k=k, threshold=threshold)))
+        found = Predictions.joined(list(self.predictions(one_line_each(text, "predict"), k=k, threshold=threshold)))
         return as_fasttext_lists(found, self.get_labels(on_unicode_error=on_unicode_error))
 
     def predictions(
@@ -173,6 +188,10 @@ class TextClassifier:
         scoring = self._scored(path, k, threshold)
         return {label: scoring.of_label(number) for number, label in enumerate(self.labels)}
 
+    def get_meter(self, path: Source, k: int = -1) -> Meter:
+        """The `k` best labels of each line (-1: all) held against its own: curves, and precision at a recall."""
+        return Meter(self._scored(path, k, 0.0), self.labels)
+
     def _scored(self, path: Source, k: int, threshold: float) -> Scoring:
         scoring, skipped = self.score(path, k, threshold)
         if skipped.unknown:
@@ -184,10 +203,9 @@ class TextClassifier:
 
         Labels and their order stay. See `calibration.calibrate`; its answer says what has changed.
         """
-        from .predict.calibration import calibrate
-
-        self.model, found = calibrate(self.model, data)
-        self.__dict__.pop("_predictor", None)
+        self._must_classify("calibrate")
+        model, found = calibration.calibrate(self.model, data)
+        self._replace(model)
         return found
 
     def quantize(
@@ -207,8 +225,7 @@ class TextClassifier:
 
         With `retrain`, the rows that the cutoff has left are trained further on `input` before they are quantized.
         """
-        from .train.fine_tune import fine_tune
-
+        self._must_classify("quantize")
         again = None
         if retrain:
             if input is None:
@@ -216,17 +233,67 @@ class TextClassifier:
             shuffle = None if thread is None else whole_number(thread, "thread", "quantize") > 1
             given = {"epoch": epoch, "lr": lr, "shuffle": shuffle}
             changes = {name: value for name, value in given.items() if value is not None}
-            again = partial(fine_tune, input, changes)
-        self.model = quantize(self.model, cutoff=cutoff, qnorm=qnorm, qout=qout, dsub=dsub, retrain=again)
-        self.__dict__.pop("_predictor", None)
+            again = partial(tuning.fine_tune, input, changes)
+        self._replace(quantize(self.model, cutoff=cutoff, qnorm=qnorm, qout=qout, dsub=dsub, retrain=again))
+
+    def fine_tune(
+        self,
+        data: Source,
+        *,
+        progress: "Callable[[Report], None] | None" = None,
+        **settings: Any,
+    ) -> "TextClassifier":
+        """Training goes on from this model: a new classifier with the same words, n-grams and labels.
+
+        Words that it does not know stay unknown; lines without a label that it knows are skipped, with a warning.
+
+        Args:
+            data: labelled texts, as `train` takes them.
+            progress: called with a `train.progress.Report` now and then.
+            **settings: those that change, by the names of `Settings`: lr, epoch, neg, optimizer, batch, shuffle,
+                smoothing, idf, seed; the others stay.
+
+        Raises:
+            TypeError: a setting that is none, or that a trained model cannot change.
+            ValueError: the model is quantized, or has word vectors alone.
+            DataError: no such file; no line that can be used.
+            FloatingPointError: training diverged.
+        """
+        self._must_classify("fine_tune")
+        for name in settings:
+            refuse_unknown(name, CHANGEABLE, "fine_tune")
+        changed = {name: checked(name, value, "fine_tune") for name, value in settings.items()}
+        return TextClassifier(tuning.fine_tune(data, changed, self.model, progress=progress))
+
+    def _must_classify(self, called: str) -> None:
+        kind = self.model.kind
+        if kind != "supervised":
+            why = "it has one table" if kind == "linear" else "of word vectors: it has no labels"
+            raise ValueError(f"{called}: this is a {kind} model, {why}.")
+
+    def _replace(self, model: Model) -> None:
+        """Another model from here on, and nothing that was computed from the one before."""
+        self.model = model
+        for name in ("_predictor", "_unit_vectors"):
+            self.__dict__.pop(name, None)
 
     def is_quantized(self) -> bool:
         """Whether the input table is quantized."""
         return isinstance(self.model.input, QuantizedTable)
 
+    def __getattr__(self, name: str) -> Any:
+        """fastText's attributes, and ours by theirs: `lr`, `dim`, `epoch`, `minCount`, ..., as it was trained.
+
+        A .bin file does not hold `lr` and `seed`: those of a model that was loaded from one are the defaults.
+        """
+        ours = FASTTEXT_NAMES.get(name, name)
+        if ours not in KINDS:
+            raise AttributeError(f"a TextClassifier has no attribute {name!r}")
+        return getattr(self.model.vocabulary if hasattr(self.model.vocabulary, ours) else self.model.settings, ours)
+
     @property
     def labels(self) -> list[str]:
-        """All labels, with their prefix, by falling count."""
+        """All labels, with their prefix, by falling count; a model of word vectors has none."""
         prefix = self.model.vocabulary.label_prefix
         return [prefix + label for label in self.model.vocabulary.labels]
 
@@ -254,10 +321,11 @@ class TextClassifier:
 
     def get_word_id(self, word: str) -> int:
         """The row of a word, -1 for an unknown one."""
-        return self.model.vocabulary.word_id(word)
+        return self.model.vocabulary.word_id(string(word, "word", "get_word_id"))
 
     def get_label_id(self, label: str) -> int:
         """The number of a label, prefix included; -1 for an unknown one."""
+        label = string(label, "label", "get_label_id")
         return self.labels.index(label) if label in self.labels else -1
 
     def get_dimension(self) -> int:
@@ -266,19 +334,45 @@ class TextClassifier:
 
     def get_word_vector(self, word: str) -> np.ndarray:
         """The mean of the rows that stand for a word, (dim,); 0 for a word without any."""
-        return mean_row(self.model.input, self.model.subwords(word))
+        return mean_row(self.model.input, self.model.subwords(string(word, "word", "get_word_vector")))
 
     def get_sentence_vector(self, text: str) -> np.ndarray:
-        """The mean of the rows of a text, (dim,): what the labels score."""
-        return mean_row(self.model.input, self.model.encode_line(one_line_each([text])[0]))
+        """The mean of the rows of a text, (dim,): what the labels score.
+
+        Of a model of word vectors: the mean of its words' vectors, each divided by its length.
+        """
+        return text_vector(self.model, one_line(text, "get_sentence_vector"))
+
+    def get_nearest_neighbors(self, word: str, k: int = 10, on_unicode_error: str = "strict") -> list[Neighbour]:
+        """The `k` words whose vectors are most similar to the word's: (cosine, word), the most similar first."""
+        word = string(word, "word", "get_nearest_neighbors")
+        return self._nearest(self.get_word_vector(word), k, (word,), on_unicode_error)
+
+    def get_analogies(
+        self, wordA: str, wordB: str, wordC: str, k: int = 10, on_unicode_error: str = "strict"
+    ) -> list[Neighbour]:
+        """The `k` words nearest to wordA - wordB + wordC: (cosine, word), falling."""
+        given = {"wordA": wordA, "wordB": wordB, "wordC": wordC}
+        words = tuple(string(word, name, "get_analogies") for name, word in given.items())
+        return self._nearest(analogy(self.model, words), k, words, on_unicode_error)
+
+    def _nearest(self, query: np.ndarray, k: int, without: tuple[str, ...], errors: str) -> list[Neighbour]:
+        k = whole_number(k, "k", "get_nearest_neighbors")
+        entries = self.model.vocabulary.entries
+        found = nearest_rows(self.model, self._unit_vectors, query, k, without)
+        return [(score, entries[row].as_py().decode("utf-8", errors)) for score, row in found]
+
+    @cached_property
+    def _unit_vectors(self) -> np.ndarray:
+        return unit_rows(word_vectors(self.model))
 
     def get_subwords(self, word: str) -> tuple[list[str], np.ndarray]:
         """The word, if it has a row, and its character n-grams; and their rows."""
-        return subwords(self.model, word)
+        return subwords(self.model, string(word, "word", "get_subwords"))
 
     def get_subword_id(self, subword: str) -> int:
         """The row of a character n-gram, with `<` or `>` where it is at a word's boundary."""
-        return subword_row(self.model.vocabulary, subword)
+        return subword_row(self.model.vocabulary, string(subword, "subword", "get_subword_id"))
 
     def get_input_vector(self, ind: int) -> np.ndarray:
         """Row `ind` of the input table, (dim,)."""
@@ -295,18 +389,31 @@ class TextClassifier:
         """The output table, (labels, dim); ValueError where it is quantized."""
         return _plain(self.model.output)
 
+    def set_matrices(self, input_matrix: Any, output_matrix: Any) -> None:
+        """Put other tables of the same shapes into the model, in place.
+
+        Raises:
+            ValueError: a table of another shape; the model is quantized.
+        """
+        tables = {"input": (self.model.input, input_matrix), "output": (self.model.output, output_matrix)}
+        for name, (old, new) in tables.items():
+            if np.shape(new) != _plain(old).shape:
+                raise ValueError(f"set_matrices: the {name}_matrix is {np.shape(new)}; it must be {old.shape}.")
+        new = {name: np.array(matrix, np.float32) for name, (_, matrix) in tables.items()}
+        self._replace(replace(self.model, **new))
+
     def __getitem__(self, word: str) -> np.ndarray:
         return self.get_word_vector(word)
 
     def __contains__(self, word: str) -> bool:
         return self.get_word_id(word) >= 0
 
-    def get_line(self, text: str | list[str], on_unicode_error: str = "strict") -> tuple[list[Any], list[Any]]:
+    def get_line(self, text: str | Iterable[str], on_unicode_error: str = "strict") -> tuple[list[Any], list[Any]]:
         """The words and the labels of a text, cut as in training; of several texts, a list of each."""
-        if isinstance(text, list):
-            pairs = [self.get_line(line, on_unicode_error) for line in text]
+        if not isinstance(text, str | bytes):
+            pairs = [self.get_line(line, on_unicode_error) for line in one_line_each(text, "get_line")]
             return [words for words, _ in pairs], [labels for _, labels in pairs]
-        return words_and_labels(one_line_each([text])[0], self.model.vocabulary.label_prefix, on_unicode_error)
+        return words_and_labels(one_line(text, "get_line"), self.model.vocabulary.label_prefix, on_unicode_error)
 
 
 def _plain(table: Table) -> np.ndarray:

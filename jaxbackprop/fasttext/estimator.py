@@ -17,7 +17,9 @@ class TextEstimator(ClassifierMixin, BaseEstimator):
     """fastText's text classifier for scikit-learn: in a Pipeline, a GridSearchCV, cross_val_score.
 
     X is a list (or array, or column) of strings, y a class for each of them, of any type that sorts. The settings are
-    those of `Settings`; see there. There is no sparse matrix between: the estimator takes text itself.
+    those of `Settings`; see there. There is no sparse matrix between: the estimator takes text itself. With
+    `model="linear"` it is a linear support vector machine on tf-idf weighted words and bigrams, of strength `C`. epoch,
+    word_ngrams, bucket, loss and lowercase have the model's own defaults where they are None.
 
     Attributes:
         classes_: the classes, sorted; the columns of `predict_proba`.
@@ -27,15 +29,18 @@ class TextEstimator(ClassifierMixin, BaseEstimator):
     def __init__(
         self,
         *,
+        model: str = "fasttext",
+        C: float = 1.0,
+        lowercase: bool | None = None,
         lr: float = 0.1,
         dim: int = 100,
-        epoch: int = 5,
+        epoch: int | None = None,
         min_count: int = 1,
-        word_ngrams: int = 1,
-        bucket: int = 2_000_000,
+        word_ngrams: int | None = None,
+        bucket: int | None = None,
         minn: int = 0,
         maxn: int = 0,
-        loss: str = "softmax",
+        loss: str | None = None,
         neg: int = 5,
         optimizer: str = "sgd",
         batch: int | None = None,
@@ -45,6 +50,7 @@ class TextEstimator(ClassifierMixin, BaseEstimator):
         idf: float = 0.0,
         seed: int = 0,
     ):
+        self.model, self.C, self.lowercase = model, C, lowercase
         self.lr, self.dim, self.epoch, self.min_count = lr, dim, epoch, min_count
         self.word_ngrams, self.bucket, self.minn, self.maxn = word_ngrams, bucket, minn, maxn
         self.loss, self.neg, self.optimizer, self.batch = loss, neg, optimizer, batch
@@ -66,8 +72,10 @@ class TextEstimator(ClassifierMixin, BaseEstimator):
         if not texts:
             raise ValueError("X holds no text; at least one is needed to train on.")
         self.classes_, numbers = np.unique(y, return_inverse=True)
+        optional = ("epoch", "word_ngrams", "bucket", "loss", "lowercase")
+        settings: dict[str, Any] = {k: v for k, v in self.get_params().items() if v is not None or k not in optional}
         labels = tuple((str(number),) for number in numbers.tolist())
-        self.classifier_ = TextClassifier.train(Texts(texts, labels, source="X"), **self.get_params())
+        self.classifier_ = TextClassifier.train(Texts(texts, labels, source="X"), **settings)
         return self
 
     def predict(self, X: Sequence[str]) -> np.ndarray:

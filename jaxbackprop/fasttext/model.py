@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from ..data import Bags
 from .corpus.vocabulary import Readable, Vocabulary
 from .settings import Settings
 
+Kind = Literal["supervised", "cbow", "skipgram", "linear"]
 FEW = 1 << 10  # rows that are copied to be added up
 
 
@@ -46,6 +47,11 @@ class Model:
             nodes of the Huffman tree, in the order in which they were joined.
         kept: for a pruned table, (P, 2) int32: the number of an n-gram (from 0, its bucket), and which row after the
             words it has now; other n-grams have none. None where nothing was pruned.
+        kind: "supervised", a classifier; or "cbow" or "skipgram", word vectors that fastText trained: the output rows
+            are of words, and there is nothing to predict; or "linear": the input rows are the labels' weights, (rows,
+            labels), and there are no output rows.
+        idf: of a linear model the weight of each row, (rows,) float32.
+        bias: of a linear model, (labels,) float32.
     """
 
     vocabulary: Vocabulary
@@ -53,6 +59,9 @@ class Model:
     input: Table
     output: Table
     kept: np.ndarray | None = None
+    kind: Kind = "supervised"
+    idf: np.ndarray | None = None
+    bias: np.ndarray | None = None
 
     def encode(self, texts: Readable) -> Bags:
         """The rows of the input table that stand for each text: what prediction and sentence vectors ask for.

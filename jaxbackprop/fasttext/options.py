@@ -1,9 +1,11 @@
-"""What a person asked for becomes Settings: names and types are checked, the nearest name is suggested."""
+"""Given options become Settings: names and types are checked, the nearest name is suggested."""
 
 from collections.abc import Mapping
 from dataclasses import fields
 from numbers import Integral, Real
 from typing import Any
+
+import numpy as np
 
 from ..data.errors import did_you_mean
 from .settings import Settings
@@ -19,11 +21,14 @@ FASTTEXT_NAMES = {
 KINDS = {field.name: field.type for field in fields(Settings)}
 SWITCHES = {name for name, default in vars(Settings()).items() if isinstance(default, bool)}
 WHOLE = {name for name, default in vars(Settings()).items() if type(default) is int} | {"batch", "max_words"}
-NUMBERS = {"lr", "t", "smoothing", "idf"}
+NUMBERS = {"lr", "t", "smoothing", "idf", "C"}
+LINEAR = {"lowercase": True, "loss": "squared_hinge", "word_ngrams": 2, "epoch": 10, "bucket": 2_000_000_000}
+"""The defaults of the linear model: a bucket so large that hardly two n-grams share a row; only those met have one."""
+NOT_LINEAR = ("lr", "dim", "neg", "optimizer", "batch", "smoothing", "idf")
 
 
 def settings_of(options: Mapping[str, Any], *, called: str) -> Settings:
-    """The settings of these names, the others as fastText has them.
+    """The settings of these names, the others as fastText has them, or as the linear model has them.
 
     Raises:
         TypeError: a name that is none, with the nearest that is one; a value of another type.
@@ -31,7 +36,12 @@ def settings_of(options: Mapping[str, Any], *, called: str) -> Settings:
     """
     for name in options:
         refuse_unknown(name, KINDS, called)
-    return Settings(**{name: _checked(name, value, called) for name, value in options.items()})
+    if options.get("model") == "linear":
+        for name in NOT_LINEAR:
+            if name in options and options[name] != getattr(Settings, name):
+                raise ValueError(f"{called}: {name} is {options[name]!r}; the linear model has no use for it.")
+        options = {**LINEAR, **options}
+    return Settings(**{name: checked(name, value, called) for name, value in options.items()})
 
 
 def refuse_unknown(name: str, known: Any, called: str) -> None:
@@ -42,25 +52,38 @@ def refuse_unknown(name: str, known: Any, called: str) -> None:
 
 
 def whole_number(value: Any, name: str, called: str) -> int:
-    """The option's value, or a TypeError where it is no whole number."""
+    """The argument's value, or a TypeError where it is no whole number."""
     if not isinstance(value, Integral) or isinstance(value, bool):
         raise TypeError(f"{called}: {name} is {value!r}; it must be a whole number.")
     return int(value)
 
 
-def _checked(name: str, value: Any, called: str) -> Any:
+def real_number(value: Any, name: str, called: str) -> float:
+    """The argument's value, or a TypeError where it is no number."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{called}: {name} is {value!r}; it must be a number.")
+    return float(value)
+
+
+def string(value: Any, name: str, called: str) -> str:
+    """The argument's value, bytes read as UTF-8, or a TypeError where it is no string."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
+    if not isinstance(value, str):
+        raise TypeError(f"{called}: {name} is {value!r}; it must be a string.")
+    return value
+
+
+def checked(name: str, value: Any, called: str) -> Any:
+    """The value of a setting, or a TypeError where it is of another type."""
     if name in WHOLE:
         if value is None and name in ("batch", "max_words"):
             return None
         return whole_number(value, name, called)
     if name in SWITCHES:
-        if not isinstance(value, bool):
+        if not isinstance(value, bool | np.bool_):
             raise TypeError(f"{called}: {name} is {value!r}; it must be True or False.")
-        return value
+        return bool(value)
     if name in NUMBERS:
-        if not isinstance(value, Real) or isinstance(value, bool):
-            raise TypeError(f"{called}: {name} is {value!r}; it must be a number.")
-        return float(value)
-    if not isinstance(value, str):
-        raise TypeError(f"{called}: {name} is {value!r}; it must be a string.")
-    return value
+        return real_number(value, name, called)
+    return string(value, name, called)

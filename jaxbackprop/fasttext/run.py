@@ -52,6 +52,7 @@ class TextRequest:
     patience           stop after this many epochs without a better one on the held-out texts
     unlabelled         "refuse" or "skip" lines without label
     cache              a folder for the encoded text
+    pretrained         a .vec file of word vectors to start from
     calibrate_on       texts to fit the temperature of the probabilities on
     checkpoint_seconds the time between two checkpoints; 0 for none
     """
@@ -64,6 +65,7 @@ class TextRequest:
     patience: int | None = None
     unlabelled: Any = "refuse"
     cache: str | None = None
+    pretrained: str | None = None
     calibrate_on: str | None = None
     checkpoint_seconds: float = 60.0
 
@@ -76,7 +78,7 @@ class TextRequest:
         return cls(data=data["name"], test=data["test"], label_column=data["label_column"], **rest)
 
     def to_config(self) -> dict[str, Any]:
-        """What config.json holds: all that training is told, every setting with its value."""
+        """What config.json holds: every option of the training with its value."""
         rest = dataclasses.asdict(self)
         data = {"name": rest.pop("data"), "test": rest.pop("test"), "label_column": rest.pop("label_column")}
         settings = dataclasses.asdict(settings_of(rest.pop("settings"), called="train text"))
@@ -110,7 +112,8 @@ def train(
     valid = all_of(request.valid) if isinstance(request.valid, str) else request.valid
     run = RunFolder(folder) if is_unfinished(folder) else RunFolder.create(folder, request.to_config())
     checkpoints = None
-    if request.checkpoint_seconds and request.data != STDIN:
+    linear = request.settings.get("model") == "linear"
+    if request.checkpoint_seconds and request.data != STDIN and not linear:
         checkpoints = Checkpoints(folder / CHECKPOINTS, request.checkpoint_seconds)
 
     def record(epoch: Epoch) -> None:
@@ -122,7 +125,8 @@ def train(
     try:
         return TextClassifier.train(
             train_on, valid=valid, patience=request.patience, unlabelled=request.unlabelled, cache=request.cache,
-            checkpoints=checkpoints, progress=progress, on_epoch=record, **request.settings,
+            pretrained=request.pretrained, checkpoints=checkpoints, progress=progress, on_epoch=record,
+            **request.settings,
         )  # fmt: skip
     except BaseException as error:
         useful = can_continue(folder) or (run.epochs() and not isinstance(error, KeyboardInterrupt))
@@ -146,7 +150,7 @@ def finish(
         run.write(CONFIG, run.config | {"settings": settings})
     else:  # settings that were searched for are known only now
         run = RunFolder.create(folder, request.to_config() | {"settings": settings})
-    classifier.save_fasttext(folder / model_folder.PLAIN)
+    classifier.save_model(folder / model_folder.name_of(classifier.model))
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     _, test_on = request.sources
     result = None
@@ -156,8 +160,9 @@ def finish(
         run.write(TEST, result)
         if confusion is not None:
             draw_confusion(confusion, folder / "confusion.png", classes=_names(classifier), title="Test examples")
-    if classifier.history is not None:
-        draw_curves(classifier.history, folder / "curves.png")
+    history = classifier.history
+    if history is not None and history.best.valid_accuracy is not None:  # the training loss alone says little
+        draw_curves(history, folder / "curves.png")
     return calibration, result
 
 

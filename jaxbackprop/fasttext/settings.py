@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 Loss = Literal["softmax", "hs", "ns", "ova"]
+LinearLoss = Literal["squared_hinge", "ova", "softmax"]
+ModelKind = Literal["fasttext", "linear"]
 Optimizer = Literal["sgd", "adagrad", "adam"]
-POSITIVE = ("lr", "dim", "epoch", "bucket", "neg", "lr_update_rate")
-NOT_NEGATIVE = ("min_count", "min_count_label", "word_ngrams", "minn", "maxn", "smoothing", "idf")
+POSITIVE = ("lr", "dim", "epoch", "neg", "lr_update_rate", "C")
+NOT_NEGATIVE = ("min_count", "min_count_label", "word_ngrams", "bucket", "minn", "maxn", "smoothing", "idf")
 
 
 @dataclass(frozen=True)
@@ -20,12 +22,12 @@ class Settings:
     epoch            how often each text is visited
     min_count        words that occur less often have no row
     min_count_label  labels that occur less often are not learned
-    word_ngrams      runs of up to so many words have a row
-    bucket           how many rows n-grams share
+    word_ngrams      runs of up to this number of words have a row
+    bucket           how many rows n-grams share; may be 0 where there are none
     minn, maxn       lengths of character n-grams; maxn 0 for none
     loss             softmax, hs (Huffman tree), ns (negative samples), ova (one against all)
     neg              negative samples a text, for ns
-    lr_update_rate   fastText recomputes its rate every so many tokens; kept because its files hold it
+    lr_update_rate   after this number of tokens fastText recomputes its rate; kept because its files hold it
     ws, t            fastText's window and sampling threshold; without meaning here, kept because its files hold them
     label_prefix     what a label begins with
     seed             of the first table, of the order and of negative samples
@@ -34,8 +36,13 @@ class Settings:
     batch            texts a step; 1 is exact order, None lets the device decide
     shuffle          each pass has an order of its own, drawn by the seed, instead of the file's: of the file's pieces
                      (in the first pass as they are), and of the texts within each
-    max_words        at most so many words, those that occur most
+    max_words        the largest number of words, those that occur most
     smoothing        share of the target spread evenly over all labels (softmax)
+    model            fasttext: the mean of a text's rows, scored by the labels' rows; linear: the tf-idf weighted sum of
+                     rows that are the labels' weights, by the losses squared_hinge, ova and softmax. It has lr, dim,
+                     smoothing and so on no use for; its defaults are in options.py
+    lowercase        linear: words are lower-cased and cut at punctuation, which is dropped
+    C                linear: the weight of the losses beside the square of the weights, as in scikit-learn's LinearSVC
     idf              exponent: a row's learning rate is lr idf^exponent, of mean 1 over all visits, with
                      idf = log(1 + texts / times the row was named); 0 is fastText; see train/idf.py; sgd;
                      the loop takes about a fifth longer
@@ -50,7 +57,7 @@ class Settings:
     bucket: int = 2_000_000
     minn: int = 0
     maxn: int = 0
-    loss: Loss = "softmax"
+    loss: Loss | LinearLoss = "softmax"
     neg: int = 5
     lr_update_rate: int = 100
     ws: int = 5
@@ -63,6 +70,9 @@ class Settings:
     max_words: int | None = None
     smoothing: float = 0.0
     idf: float = 0.0
+    model: ModelKind = "fasttext"
+    C: float = 1.0
+    lowercase: bool = False
 
     def __post_init__(self):
         for name in POSITIVE:
@@ -72,12 +82,20 @@ class Settings:
         for name in ("batch", "max_words"):
             value = getattr(self, name)
             _refuse_unless(value is None or value > 0, name, value, "greater than 0, or None")
+        has_ngrams = self.word_ngrams > 1 or self.maxn > 0
+        _refuse_unless(self.bucket > 0 or not has_ngrams, "bucket", 0, "at least 1: n-grams need rows")
+        fits = self.model == "linear" or not self.lowercase
+        _refuse_unless(fits, "lowercase", True, "False, for fastText's files do not hold it; lower-case the text")
         _refuse_unless(math.isfinite(self.lr), "lr", self.lr, "finite")
         _refuse_unless(math.isfinite(self.idf), "idf", self.idf, "finite")
         _refuse_unless(not self.idf or self.optimizer == "sgd", "idf", self.idf, f"0 under {self.optimizer}")
         _refuse_unless(self.smoothing < 1, "smoothing", self.smoothing, "below 1")
         _refuse_unless(self.maxn == 0 or self.minn <= self.maxn, "minn", self.minn, f"at most maxn ({self.maxn})")
-        for name, known in (("loss", get_args(Loss)), ("optimizer", get_args(Optimizer))):
+        for name, known in (
+            ("model", get_args(ModelKind)),
+            ("loss", get_args(LinearLoss if self.model == "linear" else Loss)),
+            ("optimizer", get_args(Optimizer)),
+        ):
             _refuse_unless(getattr(self, name) in known, name, getattr(self, name), f"one of {', '.join(known)}")
 
 

@@ -35,7 +35,7 @@ from jax.interpreters import partial_eval as pe
 JITTED = ("jit", "pjit")
 """Calls of a function under `jax.jit`."""
 
-CALLS = (*JITTED, "closed_call", "core_call", "core_closed_call", "custom_vmap_call")
+CALLS = (*JITTED, "closed_call", "core_call", "core_closed_call", "custom_vmap_call", "eval_jaxpr")
 """Primitives that only call the program they hold."""
 
 REMAT = ("remat2", "remat", "checkpoint")

@@ -193,7 +193,7 @@ def _while(walk: Walk, eqn: JaxprEqn, inputs: list[Any]) -> list[Any]:
     def going(carry: list[Any]) -> Any:
         return jnp.asarray(walk.run(*loop.condition, [*for_condition, *carry])[0]).astype(bool)
 
-    # What the condition does to the state counts, too: it is asked once before the first step, and after each.
+    # What the condition does to the state counts, too: it is evaluated once before the first step, and after each.
     def step(carried: Any) -> Any:
         walk.state, carry, again = carried
         new = walk.run(*loop.body, [*for_body, *carry])

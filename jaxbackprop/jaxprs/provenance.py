@@ -1,4 +1,4 @@
-"""Where an equation comes from: names, `file:line`, scopes, the lines of Python that led to it, whose rule it calls.
+"""Where an equation comes from: names, `file:line`, scopes, the lines of Python that led to it, which rule it calls.
 
 Nothing is judged here.
 """

@@ -14,9 +14,9 @@ UNTRACEABLE = (TypeError, ValueError, NotImplementedError)
 """What JAX raises where a function cannot be traced or differentiated at the types it is given."""
 
 
-def holds(jaxpr: Jaxpr, name: str) -> bool:
-    """Whether a primitive of this name stands anywhere in `jaxpr`."""
-    return any(eqn.primitive.name == name or any(holds(b, name) for b in inner_jaxprs(eqn)) for eqn in jaxpr.eqns)
+def holds(jaxpr: Jaxpr, *names: str) -> bool:
+    """Whether a primitive of one of these names stands anywhere in `jaxpr`."""
+    return any(eqn.primitive.name in names or any(holds(b, *names) for b in inner_jaxprs(eqn)) for eqn in jaxpr.eqns)
 
 
 def equations(jaxpr: Jaxpr, names: Collection[str]) -> list[JaxprEqn]:
@@ -55,7 +55,7 @@ def _inexact(jaxpr: Jaxpr, dtype: Any) -> set[float]:
 def reach(jaxpr: Jaxpr, inputs: Sequence[frozenset[int]]) -> list[frozenset[int]]:
     """For each output of `jaxpr` the union of the sets that stand at the inputs it surely depends on.
 
-    What cannot be told (the outputs of a loop, of an equation with several results) counts as depending on nothing.
+    What is not known (the outputs of a loop, of an equation with several results) counts as depending on nothing.
     """
     known = dict(zip(jaxpr.invars, inputs, strict=True))
 

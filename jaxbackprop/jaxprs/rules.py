@@ -38,16 +38,6 @@ def holds_rule_inside(eqn: JaxprEqn, kinds: Collection[str] = RULES) -> bool:
     return any(holds_rule(body, kinds) for body in inner_jaxprs(eqn))
 
 
-def stripped(function: Callable) -> Callable:
-    """`function` (of flat arrays) with every rule in it replaced by its plain function."""
-
-    def plain(*args: Any) -> Any:
-        program, shape = jax.make_jaxpr(function, return_shape=True)(*args)
-        return jax.tree.unflatten(jax.tree.structure(shape), evaluate_stripped(program.jaxpr, program.consts, args))
-
-    return plain
-
-
 def evaluate_stripped(
     jaxpr: Jaxpr, consts: Sequence[Any], args: Sequence[Any], kinds: Collection[str] = RULES
 ) -> list[Any]:

@@ -161,7 +161,7 @@ class _Rounding:
             return [self.rounded(walk, outputs, unit) if adds or "mul" in name else outputs]
         bound, as_traced = _bound(eqn, inputs)
         outputs = [_widen(x) for x in bound]
-        if as_traced and self.bank is not None and unit:  # it did round to its narrow type, whatever is asked
+        if as_traced and self.bank is not None and unit:  # it did round to its narrow type
             really = jnp.where(self.scale[0] > 0, unit, 0.0)
             return [self.noise(walk, x, really) for x in outputs]
         return outputs if name in _EXACT else [self.rounded(walk, x, unit) for x in outputs]

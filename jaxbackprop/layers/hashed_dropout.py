@@ -21,7 +21,7 @@ def alive(key: Array, shape: tuple[int, ...], rate: float) -> Array:
     Two words of the key's own random bits, and the place as a 32-bit counter, go through the two multiplications and
     three shifts of "lowbias32" (Wellons 2018, the best of its form by exhaustive search of its bias); the second word
     enters between the multiplications, so that two keys' masks are not shifted copies of one another. Not for secrets.
-    An array of more than 2^32 numbers would repeat its mask after so many.
+    An array of more than 2^32 numbers would repeat its mask.
     """
     k = jax.random.bits(key, (2,), jnp.uint32)
     h = lax.iota(jnp.uint32, math.prod(shape)).reshape(shape) + k[0]

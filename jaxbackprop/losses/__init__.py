@@ -7,6 +7,7 @@ from .fused_cross_entropy import linear_cross_entropy as linear_cross_entropy
 from .fused_cross_entropy import mean_linear_cross_entropy as mean_linear_cross_entropy
 from .hinge import max_margin as max_margin
 from .hinge import multiclass_hinge as multiclass_hinge
+from .hinge import squared_hinge as squared_hinge
 from .regularization import l1_penalty as l1_penalty
 from .regularization import l2_penalty as l2_penalty
 from .sampled_softmax import hierarchical_softmax as hierarchical_softmax

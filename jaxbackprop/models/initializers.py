@@ -5,9 +5,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..core.rule import Rule
+from ..gates import sigmoid_like
 from ..layers import affine_unit
-
-SATURATING = ("sigmoid", "tanh", "hard_tanh", "softsign")
 
 
 def xavier(key: Array, fan_in: int, fan_out: int) -> Array:
@@ -37,7 +36,7 @@ def lecun(key: Array, fan_in: int, fan_out: int) -> Array:
 
 def weights_before(unit: str, key: Array, fan_in: int, fan_out: int) -> Array:
     """The weights of an affine layer that `unit` follows: Xavier's where it saturates, LeCun's for SELU, else He's."""
-    draw = xavier if unit in SATURATING else lecun if unit == "selu" else he
+    draw = xavier if hasattr(sigmoid_like, unit) else lecun if unit == "selu" else he
     return draw(key, fan_in, fan_out)
 
 

@@ -20,7 +20,7 @@ def describe(model: nnx.Module) -> dict[str, Any]:
     """The name of the model's class and the arguments it was made with, for JSON.
 
     A model keeps each argument of its constructor as an attribute of the same name; of one that does not, only the
-    name of its class is said.
+    name of its class is given.
     """
     names = [name for name in inspect.signature(type(model).__init__).parameters if name not in ("self", "rngs")]
     known = {name: getattr(model, name) for name in names if hasattr(model, name)}

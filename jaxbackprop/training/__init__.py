@@ -1,7 +1,8 @@
 """Training: fit() and what belongs to a run. Each name is loaded when it is first used: reading a run needs no JAX."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..jaxprs.lazy_import import lazy_names
 
 if TYPE_CHECKING:
     from .evaluation import Evaluation as Evaluation
@@ -17,23 +18,15 @@ if TYPE_CHECKING:
     from .run import load_run as load_run
     from .run_folder import RunFolder as RunFolder
 
-_PUBLIC = {
-    "evaluation": ("Evaluation", "evaluate", "scores"),
-    "first_nonfinite": ("Fault", "NotFinite"),
-    "fitting": ("fit",),
-    "history": ("Epoch", "History"),
-    "run": ("Run", "load_run"),
-    "optimizer": ("make_optimizer",),
-    "run_folder": ("RunFolder",),
-}
-
-
-def __getattr__(name: str) -> Any:
-    for file, names in _PUBLIC.items():
-        if name in names:
-            return getattr(importlib.import_module(f".{file}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *(name for names in _PUBLIC.values() for name in names)])
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "evaluation": ("Evaluation", "evaluate", "scores"),
+        "first_nonfinite": ("Fault", "NotFinite"),
+        "fitting": ("fit",),
+        "history": ("Epoch", "History"),
+        "run": ("Run", "load_run"),
+        "optimizer": ("make_optimizer",),
+        "run_folder": ("RunFolder",),
+    },
+)

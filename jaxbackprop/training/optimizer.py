@@ -25,7 +25,7 @@ SCHEDULES: dict[str, Callable[[float, int], optax.Schedule]] = {
     "linear": lambda lr, steps: optax.linear_schedule(lr, 0.0, steps),
     "cosine": lambda lr, steps: optax.cosine_decay_schedule(lr, steps),
 }
-"""The learning rate over so many steps, from `lr` on."""
+"""The learning rate over a number of steps, from `lr` on."""
 
 ADAMW_DECAY = 1e-4
 

@@ -31,7 +31,7 @@ STYLE = {
     "figure.dpi": 150,
 }
 MOST_NUMBERED = 20
-"""Up to so many classes the confusion matrix shows counts; beyond it is a map with a list of the worst pairs."""
+"""Up to this number of classes the confusion matrix shows counts; beyond it is a map with a list of the worst pairs."""
 
 
 def draw_curves(history: History, path: Path) -> None:
@@ -167,8 +167,8 @@ def _worst(axes: Any, confusion: np.ndarray, names: Sequence[str]) -> None:
             y = 0.94 - 0.05 * k
             number = axes.text(0.07, y, f"{errors[i, j]:,}", ha="right", va="top", transform=axes.transAxes)
             number.set(color=ORANGE, weight="bold")
-            said = f"{_short(names[i], 24)} → {_short(names[j], 24)}"
-            axes.text(0.11, y, said, fontsize=9, va="top", transform=axes.transAxes)
+            text = f"{_short(names[i], 24)} → {_short(names[j], 24)}"
+            axes.text(0.11, y, text, fontsize=9, va="top", transform=axes.transAxes)
 
 
 def _short(name: str, most: int) -> str:

@@ -14,9 +14,9 @@ from .run_folder import CONFIG, RunFolder
 
 TEXT_CLASSIFIER, MODULE = "text classifier", "module"
 LOADERS = {TEXT_CLASSIFIER: "..fasttext.run", MODULE: ".trained_module"}
-"""The module whose `load` loads a run of each kind, imported when one is met: text classifiers stand above this
+"""The module whose `load` loads a run of each kind, imported when it is needed: text classifiers stand above this
 package, and predict without JAX."""
-MODEL_FILES = (".bin", ".ftz")
+MODEL_FILES = (".bin", ".ftz", ".linear")
 
 
 class Trained(Protocol):

@@ -26,7 +26,7 @@ class RunFolder:
     """One run's folder.
 
     Raises:
-        DataError: the folder is there already and `create` was asked for; it is not a run, and `open` was.
+        DataError: `create`: the folder is there already; `open`: it is not a run.
     """
 
     def __init__(self, path: Path):

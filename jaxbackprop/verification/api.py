@@ -17,20 +17,25 @@ import numpy as np
 from ..core.example_inputs import examples
 from ..core.rule import Rule, rules
 from ..jaxprs.inputs import Inputs
+from .checks.precision import precisions
 from .checks.registry import CHECKS
 from .checks.result import Check, CheckResult, what_happened
 from .checks.self_test import finds_planted_errors
 from .collect import Collected
-from .problem import Problem, handwritten_function
+from .problem import Problem, backward_passes, compile_together, handwritten_function
 from .report import Verification
+from .surroundings import refuse_tracers, undisturbed
 
 
+@undisturbed()
 def verify(
     fun: Callable,
     *args: Any,
     reference: Callable | None = None,
     checks: Sequence[str] | None = None,
     prove: bool = False,
+    strict: bool = False,
+    time_limit: float | None = None,
     seed: int = 0,
     **settings: Any,
 ) -> Verification:
@@ -46,14 +51,19 @@ def verify(
         reference: the plain function whose derivative `fun` must have.
         checks: the names of the checks to make (`verification.checks.registry.CHECKS`); all where none are given.
         prove: also plant a sign flip and a 1 % error in `fun`, and fail where they are not found.
+        strict: fail also what is imprecise, but no more so than autodiff.
+        time_limit: in seconds; checks not made by then are named, and the verdict is "undecided" at best. What is being
+            compiled when it is reached is still completed.
         seed: of the random cotangents and directions.
         settings: keyword arguments of `fun`, held static.
 
     Raises:
-        TypeError: nothing says what the derivative must be, or at which arguments.
+        TypeError: nothing says what the derivative must be, or at which arguments; no argument is an array or a float;
+            `fun` returns nothing; or a program is being traced.
         ValueError: the plain function raises at the arguments, or there is no check of such a name.
     """
     start = time.perf_counter()
+    refuse_tracers("verify", args)
     chosen = _chosen(checks)
     problems = _problems(fun, args, reference, seed, settings)
     if not problems:
@@ -61,12 +71,36 @@ def verify(
         raise TypeError(f"verify: {name} is not a Rule: give the arguments to verify it at.")
     if args:
         _try(problems[0])
-    collected = Collected()
+    nothing = _nothing_to_differentiate(problems)
+    if nothing:
+        return Verification(problems[0].function.name, (), problems[0].function.source, 0, notes=(nothing,))
+    if checks is None:
+        _compile_together(problems)
+    collected = Collected(prove=checks is None)
     for problem in problems:
+        problem.deadline = start + time_limit if time_limit is not None else np.inf
         collected.make(problem, (check for check in chosen if problem.main or check.everywhere))
     if prove:
         collected.make(problems[0], [Check(finds_planted_errors)])
-    return collected.verification(problems[0].function, len(problems), time.perf_counter() - start)
+    found = collected.verification(problems[0].function, len(problems), time.perf_counter() - start)
+    return found.strict() if strict else found
+
+
+def _nothing_to_differentiate(problems: Sequence[Problem]) -> str:
+    """Why there is none; empty where there is something."""
+    if not any(problem.x.size for problem in problems):
+        return f"no argument holds a floating-point or complex number ({problems[0].given.described})"
+    if not any(problem.outputs for problem in problems):
+        return "no output is a floating-point or complex array"
+    return ""
+
+
+def _compile_together(problems: list[Problem]) -> None:
+    """The programs that checks of every problem run: those of the main one, and those of all the others."""
+    main, others = ([p for p in problems if p.main is main] for main in (True, False))
+    compile_together([*backward_passes(main), *((p, "handwritten value", p.inputs.arrays) for p in main)])
+    compile_together(backward_passes(others))
+    compile_together(backward_passes((low for p in others for _, low in precisions(p)), ["handwritten"]))
 
 
 def _chosen(names: Sequence[str] | None) -> list[Check]:
@@ -78,21 +112,42 @@ def _chosen(names: Sequence[str] | None) -> list[Check]:
     return [CHECKS[name] for name in names]
 
 
+def _usable(fun: Callable, given: Inputs) -> Inputs:
+    if not given.arrays:
+        name = handwritten_function(fun, fun).name
+        raise TypeError(
+            f"verify: {name} got no array and no float, but {given.described}; Python integers and strings are held "
+            f"static.\n  Give floating-point arrays or floats, such as verify({name}, 3.0)."
+        )
+    return given
+
+
 def _try(problem: Problem) -> None:
+    """Refuse arguments at which nothing can be verified."""
+    given, name = problem.given, problem.function.name
     try:
         _ = problem.trace("value")
     except Exception as error:
         raise ValueError(
-            f"verify: the plain function of {problem.function.name} raises at the given arguments "
-            f"({problem.given.described}): {what_happened(error)}"
+            f"verify: the plain function of {name} raises at the given arguments "
+            f"({given.described}): {what_happened(error)}"
         ) from error
+    if not problem.outputs and not jax.eval_shape(given.call_all(problem.function.plain), *given.arrays):
+        raise TypeError(f"verify: {name} returns nothing; expected a function that returns arrays.")
+
+
+def example_problems(made: Rule, seed: int = 0) -> list[Problem]:
+    """A rule at the examples that `verify` draws for it, the richest one first."""
+    return _problems(made, (), None, seed, {})
 
 
 def _problems(
     fun: Callable, args: tuple, reference: Callable | None, seed: int, settings: dict[str, Any]
 ) -> list[Problem]:
-    if args or not isinstance(fun, Rule):
-        return [Problem(handwritten_function(fun, reference, settings), Inputs(args), seed=seed)] if args else []
+    if args:
+        return [Problem(handwritten_function(fun, reference, settings), _usable(fun, Inputs(args)), seed=seed)]
+    if not isinstance(fun, Rule):
+        return []
     made = [
         Problem(
             handwritten_function(fun, reference, {**e.settings, **settings}),
@@ -116,7 +171,12 @@ def _with_keys(example: Any) -> tuple:
 
 
 def verify_rules(
-    names: Iterable[str] | None = None, package: str = "jaxbackprop", *, prove: bool = False, jobs: int = 1
+    names: Iterable[str] | None = None,
+    package: str = "jaxbackprop",
+    *,
+    prove: bool = False,
+    strict: bool = False,
+    jobs: int = 1,
 ) -> list[Verification]:
     """`verify` of the registered rules of `package`: of all of them, or of those named.
 
@@ -124,6 +184,7 @@ def verify_rules(
         names: of the rules; all where none is given.
         package: it and all its modules are imported.
         prove: also plant errors in each rule.
+        strict: fail also what is imprecise, but no more so than autodiff.
         jobs: so many processes, 0 for one a core; only worth their start for many rules.
 
     Raises:
@@ -138,10 +199,12 @@ def verify_rules(
         raise ValueError(f"{package} has no rule called {unknown[0]}.{hint}")
     jobs = min(jobs or os.cpu_count() or 1, len(chosen) // 8)
     if jobs < 2:
-        return [_verified(known[name], prove) for name in chosen]
-    # Rules take very unequal times: each process fetches the next one when it is done.
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
-        return list(pool.map(_verified_by_name, chosen, itertools.repeat(package), itertools.repeat(prove)))
+        found = [_verified(known[name], prove) for name in chosen]
+    else:
+        # Rules take very unequal times: each process fetches the next one when it is done.
+        with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+            found = list(pool.map(_verified_by_name, chosen, itertools.repeat(package), itertools.repeat(prove)))
+    return [each.strict() for each in found] if strict else found
 
 
 def _verified_by_name(name: str, package: str, prove: bool) -> Verification:

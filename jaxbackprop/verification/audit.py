@@ -21,6 +21,7 @@ from .collect import Collected
 from .problem import HandwrittenFunction, Problem
 from .program_gradient import CANNOT_TELL, RIGHT, WRONG, ProgramGradient, against_numerical, against_plain_functions
 from .report import Verification, VerificationError
+from .surroundings import undisturbed
 
 _ASKED = (
     "forward_pass", "gradient", "linear_in_the_upstream", "precision", "structure", "same_value_when_differentiated",
@@ -175,6 +176,7 @@ class Audit:
         return json.dumps(self.to_dict(), indent=2)
 
 
+@undisturbed()
 def audit(
     fun: Callable, *args: Any, allow: Sequence[str] = (), checks: Sequence[str] | None = None, **settings: Any
 ) -> Audit:

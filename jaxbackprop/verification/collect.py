@@ -1,18 +1,18 @@
 """Checks are made and their results collected: for each check the worst one, and what explains the failures."""
 
-import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from .checks.result import Check, CheckResult, what_happened
 from .diagnosis.intended import by_design, knows_more
 from .diagnosis.likely_cause import likely_cause
-from .problem import HandwrittenFunction, Problem
+from .problem import HandwrittenFunction, OutOfTime, Problem
+from .proof import beside, proved
 from .report import Verification
+from .reproduce import Failure
+from .surroundings import undisturbed
 
 RAISES = "it raises an exception"
-
-Failure = tuple[CheckResult, Problem]
 
 
 def can_be_differentiated(problem: Problem) -> None:
@@ -22,28 +22,35 @@ def can_be_differentiated(problem: Problem) -> None:
 class Collected:
     """Results as they come in."""
 
-    def __init__(self) -> None:
+    def __init__(self, prove: bool = False) -> None:
+        self.prove = prove
+        self.problems: list[Problem] = []
         self.results: dict[str, CheckResult] = {}
-        self.failed: list[Failure] = []
+        self.failed: list[tuple[CheckResult, Problem]] = []
         self.notes: list[str] = []
         self.stopped: dict[str, list[str]] = {}
+        self.not_made: list[str] = []
 
+    @undisturbed()
     def make(self, problem: Problem, checks: Iterable[Check]) -> None:
-        """Make checks of a problem; one that raises has failed, and a function that always raises is not asked."""
+        """Make checks of a problem, as long as there is time; one that raises has failed, and ends the others."""
+        self.problems.append(problem)
         try:
             _ = problem.trace("handwritten")
+        except OutOfTime:
+            self.not_made += [check.name for check in checks]
+            return
         except Exception as error:
             self.enter(Check(can_be_differentiated), self.raised(error, problem), problem)
             return
         for check in checks:
             try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", RuntimeWarning)
-                    found = list(check.results(problem))
+                for result in check.results(problem):
+                    self.enter(check, result, problem)
+            except OutOfTime:
+                self.not_made.append(check.name)
             except Exception as error:
-                found = [self.raised(error, problem)]
-            for result in found:
-                self.enter(check, result, problem)
+                self.enter(check, self.raised(error, problem), problem)
 
     def raised(self, error: Exception, problem: Problem) -> CheckResult:
         """A check met an exception: the rule's fault, unless the plain function itself raises at these arguments."""
@@ -65,7 +72,17 @@ class Collected:
                 return
         if result.passed is not True:
             self.failed.append((result, problem))
-        new = replace(result, name=name, check=check.key, at=result.at or problem.given.label, evidence=None)
+        new = replace(
+            result,
+            name=name,
+            check=check.key,
+            asks=check.claim,
+            at=result.at or problem.given.label,
+            evidence=None,
+        )
+        if result.passed is False:
+            failure = Failure.of(check, result, problem)
+            new = replace(new, again=failure.call, example=undisturbed()(failure.program))
         old = self.results.get(name)
         self.results[name] = new if old is None else _worse(old, new)
 
@@ -73,7 +90,11 @@ class Collected:
         """Everything that was found."""
         cause, design = (self.explained(what) for what in (self.cause, self.by_design))
         also = [f"the same exception stops {len(n) - 1} more checks" for n in self.stopped.values() if len(n) > 1]
-        return Verification(
+        left = list(dict.fromkeys(self.not_made))
+        if left:
+            detail = f"reached before these checks were made or completed: {', '.join(left)}"
+            self.results["time limit"] = CheckResult(None, detail, "time limit")
+        found = Verification(
             name=function.name,
             checks=tuple(self.results.values()),
             source=function.source,
@@ -83,13 +104,15 @@ class Collected:
             seconds=seconds,
             by_design=design,
         )
+        return replace(found, proof=beside(proved(self.problems), found)) if self.prove else found
 
     def explained(self, explain: Callable[[], str]) -> str:
-        """An explanation of a failure; a rule that raises wherever it is asked has none, and the failure stands."""
+        """An explanation of a failure; a rule that raises wherever it is called has none, and the failure stands."""
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", RuntimeWarning)
+            with undisturbed():
                 return explain()
+        except OutOfTime:
+            return ""
         except Exception as error:
             what = what_happened(error)
             self.notes += [] if what in self.stopped else [f"no explanation was found: {what}"]
@@ -125,6 +148,11 @@ class Collected:
 
 
 def _worse(a: CheckResult, b: CheckResult) -> CheckResult:
-    rank = {True: 0, None: 1, False: 2}
     units = max((u for u in (a.units, b.units) if u is not None), default=None)
-    return replace(b if rank[b.passed] > rank[a.passed] else a, units=units)
+    return replace(max(a, b, key=_gravity), units=units)
+
+
+def _gravity(result: CheckResult) -> tuple[int, bool]:
+    if result.passed is True:
+        return 0, result.imprecise
+    return (1 if result.passed is None else 2), not result.imprecise

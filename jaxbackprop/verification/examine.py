@@ -19,6 +19,7 @@ from .decide import ALLOWED_ROUNDINGS, Decision, Lost, Oracle, Row, Verdict, dec
 from .oracles import autodiff, finite_differences, many_digits, subgradient_interval
 from .problem import Problem
 from .rounding import ALLOWED, FLOAT64, apart, as_wide, in_ulps, largest, rounding, scale_of, size, tolerance
+from .wording import expected_and_got, index, region
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Comparison:
     """What came beside what was expected, leaf by leaf, and what was decided.
 
     Attributes:
-        actual: what came.
+        actual: what was computed.
         expected: the true values, as far as known.
         error_bound: how far rounding may carry `actual` from `expected`.
         wrong: the elements that are wrong.
@@ -34,7 +35,8 @@ class Comparison:
         ulps: the largest error of each leaf, in units of the type's resolution.
         by: who decided where autodiff did not.
         outside: directions along which the gradient is not the numerical derivative, in words.
-        imprecise: the wrong ones among which the formula is right and its rounding too large.
+        imprecise: the formula of the wrong ones is right, and their rounding too large.
+        as_autodiff: the elements that lose more than half of their digits, but no more than autodiff may.
     """
 
     actual: Leaves
@@ -46,6 +48,7 @@ class Comparison:
     by: frozenset[str] = frozenset()
     outside: tuple[str, ...] = ()
     imprecise: bool = False
+    as_autodiff: tuple[np.ndarray, ...] = ()
 
     @property
     def passed(self) -> bool | None:
@@ -80,8 +83,9 @@ class Comparison:
         for j, wrong in enumerate(self.wrong):
             if wrong.any():
                 at = tuple(np.argwhere(wrong)[0])
-                place = f"output {j}{list(map(int, at))}"
-                return f"{place}: {self.actual[j][at]:.6g}, plain function {self.expected[j][at]:.6g}"
+                where = region(wrong)
+                said = f"output {j}{index(at)}: {expected_and_got(self.expected[j][at], self.actual[j][at])}"
+                return said + (f"; wrong: {where}" if where else "")
         return "not a number where the plain function has a value, or the reverse"
 
 
@@ -340,7 +344,8 @@ def _contradictions(
         if decision.verdict is Verdict.WRONG:
             by |= {decision.by} if decision.by else set()
             value, bound = rows.asked(Oracle.NUMERICAL, k, row, None)["numerical"]
-            outside.append(f"{_direction_name(problem, direction)}: {mine:.6g} is not {value:.6g} +- {bound:.1g}")
+            said = f"{expected_and_got(value, mine)} (error bound {bound:.1g})"
+            outside.append(f"derivative {_direction_name(problem, direction)}: {said}")
     return outside, frozenset(by)
 
 
@@ -370,7 +375,7 @@ def compare_by_differences(problem: Problem, actual: Leaves, upstream: Leaves) -
             worst = worst if np.isfinite(value + bound) else None
         elif off > 4 * bound + 1e-2 * whole:
             name = _direction_name(problem, direction)
-            return False, f"{name}: by hand {along:.6g}, true {value:.6g} +- {bound:.1g}"
+            return False, f"derivative {name}: {expected_and_got(value, along)} (error bound {bound:.1g})"
         else:
             worst = None
     return worst, "by numerical derivatives alone: autodiff cannot differentiate the plain function"
@@ -433,7 +438,7 @@ class _ErrorsOfAutodiff:
 
 
 def _lost(low: Problem, actual: Leaves, exact: Leaves, own: Leaves, other: Leaves, errors: Any) -> Comparison:
-    wrong, undecided, ulps, bounds, imprecise = [], [], [], [], True
+    wrong, undecided, ulps, bounds, as_autodiff, imprecise = [], [], [], [], [], True
     for j, (f, t, least) in enumerate(zip(actual, exact, _floor(low, exact), strict=True)):
         rounded = np.where(np.isfinite(other[j]), other[j], 0.0)
         allowed = ALLOWED_ROUNDINGS * (rounded + least)
@@ -453,12 +458,27 @@ def _lost(low: Problem, actual: Leaves, exact: Leaves, own: Leaves, other: Leave
             flags[at] = verdict in (Verdict.IMPRECISE, Verdict.WRONG)
             imprecise = imprecise and verdict is not Verdict.WRONG
         wrong.append(flags)
+        as_autodiff.append(~flags & _half_of_the_digits(low, f, t))
         undecided.append(np.zeros(flags.shape, bool))
         bounds.append(allowed)
         ulps.append(in_ulps(f, t, ALLOWED * (rounded + least), off & ~flags, low.dtype))
     return Comparison(
-        actual, exact, bounds, wrong, undecided, ulps, imprecise=imprecise and any(w.any() for w in wrong)
+        actual,
+        exact,
+        bounds,
+        wrong,
+        undecided,
+        ulps,
+        imprecise=imprecise and any(w.any() for w in wrong),
+        as_autodiff=tuple(as_autodiff),
     )
+
+
+def _half_of_the_digits(low: Problem, actual: Any, exact: Any) -> np.ndarray:
+    """Where more than half of the type's digits are lost, beside the element and the typical one of its leaf."""
+    with np.errstate(all="ignore"):
+        typical = np.sqrt(np.mean(size(exact) ** 2)) if np.size(exact) else 0.0
+        return np.abs(as_wide(actual) - exact) > np.sqrt(_unit(low)) * (size(exact) + typical) + _tiny(low)
 
 
 def flatten_flags(leaves: Sequence[np.ndarray]) -> np.ndarray:

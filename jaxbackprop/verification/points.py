@@ -1,11 +1,8 @@
-"""Other points for a function, drawn by hypothesis: from its arguments' domains, declared or found from an example.
+"""Other points for a function, drawn at random: from its arguments' domains, declared or found from an example.
 
 A declared domain says itself what lies in it. Elsewhere the example given is where drawing starts: numbers are scaled,
 shifted, negated, tied, zeroed, shuffled; indices are drawn from the indices given. Whether the plain function has a
 value at such a point is for the check to see.
-
-Every choice is made of booleans: into integers and floats hypothesis mixes the constants it finds in the modules that
-are loaded, and a verdict must not depend on those.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..core.domains import Domain, real
-from ..jaxprs.inputs import Inputs, Leaves, generator, is_key, replaced
+from ..jaxprs.inputs import Inputs, Leaves, generator, is_key
 from .problem import Problem, handwritten_function
 
 if TYPE_CHECKING:
@@ -45,26 +42,16 @@ def arguments(fun: Callable, *args: Any, **settings: Any) -> "SearchStrategy[tup
 
 def drawn(problem: Problem, count: int) -> list[Inputs]:
     """So many points, the same for the same function and seed; fewer where there are not so many different ones."""
-    import hypothesis
-
+    rng = generator("drawn", problem.function.name, problem.seed)
     found: dict[bytes, Inputs] = {}
     given = _fingerprint(problem.inputs.arrays)
-
-    @hypothesis.seed(int(generator("drawn", problem.function.name, problem.seed).integers(1 << 32)))
-    @hypothesis.settings(
-        max_examples=2 * count,  # some are alike
-        database=None,
-        deadline=None,
-        phases=[hypothesis.Phase.generate],
-        suppress_health_check=tuple(hypothesis.HealthCheck),  # pyright: ignore[reportArgumentType]
-    )
-    @hypothesis.given(_points(problem))
-    def collect(arrays: Leaves) -> None:
+    for _ in range(2 * count):  # some are alike
+        if len(found) == count:
+            break
+        arrays = _moved_arrays(problem, lambda below: int(rng.integers(below)))
         key = _fingerprint(arrays)
-        if key != given and len(found) < count:
+        if key != given:
             found.setdefault(key, problem.inputs.with_arrays(arrays, "a drawn point"))
-
-    collect()
     return list(found.values())
 
 
@@ -75,21 +62,31 @@ def _fingerprint(arrays: Leaves) -> bytes:
 def _points(problem: Problem) -> "SearchStrategy[Leaves]":
     from hypothesis import strategies as st
 
-    point = problem.inputs
-
     @st.composite
     def arrays(draw: Any) -> Leaves:
-        new = [_moved(draw, st, x, domain_of(problem, i)) for i, x in enumerate(point.arrays)]
-        return replaced(point.arrays, range(len(new)), new)
+        # Every choice is made of booleans: into integers hypothesis mixes constants that it finds in loaded modules.
+        def choose(below: int) -> int:
+            bits = draw(st.tuples(*[st.booleans()] * (1 + (below - 1).bit_length())))
+            return sum(bit << k for k, bit in enumerate(bits)) % below
+
+        return _moved_arrays(problem, choose)
 
     return arrays()
 
 
-def _moved(draw: Any, st: Any, x: Any, domain: Domain) -> Any:
+Choose = Callable[[int], int]
+"""A number below the one given, each about as likely as every other one."""
+
+
+def _moved_arrays(problem: Problem, choose: Choose) -> Leaves:
+    return [_moved(choose, x, domain_of(problem, i)) for i, x in enumerate(problem.inputs.arrays)]
+
+
+def _moved(choose: Choose, x: Any, domain: Domain) -> Any:
     """`x` after one or two moves; as it is where that leaves its domain."""
     if is_key(x) or not np.size(x) or domain.holds is None:
         return x
-    rng = np.random.default_rng(_choice(draw, st, 2**8))
+    rng = np.random.default_rng(choose(2**8))
     if x.dtype.kind in "iub":
         moves = _OF_INTEGERS
     elif jnp.issubdtype(x.dtype, jnp.inexact):
@@ -97,35 +94,29 @@ def _moved(draw: Any, st: Any, x: Any, domain: Domain) -> Any:
     else:
         return x
     made = np.array(x)
-    for _ in range(1 + draw(st.booleans())):
-        name = sorted(moves)[_choice(draw, st, len(moves))]
-        made = moves[name](made, rng, draw, st).astype(x.dtype)
+    for _ in range(1 + choose(2)):
+        name = sorted(moves)[choose(len(moves))]
+        made = moves[name](made, rng, choose).astype(x.dtype)
     return made if domain.holds(made) else x
 
 
-def _choice(draw: Any, st: Any, count: int) -> int:
-    """A number below `count`, made of booleans: each number about as likely as every other one."""
-    bits = draw(st.tuples(*[st.booleans()] * (1 + (count - 1).bit_length())))
-    return sum(bit << k for k, bit in enumerate(bits)) % count
+def _scaled(x: np.ndarray, rng: Any, choose: Choose) -> np.ndarray:
+    return x * 10.0 ** (choose(10) - 6)
 
 
-def _scaled(x: np.ndarray, rng: Any, draw: Any, st: Any) -> np.ndarray:
-    return x * 10.0 ** (_choice(draw, st, 10) - 6)
+def _shifted(x: np.ndarray, rng: Any, choose: Choose) -> np.ndarray:
+    return x + (-3.0, -0.5, 0.5, 3.0)[choose(4)]
 
 
-def _shifted(x: np.ndarray, rng: Any, draw: Any, st: Any) -> np.ndarray:
-    return x + (-3.0, -0.5, 0.5, 3.0)[_choice(draw, st, 4)]
-
-
-def _far(x: np.ndarray, rng: Any, draw: Any, st: Any) -> np.ndarray:
-    return x + (30.0 if draw(st.booleans()) else -30.0)
+def _far(x: np.ndarray, rng: Any, choose: Choose) -> np.ndarray:
+    return x + (30.0 if choose(2) else -30.0)
 
 
 def _some(x: np.ndarray, rng: Any, value: Any) -> np.ndarray:
     return np.where(rng.random(x.shape) < 0.4, value, x)
 
 
-def _resampled(x: np.ndarray, rng: Any, draw: Any, st: Any) -> np.ndarray:
+def _resampled(x: np.ndarray, rng: Any, choose: Choose) -> np.ndarray:
     """Elements of the array itself, some repeated: in range as the given ones are; ascending where those are."""
     flat = x.reshape(-1)
     made = rng.choice(flat, flat.size)
@@ -139,14 +130,14 @@ _OF_NUMBERS: dict[str, Callable[..., np.ndarray]] = {
     "scaled": _scaled,
     "shifted": _shifted,
     "shifted far": _far,
-    "negated": lambda x, rng, draw, st: -x,
-    "positive": lambda x, rng, draw, st: np.abs(x),
-    "some zero": lambda x, rng, draw, st: _some(x, rng, 0),
-    "some alike": lambda x, rng, draw, st: _some(x, rng, x.reshape(-1)[0]),
-    "shuffled": lambda x, rng, draw, st: rng.permutation(x.reshape(-1)).reshape(x.shape),
+    "negated": lambda x, rng, choose: -x,
+    "positive": lambda x, rng, choose: np.abs(x),
+    "some zero": lambda x, rng, choose: _some(x, rng, 0),
+    "some alike": lambda x, rng, choose: _some(x, rng, x.reshape(-1)[0]),
+    "shuffled": lambda x, rng, choose: rng.permutation(x.reshape(-1)).reshape(x.shape),
 }
 
 _OF_INTEGERS: dict[str, Callable[..., np.ndarray]] = {
-    "all alike": lambda x, rng, draw, st: np.full_like(x, x.reshape(-1)[0]),
+    "all alike": lambda x, rng, choose: np.full_like(x, x.reshape(-1)[0]),
     "resampled": _resampled,
 }

@@ -5,9 +5,10 @@ shapes, and evaluates them. It judges nothing.
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -28,6 +29,10 @@ from ..jaxprs.widen import narrow_types, noisy, wide_type, widened
 FLOATS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float16": jnp.float16}
 
 
+class OutOfTime(BaseException):
+    """The time limit is reached. No `Exception`, so that no check takes it for a fault of the function."""
+
+
 @dataclass(frozen=True)
 class HandwrittenFunction:
     """A function with a handwritten derivative beside its plain one.
@@ -42,6 +47,8 @@ class HandwrittenFunction:
         settings: keyword arguments already bound in both.
         rule: the `Rule`, where it is one.
         typed: only good for the types of the given arguments, as a call inside a traced program is.
+        fun: the function as it was given; None for a call inside a traced program.
+        reference: the plain function, where one was given.
     """
 
     name: str
@@ -53,6 +60,8 @@ class HandwrittenFunction:
     settings: dict[str, Any] = field(default_factory=dict)
     rule: Rule | None = None
     typed: bool = False
+    fun: Callable[..., Any] | None = None
+    reference: Callable[..., Any] | None = None
 
 
 def handwritten_function(
@@ -87,6 +96,8 @@ def handwritten_function(
         kind=kind,
         settings=settings,
         rule=fun if isinstance(fun, Rule) else None,
+        fun=fun,
+        reference=reference,
     )
 
 
@@ -139,6 +150,7 @@ class Problem:
         main: whether every check is made here, or only those that are cheap.
         programs: what holds for every problem of these shapes and this precision.
         answers: what holds here alone.
+        deadline: when nothing more is traced or run (`time.perf_counter`): `OutOfTime` is raised.
     """
 
     def __init__(
@@ -151,7 +163,9 @@ class Problem:
         number: int = 0,
         main: bool = True,
         caches: dict[Any, Cache] | None = None,
+        deadline: float = np.inf,
     ):
+        self.deadline = deadline
         self.function, self.given = function, given
         self.seed, self.number, self.main = seed, number, main
         self.caches: dict[Any, Cache] = {} if caches is None else caches
@@ -171,7 +185,13 @@ class Problem:
         return np.float64
 
     def _like(self, **changed: Any) -> "Problem":
-        same = {"seed": self.seed, "number": self.number, "main": self.main, "caches": self.caches}
+        same = {
+            "seed": self.seed,
+            "number": self.number,
+            "main": self.main,
+            "caches": self.caches,
+            "deadline": self.deadline,
+        }
         return Problem(self.function, changed.pop("given", self.given), **{**same, **changed})
 
     def at(self, dtype: Any) -> "Problem":
@@ -253,8 +273,14 @@ class Problem:
         """The context in which programs of this precision are traced and run as written."""
         return jax.enable_x64(self.dtype.itemsize == 8 or x64_enabled())
 
+    def in_time(self) -> None:
+        """Raise `OutOfTime` where the time limit is reached."""
+        if time.perf_counter() > self.deadline:
+            raise OutOfTime
+
     def trace(self, program: str, function: Callable | None = None, *args: Any) -> ClosedJaxpr:
         """The jaxpr of one of the named programs; or under another name that of `function` at `args`."""
+        self.in_time()
 
         def make() -> ClosedJaxpr:
             made, given = (function, args) if function is not None else _TRACED[program](self)
@@ -268,6 +294,7 @@ class Problem:
 
     def as_written(self, program: str, args: Sequence[Any]) -> Leaves:
         """The outputs of a program, each step rounded to the type it was traced with."""
+        self.in_time()
         with self.x64():
             run = self.programs.get((program, "as written"), lambda: _compiled_as_written(self.trace(program), args))
             return list(map(np.asarray, run(*args)))
@@ -323,9 +350,13 @@ class Problem:
 
     def as_run(self, program: str, upstream: Leaves) -> tuple[Leaves, Leaves]:
         """Outputs and gradients of "handwritten" or "autodiff" as written, in this precision."""
-        types = self.output_types if program == "handwritten" else [o.dtype for o in self.outputs]
-        given = [np.asarray(u).astype(t) for u, t in zip(upstream, types, strict=True)]
+        given = self.upstream_for(program, upstream)
         return self._split(self.as_written(program, [*self.inputs.arrays, *given]))
+
+    def upstream_for(self, program: str, upstream: Leaves) -> Leaves:
+        """The upstream gradient in the types of the outputs that "handwritten" or "autodiff" gives."""
+        types = self.output_types if program == "handwritten" else [o.dtype for o in self.outputs]
+        return [np.asarray(u).astype(t) for u, t in zip(upstream, types, strict=True)]
 
     def handwritten_at(self, arrays: Sequence[Any], upstream: Leaves) -> tuple[Leaves, Leaves]:
         """Outputs and gradients by the handwritten backward pass as written, at other arrays of the same shapes."""
@@ -414,6 +445,7 @@ class Problem:
         )
 
     def _block_of_values(self, points: np.ndarray) -> np.ndarray:
+        self.in_time()
         wide = [_wide(x) for x in self.inputs.arrays]
         rows, live = unflatten(points, wide, self.inputs.live), self.inputs.live
         traced = self.trace("value")
@@ -430,6 +462,80 @@ class Problem:
         return np.concatenate([*found, np.zeros((len(points), 0))], 1)
 
 
+Program = tuple[Problem, str, Sequence[Any]]
+"""A program of a problem, by its name, and arguments that it was traced for."""
+
+
+def compile_together(programs: Iterable[Program]) -> None:
+    """Compile small programs as one: what XLA spends on any program, however small, it then spends once.
+
+    Running one of them runs them all, the others at the arguments given here. What cannot be traced, is large or calls
+    back into Python is left to be compiled alone, where it is asked for.
+    """
+    groups: dict[bool, list[Program]] = {}
+    for problem, name, args in programs:
+        try:
+            jaxpr = problem.trace(name).jaxpr
+        except Exception:
+            continue  # it is raised again where the program is asked for
+        size = sum(aval(v).size for v in (*jaxpr.invars, *jaxpr.outvars))
+        if size <= TOGETHER and not holds(jaxpr, *CALLBACKS):
+            groups.setdefault(problem.dtype.itemsize == 8, []).append((problem, name, args))
+    for members in groups.values():
+        if len(members) > 1:
+            _Together(members).offer()
+
+
+def backward_passes(
+    problems: Iterable[Problem], names: Sequence[str] = ("handwritten", "autodiff")
+) -> Iterator[Program]:
+    """Those of each problem that can be traced, at its own arguments."""
+    for problem in problems:
+        for name in names:
+            try:
+                upstream = problem.upstream_for(name, problem.upstream(0))
+            except Exception:
+                continue  # it is raised again where the outputs are asked for
+            yield problem, name, [*problem.inputs.arrays, *upstream]
+
+
+TOGETHER = 4096
+"""Beyond so many numbers, arguments and outputs together, a program is compiled alone."""
+
+CALLBACKS = ("pure_callback", "io_callback")
+
+
+class _Together:
+    """Some programs as one, compiled when the first of them is run."""
+
+    def __init__(self, members: Sequence[Program]):
+        self.members = members
+        self.functions = [jaxpr_as_fun(problem.trace(name)) for problem, name, _ in members]
+        self.args = [tuple(args) for _, _, args in members]
+        self.alone = Cache()
+
+    def offer(self) -> None:
+        """Put each program where its problem looks for what is compiled."""
+        for k, (problem, name, _) in enumerate(self.members):
+            problem.programs.get((name, "as written"), lambda k=k: partial(self.run, k))
+
+    def run(self, k: int, *args: Any) -> Leaves:
+        """The outputs of program `k`."""
+        if self.compiled is None:
+            return self.alone.get(k, lambda: compiled(self.functions[k], *args))(*args)
+        return self.compiled(*self.args[:k], args, *self.args[k + 1 :])[k]
+
+    @cached_property
+    def compiled(self) -> Callable[..., list[Leaves]] | None:
+        def all_of_them(*args: Sequence[Any]) -> list[Leaves]:
+            return [function(*given) for function, given in zip(self.functions, args, strict=True)]
+
+        try:
+            return compiled(all_of_them, *self.args)
+        except Exception:
+            return None  # one of them cannot be compiled: each is compiled alone
+
+
 def _compiled_as_written(traced: ClosedJaxpr, args: Sequence[Any]) -> Callable[..., Any]:
     return compiled(jaxpr_as_fun(traced), *args)
 
@@ -443,7 +549,9 @@ def _trace_value(problem: Problem) -> tuple[Callable, Sequence[Any]]:
 
     def without_rules(*arrays: Any) -> Leaves:
         program = jax.make_jaxpr(flat)(*arrays)
-        return evaluate_stripped(program.jaxpr, program.consts, arrays) if holds_rule(program.jaxpr) else flat(*arrays)
+        if holds_rule(program.jaxpr):
+            return evaluate_stripped(program.jaxpr, program.consts, arrays)
+        return jaxpr_as_fun(program)(*arrays)
 
     return without_rules, problem.inputs.arrays
 
@@ -465,4 +573,5 @@ _TRACED: dict[str, Callable[[Problem], tuple[Callable, Sequence[Any]]]] = {
     "value": _trace_value,
     "handwritten": _trace_handwritten,
     "autodiff": _trace_autodiff,
+    "handwritten value": lambda problem: (problem.inputs.call(problem.function.handwritten), problem.inputs.arrays),
 }

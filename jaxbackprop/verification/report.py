@@ -1,17 +1,23 @@
-"""The answer of `verify`: checks, failures, likely cause; as text, HTML and JSON."""
+"""The result of `verify`: verdict, checks, failures, likely cause, the failure as a program; text, HTML and JSON."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 
 from .checks.result import CheckResult
+from .proof import Proof
 
-MARKS = {True: "ok", False: "wrong", None: "undecided"}
+COLOURS = {"right": "#1a7f37", "ok": "#1a7f37", "wrong": "#cf222e"}
+"""Of verdicts; all others are amber."""
+AMBER = "#9a6700"
+
+ROWS = 34
+"""The lines of a report, about: it fits a screen."""
 
 
 class VerificationError(AssertionError):
-    """A hand-derived rule is wrong, or nobody could tell."""
+    """A hand-derived rule is not right, or it could not be decided."""
 
 
 @dataclass(frozen=True)
@@ -20,12 +26,14 @@ class Verification:
 
     Attributes:
         name: of the rule.
+        checks: each check that was made, with its result; none where there was nothing to differentiate.
         source: file and line of its definition.
         inputs: how many inputs it was exercised at.
-        checks: each law with its verdict.
         likely_cause: of the first failure; empty where all is well.
-        notes: what a reader should know and nobody need mend.
+        notes: what a reader should know, beside the checks.
         seconds: how long it took.
+        by_design: what speaks for a difference that is meant.
+        proof: whether the formula is autodiff's, without tolerance; None where that was not tried.
     """
 
     name: str
@@ -36,10 +44,11 @@ class Verification:
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
     by_design: str = ""
+    proof: Proof | None = None
 
     @property
     def passed(self) -> bool:
-        """Whether every check passed; undecided is not a pass."""
+        """Whether every check passed; undecided is not a pass, and nothing examined is none."""
         return all(check.passed is True for check in self.checks) and bool(self.checks)
 
     @property
@@ -49,17 +58,40 @@ class Verification:
 
     @property
     def verdict(self) -> str:
-        """right, wrong, undecided, or "by design?": another derivative, and evidence that this is meant."""
-        if self.passed:
-            return "right"
-        if self.by_design:
+        """right, imprecise, wrong, undecided or not examined; or "by design?", with evidence that it is meant.
+
+        "imprecise" is a right formula whose rounding is large. It has passed where autodiff loses as much, and failed
+        where it loses less.
+        """
+        if not self.checks:
+            return "not examined"
+        if self.by_design and not self.passed:
             return "by design?"
-        return "wrong" if any(check.passed is False for check in self.checks) else "undecided"
+        found = {check.verdict for check in self.checks if self.passed or check.passed is not True}
+        return next((word for word in ("wrong", "imprecise", "undecided") if word in found), "right")
+
+    @property
+    def worst(self) -> CheckResult | None:
+        """The failure to look at first; None where there is none."""
+        rank = {"wrong": 0, "imprecise": 1, "undecided": 2}
+        return min(self.failures, key=lambda c: rank[c.verdict], default=None)
+
+    @property
+    def reproduce(self) -> str:
+        """Python that shows the failure again, at a small example; empty where nothing failed.
+
+        The example is searched for when this is first read, which takes a few seconds.
+        """
+        return self.worst.reproduce if self.worst is not None else ""
 
     def units(self, name: str = "") -> float:
         """The largest error of a gradient in units of its dtype's resolution, in the precision `name` or in all."""
         found = [c.units for c in self.checks if c.units is not None and (not name or c.name == name)]
         return max(found, default=0.0)
+
+    def strict(self) -> "Verification":
+        """The same, with what is imprecise counted as failed, also where autodiff loses as much."""
+        return replace(self, checks=tuple(replace(c, passed=c.passed and not c.imprecise) for c in self.checks))
 
     def raise_if_failed(self) -> "Verification":
         """Itself, where all passed.
@@ -71,28 +103,33 @@ class Verification:
             raise VerificationError(str(self))
         return self
 
+    def _first_lines(self) -> list[tuple[str, str]]:
+        """What a reader sees first, as (label, text): why, one number and its place, how to see it again."""
+        worst = self.worst
+        lines = [
+            ("likely cause", self.likely_cause),
+            ("by design?", self.by_design),
+            (worst.name, worst.finding) if worst is not None else ("", ""),
+            ("proof", str(self.proof or "")),
+            ("run again", worst.again if worst is not None else ""),
+        ]
+        return [(label, text) for label, text in lines if text]
+
     def __str__(self) -> str:
-        head = f"{self.name}: {self.verdict}  ({len(self.checks)} checks at {self.inputs} inputs, {self.seconds:.1f} s)"
-        lines = [head]
-        if self.source:
-            lines.append(f"  defined in {self.source}")
-        if self.by_design:
-            lines.append(f"  differs from its primal by design? {self.by_design}")
-        if self.likely_cause:
-            lines.append(f"  likely cause: {self.likely_cause}")
-        shown = sorted(self.checks, key=lambda c: (c.passed is True, c.passed is None))
-        width = max((len(c.name) for c in shown), default=0)
-        bad = [c for c in shown if c.passed is not True]
-        good = [c for c in shown if c.passed is True]
-        for c in bad[:14]:
-            where = f"  [{c.at}]" if c.at else ""
-            lines.append(f"  {MARKS[c.passed]:9} {c.name:{width}}  {c.detail}{where}")
-        if len(bad) > 14:
-            lines.append(f"  ... and {len(bad) - 14} more that failed")
-        for c in good[: max(4, 30 - len(lines))]:
-            size = f"{c.units:8.2f} ulp" if c.units is not None else ""
-            lines.append(f"  {MARKS[True]:9} {c.name:{width}}  {size}  {c.detail}".rstrip())
+        lines = [f"{self.name}: {self.verdict}{f'  ({self.source})' if self.source else ''}"]
+        lines += [f"  {label}: {text}" for label, text in self._first_lines()]
         lines += [f"  note: {n}" for n in self.notes]
+        bad = list(self.failures)
+        good = sorted((c for c in self.checks if c.passed is True), key=lambda c: not c.imprecise)
+        shown = [*bad[:14], *good[: max(4, ROWS - len(lines) - len(bad[:14]))]]
+        width = max((len(c.name) for c in shown), default=0)
+        lines += [""] * bool(shown)
+        for c in shown:
+            size = f"{c.units:.2f} ulp" if c.units is not None and c.passed else ""
+            lines.append(f"  {c.verdict:9}  {c.name:{width}}  {size:>9}  {c.finding or c.asks}".rstrip())
+        left = len(self.checks) - len(shown)
+        lines += [f"  ... and {left} more"] if left else []
+        lines.append(f"  {_count(len(self.checks), 'check')} at {_count(self.inputs, 'input')}, {self.seconds:.1f} s")
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
@@ -105,49 +142,61 @@ class Verification:
             "inputs": self.inputs,
             "likely_cause": self.likely_cause,
             "by_design": self.by_design,
+            "proof": self.proof and self.proof.to_dict(),
+            "reproduce": self.reproduce,
             "largest_error_ulp": self.units(),
             "seconds": round(self.seconds, 3),
             "notes": list(self.notes),
             "checks": [
-                {"name": c.name, "passed": c.passed, "detail": c.detail, "at": c.at, "units": c.units}
+                {"name": c.name, "check": c.check, "asks": c.asks, "passed": c.passed, "verdict": c.verdict,
+                 "detail": c.detail, "at": c.at, "units": c.units, "again": c.again}
                 for c in self.checks
             ],
-        }
+        }  # fmt: skip
 
     def to_json(self) -> str:
         """Everything, as JSON."""
         return json.dumps(self.to_dict(), indent=2)
 
     def _repr_html_(self) -> str:
-        colours = {True: "#1a7f37", False: "#cf222e", None: "#9a6700"}
+        def mark(verdict: str) -> str:
+            return f"<b style='color:{COLOURS.get(verdict, AMBER)}'>{verdict}</b>"
+
+        first = "".join(f"<p><b>{escape(label)}:</b> {escape(text)}</p>" for label, text in self._first_lines())
+        notes = "".join(f"<p>{escape(n)}</p>" for n in self.notes)
         rows = "".join(
-            f"<tr><td style='color:{colours[c.passed]};font-weight:600'>{MARKS[c.passed]}</td><td>{escape(c.name)}</td>"
+            f"<tr><td>{mark(c.verdict)}</td><td>{escape(c.name)}</td>"
             f"<td>{'' if c.units is None else f'{c.units:.2f}'}</td>"
-            f"<td>{escape(c.detail)}</td><td>{escape(c.at)}</td></tr>"
+            f"<td>{escape(c.detail or c.asks)}</td><td>{escape(c.at)}</td></tr>"
             for c in sorted(self.checks, key=lambda c: c.passed is True)
         )
-        cause = f"<p><b>Likely cause:</b> {escape(self.likely_cause)}</p>" if self.likely_cause else ""
-        design = f"<p>Differs from its primal by design? {escape(self.by_design)}</p>" if self.by_design else ""
-        colour = colours[True if self.passed else False if self.verdict == "wrong" else None]
         return (
-            f"<div><p><b>{escape(self.name)}</b>: <span style='color:{colour}'>{self.verdict}</span> "
-            f"<small>{escape(self.source)}</small></p>{cause}{design}<table><tr><th></th><th>check</th><th>ulp</th>"
-            f"<th>finding</th><th>at</th></tr>{rows}</table></div>"
+            f"<div><p><b>{escape(self.name)}</b>: {mark(self.verdict)} <small>{escape(self.source)}</small></p>"
+            f"{first}{notes}<table><tr><th></th><th>check</th><th>ulp</th><th>finding</th><th>at</th></tr>{rows}"
+            f"</table></div>"
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        _ = self.reproduce  # a process that gets a copy has no function to search with
+        return self.__dict__
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
 
 
 def table(results: list[Verification]) -> str:
     """One line a rule: name, inputs, largest error in units of each dtype's resolution, verdict, cause."""
     columns = ("float64", "float32", "bfloat16", "float16")
     width = max((len(r.name) for r in results), default=4)
-    lines = [f"{'rule':{width}}  inputs  " + "  ".join(f"{c:>8}" for c in columns) + "  verdict"]
+    lines = [f"{'rule':{width}}  inputs  " + "  ".join(f"{c:>8}" for c in columns) + "  proof        verdict"]
     for r in results:
         exact = max((c.units or 0.0 for c in r.checks if c.name.startswith("gradient")), default=0.0)
         cells = [exact, *(r.units(c) for c in columns[1:])]
         cause = f": {r.likely_cause}" if r.likely_cause else ""
-        lines.append(
-            f"{r.name:{width}}  {r.inputs:6d}  " + "  ".join(f"{c:8.2f}" for c in cells) + f"  {r.verdict}{cause}"
-        )
+        proof = r.proof.verdict if r.proof else ""
+        numbers = "  ".join(f"{c:8.2f}" for c in cells)
+        lines.append(f"{r.name:{width}}  {r.inputs:6d}  {numbers}  {proof:11}  {r.verdict}{cause}")
     wrong = sum(not r.passed for r in results)
     total = sum(r.seconds for r in results)
     lines.append(f"{len(results)} rules, {wrong} not right, {total:.1f} s; errors in units of each type's resolution")

@@ -91,6 +91,15 @@ def tolerance(of_both: Sequence[Leaves], expected: Leaves) -> Leaves:
         ]
 
 
+def unmeasured(expected: Leaves, dtype: Any) -> Leaves:
+    """How far two programs of one formula may lie apart where their rounding is not measured: a thousand last places.
+
+    As where one of them is not at hand, or both are the same under another transformation.
+    """
+    unit, tiny = unit_roundoff(dtype), float(jnp.finfo(dtype).tiny)
+    return [1000 * unit * (size(x) + largest(x)) + tiny for x in expected]
+
+
 def size(x: Any) -> np.ndarray:
     """The absolute values, 0 where they are not finite."""
     x = np.abs(as_wide(x))

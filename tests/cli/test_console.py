@@ -11,6 +11,7 @@ COMMAND = "from jaxbackprop.cli import main; main()"
 def test_a_second_run_finds_what_the_first_one_compiled(tmp_path: Path):
     (tmp_path / "data.csv").write_text("left,right,label\n1,2,right\n2,1,left\n3,4,right\n4,3,left\n")
     home = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "HOME": str(tmp_path), "JAX_DEBUG_LOG_MODULES": "jax"}
+    home["XLA_FLAGS"] = ""  # what is compiled as quickly as in other tests is not worth keeping
 
     def run(out: str, **settings: str) -> str:
         arguments = ["train", "mlp", "--data", "data.csv", "--hidden", "64,64", "--epochs", "2", "--out", out]

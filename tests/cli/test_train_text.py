@@ -15,7 +15,7 @@ from jaxbackprop.fasttext.train.checkpointing import Checkpoints
 Run = Callable[..., tuple[int, str, str]]
 WORDS = {"warm": "sun heat fire summer sand", "cold": "snow ice frost winter wind"}
 SMALL = ("--preset", "fasttext", "--dim", "6", "--bucket", "50", "--lr", "0.5", "--epochs", "10")
-FILES = {"config.json", "confusion.png", "curves.png", "metrics.jsonl", "model.bin", "test.json"}
+FILES = {"config.json", "confusion.png", "metrics.jsonl", "model.bin", "test.json"}
 
 
 @pytest.fixture
@@ -151,6 +151,7 @@ def test_every_loss_and_optimizer_has_validation_and_early_stopping(run: Run, tr
     epochs = [json.loads(line) for line in Path("checked/metrics.jsonl").read_text().splitlines()]
     assert report["best"] in epochs
     assert report["best"]["valid_accuracy"] == 1.0
+    assert Path("checked/curves.png").exists()
     assert len(epochs) == report["epochs"]
     assert len(epochs) == min(report["best"]["epoch"] + 3, 40)
     assert [epoch["epoch"] for epoch in epochs] == list(range(1, len(epochs) + 1))
@@ -269,3 +270,41 @@ def test_training_that_diverges_ends_with_status_1(run: Run, trained: str):
     assert status == 1
     assert "lr 1e+30 is too large" in err
     assert not Path("worse").exists()
+
+
+def test_fasttexts_options_are_there_and_what_was_skipped_is_noted(run: Run):
+    """Two lines have no label, the others stand in the order of their labels; a word has the vector it was given."""
+    lines = [f"__label__{name} {word} the {other}" for name, said in WORDS.items()
+             for word in said.split() for other in said.split()]  # fmt: skip
+    Path("train.txt").write_text("\n".join([*lines, "no label", "none"]) + "\n")
+    Path("some.vec").write_text("1 6\nsnow 1 2 3 4 5 6\n")
+    how = ("--data", "train.txt", "--skip-unlabelled", "--pretrained", "some.vec", "--max-words", "8", *SMALL)
+    status, _, err = run("train", "text", *how, "--lr", "1e-9", "--thread", "1", "--out", "run")
+    assert status == 0, err
+    assert "train.txt: 2 lines without label skipped, the first is line 51." in err
+    assert "sorted by label" in err
+    model = TextClassifier.load("run")
+    assert model["snow"].tolist() == pytest.approx([1, 2, 3, 4, 5, 6], abs=1e-4)
+    assert (len(model.words), model.shuffle) == (8, False)
+    status, _, err = run("train", "text", *how, "--thread", "2", "--out", "two")
+    assert status == 0
+    assert "sorted" not in err
+    assert TextClassifier.load("two").shuffle
+    status, _, err = run("train", "text", *how, "--tune-on", "train.txt", "--out", "three")
+    assert status == 2
+    assert "--pretrained" in err
+
+
+def test_a_linear_model_is_trained_tested_and_asked(run: Run, trained: str):
+    data = ("--data", "train.txt", "--test-data", "test.txt")
+    status, out, err = run("train", "text", "--model", "linear", *data, "--C", "2", "--out", "linear")
+    assert status == 0, err
+    assert "P@1 100.00%" in out
+    assert Path("linear/model.linear").is_file()
+    assert "P@1 100.00%" in run("test", "linear")[1]
+    assert "P@1 100.00%" in run("test", "linear/model.linear", "--data", "test.txt")[1]
+    Path("ask.txt").write_text("snow and ice\n")
+    assert json.loads(run("predict", "linear", "ask.txt")[1])["label"] == "cold"
+    status, _, err = run("train", "text", "--model", "linear", *data, "--lr", "0.5", "--out", "no")
+    assert status == 2
+    assert "no use for it" in err

@@ -133,13 +133,6 @@ def test_a_missing_label_column_names_the_nearest(tmp_path):
         read_text_csv(write(tmp_path, "label,text\na,b\n", "train.csv"), label_column="labl")
 
 
-def test_a_label_never_seen_in_training_names_its_line():
-    test = Texts(("x", "y"), (("a",), ("a", "z")), (3, 8), "test.txt")
-    test.check_labels(("a", "z"))
-    with pytest.raises(DataError, match=r"test.txt, line 8: found the label 'z', never seen in training"):
-        test.check_labels(("a", "b"))
-
-
 def test_texts_are_taken_in_the_order_asked():
     whole = Texts(("x", "y", "z"), ((), ("a",), ("b",)), (1, 2, 3), "here")
     part = whole.take([2, 0])

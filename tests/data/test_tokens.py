@@ -1,12 +1,14 @@
 """Cutting text into tokens, against fastText's reader written out one byte at a time."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxbackprop.data import DataError, tokens
-from jaxbackprop.data.tokens import Tokens, tokenise, tokenise_texts
+from jaxbackprop.data.tokens import Tokens, lowercased, tokenise, tokenise_texts
 
 PIECES = [b"a", b"b", b"ab", b" ", b"\n", b"\t", b"\r", b"\0", b"\x0b", b"\x0c", b"</s>", b"\xff", b"\xc2\xa0"]
 TEXT = st.lists(st.sampled_from(PIECES), max_size=30).map(b"".join)
@@ -92,3 +94,12 @@ def test_lines_of_the_source_can_be_given():
 def test_a_text_that_cannot_be_utf8_names_which_one():
     with pytest.raises(DataError, match=r"half a surrogate pair.*in text 1"):
         tokenise_texts(["fine", "not \ud800 fine"])
+
+
+def test_words_are_cut_at_punctuation_and_lower_cased_while_labels_and_ends_stay():
+    """What would become a label is dropped."""
+    read = tokenise([b"__label__A-b Hello, WORLD!\n\xc3\x89t\xc3\xa9(x_1) ... </s> __LABEL__x ok\n"])
+    cut = lowercased(read, "__label__")
+    lines = [[cut.words[int(code)].as_py().decode() for code in cut.codes[a:b]] for a, b in pairwise(cut.offsets)]
+    assert lines == [["__label__A-b", "hello", "world", "</s>"], ["été", "x_1", "</s>"], ["ok", "</s>"]]
+    assert len(set(cut.words.to_pylist())) == len(cut.words)

@@ -6,6 +6,7 @@ import pytest
 from labelled_lines import write_lines
 
 import jaxbackprop as jbp
+from jaxbackprop.data import DataError
 
 
 def test_fasttexts_options_are_understood(tmp_path: Path):
@@ -27,10 +28,44 @@ def test_the_defaults_are_fasttexts(tmp_path: Path):
     assert (settings.loss, settings.neg, settings.bucket, settings.min_count) == ("softmax", 5, 2_000_000, 1)
 
 
-def test_its_other_spellings_are_understood_too(tmp_path: Path):
+def test_its_other_spellings_and_our_settings_are_understood_too(tmp_path: Path):
     path = write_lines(tmp_path / "train.txt")
-    settings = jbp.fasttext.train_supervised(path, dim=4, word_ngrams=2, min_count=3, bucket=20).model.settings
-    assert (settings.word_ngrams, settings.min_count) == (2, 3)
+    (tmp_path / "some.vec").write_text("1 4\nsoup 1 2 3 4\n")
+    model = jbp.fasttext.train_supervised(
+        path, dim=4, word_ngrams=2, min_count=3, bucket=20, pretrained_vectors=tmp_path / "some.vec", lr=1e-9,
+        smoothing=0.1, idf=1.0, max_words=20, valid=0.2, patience=2,
+    )  # fmt: skip
+    settings = model.model.settings
+    assert (settings.word_ngrams, settings.min_count, settings.smoothing, settings.idf) == (2, 3, 0.1, 1.0)
+    assert model["soup"] == pytest.approx([1, 2, 3, 4], abs=1e-4)
+    assert model.history is not None
+
+
+def test_a_file_sorted_by_label_is_shuffled_unless_one_thread_is_asked_for(tmp_path: Path):
+    path = write_lines(tmp_path / "train.txt")
+    path.write_text("".join(sorted(path.read_text().splitlines(keepends=True))))
+    options = {"dim": 6, "epoch": 12, "lr": 0.5, "bucket": 0}
+    assert jbp.fasttext.train_supervised(path, **options).test(path)[1] > 0.97
+    with pytest.warns(UserWarning, match="sorted by label"):
+        assert not jbp.fasttext.train_supervised(path, thread=1, **options).shuffle
+
+
+def test_lines_without_label_are_skipped_and_counted_or_refused(tmp_path: Path):
+    path = write_lines(tmp_path / "train.txt")
+    path.write_text(path.read_text() + "no label\nnone\n")
+    with pytest.warns(UserWarning, match="2 lines without label skipped, the first is line 121"):
+        assert len(jbp.fasttext.train_supervised(path, dim=4).labels) == 3
+    with pytest.raises(DataError, match="line 121"):
+        jbp.fasttext.train_supervised(path, dim=4, unlabelled="refuse")
+
+
+def test_text_is_cut_as_in_training():
+    """The answer is fastText's."""
+    text = "Hello  world\u00a0__label__a\t foo </s> bar\nbaz\0"
+    words = ["Hello", "world\u00a0__label__a", "foo", "</s>", "bar", "</s>", "baz"]
+    assert jbp.fasttext.tokenize(text) == words
+    with pytest.raises(TypeError, match="tokenize: text is None"):
+        jbp.fasttext.tokenize(None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -41,6 +76,9 @@ def test_its_other_spellings_are_understood_too(tmp_path: Path):
         ({"loss": "hierarchical"}, ValueError, "one of softmax, hs, ns, ova"),
         ({"dim": 10.5}, TypeError, "whole number"),
         ({"thread": "2"}, TypeError, "thread is '2'; it must be a whole number"),
+        ({"dim": 3, "min_count": 2, "minCount": 2}, TypeError, "min_count is given twice"),
+        ({"shuffle": 1}, TypeError, "shuffle is 1; it must be True or False"),
+        ({"autotuneValidationFile": "x", "patience": 2}, ValueError, "give no patience"),
     ],
 )
 def test_a_wrong_option_is_refused_with_the_nearest_name(options: dict, error: type, said: str):

@@ -10,7 +10,7 @@ from fasttexts_models import GOLDEN, model_of
 from labelled_lines import write_lines
 
 import jaxbackprop as jbp
-from jaxbackprop.data import DataError
+from jaxbackprop.data import DataError, Texts
 from jaxbackprop.fasttext import TextClassifier
 
 SMALL: dict[str, Any] = {"dim": 6, "bucket": 60, "lr": 0.5, "epoch": 12}
@@ -55,10 +55,165 @@ def test_many_texts_are_answered_as_one_by_one(trained: TextClassifier, monkeypa
         np.testing.assert_allclose(its_probabilities, its, atol=1e-6)
 
 
-@pytest.mark.parametrize(("text", "error"), [("a\nb", ValueError), (["a", "b\n"], ValueError), (["a", 3], TypeError)])
-def test_what_is_no_line_of_text_is_refused(text: object, error: type, trained: TextClassifier):
-    with pytest.raises(error, match=r"text \d"):
-        trained.predict(text)  # type: ignore[call-overload]
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ("soup bread", "violin"),
+        [b"soup bread", "violin"],
+        np.array(["soup bread", "violin"]),
+        np.array(["soup bread", "violin"], object),
+        np.array([b"soup bread", b"violin"]),
+        iter(["soup bread", "violin"]),
+        dict.fromkeys(["soup bread", "violin"]).keys(),
+    ],
+    ids=lambda texts: type(texts).__name__,
+)
+def test_texts_come_in_whatever_holds_strings(texts: Any, trained: TextClassifier):
+    assert trained.predict(texts)[0] == [["__label__food"], ["__label__music"]]
+
+
+def test_bytes_are_utf8(trained: TextClassifier):
+    assert trained.predict(b"soup bread") == trained.predict("soup bread")
+    assert trained.get_word_vector(b"soup").any()  # type: ignore[arg-type]
+    assert b"soup" in trained  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "said"),
+    [
+        ("a\nb", ValueError, "predict: text holds a newline"),
+        (["a", "b\n"], ValueError, "predict: text 1 holds a newline"),
+        (["a", 3], TypeError, "predict: text 1 is 3; it must be a string"),
+        (np.array(["a", None], object), TypeError, "predict: text 1 is None"),
+        (None, TypeError, "predict: text is None; it must be a string or a list of strings"),
+        (119, TypeError, "predict: text is 119"),
+        (np.array("a"), TypeError, r"text is an array of shape \(\)"),
+        (np.array([["a"]]), TypeError, r"text is an array of shape \(1, 1\)"),
+        ({"a": 1}, TypeError, "text is {'a': 1}"),
+    ],
+)
+def test_what_is_no_line_of_text_is_refused(text: Any, error: type, said: str, trained: TextClassifier):
+    with pytest.raises(error, match=said):
+        trained.predict(text)
+
+
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        (lambda model: model.predict("a", k="3"), "predict: k is '3'; it must be a whole number"),
+        (lambda model: model.predict(["a"], k=2.5), "predict: k is 2.5; it must be a whole number"),
+        (lambda model: model.predict("a", k=True), "predict: k is True"),
+        (lambda model: model.predict("a", threshold="a"), "predict: threshold is 'a'; it must be a number"),
+        (lambda model: model.predict(["a"], threshold=None), "predict: threshold is None"),
+        (lambda model: model.get_word_vector(None), "get_word_vector: word is None; it must be a string"),
+        (lambda model: model.get_word_id(3), "get_word_id: word is 3"),
+        (lambda model: model.get_label_id(3), "get_label_id: label is 3"),
+        (lambda model: model.get_sentence_vector(["a"]), "get_sentence_vector: text is"),
+        (lambda model: model.get_subwords(None), "get_subwords: word is None"),
+        (lambda model: model.get_subword_id(None), "get_subword_id: subword is None"),
+        (lambda model: model.get_line(None), "get_line: text is None"),
+        (lambda model: model.get_nearest_neighbors(None), "get_nearest_neighbors: word is None"),
+        (lambda model: model.get_nearest_neighbors("soup", k="3"), "k is '3'"),
+        (lambda model: model.get_analogies("soup", None, "rain"), "get_analogies: wordB is None"),
+        (lambda model: model.test(["soup"]), "the labelled texts are a list"),
+    ],
+)
+def test_a_wrong_argument_is_named(ask: Any, said: str, trained: TextClassifier):
+    with pytest.raises(TypeError, match=said):
+        ask(trained)
+
+
+def test_numbers_of_numpy_are_numbers(trained: TextClassifier):
+    labels, _ = trained.predict("soup", k=np.int64(2), threshold=np.float32(0))  # type: ignore[call-overload]
+    assert labels == trained.predict("soup", k=2)[0]
+
+
+def test_settings_are_attributes_by_fasttexts_names_and_ours(trained: TextClassifier):
+    expected = {"dim": 6, "lr": 0.5, "epoch": 12, "wordNgrams": 2, "bucket": 60, "minCount": 1, "loss": "softmax",
+                "label": "__label__", "word_ngrams": 2, "optimizer": "sgd"}  # fmt: skip
+    assert {name: getattr(trained, name) for name in expected} == expected
+    with pytest.raises(AttributeError, match="learning_rate"):
+        _ = trained.learning_rate
+
+
+def test_the_meter_is_fasttexts(tmp_path: Path):
+    """Scores beside what was given, curves and the points on them, of all labels and of one."""
+    fasttext = pytest.importorskip("fasttext")
+    path = write_lines(tmp_path / "train.txt", 60)
+    TextClassifier.train(path, **{**SMALL, "epoch": 1}).save_model(tmp_path / "model.bin")
+    ours, theirs = (
+        module.load_model(str(tmp_path / "model.bin")).get_meter(str(path)) for module in (jbp.fasttext, fasttext)
+    )
+    number = {label: k for k, label in enumerate(TextClassifier.load(tmp_path / "model.bin").labels)}
+    for label in (None, *number):
+        curve = theirs.m.precisionRecallCurveLabel(number[label]) if label else theirs.m.precisionRecallCurve()
+        np.testing.assert_allclose(np.transpose(ours.precision_recall_curve(label)), curve, atol=1e-6)
+        for share in (0.1, 0.6, 1.0):
+            assert ours.precision_at_recall(share, label) == pytest.approx(theirs.precision_at_recall(share, label))
+            assert ours.recall_at_precision(share, label) == pytest.approx(theirs.recall_at_precision(share, label))
+        if label:
+            found, expected = ours.score_vs_true(label), theirs.m.scoreVsTrue(number[label])
+            np.testing.assert_allclose(np.transpose(found), sorted(expected), atol=1e-5)
+
+
+def test_a_meter_counts_as_by_hand(trained: TextClassifier):
+    meter = trained.get_meter(Texts(("soup", "soup", "violin"), (("food",), ("music",), ("music",))), k=1)
+    scores, given = meter.score_vs_true("__label__food")
+    assert given.tolist() == [0, 1]
+    assert scores[0] == scores[1]
+    precision, recall = meter.precision_recall_curve("__label__food")
+    assert (precision.tolist(), recall.tolist()) == ([0.5, 1.0], [1.0, 0.0])
+    assert meter.precision_at_recall(0.5, "__label__music") == 1.0
+    assert meter.recall_at_precision(0.9, "__label__music") == 0.5
+    with pytest.raises(ValueError, match="Did you mean __label__food"):
+        meter.score_vs_true("__label__foot")
+
+
+def test_training_goes_on_from_a_model(trained: TextClassifier, tmp_path: Path):
+    """On lines whose labels are exchanged it learns these; words, labels and the model before stay as they were."""
+    path = write_lines(tmp_path / "train.txt")
+    exchanged = path.read_text().replace("food", "?").replace("music", "food").replace("?", "music")
+    (tmp_path / "more.txt").write_text(exchanged + "__label__new soup\n")
+    before = trained.get_input_matrix().copy()
+    with pytest.warns(UserWarning, match="1 label.s. never seen in training"):
+        further = trained.fine_tune(tmp_path / "more.txt", epoch=30, lr=1.0)
+    assert further.predict("soup bread")[0] == ("__label__music",)
+    assert (further.words, further.labels, further.epoch) == (trained.words, trained.labels, 30)
+    np.testing.assert_array_equal(trained.get_input_matrix(), before)
+    same = trained.fine_tune(path, lr=1e-30)
+    np.testing.assert_allclose(same.get_input_matrix(), before, atol=1e-12)
+    with pytest.raises(TypeError, match="there is no option 'dim'"):
+        trained.fine_tune(path, dim=3)
+    with pytest.raises(FloatingPointError, match="lr"):
+        trained.fine_tune(path, lr=1e30)
+
+
+def test_tables_can_be_set(trained: TextClassifier):
+    model = pickle.loads(pickle.dumps(trained))
+    assert model.predict("soup")[0] == ("__label__food",)
+    assert model.get_nearest_neighbors("soup", k=1)[0][0] > 0.9
+    model.set_matrices(model.get_input_matrix(), -model.get_output_matrix())
+    assert model.predict("soup")[0] != ("__label__food",)
+    model.set_matrices(np.zeros_like(model.get_input_matrix()), model.get_output_matrix())
+    assert model.get_nearest_neighbors("soup", k=1)[0][0] == 0
+    with pytest.raises(ValueError, match=r"the output_matrix is \(2, 6\); it must be \(3, 6\)"):
+        model.set_matrices(model.get_input_matrix(), model.get_output_matrix()[:2])
+
+
+@pytest.mark.parametrize("loss", ["softmax", "hs", "ns", "ova"])
+def test_one_label_is_a_model_too(loss: str, tmp_path: Path):
+    (tmp_path / "train.txt").write_text("__label__a x y\n__label__a z\n")
+    model = TextClassifier.train(tmp_path / "train.txt", loss=loss, **SMALL)
+    assert model.predict("x")[0] == ("__label__a",)
+
+
+def test_without_ngrams_there_may_be_no_bucket(tmp_path: Path):
+    path = write_lines(tmp_path / "train.txt")
+    model = TextClassifier.train(path, **{**SMALL, "bucket": 0})
+    assert model.get_input_matrix().shape[0] == len(model.words)
+    assert model.test(path)[1] > 0.97
+    with pytest.raises(ValueError, match="bucket is 0; it must be at least 1: n-grams need rows"):
+        TextClassifier.train(path, word_ngrams=2, bucket=0)
 
 
 def test_a_kept_classifier_answers_as_before(trained: TextClassifier, tmp_path: Path):
@@ -90,7 +245,9 @@ def test_a_line_without_label_is_named_by_line_and_byte_or_passed_over(tmp_path:
     path.write_text("__label__a x y\nz z\n__label__b y\n")
     with pytest.raises(DataError, match=r"train\.txt, line 2, byte 15: found a line without label \('z z'\)"):
         TextClassifier.train(path, **SMALL)
-    assert set(TextClassifier.train(path, unlabelled="skip", **SMALL).labels) == {"__label__a", "__label__b"}
+    with pytest.warns(UserWarning, match="1 line without label skipped"):
+        skipped = TextClassifier.train(path, unlabelled="skip", **SMALL)
+    assert set(skipped.labels) == {"__label__a", "__label__b"}
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,11 @@ def test_calls_have_the_names_that_are_listed_and_their_body_takes_their_inputs(
     np.testing.assert_allclose(compat.jaxpr_as_fun(program)(X)[0], function(X), rtol=1e-6)
 
 
+def test_what_was_traced_before_is_inlined_or_called_by_a_primitive_that_is_listed():
+    (eqn,) = jax.make_jaxpr(lambda x: jax.jit(jnp.sin).trace(x)(x))(X).jaxpr.eqns
+    assert eqn.primitive.name == "sin" or compat.body_of(eqn) is not None
+
+
 def test_a_rule_is_listed_once_and_a_loop_has_no_body_of_a_call():
     assert compat.RULES == (*compat.CUSTOM_VJP, *compat.CUSTOM_JVP)
     assert not {*compat.CALLS} & {*compat.RULES, *compat.REMAT}

@@ -162,3 +162,24 @@ def test_every_rule_is_found_inside_every_derivative(name):
     assert counts == {kind: [calls, calls] for kind in counts}
     assert {r.name for r in found.rules if not r.samples} == set()
     assert (found.not_examined, found.error) == ((), None)
+
+
+sine = by_hand(jnp.sin, lambda s, u: (u * jnp.cos(s[0]),))
+
+
+def test_one_line_that_makes_rules_of_any_two_functions_makes_different_rules():
+    made = {name: by_hand(f, lambda s, u: (u,)) for name, f in (("sin", jnp.sin), ("exp", jnp.exp))}
+    assert len(find(lambda v: made["sin"](made["exp"](v)), Inputs((x,))).rules) == 2
+    negated = by_hand(jnp.sin, lambda s, u: (-u * jnp.cos(s[0]),))
+    assert len(find(lambda v: negated(sine(v)), Inputs((x,))).rules) == 2
+
+
+def test_one_rule_is_one_however_it_is_called():
+    def everywhere(v):
+        mapped = jax.vmap(sine)(v) + jax.vmap(jax.vmap(sine))(v[None])[0]
+        looped = lax.scan(lambda c, row: (c, sine(row)), 0.0, v)[1]
+        return mapped + looped + jax.checkpoint(jax.jit(sine))(v) + sine(v[:1]).sum() + sine(v.astype(jnp.float16))
+
+    (rule,) = find(everywhere, Inputs((x,))).rules
+    assert rule.calls == 3 + 3 + 3 + 1 + 1 + 1
+    assert {np.shape(sample.args[0]) for sample in rule.samples} <= {(), (1,), (3,)}

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxbackprop.losses import max_margin, multiclass_hinge
+from jaxbackprop.losses import max_margin, multiclass_hinge, squared_hinge
 
 
 def test_the_hinge_loss_is_that_of_the_linear_classification_notes():
@@ -76,3 +76,11 @@ def test_large_scores_keep_the_digits_of_their_difference():
     large = jnp.array([2.0**24])
     assert max_margin(large, large).tolist() == [1]
     assert multiclass_hinge(jnp.full((1, 3), 2.0**24), jnp.array([0])).tolist() == [2]
+
+
+def test_the_squared_hinge_is_what_is_lacking_squared_and_its_slope_is_0_at_the_margin():
+    """Yes at 0.5 lacks 0.5; no at 2 lacks 3; yes at 1 and at 4, and no at -1, lack nothing."""
+    z, t = jnp.array([0.5, 2.0, 1.0, 4.0, -1.0]), jnp.array([1.0, 0.0, 1.0, 1.0, 0.0])
+    loss, pull = jax.vjp(lambda z: squared_hinge(z, t), z)
+    assert loss == 0.25 + 9
+    assert pull(jnp.float32(0.5))[0].tolist() == [-0.5, 3, 0, 0, 0]

@@ -13,17 +13,14 @@ from jaxtyping import Shaped
 
 from ...jaxprs.inputs import unit_roundoff
 from ...verification.diagnosis.from_numbers import fits, multiple
+from ...verification.rounding import apart, unmeasured
+from ...verification.wording import expected_and_got
+from ...verification.wording import index as shown_index
 from ..gradients import add
 from ..model import Gate, Graph, Wire
 from ..summary import is_inexact, rms, to_numpy
 
 Array = Shaped[np.ndarray, "..."]
-
-ALLOWED = 2e3
-"""In units of the coarser precision, relative to the largest element: what another program's rounding may do.
-
-That program is not at hand, so that its rounding cannot be measured.
-"""
 
 
 @dataclass(frozen=True)
@@ -51,10 +48,10 @@ class Row:
     def __str__(self) -> str:
         if self.verdict == "right":
             return f"{self.name}: right"
-        at = f"{self.name}[{', '.join(map(str, self.index))}]" if self.index else self.name
         numbers = ""
         if self.mine.shape == self.exact.shape and self.exact.size:
-            numbers = f" {at} is {self.mine[self.index]:.6g}, exact {self.exact[self.index]:.6g}."
+            both = expected_and_got(self.exact[self.index], self.mine[self.index])
+            numbers = f" {self.name}{shown_index(self.index)}: {both}."
         if self.verdict == "follows":
             return f"{self.name}: follows from a wrong one; the step itself is right.{numbers}"
         gates = ", ".join(f"{g.name}{f' ({g.source})' if g.source else ''}" for g in self.between)
@@ -172,27 +169,30 @@ def close(mine: Array, exact: Array, tolerance: float | None) -> bool:
     """Whether two gradients agree: to `tolerance`, or to what rounding explains in the coarser precision."""
     if not exact.size:
         return mine.shape == exact.shape
-    if tolerance is None:
-        tolerance = ALLOWED * max((unit_roundoff(x.dtype) for x in (mine, exact) if is_inexact(x)), default=0.0)
-    return fits(exact, mine, tolerance)
+    if tolerance is not None:
+        return fits(exact, mine, tolerance)
+    if mine.shape != exact.shape:
+        return False
+    coarser = max((x.dtype for x in (mine, exact) if is_inexact(x)), key=unit_roundoff)
+    return not apart(mine, exact, unmeasured([exact], coarser)[0]).any()
 
 
 def hint(mine: Array, exact: Array) -> str:
     """A simple change that would have made `mine` right, where there is one."""
     if mine.shape != exact.shape:
         if mine.shape[::-1] == exact.shape and close(mine.T, exact, None):
-            return f"It is transposed: {mine.shape} for {exact.shape}"
-        return f"It has shape {mine.shape}, the wire has {exact.shape}"
+            return f"transposed: it has shape {mine.shape}, expected {exact.shape}"
+        return f"it has shape {mine.shape}, expected {exact.shape}"
     if not exact.size or not rms(exact) or not np.isfinite(mine).all():
         return ""
     if not np.any(mine):
-        return "It is zero"
+        return "the gradient is left out: it is zero"
     if mine.ndim == 2 and close(mine.T, exact, None):
-        return "It is transposed"
+        return "transposed"
     factor = multiple(mine, exact)
     if factor is None or abs(factor - 1) < 1e-6:
         return ""
-    return "Its sign is turned" if abs(factor + 1) < 1e-4 else f"It is {factor:.4g} times what it should be"
+    return "sign: minus the right one" if abs(factor + 1) < 1e-4 else f"constant factor {factor:.4g}"
 
 
 def _worst(mine: Array, exact: Array) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ from ...jaxprs.observe import part_of
 from ...jaxprs.queries import equations_inside
 from ...verification.audit import Site, audit, judged_rules
 from ...verification.rounding import ALLOWED, as_wide
+from ...verification.wording import expected_and_got, index
 from ..model import Edge, Gate, Wire
 from ..summary import is_inexact, rms, to_numpy
 
@@ -166,8 +167,7 @@ class _Compared:
         """The element that differs most, with both values."""
         error = np.nan_to_num(self.gap, nan=np.inf)
         at = tuple(map(int, np.unravel_index(int(np.argmax(error)), error.shape)))
-        where = f"{self.wire.name}[{', '.join(map(str, at))}]" if at else self.wire.name
-        return f"gradient of {where} by hand {self.handwritten[at]:.9g}, by autodiff {self.autodiff[at]:.9g}"
+        return f"gradient of {self.wire.name}{index(at)}: {expected_and_got(self.autodiff[at], self.handwritten[at])}"
 
 
 def _compared(gate: Gate) -> list[_Compared]:

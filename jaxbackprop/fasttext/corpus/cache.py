@@ -12,10 +12,20 @@ import pyarrow as pa
 
 from ...data import Bags
 from ..settings import Settings
-from .vocabulary import Vocabulary
+from .vocabulary import SETTINGS, Vocabulary
 
 FORMAT = 1
-MATTERS = ("min_count", "min_count_label", "max_words", "word_ngrams", "bucket", "minn", "maxn", "label_prefix")
+MATTERS = (
+    "min_count",
+    "min_count_label",
+    "max_words",
+    "word_ngrams",
+    "bucket",
+    "minn",
+    "maxn",
+    "label_prefix",
+    "lowercase",
+)
 VOCABULARY = "vocabulary.arrow"
 PARTS = ("rows.ids", "rows.offsets", "labels.ids", "labels.offsets")
 
@@ -24,8 +34,8 @@ def content_key(path: Path, settings: Settings) -> str:
     """A name for a file's bytes read with these settings: the same for the same, another for any other."""
     with open(path, "rb") as file:
         content = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-    said = json.dumps([FORMAT, content, *(getattr(settings, name) for name in MATTERS)])
-    return hashlib.blake2b(said.encode(), digest_size=16).hexdigest()
+    key = json.dumps([FORMAT, content, *(getattr(settings, name) for name in MATTERS)])
+    return hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
 
 
 class EncodedFiles:
@@ -72,7 +82,7 @@ class EncodedFiles:
             table = pa.ipc.open_file(file).read_all()
         about = table.schema.metadata
         state = json.loads(about[b"vocabulary"])
-        settings = {name: state[name] for name in ("word_ngrams", "bucket", "minn", "maxn", "label_prefix")}
+        settings = {name: state[name] for name in SETTINGS}
         entries = table["entries"].combine_chunks()
         vocabulary = Vocabulary(entries, table["counts"].to_numpy(), state["tokens"], **settings)
         return vocabulary, [_chunk(self.folder, k) for k in range(int(about[b"chunks"]))]

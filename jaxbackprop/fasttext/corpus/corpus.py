@@ -1,5 +1,6 @@
 """What a text classifier is trained on: a file read once, encoded during training, larger than memory if it is."""
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import count
@@ -8,14 +9,14 @@ from typing import Literal
 
 import numpy as np
 
-from ...data import Bags, DataError, Texts, Tokens
+from ...data import Bags, DataError, Tokens
 from ...data.errors import shown
 from ...data.files import byte_of_line, suffix
 from ...data.parallel import in_parallel
 from ...data.tokens import END, equal, starts_with
 from ..settings import Settings
 from .cache import MATTERS, EncodedFiles, content_key
-from .reading import STDIN, Source, text_groups
+from .reading import Source, path_of, text_groups
 from .spill import Spill
 from .vocabulary import Vocabulary
 from .word_rows import select
@@ -25,6 +26,8 @@ Chunk = tuple[Bags, Bags]
 """Some texts: the rows of each, and the numbers of its labels."""
 MEMORY = 1 << 31  # bytes of token numbers, and of rows, that are held before further ones go to disk
 SHOWN = 16  # words of a line in a message
+SORTED = 0.25  # a text whose label changes less often, beside a random order, is sorted by label
+PIECE = 1 << 22  # rows in a chunk of a corpus that is shuffled whole
 
 
 class Corpus:
@@ -57,7 +60,8 @@ class Corpus:
         """The corpus in a file of labelled lines (plain, .gz, .zst), a .csv, or "-" (standard input); or Texts.
 
         Args:
-            unlabelled: a line with words but no label is an error, or is passed over: "refuse" or "skip".
+            unlabelled: a line with words but no label is an error ("refuse"), or is skipped, with a warning that says
+                how many there are ("skip"). What follows a `</s>` within a line needs no label: it is passed over.
             vocabulary: the one to number by, instead of the text's own: of a model that is trained further, or
                 compared.
             cache: a folder in which the encoded file is kept, found again by its content and by the settings that
@@ -67,22 +71,30 @@ class Corpus:
             hold_out: the share of the lines to hold out, drawn by the seed of the settings: neither the vocabulary nor
                 the chunks know them; such a corpus is not kept in the cache.
 
+        A text sorted by label is shuffled whole where the settings say `shuffle`; otherwise there is a warning.
+
         Raises:
+            TypeError: the source is no text.
             DataError: no such file; a line without label; no line that a label is left of.
             ValueError: `hold_out` leaves one side without a line.
         """
-        path = None if isinstance(source, Texts) or str(source) == STDIN else Path(source)
+        path = path_of(source)
         files = None
         if cache is not None and path is not None and vocabulary is None and also is None and hold_out is None:
             files = EncodedFiles(cache / content_key(path, settings))
             if files.exist():
                 known, chunks = files.read()
-                return cls(known, sum(len(rows) for rows, _ in chunks), chunks)
+                found = cls(known, sum(len(rows) for rows, _ in chunks), chunks)
+                return found._in_no_order_of_labels([labels for _, labels in chunks], settings, str(path))
         spill = Spill(MEMORY)
         groups, held_out, random = [], [], np.random.default_rng(settings.seed)
+        skipped, first = 0, 0
         for group in text_groups(source, settings.label_prefix):
-            if unlabelled == "refuse":
-                _refuse_unlabelled(group, settings.label_prefix, path)
+            bad = _unlabelled(group, settings.label_prefix)
+            if len(bad) and unlabelled == "refuse":
+                raise _line_without_label(group, int(bad[0]), settings.label_prefix, path)
+            if len(bad):
+                first, skipped = first or group.line(int(bad[0])), skipped + len(bad)
             if hold_out is not None:
                 is_held_out = random.random(len(group)) < hold_out
                 held_out.append(group.take(np.flatnonzero(is_held_out)))
@@ -96,7 +108,12 @@ class Corpus:
         texts = sum(int((part.lengths > 0).sum()) for part in labels)
         if not texts:
             raise _no_label(groups, settings)
-        return cls(known, texts, _encoded(known, groups, labels, files or spill), held_out)
+        named = groups[0].source or "the texts"
+        if skipped:
+            message = f"{skipped:,} line{'s' * (skipped > 1)} without label skipped, the first is line {first:,}"
+            warnings.warn(f"{named}: {message}.", stacklevel=2)
+        found = cls(known, texts, _encoded(known, groups, labels, files or spill), held_out)
+        return found._in_no_order_of_labels(labels, settings, named)
 
     def chunks(self) -> Iterator[Chunk]:
         """One pass over all texts, in the order of the file; the first is encoded on another thread as it goes.
@@ -112,6 +129,24 @@ class Corpus:
                 self._known.append(chunk)
             yield self._known[number]
             number += 1
+
+    def shuffled(self, seed: int) -> "Corpus":
+        """The corpus with all its texts in one order, drawn by the seed; it is encoded and copied at once."""
+        rows, labels = (Bags.joined(part) for part in zip(*self.chunks(), strict=True))
+        order = np.random.default_rng(seed).permutation(len(rows))
+        parts = np.array_split(order, len(rows.ids) // PIECE + 1)
+        return Corpus(self.vocabulary, self.texts, [(rows.take(k), labels.take(k)) for k in parts], self.held_out)
+
+    def _in_no_order_of_labels(self, labels: Sequence[Bags], settings: Settings, named: str) -> "Corpus":
+        """The corpus, shuffled whole if it is sorted by label: shuffling chunks would leave a label a chunk."""
+        if not _is_sorted(labels):
+            return self
+        if settings.shuffle and sum(rows.ids.nbytes for rows, _ in self.chunks()) <= MEMORY:
+            return self.shuffled(settings.seed)
+        do = "it is too large to be shuffled whole here: shuffle the file" if settings.shuffle else "give shuffle=True"
+        message = "its lines are sorted by label, and the labels that come last would be learned at the others' cost"
+        warnings.warn(f"{named}: {message}; {do}.", stacklevel=3)
+        return self
 
 
 def _encoded(
@@ -153,8 +188,15 @@ def _no_label(groups: list[Tokens], settings: Settings) -> DataError:
     )
 
 
-def _refuse_unlabelled(group: Tokens, label_prefix: str, path: Path | None) -> None:
-    """A DataError for the first line that has words but no label."""
+def _is_sorted(labels: Sequence[Bags]) -> bool:
+    """Whether texts of one label stand together: the label changes far less often than in a random order."""
+    first = np.concatenate([part.ids[part.offsets[:-1][part.lengths > 0]] for part in labels])
+    shares = np.bincount(first) / len(first)
+    return bool(np.count_nonzero(np.diff(first)) < SORTED * (len(first) - 1) * (1 - (shares**2).sum()))
+
+
+def _unlabelled(group: Tokens, label_prefix: str) -> np.ndarray:
+    """The lines that have words but no label, and are not what follows a `</s>` within a line."""
     codes, starts, ends = group.codes, group.offsets[:-1], group.offsets[1:]
     is_label, is_end = starts_with(group.words, label_prefix), equal(group.words, END)
     words = ends - starts - is_end[codes[ends - 1]]
@@ -162,16 +204,21 @@ def _refuse_unlabelled(group: Tokens, label_prefix: str, path: Path | None) -> N
     if len(bad):
         _, labels = select(codes, is_label, group.offsets)
         bad = bad[np.diff(labels)[bad] == 0]
-    if not len(bad):
-        return
-    k = int(bad[0])
+    if len(bad) and group.lines is not None:
+        bad = bad[(bad == 0) | (group.lines[bad] != group.lines[bad - 1])]
+    return bad
+
+
+def _line_without_label(group: Tokens, k: int, label_prefix: str, path: Path | None) -> DataError:
+    """The error for line `k` of a group."""
+    is_end = equal(group.words, END)
     codes = group.codes[group.offsets[k] : group.offsets[k + 1]]
-    said = b" ".join(group.words[int(code)].as_py() for code in codes[:SHOWN] if not is_end[code])
+    words = b" ".join(group.words[int(code)].as_py() for code in codes[:SHOWN] if not is_end[code])
     line = group.line(k)
-    raise DataError(
-        f"a line without label ({shown(said.decode('utf-8', 'backslashreplace'))})",
+    return DataError(
+        f"a line without label ({shown(words.decode('utf-8', 'backslashreplace'))})",
         expected=f"at least one word beginning with {label_prefix}",
-        advice='Give the line its label, or pass over such lines: unlabelled="skip", --skip-unlabelled.',
+        advice='Give the line its label, or skip such lines: unlabelled="skip", --skip-unlabelled.',
         file=group.source,
         line=line,
         byte=None if path is None or suffix(path) == ".csv" else byte_of_line(path, line),

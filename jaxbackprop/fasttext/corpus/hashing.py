@@ -14,7 +14,7 @@ NGRAM_FACTOR = np.uint64(116049371)
 SIGNED = np.arange(256, dtype=np.uint8).astype(np.int8).astype(np.uint32)  # each byte, sign-extended to 32 bits
 FEW = 32  # pieces: of fewer each is hashed by itself
 LONG = 1 << 11  # bytes that take as long one after another as all at once
-CELLS = 1 << 20  # so many (character, n-gram length) pairs are worked on at a time: they stay in the cache
+CELLS = 1 << 20  # (character, n-gram length) pairs at a time: they stay in the cache
 
 
 def extend(h: np.ndarray, data: np.ndarray, start: np.ndarray, length: np.ndarray) -> np.ndarray:

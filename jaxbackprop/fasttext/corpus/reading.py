@@ -10,7 +10,7 @@ from threading import Semaphore, Thread
 from typing import IO, cast
 
 from ...data import DataError, Texts, Tokens, load
-from ...data.files import line_blocks, read_blocks, suffix
+from ...data.files import line_blocks, read_blocks, suffix, without_byte_order_mark
 from ...data.labelled_text import read_text_csv
 from ...data.tokens import token_groups, tokenise
 
@@ -22,14 +22,29 @@ Source = str | PathLike[str] | Texts
 
 def text_groups(source: Source, label_prefix: str) -> Iterator[Tokens]:
     """The tokens of a text, group by group; labels begin with `label_prefix`."""
+    path = path_of(source)
     if isinstance(source, Texts):
         yield source.tokens(label_prefix)
-    elif str(source) == STDIN:
-        yield from token_groups(line_blocks(sys.stdin.buffer), source="standard input")
-    elif suffix(Path(source)) == ".csv":
-        yield read_text_csv(Path(source)).tokens(label_prefix)
+    elif path is None:
+        yield from token_groups(without_byte_order_mark(line_blocks(sys.stdin.buffer)), source="standard input")
+    elif suffix(path) == ".csv":
+        yield read_text_csv(path).tokens(label_prefix)
     else:
-        yield from token_groups(read_blocks(Path(source)), source=str(source))
+        yield from token_groups(without_byte_order_mark(read_blocks(path)), source=str(source))
+
+
+def path_of(source: Source) -> Path | None:
+    """The file that is read; None for standard input and Texts.
+
+    Raises:
+        TypeError: the source is nothing of these.
+    """
+    if isinstance(source, Texts):
+        return None
+    if not isinstance(source, str | PathLike):
+        kind = type(source).__name__
+        raise TypeError(f"the labelled texts are a {kind}; give the name of a file, '-' (standard input), or Texts.")
+    return None if str(source) == STDIN else Path(source)
 
 
 def train_and_test_sources(
@@ -71,7 +86,7 @@ def _beside(folder: Path, side: str) -> Path | None:
 def iter_prediction_batches(file: str) -> Iterator[Tokens]:
     """The lines of a file, or of standard input ("-") as they arrive: as many at a time as are there."""
     blocks = read_blocks(Path(file), MANY) if file != STDIN else line_blocks(cast("IO[bytes]", _Arriving()), MANY)
-    yield from (tokenise([block], source=file) for block in blocks)
+    yield from (tokenise([block], source=file) for block in without_byte_order_mark(blocks))
 
 
 class _Arriving:

@@ -9,7 +9,7 @@ Source  Bojanowski et al. 2017, arXiv:1607.04606; Joulin et al. 2017, arXiv:1607
 """
 
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, TypeGuard, cast
@@ -21,11 +21,23 @@ import pyarrow.compute as pc
 from ...data.bags import Bags, starts
 from ...data.errors import DataError, shown
 from ...data.labelled_text import Texts
-from ...data.tokens import END, Tokens, counted, equal, starts_with, tokenise_texts, words_of_line
+from ...data.tokens import (
+    END,
+    Tokens,
+    counted,
+    cut_word,
+    equal,
+    lowercased,
+    starts_with,
+    tokenise_texts,
+    words_of_line,
+)
 from .hashing import character_ngrams, fnv1a, fnv1a_of, word_ngrams, word_ngrams_of
 from .word_rows import WordRows, blocks, select, shifted
 
 LABEL_PREFIX = "__label__"
+SETTINGS = ("word_ngrams", "bucket", "minn", "maxn", "label_prefix", "lowercase")
+"""Those by which an existing vocabulary encodes."""
 SHORT = 1 << 12  # characters of a text that is encoded word by word
 REMEMBERED = 1 << 14  # words of such texts whose rows are kept, at most
 FEW = 1 << 12  # words looked up one by one in a dict; more of them by pyarrow's hash join
@@ -42,9 +54,10 @@ class Vocabulary:
         entries: (W + L,) binary: words by falling count, then labels by falling count, prefix included.
         counts: (W + L,) int64.
         tokens: how many tokens were read, those that are no longer in the vocabulary included.
-        word_ngrams: runs of up to so many words have a row.
+        word_ngrams: runs of up to this number of words have a row.
         minn, maxn: character n-grams of these lengths have a row; none where maxn is 0.
         bucket: how many rows n-grams share; counts as 0 where there are none.
+        lowercase: whether words are lower-cased and cut at punctuation, which is dropped.
     """
 
     entries: pa.BinaryArray
@@ -55,6 +68,7 @@ class Vocabulary:
     minn: int = 0
     maxn: int = 0
     label_prefix: str = LABEL_PREFIX
+    lowercase: bool = False
 
     def __post_init__(self):
         for name in ("word_ngrams", "bucket", "minn", "maxn"):
@@ -80,13 +94,15 @@ class Vocabulary:
         minn: int = 0,
         maxn: int = 0,
         label_prefix: str = LABEL_PREFIX,
+        lowercase: bool = False,
     ) -> "Vocabulary":
         """The vocabulary of `texts`: what occurs `min_count` times (labels `min_count_label` times), most often first.
 
-        `max_words` keeps only so many words, those that occur most. A text may come as the groups of lines of
+        `max_words` keeps only the words that occur most. A text may come as the groups of lines of
         `token_groups`. One without any word left is a DataError.
         """
         groups = texts if _is_groups(texts) else [as_tokens(cast("Readable", texts), label_prefix)]
+        groups = [lowercased(group, label_prefix) for group in groups] if lowercase else groups
         words, counts, found = counted(groups)
         total = sum(len(group.codes) for group in groups)
         is_label = starts_with(words, label_prefix)
@@ -103,7 +119,7 @@ class Vocabulary:
                 file=groups[0].source if groups else None,
             )
         entries = words.take(pa.array(kept))
-        made = cls(entries, counts[kept], total, word_ngrams, bucket, minn, maxn, label_prefix)
+        made = cls(entries, counts[kept], total, word_ngrams, bucket, minn, maxn, label_prefix, lowercase)
         numbers = np.full(len(words), -1, np.int32)
         numbers[kept] = np.arange(len(kept), dtype=np.int32)
         for group, its_words in zip(groups, found, strict=True):
@@ -158,6 +174,7 @@ class Vocabulary:
 
     def encoded(self, tokens: Tokens) -> Iterator[Bags]:
         """What `encode` answers, some lines at a time."""
+        tokens = lowercased(tokens, self.label_prefix) if self.lowercase else tokens
         is_word = ~starts_with(tokens.words, self.label_prefix)
         rows = WordRows(*self._rows_of(tokens.words), is_word)
         hashes = fnv1a(tokens.words) if self.word_ngrams > 1 else None
@@ -175,7 +192,10 @@ class Vocabulary:
         if len(text) > SHORT:
             return self.encode([text]).ids.tolist()
         prefix = _bytes(self.label_prefix)
-        words = [self._of_word(word) for word in words_of_line(text) if not word.startswith(prefix)]
+        said = [word for word in words_of_line(text) if not word.startswith(prefix)]
+        if self.lowercase:
+            said = [part for word in said for part in ([word] if word == END else cut_word(word, prefix))]
+        words = [self._of_word(word) for word in said]
         ids = [row for rows, _ in words for row in rows]
         if self.word_ngrams > 1:
             grams = word_ngrams_of([h for _, h in words], self.word_ngrams, self.bucket)
@@ -229,14 +249,8 @@ class Vocabulary:
             "minn": self.minn,
             "maxn": self.maxn,
             "label_prefix": self.label_prefix,
+            "lowercase": self.lowercase,
         }
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> "Vocabulary":
-        """The vocabulary whose `state()` this is."""
-        entries = [_bytes(entry) for entry in state["entries"]]
-        settings = {name: state[name] for name in ("word_ngrams", "bucket", "minn", "maxn", "label_prefix")}
-        return cls(pa.array(entries, pa.binary()), np.array(state["counts"], np.int64), state["tokens"], **settings)
 
     @cached_property
     def _known_words(self) -> dict[bytes, tuple[list[int], int]]:
@@ -258,7 +272,7 @@ class Vocabulary:
 
     def _ids(self, words: pa.BinaryArray) -> np.ndarray:
         """The place of each word among the entries, -1 where it is not there: (W,) int32."""
-        if id(words) not in self._found:  # a text is asked for its words' rows, then for its labels
+        if id(words) not in self._found:  # first the rows of a text's words are looked up, then its labels
             if len(words) <= FEW:
                 found = np.array([self._index.get(word, -1) for word in words.to_pylist()], np.int32)
             else:

@@ -1,4 +1,4 @@
-"""Numbers and arrays from a binary file, where the file's size is asked before memory is taken."""
+"""Numbers and arrays from a binary file; its size is checked before memory is allocated."""
 
 import os
 import struct

@@ -79,8 +79,8 @@ def _check(
     for found, is_so, place, expected in strange:
         if is_so.any():
             k = int(np.argmax(is_so))
-            said = found.format(count=counts[k], type=types[k])
-            file.refuse(f"{said} in {_named(words, k)}", expected=expected, at=int(begin + place[k]), advice=DETAIL)
+            what = found.format(count=counts[k], type=types[k])
+            file.refuse(f"{what} in {_named(words, k)}", expected=expected, at=int(begin + place[k]), advice=DETAIL)
     if len(words.unique()) < len(words):
         k = _repeated(words)
         file.refuse(f"{_named(words, k)} twice", expected="each once", at=int(begin + first[k]), advice=DETAIL)

@@ -16,19 +16,19 @@ from ..model import Table, row_blocks
 from ..quantize.table import CENTROIDS, QuantizedTable, n_subvectors, subvector_slices
 from .binary_reader import BinaryFile
 
-ROWS = 1 << 16  # so many are written at a time
+ROWS = 1 << 16  # rows written at a time
 
 
 def flag_from(file: BinaryFile, what: str) -> bool:
     """The next byte, which must be 0 or 1."""
     at, value = file.at, file.number("B", what)
     if value > 1:
-        file.refuse(f"{value} where it is said {what}", expected="0 or 1", at=at)
+        file.refuse(f"{value} in the byte that says {what}", expected="0 or 1", at=at)
     return bool(value)
 
 
 def table_from(file: BinaryFile, quantized: bool, rows: int, dim: int, what: str) -> Table:
-    """The next table, which must have so many rows of so many numbers."""
+    """The next table, which must have this shape."""
     return _quantized(file, rows, dim, what) if quantized else _dense(file, rows, dim, what)
 
 
@@ -63,10 +63,10 @@ def _quantized(file: BinaryFile, rows: int, dim: int, what: str) -> QuantizedTab
 def _quantiser(file: BinaryFile, dim: int, count: int, what: str) -> tuple[int, np.ndarray]:
     """The length of a subvector, and the centroids."""
     at = file.at
-    said = tuple(file.number("i", f"the sizes of the centroids of {what}") for _ in range(4))
-    dsub = said[2]
-    if dsub < 1 or said != (dim, count, dsub, dim - (count - 1) * dsub) or n_subvectors(dim, dsub) != count:
-        found = "dim {:,}, {:,} subvectors of {:,} and a last one of {:,}".format(*said)
+    sizes = tuple(file.number("i", f"the sizes of the centroids of {what}") for _ in range(4))
+    dsub = sizes[2]
+    if dsub < 1 or sizes != (dim, count, dsub, dim - (count - 1) * dsub) or n_subvectors(dim, dsub) != count:
+        found = "dim {:,}, {:,} subvectors of {:,} and a last one of {:,}".format(*sizes)
         file.refuse(f"{found} for {what}", expected=f"dim {dim:,} cut into {count:,}", at=at)
     return dsub, file.array("<f4", (CENTROIDS * dim,), f"the centroids of {what}")
 

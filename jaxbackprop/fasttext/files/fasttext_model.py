@@ -18,7 +18,7 @@ import numpy as np
 
 from ...data import DataError
 from ..corpus.vocabulary import LABEL_PREFIX, Vocabulary
-from ..model import Model
+from ..model import Kind, Model
 from ..quantize.table import QuantizedTable
 from ..settings import Settings
 from .binary_reader import BinaryFile, opened_binary, written_whole
@@ -27,8 +27,7 @@ from .fasttext_matrix import flag_from, table_from, write_table
 
 MAGIC, VERSION, OLD_VERSION = 793712314, 12, 11
 LOSSES = {"hs": 1, "ns": 2, "softmax": 3, "ova": 4}
-KINDS = {1: "cbow", 2: "skipgram", 3: "supervised"}
-SUPERVISED = 3
+KINDS: dict[Kind, int] = {"cbow": 1, "skipgram": 2, "supervised": 3}
 INT = np.iinfo(np.int32).max
 HEADER = {  # in the order of the file, each with what it may be
     "dim": (1, INT),
@@ -48,7 +47,7 @@ FOREIGN = "Is this a fastText model (.bin or .ftz)?"
 
 
 def read_model(path: str | PathLike[str], *, label_prefix: str | None = None) -> Model:
-    """The classifier in a .bin or .ftz file, its tables read once into their place.
+    """The model in a .bin or .ftz file, its tables read once into their place: a classifier, or word vectors.
 
     Args:
         label_prefix: what labels begin with. The file does not say it; where it is not given it is __label__ if all
@@ -56,24 +55,11 @@ def read_model(path: str | PathLike[str], *, label_prefix: str | None = None) ->
             digit.
 
     Raises:
-        DataError: no such file; another kind of file, or a damaged one, with the byte; one of word vectors.
-    """
-    return _read(Path(path), label_prefix, (KINDS[SUPERVISED],))
-
-
-def read_word_model(path: str | PathLike[str]) -> Model:
-    """Any fastText model, cbow and skipgram too, as far as word vectors are concerned: its output rows have no labels.
-
-    Raises:
         DataError: no such file; another kind of file, or a damaged one, with the byte.
     """
-    return _read(Path(path), None, tuple(KINDS.values()))
-
-
-def _read(path: Path, label_prefix: str | None, kinds: tuple[str, ...]) -> Model:
-    with opened_binary(path) as file:
-        version, header, t = _header(file, kinds)
-        supervised = header["model"] == SUPERVISED
+    with opened_binary(Path(path)) as file:
+        version, header, t = _header(file)
+        supervised = header["model"] == KINDS["supervised"]
         if version == OLD_VERSION and supervised:
             header["maxn"] = 0  # it had no character n-grams, whatever is written there
         vocabulary, kept = _vocabulary(file, header, label_prefix, needs_labels=supervised)
@@ -89,10 +75,11 @@ def _read(path: Path, label_prefix: str | None, kinds: tuple[str, ...]) -> Model
         output = table_from(file, quantized, rows, header["dim"], "the output table")
         if file.left:
             file.refuse(f"{file.left:,} more bytes", expected="the end of the file")
-        return Model(vocabulary, _settings(file, header, t, vocabulary.label_prefix), input, output, kept)
+        settings = _settings(file, header, t, vocabulary.label_prefix)
+        return Model(vocabulary, settings, input, output, kept, list(KINDS)[header["model"] - 1])
 
 
-def _header(file: BinaryFile, kinds: tuple[str, ...]) -> tuple[int, dict[str, int], float]:
+def _header(file: BinaryFile) -> tuple[int, dict[str, int], float]:
     """Version, settings by name, t."""
     magic = file.number("i", "a fastText model")
     if magic != MAGIC:
@@ -107,9 +94,6 @@ def _header(file: BinaryFile, kinds: tuple[str, ...]) -> tuple[int, dict[str, in
         at, value = file.at, file.number("i", "the settings")
         if not low <= value <= high:
             file.refuse(f"{name} {value:,}", expected=f"{low:,} to {high:,}", at=at)
-        if name == "model" and KINDS[value] not in kinds:
-            advice = "It has word vectors and no labels: train a classifier that starts from them."
-            file.refuse(f"a {KINDS[value]} model", expected="a supervised one", at=at, advice=advice)
         header[name] = value
     at, t = file.at, file.number("d", "the settings")
     if not (math.isfinite(t) and t >= 0):
@@ -146,8 +130,8 @@ def _vocabulary(
             file=file.path,
             byte=begin,
         )
-    names = ("word_ngrams", "bucket", "minn", "maxn")
-    vocabulary = Vocabulary(entries, counts, tokens, **{name: header[name] for name in names}, label_prefix=prefix)
+    ngrams: dict[str, Any] = {name: header[name] for name in ("word_ngrams", "bucket", "minn", "maxn")}
+    vocabulary = Vocabulary(entries, counts, tokens, **ngrams, label_prefix=prefix)
     return vocabulary, _kept(file, pruned, header["bucket"]) if pruned >= 0 else None
 
 
@@ -206,7 +190,7 @@ def write_model(model: Model, path: str | PathLike[str]) -> None:
     vocabulary, settings, kept = model.vocabulary, model.settings, model.kept
     words, labels = vocabulary.word_count, len(vocabulary.labels)
     header = {name: getattr(settings, name, None) for name in HEADER}
-    header |= {"dim": model.input.shape[1], "loss": LOSSES[settings.loss], "model": SUPERVISED}
+    header |= {"dim": model.input.shape[1], "loss": LOSSES[settings.loss], "model": KINDS[model.kind]}
     header |= {name: getattr(vocabulary, name) for name in ("word_ngrams", "minn", "maxn")}
     header["bucket"] = vocabulary.bucket if kept is not None else model.input.shape[0] - words
     for name, value in header.items():
@@ -231,9 +215,10 @@ def _refuse_unwritable(model: Model) -> None:
     unused = model.kept is None and vocabulary.bucket == 0  # a table may have rows for n-grams that there are none of
     if rows != vocabulary.word_count + bucket and not (unused and rows > vocabulary.word_count):
         raise ValueError(f"write_model: the input table has {rows:,} rows for {vocabulary.word_count + bucket:,}.")
-    if tuple(model.output.shape) != (len(vocabulary.labels), dim):
-        shape, expected = tuple(model.output.shape), (len(vocabulary.labels), dim)
-        raise ValueError(f"write_model: the output table is {shape}; labels and dim make it {expected}.")
+    named = "labels" if model.kind == "supervised" else "words"
+    shape, expected = tuple(model.output.shape), (len(getattr(vocabulary, named)), dim)
+    if shape != expected:
+        raise ValueError(f"write_model: the output table is {shape}; {named} and dim make it {expected}.")
     quantized = isinstance(model.input, QuantizedTable)
     if not quantized and (isinstance(model.output, QuantizedTable) or model.kept is not None):
         raise ValueError("write_model: quantize the input table; fastText prunes, and quantizes the output, with it.")

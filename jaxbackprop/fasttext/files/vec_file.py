@@ -130,12 +130,12 @@ def _line_by_line(path: Path, block: bytes, dim: int, line: int, byte: int) -> t
     """The same, slowly: any white space will do, and a line that is none is named."""
     words, vectors = [], []
     for text in block.split(b"\n"):
-        word, *said = text.split() or [b""]
+        word, *fields = text.split() or [b""]
         if word:
-            numbers = [_number(number) for number in said]
-            if len(said) != dim or not all(math.isfinite(number) for number in numbers):
-                bad = next((said[k] for k, number in enumerate(numbers) if not math.isfinite(number)), None)
-                found = f"{len(said):,} numbers" if bad is None else shown(bad.decode("utf-8", "backslashreplace"))
+            numbers = [_number(number) for number in fields]
+            if len(fields) != dim or not all(math.isfinite(number) for number in numbers):
+                bad = next((fields[k] for k, number in enumerate(numbers) if not math.isfinite(number)), None)
+                found = f"{len(fields):,} numbers" if bad is None else shown(bad.decode("utf-8", "backslashreplace"))
                 shown_word = shown(word.decode("utf-8", "backslashreplace"))
                 expected = f"a word and {dim:,} numbers"
                 raise DataError(

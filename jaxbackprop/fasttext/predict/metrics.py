@@ -1,13 +1,13 @@
 """How often predictions are right: precision, recall and F1 as fastText counts them, over all labels and for each."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ...data import Bags, DataError, Texts, Tokens
 from ...data.bags import ranges
-from ...data.errors import shown
+from ...data.errors import did_you_mean, shown
 from ...data.tokens import starts_with
 from ..corpus.reading import Source, text_groups
 from ..corpus.vocabulary import Vocabulary
@@ -124,6 +124,51 @@ class Scoring:
 
 
 @dataclass(frozen=True, eq=False)
+class Meter:
+    """A scoring by the names of fastText's meter: labels by name, prefix included.
+
+    Attributes:
+        scoring: the predictions held against the labels that were given.
+        labels: their names, in the order of their numbers.
+    """
+
+    scoring: Scoring
+    labels: Sequence[str]
+
+    def score_vs_true(self, label: str) -> tuple[np.ndarray, np.ndarray]:
+        """The probability of the label wherever it was predicted, rising; and 1 where it was given, else 0."""
+        of = self.scoring.labels == self._number(label)
+        scores, hits = self.scoring.scores[of], self.scoring.hits[of]
+        order = np.lexsort((hits, scores))
+        return scores[order], hits[order].astype(np.float32)
+
+    def precision_recall_curve(self, label: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Precision and recall at each threshold, down to the first with a recall of 1; then 1 and 0.
+
+        Of one label, or of all together; empty where nothing was predicted.
+        """
+        precision, recall = (part[1:] for part in self.scoring.curve(None if label is None else self._number(label)))
+        if not len(precision):
+            return precision, recall
+        end = int(np.argmax(recall >= 1)) + 1 if (recall >= 1).any() else len(recall)
+        return np.append(precision[:end], 1.0), np.append(recall[:end], 0.0)
+
+    def precision_at_recall(self, recall: float, label: str | None = None) -> float:
+        """The best precision among thresholds at which the recall is at least so high; 0 where there is none."""
+        return self.scoring.precision_at_recall(recall, None if label is None else self._number(label))
+
+    def recall_at_precision(self, precision: float, label: str | None = None) -> float:
+        """The best recall among thresholds at which the precision is at least so high."""
+        return self.scoring.recall_at_precision(precision, None if label is None else self._number(label))
+
+    def _number(self, label: str) -> int:
+        if label not in self.labels:
+            near = did_you_mean(label, self.labels)
+            raise ValueError(f"the label is {label!r}, never seen in training. {near}".rstrip())
+        return self.labels.index(label)
+
+
+@dataclass(frozen=True, eq=False)
 class Skipped:
     """What of a labelled text cannot be scored: counted, and the first of it named.
 
@@ -138,12 +183,12 @@ class Skipped:
     first: str = ""
 
     def __str__(self) -> str:
-        said = []
+        parts = []
         if self.unknown:
-            said.append(f"{self.unknown:,} label(s) never seen in training, the first {self.first}, not counted")
+            parts.append(f"{self.unknown:,} label(s) never seen in training, the first {self.first}, not counted")
         if self.unlabelled:
-            said.append(f"{self.unlabelled:,} line(s) without label passed over")
-        return "; ".join(said)
+            parts.append(f"{self.unlabelled:,} line(s) without label passed over")
+        return "; ".join(parts)
 
     def __add__(self, other: "Skipped") -> "Skipped":
         return Skipped(self.unknown + other.unknown, self.unlabelled + other.unlabelled, self.first or other.first)
@@ -153,9 +198,9 @@ def labelled(vocabulary: Vocabulary, tokens: Tokens) -> tuple[Bags, Skipped]:
     """The labels of each line that the vocabulary knows, and what had to be passed over."""
     known = vocabulary.encode_labels(tokens, unknown="drop")
     is_label = starts_with(tokens.words, vocabulary.label_prefix)
-    said = np.concatenate([[0], np.cumsum(is_label[tokens.codes])])[tokens.offsets]
-    said, all_tokens = np.diff(said), np.diff(tokens.offsets)
-    strange = said - known.lengths
+    counted = np.concatenate([[0], np.cumsum(is_label[tokens.codes])])[tokens.offsets]
+    labels, all_tokens = np.diff(counted), np.diff(tokens.offsets)
+    strange = labels - known.lengths
     lines = np.flatnonzero(strange)
     first = ""
     if len(lines):
@@ -164,7 +209,7 @@ def labelled(vocabulary: Vocabulary, tokens: Tokens) -> tuple[Bags, Skipped]:
         has = {f"{vocabulary.label_prefix}{label}" for label in vocabulary.labels}
         name = next(name for name in names if name not in has)
         first = f"{shown(name.removeprefix(vocabulary.label_prefix))} in line {tokens.line(int(lines[0]))}"
-    unlabelled = (said == 0) & (all_tokens > 1)  # one token is the end of an empty line
+    unlabelled = (labels == 0) & (all_tokens > 1)  # one token is the end of an empty line
     return known, Skipped(int(strange.sum()), int(unlabelled.sum()), first)
 
 

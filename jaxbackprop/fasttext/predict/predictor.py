@@ -13,14 +13,16 @@ import numpy as np
 
 from ...data import Bags
 from ...data.bags import starts
-from ..model import Model, Table, mean_row, mean_rows
+from ..model import Model, Table
+from ..options import real_number, whole_number
+from .hidden import hidden, hidden_of_one
 from .huffman_search import Tree
 from .top_k import log, top_k
 
-CELLS = 1 << 21  # so many (text, label) pairs are worked on at a time: they stay in the cache
+CELLS = 1 << 21  # (text, label) pairs at a time: they stay in the cache
 TEXTS = 1 << 14  # texts searched for in a tree together
 FEWEST = 16  # texts at a time, however many labels there are
-FEW = 8  # where at most one label in so many is wanted, a Huffman tree is searched, not computed whole
+FEW = 8  # where at most one label in this number is wanted, a Huffman tree is searched, not computed whole
 WHOLE = 1 << 10  # labels: for one text all inner nodes of so small a tree are computed at once
 UNLIKELY = 0.01  # and where only labels as likely as this are
 REACH, STEPS = np.float32(8), 512  # fastText's sigmoid: a table of 512 steps from -8 to 8, 0 and 1 beyond
@@ -56,9 +58,15 @@ class Predictions:
 
 
 class Predictor:
-    """A model ready to predict: its output table unpacked, its tree built, both once."""
+    """A model ready to predict: its output table unpacked, its tree built, both once.
+
+    Raises:
+        ValueError: the model has word vectors alone.
+    """
 
     def __init__(self, model: Model):
+        if model.kind not in ("supervised", "linear"):
+            raise ValueError(f"this is a {model.kind} model, of word vectors: it has no labels, and cannot predict.")
         self.model = model
         self.loss = model.settings.loss
         self.labels = len(model.vocabulary.labels)
@@ -68,14 +76,14 @@ class Predictor:
 
     def best(self, bags: Bags, k: int = 1, threshold: float = 0.0) -> Predictions:
         """The `k` best labels of each text (-1: all) whose probability is at least `threshold`."""
-        k = self._most(k)
+        k, threshold = self._most(k), real_number(threshold, "threshold", "predict")
         usable = np.flatnonzero(bags.lengths > 0) if self.labels else np.zeros(0, np.int64)
         searched = self._searched(k, threshold)
         step = TEXTS if searched else max(CELLS // max(self.labels, 1), FEWEST)
         counts, labels, logs = np.zeros(len(bags), np.int64), [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
         for start in range(0, len(usable), step):
             part = usable[start : start + step]
-            x = mean_rows(self.model.input, bags if len(part) == len(bags) else bags.take(part))
+            x = hidden(self.model, bags if len(part) == len(bags) else bags.take(part))
             counts[part], found, scores = self._best(x, k, np.float32(threshold), searched)
             labels.append(found)
             logs.append(scores)
@@ -83,10 +91,11 @@ class Predictor:
 
     def best_of_one(self, text: str, k: int = 1, threshold: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
         """`best` of one text: the numbers of its labels, and their probabilities."""
-        k, ids = self._most(k), self.model.encode_line(text)
+        k, threshold = self._most(k), real_number(threshold, "threshold", "predict")
+        ids = self.model.encode_line(text)
         if not len(ids) or not self.labels:
             return np.zeros(0, np.int32), np.zeros(0, np.float32)
-        x = mean_row(self.model.input, ids)
+        x = hidden_of_one(self.model, ids)
         if self.tree is not None and self.labels <= WHOLE:
             labels, logs = self.tree.search_one(x, self.output, k, log(np.float32(threshold)))
         else:
@@ -94,6 +103,7 @@ class Predictor:
         return labels, np.exp(logs)
 
     def _most(self, k: int) -> int:
+        k = whole_number(k, "k", "predict")
         if k < 1 and k != -1:
             raise ValueError(f"k is {k}; it is at least 1, or -1 for all labels.")
         return self.labels if k == -1 else min(k, self.labels)
@@ -110,14 +120,20 @@ class Predictor:
         p = np.zeros((len(bags), self.labels), np.float32)
         step = max(CELLS // max(self.labels, 1), FEWEST)
         for start in range(0, len(bags), step):
-            x = mean_rows(self.model.input, bags.take(np.arange(start, min(start + step, len(bags)))))
+            x = hidden(self.model, bags.take(np.arange(start, min(start + step, len(bags)))))
             if self.tree is not None:
                 p[start : start + step] = np.exp(self.tree.log_probabilities(x, self.output))
             elif self.loss == "softmax":
-                p[start : start + step] = softmax(x @ self.output.T)
+                p[start : start + step] = softmax(self._scores(x))
             else:
-                p[start : start + step] = 1 / (1 + np.exp(-(x @ self.output.T).clip(-80)))
+                p[start : start + step] = sigmoid(self._scores(x))
         return p
+
+    def _scores(self, x: np.ndarray) -> np.ndarray:
+        """The score of every label, (N, labels); a margin counts twice, as its slope is twice the sigmoid's."""
+        if self.model.kind == "supervised":
+            return x @ self.output.T
+        return 2 * x if self.loss == "squared_hinge" else x.copy()
 
     def _best(
         self, x: np.ndarray, k: int, threshold: np.float32, searched: bool
@@ -127,7 +143,10 @@ class Predictor:
             return self.tree.search(x, self.output, k, log(threshold))
         if self.tree is not None:
             return top_k(self.tree.scores(x, self.output, log(threshold)), k, np.finfo(np.float32).min)
-        p = softmax(x @ self.output.T) if self.loss == "softmax" else self._tabled_sigmoid(x)
+        if self.loss == "softmax":
+            p = softmax(self._scores(x))
+        else:
+            p = self._tabled_sigmoid(x) if self.model.kind == "supervised" else sigmoid(self._scores(x))
         counts, labels, best = top_k(p, k, threshold)
         return counts, labels, log(best)
 
@@ -155,6 +174,11 @@ def softmax(scores: np.ndarray) -> np.ndarray:
     np.exp(scores, out=scores)
     scores /= np.cumsum(scores, -1)[:, -1:]  # summed as fastText sums, one after another in single precision
     return scores
+
+
+def sigmoid(scores: np.ndarray) -> np.ndarray:
+    """Scores as probabilities, each by itself."""
+    return 1 / (1 + np.exp(-scores.clip(-80)))
 
 
 def _in_order(x: np.ndarray, output: np.ndarray, text: np.ndarray, label: np.ndarray) -> np.ndarray:

@@ -1,38 +1,50 @@
 """What a model makes of one word or line: its n-grams, their rows, its labels. Their vectors stand in vectors.py."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from ...data.errors import shown
 from ...data.tokens import END, tokenise_texts
 from ..corpus.hashing import fnv1a
 from ..corpus.vocabulary import Vocabulary
 from ..model import Model
+from ..options import string
 
 
-def one_line_each(texts: Sequence[str]) -> Sequence[str]:
-    """The texts, if each is a string without a newline.
+def one_line(text: Any, called: str, name: str = "text") -> str:
+    """The text, bytes read as UTF-8, if it is a string without a newline.
 
     Raises:
-        TypeError, ValueError: one is not; the message says which.
+        TypeError, ValueError: it is not; the message says which argument of which call.
     """
-    for number, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise TypeError(f"text {number} is {shown(str(text))}, a {type(text).__name__}; it must be a string.")
-        if "\n" in text:
-            raise ValueError(f"text {number} holds a newline; one text is one line. Replace it by a blank.")
-    return texts
+    text = string(text, name, called)
+    if "\n" in text:
+        raise ValueError(f"{called}: {name} holds a newline; one text is one line. Replace it by a blank.")
+    return text
+
+
+def one_line_each(texts: Any, called: str) -> list[str]:
+    """The texts of a list, an array, a column, as `one_line` has them.
+
+    Raises:
+        TypeError, ValueError: there is no list of texts, or one of them is none; the message says which.
+    """
+    if not isinstance(texts, Iterable) or isinstance(texts, str | bytes | Mapping) or getattr(texts, "ndim", 1) != 1:
+        shape = getattr(texts, "shape", None)
+        what = f"{texts!r:.40}" if shape is None else f"an array of shape {shape}"
+        raise TypeError(f"{called}: text is {what}; it must be a string or a list of strings.")
+    return [one_line(text, called, f"text {number}") for number, text in enumerate(texts)]
 
 
 def words_and_labels(text: str, label_prefix: str, errors: str) -> tuple[list[str], list[str]]:
     """The words of a line, `</s>` at its end among them, and its labels; `errors` is for bytes that are not UTF-8."""
     tokens = tokenise_texts([text])
-    said = [tokens.words[int(code)].as_py() for code in tokens.codes]
+    tokens_as_bytes = [tokens.words[int(code)].as_py() for code in tokens.codes]
     prefix = label_prefix.encode("utf-8", "surrogateescape")
-    words = [word.decode("utf-8", errors) for word in said if not word.startswith(prefix)]
-    return words, [word.decode("utf-8", errors) for word in said if word.startswith(prefix)]
+    words = [word.decode("utf-8", errors) for word in tokens_as_bytes if not word.startswith(prefix)]
+    return words, [word.decode("utf-8", errors) for word in tokens_as_bytes if word.startswith(prefix)]
 
 
 def subwords(model: Model, word: str) -> tuple[list[str], np.ndarray]:

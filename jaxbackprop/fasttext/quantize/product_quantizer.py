@@ -13,8 +13,8 @@ from ...data.tokens import END
 from ..model import Model, Table, row_blocks
 from .table import CENTROIDS, QuantizedTable, n_subvectors, subvector_slices
 
-POINTS = 256 * CENTROIDS  # centroids are found from so many rows at most
-SAMPLE = 1 << 13  # their first places from so many
+POINTS = 256 * CENTROIDS  # centroids are found from at most this number of rows
+SAMPLE = 1 << 13  # their first places from this number of rows
 ROUNDS = 25
 OUTPUT_DSUB = 2  # fastText's, whatever dsub is for the input table
 BLOCK = 1 << 8  # points worked on together: what they score stays in the cache, and BLAS wakes no second thread for it
@@ -33,7 +33,7 @@ def quantize(
     """The same model in a fraction of its memory, by fastText's names.
 
     Args:
-        cutoff: keep so many words and n-grams, those of greatest norm, and `</s>`; 0 keeps all.
+        cutoff: the number of words and n-grams to keep, those of greatest norm, and `</s>`; 0 keeps all.
         qnorm: quantize the norms of rows apart from their directions: a byte a row more.
         qout: quantize the output table too.
         dsub: how many numbers one byte stands for.

@@ -44,7 +44,7 @@ class CheckpointManager:
                 monitor.restore(self.kept.rest["monitor"], self.kept.parts)
 
     def tables(self) -> Tables | None:
-        """The tables to go on from, where there are any; asked for once."""
+        """The tables to go on from, where there are any; None at a second call."""
         kept, self.kept = self.kept, None
         if kept is None:
             return None

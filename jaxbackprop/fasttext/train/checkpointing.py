@@ -18,22 +18,24 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ...data import DataError
+from ...jaxprs.lazy_import import lazy_import
 from ..corpus.vocabulary import Vocabulary
 from ..settings import Settings
 
 if TYPE_CHECKING:  # JAX is imported while the text is read
     from jax import Array
 
+tables = lazy_import(f"{__package__}.tables")
+
 EVERY = 60.0  # seconds between two checkpoints
 SHARE_OF_TIME = 0.05  # writing takes at most about this share of a training
-BLOCK = 1 << 24  # bytes of a table that are copied out at a time
 ABOUT, NAME = "about.json", "checkpoint-"
 # no file or none that may be read; no JSON, no array; JSON of another form (twice); an empty file for an array
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError)
 
 
 class Checkpoint(NamedTuple):
-    """A training as far as it has come: so many chunks, the parts of its tables (mapped files), and all the rest."""
+    """A training as far as it has come: its chunks so far, the parts of its tables (mapped files), and all the rest."""
 
     chunks: int
     parts: dict[str, np.ndarray]
@@ -54,12 +56,12 @@ class Checkpoints:
         self._kept_at, self._took = time.monotonic(), 0.0
 
     def due(self) -> bool:
-        """Whether so much time has passed that another checkpoint costs little."""
+        """Whether enough time has passed for another checkpoint to cost little."""
         waits = self._took / SHARE_OF_TIME if self.seconds else 0.0
         return time.monotonic() - self._kept_at >= max(self.seconds, waits)
 
     def keep(self, chunks: int, parts: "Mapping[str, Array]", training: dict[str, Any], rest: dict[str, Any]) -> None:
-        """Write what there is after so many chunks; the checkpoint before is removed once this one is whole.
+        """Write what there is after this number of chunks; the checkpoint before is removed once this one is whole.
 
         parts     the parts of the tables, by name; each (rows, columns)
         training  what tells this training from another: see `training_of`
@@ -70,7 +72,7 @@ class Checkpoints:
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
         for name, part in parts.items():
-            _write(unfinished / f"{name}.npy", part)
+            tables.write_table(unfinished / f"{name}.npy", part)
         about = {"chunks": chunks, "training": training, "rest": rest}
         (unfinished / ABOUT).write_text(json.dumps(about), encoding="utf-8")
         before = whole_checkpoints(self.folder)
@@ -128,17 +130,3 @@ def whole_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints that were written to their end, the newest last."""
     found = [p for p in folder.glob(f"{NAME}*") if p.name.removeprefix(NAME).isdigit()]
     return sorted(found, key=lambda p: int(p.name.removeprefix(NAME)))
-
-
-def _write(path: Path, table: "Array") -> None:
-    """The table as a .npy file, some rows at a time: a view of all of it would keep it from being written in place."""
-    import jax
-
-    rows = min(max(BLOCK // (4 * table.shape[1]), 1), table.shape[0])
-    with open(path, "wb") as file:
-        header = {"descr": "<f4", "fortran_order": False, "shape": table.shape}
-        np.lib.format.write_array_header_1_0(file, header)
-        for first in range(0, table.shape[0], max(rows, 1)):
-            start = min(first, table.shape[0] - rows)  # a slice may not reach over the end
-            part = jax.lax.dynamic_slice_in_dim(table, start, rows)
-            file.write(np.asarray(part)[first - start :].astype("<f4", copy=False).tobytes())

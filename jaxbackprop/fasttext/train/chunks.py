@@ -14,7 +14,7 @@ from .sampler import Sampler
 from .sequential import Texts
 
 ROWS, TEXTS = 1 << 20, 1 << 16
-"""Room in a chunk for so many rows and texts; room that is not used costs nothing."""
+"""The most rows and texts in a chunk; room that is not used costs nothing."""
 CACHE_LINE = 64
 
 
@@ -24,7 +24,7 @@ class Chunker:
     def __init__(self, settings: Settings, sampler: Sampler, paths: Paths | None, *, batch: int = 1):
         self.settings, self.sampler, self.batch = settings, sampler, batch
         self.neg = settings.neg if settings.loss == "ns" and len(sampler.counts) > 1 else 0
-        self.most = paths.longest if paths else 1 + self.neg
+        self.most = max(paths.longest, 1) if paths else 1 + self.neg  # one label has no path
         self.texts = -(-TEXTS // batch) * batch
         self.labels = {"ova": 2 * TEXTS, "ns": self.texts * (1 + self.neg)}.get(settings.loss, self.texts)
         self.paths = paths

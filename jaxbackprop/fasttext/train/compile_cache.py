@@ -54,8 +54,8 @@ def _name(function: Any, arguments: Any, settings: Any) -> str:
     """The same for what compiles to the same, another for any other."""
     leaves, tree = jax.tree.flatten(arguments)
     shapes = [(x.shape, str(x.dtype)) for x in leaves]
-    said = (function.__name__, str(tree), shapes, sorted(settings.items()), sorted(jax.config.values.items()))
-    return hashlib.blake2b(f"{said} {_here()}".encode(), digest_size=DIGEST).hexdigest()
+    key = (function.__name__, str(tree), shapes, sorted(settings.items()), sorted(jax.config.values.items()))
+    return hashlib.blake2b(f"{key} {_here()}".encode(), digest_size=DIGEST).hexdigest()
 
 
 @cache
@@ -91,5 +91,5 @@ def _keep(path: Path, program: Compiled) -> None:
         unfinished = path.with_name(f"{path.name}.{os.urandom(4).hex()}")
         unfinished.write_bytes(hashlib.blake2b(content, digest_size=DIGEST).digest() + content)
         unfinished.replace(path)
-    except OSError as error:  # a full disk, a folder of somebody else's: the program is there all the same
+    except OSError as error:  # a full disk, a folder without permission: the program is there all the same
         warnings.warn(f"{path.parent}: a compiled program could not be kept ({error}).", stacklevel=3)

@@ -1,7 +1,9 @@
 """Training that starts from a model, or from word vectors."""
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -12,19 +14,27 @@ from ..corpus.vocabulary import Vocabulary
 from ..files.vec_file import pretrained_rows
 from ..model import Model
 from ..predict.metrics import Skipped, labelled, nothing_to_score
+from ..quantize.table import QuantizedTable
 from ..settings import Settings
 from .initial_tables import initial_tables
 from .loop import train
+from .progress import Report
 
 
-def fine_tune(data: Source, changes: Mapping[str, Any], model: Model) -> Model:
+def fine_tune(
+    data: Source, changes: Mapping[str, Any], model: Model, *, progress: Callable[[Report], None] | None = None
+) -> Model:
     """The model trained on `data` from where it is, with some settings changed.
 
     Texts become the rows that the model has: words it does not know stay unknown, and it may have been pruned.
 
     Raises:
+        ValueError: the model is quantized.
         DataError: no line has a label that the model knows.
+        FloatingPointError: training diverged.
     """
+    if isinstance(model.input, QuantizedTable) or isinstance(model.output, QuantizedTable):
+        raise ValueError("fine_tune: the model is quantized; train it before it is.")
     settings, chunks, skipped = replace(model.settings, **changes), [], Skipped()
     for tokens in text_groups(data, settings.label_prefix):
         gold, skipped_here = labelled(model.vocabulary, tokens)
@@ -33,11 +43,13 @@ def fine_tune(data: Source, changes: Mapping[str, Any], model: Model) -> Model:
     texts = sum(len(gold) for _, gold in chunks)
     if not texts:
         raise nothing_to_score(skipped, settings.label_prefix, data)
+    if str(skipped):
+        warnings.warn(f"{data if isinstance(data, str | PathLike) else 'texts'}: {skipped}.", stacklevel=3)
     as_is = model.vocabulary
     if model.kept is not None:  # for the trainer, a table of as many rows as are left
         cut = {} if len(model.kept) else {"word_ngrams": 1, "maxn": 0}
         as_is = replace(as_is, bucket=len(model.kept) or as_is.bucket, **cut)
-    trained = train(Corpus(as_is, texts, chunks), settings, start=model)
+    trained = train(Corpus(as_is, texts, chunks), settings, start=model, progress=progress)
     return replace(model, settings=settings, input=trained.input, output=trained.output)
 
 

@@ -41,7 +41,7 @@ def initial_tables(
 
     Args:
         start: None: uniform numbers by `seed`, and zeros; an array (rows, dim): it, and zeros; a model: its tables.
-        padded: how many rows the input table is made, by some that nobody names, and how long the rows of both, by
+        padded: how many rows the input table is made, by some that no text names, and how long the rows of both, by
             zeros at their ends; None for (rows, dim).
 
     Raises:

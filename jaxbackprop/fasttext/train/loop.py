@@ -34,7 +34,7 @@ from .tables import Tables, init_slots
 BATCH = 256  # texts a step on an accelerator: on five data sets within a hundredth of one text at a time
 VECTOR = 8  # numbers that a CPU adds at once
 SECTOR = 16  # numbers in 64 bytes, the least an accelerator's memory moves
-HOT = 128  # from this batch on, so many rows are named by most batches many times
+HOT = 128  # from this batch size on, rows are often named by several texts of a batch
 
 
 class Corpus(Protocol):
@@ -87,7 +87,7 @@ def train(
     Raises:
         ValueError: `start` does not fit the vocabulary and settings; the corpus has no label.
         DataError: the checkpoint is of another training, or damaged.
-        FloatingPointError: the monitor met a loss that is not finite.
+        FloatingPointError: training met a number that is not finite.
     """
     labels = corpus.vocabulary.counts[corpus.vocabulary.word_count :]
     if not len(labels):
@@ -106,7 +106,10 @@ def train(
     tracker.end()
     manager.end()
     best = None if monitor is None else monitor.best
-    return training.model(*(best or (tables.input.rows, tables.output.rows)))
+    model = training.model(*(best or (tables.input.rows, tables.output.rows)))
+    if not np.isfinite(np.asarray(model.output)).all():
+        raise FloatingPointError(f"training met a number that is not finite; lr {settings.lr} is too large.")
+    return model
 
 
 class _Training(NamedTuple):
@@ -123,10 +126,9 @@ class _Training(NamedTuple):
     def model(self, input_rows: jax.Array, output_rows: jax.Array) -> Model:
         """The model that has these tables."""
         vocabulary, dim = self.corpus.vocabulary, self.settings.dim
-        sizes = vocabulary.rows, len(self.chunker.sampler.counts)
-        parts = (input_rows, output_rows)
-        tables = (_without_padding(part, size, dim) for part, size in zip(parts, sizes, strict=True))
-        return Model(vocabulary, self.settings, *tables)
+        input = _without_padding(input_rows, vocabulary.rows, dim)
+        output = _without_padding(output_rows, len(self.chunker.sampler.counts), dim)
+        return Model(vocabulary, self.settings, input, output)
 
     def chunks(self, epoch: int) -> Iterator[tuple[Texts, Targets]]:
         """The chunks of one epoch (from 0), as the compiled loop takes them."""

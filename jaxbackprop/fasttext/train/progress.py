@@ -1,4 +1,4 @@
-"""How far training is: counted as chunks are visited, told now and then. What is done with it is the caller's."""
+"""How far training is: counted as chunks are trained, reported now and then."""
 
 from collections import deque
 from collections.abc import Callable
@@ -40,7 +40,7 @@ class ProgressTracker:
 
     def __init__(self, texts: int, tokens: int, settings: Settings, progress: Callable[[Report], None] | None):
         self.in_a_pass, self.tokens, self.settings, self.progress = max(texts, 1), tokens, settings, progress
-        self.begun, self.told = perf_counter(), 0.0
+        self.begun, self.reported = perf_counter(), 0.0
         self.pending: deque[tuple[int, Array]] = deque()
         self.texts, self.loss = 0, 0.0
 
@@ -50,8 +50,8 @@ class ProgressTracker:
         while len(self.pending) > AHEAD:
             self._settle()
         now = perf_counter()
-        if self.progress is not None and now - self.told > A_WHILE and self.texts:
-            self.told = now
+        if self.progress is not None and now - self.reported > A_WHILE and self.texts:
+            self.reported = now
             self._tell()
 
     def settle(self) -> None:

@@ -36,45 +36,63 @@ def flags(dim: int) -> str:
     return f"--xla_backend_extra_options={','.join(wanted)}" if wanted else ""
 
 
-def at(x: HostOrDevice, k: Array) -> Array:
+def at(x: HostOrDevice, k: Index) -> Array:
     """Element k of a vector; k must be inside."""
     return lax.dynamic_slice(x, (k,), (1,))[0]
 
 
-def sum_rows(table: Array, ids: HostOrDevice, start: Index, stop: Index) -> Float[Array, "1 D"]:
-    """The sum of the rows ids[start:stop]."""
-    at_once, width = _loop_shape(table.shape[1], lambda at_once, width: (at_once + 2) * width)
+def sum_rows(
+    table: Array, ids: HostOrDevice, start: Index, stop: Index, weights: HostOrDevice | None = None
+) -> Float[Array, "1 D"]:
+    """The sum of the rows ids[start:stop], each multiplied by its weight."""
+    weighted = weights is not None
+    at_once, width = _loop_shape(table.shape[1], lambda at_once, width: (at_once + 2) * width + weighted * at_once)
 
-    def add(which: list[Array], total: Array) -> Array:
+    def add(places: list[Index], total: Array) -> Array:
+        which = [at(ids, k) for k in places]
+
         def block(column: Index, total: Array) -> Array:
             part = _block(total, np.uint32(0), column, width)
-            for i in which:
-                part = part + _block(table, i, column, width)
+            for i, k in zip(which, places, strict=True):
+                row = _block(table, i, column, width)
+                part = part + (row if weights is None else at(weights, k) * row)
             return _with_block(total, part, np.uint32(0), column)
 
         return _over_columns(block, total, table.shape[1], width)
 
-    return _over_rows(add, jnp.zeros_like(table, shape=(1, table.shape[1])), ids, start, stop, at_once)
+    return _over_places(add, jnp.zeros_like(table, shape=(1, table.shape[1])), start, stop, at_once)
 
 
 def add_to_rows(
-    table: Array, ids: HostOrDevice, start: Index, stop: Index, step: Float[Array, "1 D"], scale: Array | None = None
+    table: Array,
+    ids: HostOrDevice,
+    start: Index,
+    stop: Index,
+    step: Float[Array, "1 D"],
+    scale: Array | None = None,
+    weights: HostOrDevice | None = None,
 ) -> Array:
-    """The table with `step` added to each of the rows ids[start:stop], multiplied by the row's `scale` (V, 1)."""
-    scaled = scale is not None
-    at_once, width = _loop_shape(table.shape[1], lambda at_once, width: (3 * width + scaled) * at_once)
+    """The table with `step` added to each of the rows ids[start:stop].
 
-    def add(which: list[Array], table: Array) -> Array:
+    Multiplied by the row's `scale` (V, 1), and by the weight that stands beside its id, where these are given.
+    """
+    factors = (scale is not None) + (weights is not None)
+    at_once, width = _loop_shape(table.shape[1], lambda at_once, width: (3 * width + factors) * at_once)
+
+    def add(places: list[Index], table: Array) -> Array:
+        which = [at(ids, k) for k in places]
+
         def block(column: Index, table: Array) -> Array:
             part = _block(step, np.uint32(0), column, width)
-            for i in which:
+            for i, k in zip(which, places, strict=True):
                 own = part if scale is None else _row(scale, i) * part
+                own = own if weights is None else at(weights, k) * own
                 table = _with_block(table, _block(table, i, column, width) + own, i, column)
             return table
 
         return _over_columns(block, table, table.shape[1], width)
 
-    return _over_rows(add, table, ids, start, stop, at_once)
+    return _over_places(add, table, start, stop, at_once)
 
 
 def dot_row(table: Array, i: Array, vector: Float[Array, "1 D"]) -> Float[Array, ""]:
@@ -161,26 +179,21 @@ def _row(table: Array, i: Array) -> Array:
     return _block(table, i, np.uint32(0), table.shape[1])
 
 
-def _over_rows(
-    body: Callable[[list[Array], Carry], Carry],
-    carry: Carry,
-    ids: HostOrDevice,
-    start: Index,
-    stop: Index,
-    at_once: int,
+def _over_places(
+    body: Callable[[list[Index], Carry], Carry], carry: Carry, start: Index, stop: Index, at_once: int
 ) -> Carry:
-    """`body(rows, carry)` for the rows ids[start:stop], `at_once` of them at a time and the last few one by one."""
+    """`body(places, carry)` for the places from start to stop, `at_once` at a time and the last few one by one."""
     full = (stop - start) // np.uint32(at_once)
     rest = start + full * np.uint32(at_once)
 
     def several(k: Array, carry: Carry) -> Carry:
         first = start + k * np.uint32(at_once)
-        return body([at(ids, first + np.uint32(j)) for j in range(at_once)], carry)
+        return body([first + np.uint32(j) for j in range(at_once)], carry)
 
     carry = lax.fori_loop(np.uint32(0), full, several, carry)
     if at_once == 1:
         return carry
-    return lax.fori_loop(rest, stop, lambda k, carry: body([at(ids, k)], carry), carry)
+    return lax.fori_loop(rest, stop, lambda k, carry: body([k], carry), carry)
 
 
 def _over_columns(body: Callable[[Index, Carry], Carry], carry: Carry, columns: int, width: int) -> Carry:

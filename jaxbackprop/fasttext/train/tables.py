@@ -3,6 +3,7 @@
 Optimizers are row-wise: one rate a row. A row that no text names is neither read nor written, and its slots stay.
 """
 
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
@@ -14,6 +15,8 @@ Optimizer = Literal["sgd", "adagrad", "adam"]
 HostOrDevice = Array | np.ndarray
 
 BETA1, BETA2, TINY = 0.9, 0.999, 1e-8
+BLOCK = 1 << 24
+"""Bytes of a table that are written at a time."""
 
 
 class Rows(NamedTuple):
@@ -135,3 +138,15 @@ def change_rows(
     step = row_step(gradients, lr, take_rows(second_moment, ids), take_rows(first_moment, ids))
     rows = table.rows.at[ids].set(take_rows(table.rows, ids) + step, **drop)
     return Rows(rows, second_moment, first_moment)
+
+
+def write_table(path: Path, table: Array) -> None:
+    """The table as a .npy file, some rows at a time: a view of all of it would keep it from being written in place."""
+    rows = min(max(BLOCK // (4 * table.shape[1]), 1), table.shape[0])
+    with open(path, "wb") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": table.shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for first in range(0, table.shape[0], max(rows, 1)):
+            start = min(first, table.shape[0] - rows)  # a slice may not reach over the end
+            part = lax.dynamic_slice_in_dim(table, start, rows)
+            file.write(np.asarray(part)[first - start :].astype("<f4", copy=False).tobytes())

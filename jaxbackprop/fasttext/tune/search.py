@@ -32,8 +32,8 @@ from ..train.loop import train
 from .fit_to_size import TooSmall, bytes_of, fit_to_size
 from .objective import Metric
 
-WIDTH, KEEP = 9, 3  # so many candidates a round; one in so many goes on, with so many times the epochs
-TABLES = 3  # so many different ways to cut n-grams a round
+WIDTH, KEEP = 9, 3  # candidates a round; one in KEEP goes on, with KEEP times the epochs
+TABLES = 3  # different ways to cut n-grams a round
 NEAR = 0.5  # this share of what later rounds draw is drawn near the best
 EPOCHS, RATES, DIMS = (3, 100), (0.02, 2.0), (10, 16, 32, 50, 64, 100, 150, 200)
 BUCKETS, ORDERS, CHARACTERS = (50_000, 200_000, 1_000_000, 2_000_000), (1, 2, 3, 4), ((0, 0), (2, 5), (3, 6))
@@ -83,7 +83,7 @@ def autotune(
         valid: what is scored on: a file or Texts.
         seconds: the time there is; no training is begun that would not end in it, but one there is at least.
         metric: "f1", "precisionAtRecall:PERCENT" or "recallAtPrecision:PERCENT", each also with ":LABEL" behind it.
-        predictions: so many labels of each text are counted; -1 for all.
+        predictions: how many labels of each text are counted; -1 for all.
         progress: called after each trial: with it, the best score so far, and the seconds left.
         model_size: bytes, or such as "2M": each candidate is quantized to fit into a file of that size before it is
             scored, as fastText does, and so is the best; one that cannot counts as one that diverged (fastText also
@@ -161,10 +161,10 @@ class _Search:
             model = train(corpus, settings)
         except FloatingPointError:
             pass
-        if model is not None and np.isfinite(np.asarray(model.output)).all():
-            model = model if self.size is None else self._small(model, self.size)
-            if model is not None:
-                score = self.goal.of(self._scoring(model, valid, len(labels)), labels)
+        if model is not None and self.size is not None:
+            model = self._small(model, self.size)
+        if model is not None:
+            score = self.goal.of(self._scoring(model, valid, len(labels)), labels)
         trial = Trial(settings, score, time.monotonic() - started)
         self.trials.append(trial)
         if score > self.best_score:
@@ -269,7 +269,7 @@ class _Search:
         return choices[int(self.random.integers(len(choices)))]
 
     def _between(self, low: float, high: float) -> float:
-        """A number whose logarithm is anywhere between the two's."""
+        """A number drawn log-uniformly between the two."""
         return float(math.exp(self.random.uniform(math.log(low), math.log(high))))
 
 

@@ -12,7 +12,7 @@ from .transformations import EXAMPLES, batch, one_by_one, pulling, stack, transf
 
 
 def shard_map(problem: Problem) -> CheckResult | None:
-    """Inside `jax.shard_map`, on every device the same or each its own example, it answers what it answers outside."""
+    """Inside `jax.shard_map`, all devices alike or an example each, the results are those outside."""
     mesh = jax.make_mesh((1,), ("device",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:1])
     flat = problem.inputs.call(problem.function.handwritten)
     everywhere = jax.sharding.PartitionSpec()

@@ -8,11 +8,13 @@ import numpy as np
 
 from ..oracles.formula import Limits, elementwise, limits_of
 from ..problem import Problem
+from ..wording import expected_and_got, index
+from .gradient import FORWARD
 from .result import CheckResult
 
 
 def declared_formula(problem: Problem) -> CheckResult | None:
-    """The value is that of the formula that the rule declares, to a millionth: another function is told from it."""
+    """The value is that of the formula that the rule declares in NumPy, to a millionth."""
     rule = problem.function.rule
     if rule is None or rule.formula is None:
         return None
@@ -22,7 +24,7 @@ def declared_formula(problem: Problem) -> CheckResult | None:
     actual, _ = problem.handwritten_vjp(problem.upstream(0))
     if [np.shape(a) for a in actual] != [np.shape(e) for e in expected]:
         shapes = (", ".join(str(np.shape(x)) for x in each) for each in (actual, expected))
-        return CheckResult(False, "the value has shape {}, the formula's {}".format(*shapes), suspect="forward")
+        return CheckResult(False, "got a value of shape {}, expected {}".format(*shapes), suspect=FORWARD)
     resolution = 1e-6 if problem.dtype.itemsize >= 8 else 1e-2
     for a, e in zip(actual, expected, strict=True):
         a, e = np.asarray(a, np.float64), np.asarray(e, np.float64)
@@ -31,7 +33,7 @@ def declared_formula(problem: Problem) -> CheckResult | None:
         wrong = finite & ~(np.abs(a - np.where(finite, e, 0)) <= resolution * size)
         if wrong.any():
             at = tuple(map(int, np.argwhere(wrong)[0]))
-            return CheckResult(False, f"{a[at]:.6g} at {list(at)}, the formula gives {e[at]:.6g}", suspect="forward")
+            return CheckResult(False, f"output{index(at)}: {expected_and_got(e[at], a[at])}", suspect=FORWARD)
     return CheckResult(True)
 
 
@@ -53,9 +55,9 @@ def _at_infinity(function: Callable, expected: Limits) -> CheckResult:
 
     value, slope = map(np.asarray, value_and_slope(jnp.array([-jnp.inf, jnp.inf], jnp.float32)))
     wrong = [
-        f"the {what} at {end} is {a:.6g}, its limit {limit:.6g}"
+        f"{what} at {end}: {expected_and_got(limit, a)}"
         for what, actual, limits in (("value", value, expected.value), ("slope", slope, expected.slope))
         for end, a, limit in zip(("-inf", "inf"), actual, limits, strict=True)
         if limit is not None and not (a == limit or abs(a - limit) <= 1e-5 * abs(limit))
     ]
-    return CheckResult(not wrong, "; ".join(wrong), suspect="forward" if wrong else "")
+    return CheckResult(not wrong, "; ".join(wrong), suspect=FORWARD if wrong else "")

@@ -13,16 +13,19 @@ from ..examine import compare_by_differences, compare_gradient, compare_values, 
 from ..oracles import autodiff, finite_differences, subgradient_interval
 from ..oracles.finite_differences import Slopes
 from ..problem import Problem
+from ..wording import region
 from .result import CheckResult
+
+FORWARD = "forward pass: its value is not that of the plain function"
 
 
 def forward_pass(problem: Problem) -> CheckResult:
-    """The handwritten function's value is the plain function's."""
+    """The value is that of the plain function."""
     y, _ = problem.handwritten_vjp(problem.upstream(0))
     found = compare_values(problem, y)
     detail = "" if found.passed else found.worst_output()
     return CheckResult(
-        found.passed, detail, units=max(found.ulps, default=0.0), suspect="" if found.passed else "forward"
+        found.passed, detail, units=max(found.ulps, default=0.0), suspect="" if found.passed else FORWARD
     )
 
 
@@ -46,11 +49,11 @@ def gradient(problem: Problem) -> Iterator[CheckResult]:
             if found.wrong[j].any():
                 failed.setdefault(j, Evidence(problem, found, upstream, j))
             elif found.undecided[j].any():
-                undecided.setdefault(j, f"{int(found.undecided[j].sum())} elements: the oracles do not agree")
+                undecided.setdefault(j, _disagreement(found.undecided[j]))
         if found.outside and not any(w.any() for w in found.wrong):
             # A direction moves all arguments: the first stands for them.
             failed.setdefault(0, Evidence(problem, found, upstream, 0))
-    how = f"settled by {' and '.join(sorted(by))}" if by else ""
+    how = f"decided by {' and '.join(sorted(by))}" if by else ""
     for j, name in enumerate(names):
         if j in failed:
             yield CheckResult(False, failed[j].sentence(), f"gradient of {name}", worst[j], failed[j])
@@ -60,8 +63,12 @@ def gradient(problem: Problem) -> Iterator[CheckResult]:
             yield CheckResult(True, how, f"gradient of {name}", worst[j])
 
 
+def _disagreement(undecided: np.ndarray) -> str:
+    return f"autodiff and numerical derivatives do not agree in {region(undecided) or 'that number'}"
+
+
 def linear_in_the_upstream(problem: Problem) -> CheckResult | None:
-    """B(2u - 3w) = 2 B(u) - 3 B(w); zero gives zero; scaling by 1e-20, 1e5 or 1e15 scales the answer."""
+    """B(2u - 3w) = 2 B(u) - 3 B(w); zero gives zero; B(c u) = c B(u) for c of 1e-20, 1e5 and 1e15."""
     arrays, (u, w) = problem.inputs.arrays, problem.upstreams[:2]
     pull = lambda upstream: problem.handwritten_at(arrays, upstream)[1]  # noqa: E731
     of_u, of_w = pull(u), pull(w)
@@ -98,7 +105,7 @@ def _bound(size: np.ndarray, dtype: Any) -> np.ndarray:
 
 
 def taylor_remainder(problem: Problem) -> CheckResult | None:
-    """f(x + h v) - f(x) - h <g, v> falls as h^2: a second opinion that no step size decides.
+    """f(x + h v) - f(x) - h <g, v> falls as h^2.
 
     It falls as h where g is wrong. Called wrong only where it does so four steps in a row, far above rounding.
     """
@@ -133,7 +140,7 @@ def _remainders(problem: Problem, s: Slopes, found: Leaves, upstream: Leaves, bo
             between = subgradient_interval.intervals(problem, s, int(k), along[k], weights)
             if any(low - allowed[k] <= mine[k] <= high + allowed[k] for low, high in between):
                 continue  # a kink that this direction does not see
-            return CheckResult(False, "it falls as h, not as h^2", suspect="the derivative is another one")
+            return CheckResult(False, "the remainder falls as h, expected h^2", suspect="the derivative is another one")
         if clear.any():
             best, seen = min(best, float(falls[np.flatnonzero(clear)[-1]])), seen + 1
     return CheckResult(True, f"falls as h^{best:.1f}" if seen else "nothing is left beyond rounding")

@@ -13,6 +13,7 @@ import numpy as np
 
 from ...core.domains import real
 from ...core.rule import Rule
+from ...jaxprs.evaluate import compiled
 from ...jaxprs.inputs import Inputs, Leaves, is_key, replaced
 from ...jaxprs.queries import UNTRACEABLE
 from ..diagnosis.evidence import Evidence
@@ -23,7 +24,7 @@ from ..problem import Problem
 from .result import CheckResult
 
 DRAWN = 24
-"""So many further points are drawn by hypothesis; a sixth of that where one point holds numbers of every kind."""
+"""So many further points are drawn at random; a sixth of that where one point holds numbers of every kind."""
 
 
 def _free(problem: Problem) -> list[int]:
@@ -101,7 +102,7 @@ def _judge_at(problem: Problem, point: Inputs) -> tuple[CheckResult | None, bool
         return None, False  # outside the function's domain, or beyond float64
     y, actual = here.handwritten_vjp(upstream)
     if not all(np.isfinite(a).all() for a in y):
-        detail = f"{point.label}: the value is not finite, the plain function's is"
+        detail = f"{point.label}: expected the finite value of the plain function, got one that is not finite"
         return CheckResult(False, detail, suspect="overflow", at=point.label), True
     found = compare_gradient(here, actual, upstream)
     if found.by and found.passed:
@@ -109,7 +110,7 @@ def _judge_at(problem: Problem, point: Inputs) -> tuple[CheckResult | None, bool
     if found.passed is False:
         return _failed(here, found, upstream, point.label), True
     if found.passed is None and _lost(actual):
-        detail = f"{point.label}: not a number by hand, and nobody can tell the truth"
+        detail = f"{point.label}: the gradient is not a number, and none of the oracles has a value to compare it with"
         return CheckResult(None, detail, at=point.label), True
     return _in_float32(problem, here, upstream), not found.hidden
 
@@ -143,7 +144,7 @@ def _in_float32(problem: Problem, here: Problem, upstream: Leaves) -> CheckResul
             name = here.names()[j]
             return CheckResult(
                 False,
-                f"{here.inputs.label}, float32: the gradient of {name} is not finite where autodiff's is",
+                f"{here.inputs.label}, float32: gradient of {name}: expected {e[lost][0]:.4g}, got {f[lost][0]}",
                 suspect="right at small values only: something overflows in float32",
                 at=here.inputs.label,
             )
@@ -172,10 +173,13 @@ def _kink_points(problem: Problem, made: Rule) -> Iterator[Inputs]:
     named = inspect.signature(made.kinks).parameters  # type: ignore[arg-type]
     settings = {k: v for k, v in problem.function.settings.items() if k in named}
 
+    def values(*arrays: Any) -> Any:
+        return made.kinks(*problem.inputs.rebuild(arrays), **settings)  # type: ignore[misc]
+
     def margin(arrays: Leaves) -> np.ndarray:
         with jax.enable_x64(True):
-            values = made.kinks(*problem.inputs.rebuild(arrays), **settings)  # type: ignore[misc]
-            leaves = [np.asarray(v, np.float64).reshape(-1) for v in jax.tree.leaves(values)]
+            run = problem.programs.get("kinks", lambda: compiled(values, *arrays))
+            leaves = [np.asarray(v, np.float64).reshape(-1) for v in jax.tree.leaves(run(*arrays))]
             return np.concatenate([*leaves, np.zeros(0)])  # at some settings a rule has no kink at all
 
     found = 0
@@ -236,7 +240,7 @@ def other_batches(problem: Problem) -> CheckResult | None:
             point = problem.inputs.with_arrays(arrays, label)
             if not _works(function.plain, point):
                 continue
-            smaller = Problem(function, point, seed=problem.seed)
+            smaller = Problem(function, point, seed=problem.seed, deadline=problem.deadline)
             result, counted = _judge_at(smaller, smaller.inputs)
             if result is not None:
                 return result

@@ -10,22 +10,27 @@ from ...jaxprs.queries import UNTRACEABLE, inexact_constants, same_but_for_types
 from ..diagnosis.evidence import Evidence
 from ..examine import Comparison, compare_arithmetic, compare_gradient
 from ..points import domain_of
-from ..problem import FLOATS, Problem
+from ..problem import FLOATS, Problem, backward_passes, compile_together
 from ..rounding import as_wide
+from ..wording import expected_and_got, index
 from .result import CheckResult
 
 
 def precision(problem: Problem) -> Iterator[CheckResult]:
-    """In float32, bfloat16 and float16 the gradient is as accurate as that precision allows, or as autodiff's is."""
+    """In float32, bfloat16 and float16 no more is lost than the type must lose, or autodiff loses."""
     if not problem.differentiable or not problem.x.size:
         return
-    for name, low in _asked(problem):
+    asked = list(precisions(problem))
+    narrower = [low for _, low in asked if low is not problem]
+    in_halves = [low for low in narrower if problem.main and low.dtype == jnp.bfloat16]  # for the check of bias
+    compile_together([*backward_passes(narrower, ["handwritten"]), *backward_passes(in_halves, ["autodiff"])])
+    for name, low in asked:
         result = _in_precision(problem, name, low)
         if result is not None:
             yield result
 
 
-def _asked(problem: Problem) -> Iterator[tuple[str, Problem]]:
+def precisions(problem: Problem) -> Iterator[tuple[str, Problem]]:
     """The precisions to ask for: all of them at the main input; at the others one, in turn.
 
     The problem's own as well, where a program rounds to a narrower type than float64 on its way.
@@ -56,7 +61,7 @@ def _in_precision(problem: Problem, name: str, low: Problem) -> CheckResult | No
         ]
     except NotImplementedError:
         return None  # a matrix is not factored in bfloat16
-    return next((r for r in results if r.passed is not True), results[0])
+    return next((r for r in results if r.passed is not True), next((r for r in results if r.imprecise), results[0]))
 
 
 def _compared(problem: Problem, name: str, low: Problem, one_sign: bool) -> CheckResult:
@@ -76,14 +81,22 @@ def _compared(problem: Problem, name: str, low: Problem, one_sign: bool) -> Chec
     worst = max(gradients.ulps, default=0.0)
     if values.passed is False:
         detail, suspect = "forward: " + values.worst_output(), f"accuracy: less accurate than {name} allows"
-        return CheckResult(False, detail, name, worst, suspect=suspect)
+        return CheckResult(False, detail, name, worst, suspect=suspect, imprecise=values.imprecise)
+    for found, names in ((gradients, problem.names()), (values, [f"output {j}" for j in range(len(values.actual))])):
+        for j, coarse in enumerate(found.as_autodiff):
+            if coarse.any() and problem.main:
+                at = tuple(np.argwhere(coarse)[0])
+                both = expected_and_got(found.expected[j][at], as_wide(found.actual[j])[at])
+                said = f"{names[j]}{index(at)}: {both}; autodiff may lose as much"
+                return CheckResult(True, said, name, worst, imprecise=True)
     return CheckResult(True, "", name, worst)
 
 
 def _failed(name: str, here: Problem, found: Comparison, upstream: Leaves, suspect: str) -> CheckResult:
     j = next((j for j, wrong in enumerate(found.wrong) if wrong.any()), 0)
-    evidence = Evidence(here, found, upstream, j)
-    return CheckResult(False, evidence.sentence(), name, max(found.ulps, default=0.0), evidence, suspect=suspect)
+    evidence = Evidence(here, found, upstream, j, FLOATS.get(name))
+    ulps = max(found.ulps, default=0.0)
+    return CheckResult(False, evidence.sentence(), name, ulps, evidence, suspect, imprecise=found.imprecise)
 
 
 DRAWS = 16
@@ -117,6 +130,7 @@ def bias(problem: Problem) -> CheckResult | None:
             False,
             f"the mean error over elements is {mine.mean():+.2f} units of round-off, autodiff's {of_auto:.2f}",
             "bfloat16 bias",
+            imprecise=True,
             suspect="accuracy: biased in bfloat16 (truncated instead of rounded, summed in too narrow a type)",
         )
     return CheckResult(True, f"mean error {mine.mean():+.2f} units of round-off", "bfloat16 bias")

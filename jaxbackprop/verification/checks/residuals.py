@@ -29,7 +29,7 @@ def exercised(problem: Problem) -> Iterator[CheckResult]:
 
 
 def memory(problem: Problem) -> CheckResult | None:
-    """What is kept for the backward pass is of the size of what autodiff keeps, or of arguments and outputs."""
+    """No more is kept for the backward pass than autodiff, arguments and outputs together hold, twice."""
 
     def kept(function: Any) -> int:
         flat = problem.inputs.call(function)
@@ -62,7 +62,7 @@ def memory(problem: Problem) -> CheckResult | None:
 
 
 def nothing_leaks(problem: Problem) -> CheckResult:
-    """No tracer survives a call, and no large array is closed over instead of passed."""
+    """No tracer survives a call, and no large array is closed over."""
     _ = problem.trace("handwritten")  # that it can be traced at all is another law's concern
     try:
         with jax.checking_leaks():
@@ -80,7 +80,7 @@ def nothing_leaks(problem: Problem) -> CheckResult:
 
 
 def no_gradient_of_integers(problem: Problem) -> CheckResult | None:
-    """An integer argument gets no gradient: a number given in its place is lost without a word."""
+    """An integer argument gets no gradient."""
     hand = problem.function.handwritten
     halves = custom_vjp_parts(hand)
     others = [i for i, x in enumerate(problem.inputs.arrays) if i not in problem.inputs.live and not is_key(x)]

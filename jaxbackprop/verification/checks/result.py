@@ -1,14 +1,16 @@
-"""What a check answers."""
+"""What a check finds."""
 
 import re
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import jax
 
+from ...jaxprs.inputs import Inputs
 from ..diagnosis.evidence import Evidence
 from ..problem import Problem
 
@@ -27,6 +29,10 @@ class CheckResult:
         evidence: the numbers of a failure, from which its cause is found.
         suspect: a cause the check itself knows.
         note: reported, but neither a pass nor a failure.
+        imprecise: the formula is right, and its rounding larger than the precision must have.
+        asks: what was checked, in a sentence.
+        again: the call that makes this check alone, where it failed.
+        example: makes `reproduce`.
     """
 
     passed: bool | None
@@ -38,6 +44,31 @@ class CheckResult:
     note: bool = False
     at: str = ""
     check: str = ""
+    imprecise: bool = False
+    asks: str = ""
+    again: str = ""
+    example: Callable[[], str] | None = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def reproduce(self) -> str:
+        """Python that shows the failure again at a small example, found when it is first read; empty for a pass."""
+        return self.example() if self.example is not None else ""
+
+    @property
+    def verdict(self) -> str:
+        """ok, imprecise, wrong, undecided."""
+        if self.imprecise:
+            return "imprecise"
+        return {True: "ok", False: "wrong", None: "undecided"}[self.passed]
+
+    @property
+    def finding(self) -> str:
+        """The finding, and for a failure at another point than the one given, which."""
+        elsewhere = self.passed is not True and self.at not in (Inputs.label, "") and self.at not in self.detail
+        return self.detail + f"  [at {self.at}]" * elsewhere
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "example": None}  # it holds functions, which cannot be pickled
 
 
 @dataclass(frozen=True)

@@ -9,16 +9,51 @@ from ...jaxprs.flatten import flatten
 from ...jaxprs.inputs import Leaves, normal_like, replaced, round_to, unit_roundoff
 from ..examine import QUICK, Comparison, compare_gradient, compared, constants_scale
 from ..oracles import finite_differences
-from ..problem import Problem
+from ..problem import Problem, compile_together
 from ..rounding import largest, rounding_of, size, tolerance
+from ..wording import expected_and_got, index
 from .result import CheckResult, first_line
 
 
 def second_order(given_problem: Problem) -> CheckResult | None:
-    """The derivative of the backward pass, with a cotangent of its own, is the plain function's second derivative."""
+    """The derivative of the backward pass is the plain function's second derivative."""
     problem = _smooth(given_problem)
     if problem is None:
         return None
+    try:
+        given = second_derivatives(problem)
+    except NotImplementedError:
+        return None  # nor does the plain function have a second derivative
+    except Exception as error:
+        return CheckResult(False, first_line(error), suspect="cannot be differentiated a second time")
+    compile_together((problem, f"twice, {which}", given) for which in ("handwritten", "plain"))
+    upstream, live = problem.upstream(0), problem.inputs.live
+    weights = given[len(given) - len(live) :]
+    found = _compared(problem, given)
+    if any(x.any() for x in found.undecided):
+        return CheckResult(True, "autodiff's second derivative is not finite: not compared")
+    first, expected = found.actual[: len(live)], found.expected[: len(live)]
+    if found.passed is False and _at_a_seam(problem, first, expected, upstream, weights):
+        return CheckResult(True, "differences of the first derivative agree with it, and not with autodiff")
+    if found.passed is False:
+        j = next(j for j, w in enumerate(found.wrong) if w.any())
+        at = tuple(np.argwhere(found.wrong[j])[0])
+        name = problem.names()[j] if j < len(live) else "the upstream gradient"
+        return CheckResult(
+            False,
+            f"with respect to {name}{index(at)}: {expected_and_got(found.expected[j][at], found.actual[j][at])}",
+            suspect="right once, wrong when differentiated again: something it depends on "
+            "is held constant (stop_gradient, a float cast to an integer and back, a residual of the wrong kind)",
+        )
+    return CheckResult(True)
+
+
+def second_derivatives(problem: Problem) -> Leaves:
+    """Trace "twice, plain" and "twice, handwritten", the derivatives of both backward passes, and answer their inputs.
+
+    Raises:
+        NotImplementedError: the plain function has no second derivative.
+    """
     arrays, upstream, live = problem.inputs.arrays, problem.upstream(0), problem.inputs.live
 
     def twice(pull: Callable) -> Callable:
@@ -34,32 +69,9 @@ def second_order(given_problem: Problem) -> CheckResult | None:
     weights = round_to(_dense(problem), problem.dtype)
     weights = [w.astype(arrays[i].dtype) for w, i in zip(weights, live, strict=True)]
     given = [*arrays, *upstream, *weights]
-    try:
-        problem.trace("twice, plain", _flat(twice(problem.plain_vjp()), len(arrays), len(upstream)), *given)
-    except NotImplementedError:
-        return None  # nor does the plain function have a second derivative
-    try:
-        pull = problem.handwritten_pull()
-        problem.trace("twice, handwritten", _flat(twice(pull), len(arrays), len(upstream)), *given)
-    except Exception as error:
-        return CheckResult(False, first_line(error), suspect="cannot be differentiated a second time")
-    found = _compared(problem, given)
-    if any(x.any() for x in found.undecided):
-        return CheckResult(True, "autodiff's second derivative is not finite: not compared")
-    first, expected = found.actual[: len(live)], found.expected[: len(live)]
-    if found.passed is False and _at_a_seam(problem, first, expected, upstream, weights):
-        return CheckResult(True, "autodiff's second derivative is wrong here, the difference of its first is the truth")
-    if found.passed is False:
-        j = next(j for j, w in enumerate(found.wrong) if w.any())
-        at = tuple(np.argwhere(found.wrong[j])[0])
-        name = problem.names()[j] if j < len(live) else "the upstream gradient"
-        return CheckResult(
-            False,
-            f"with respect to {name}{list(map(int, at))}: {found.actual[j][at]:.6g}, true {found.expected[j][at]:.6g}",
-            suspect="right once, wrong when differentiated again: something it depends on "
-            "is held constant (stop_gradient, a float cast to an integer and back, a residual of the wrong kind)",
-        )
-    return CheckResult(True)
+    for which, pull in (("plain", problem.plain_vjp), ("handwritten", problem.handwritten_pull)):
+        problem.trace(f"twice, {which}", _flat(twice(pull()), len(arrays), len(upstream)), *given)
+    return given
 
 
 def _flat(second: Callable, arrays: int, upstream: int) -> Callable:
@@ -113,12 +125,18 @@ def _smooth(problem: Problem) -> Problem | None:
         found = compare_gradient(here, here.handwritten_vjp(problem.upstream(0))[1], problem.upstream(0))
         if found.passed is False and not scale:
             return problem  # wrong already: the check of gradients says so
-        if found.passed and not found.by and not finite_differences.slopes_of(here).kinked.any():
+        if found.passed and not found.by and not _kinked(here):
             if _steady(found):
                 return here
             # Rounding alone moves autodiff's first derivative that far: at a seam such as max(x, y) at a tie.
             rough = rough or here
     return rough
+
+
+def _kinked(problem: Problem) -> bool:
+    """Whether the derivatives from the two sides differ somewhere: by more than rounding does, where they seem to."""
+    slopes = finite_differences.slopes_of
+    return bool(slopes(problem, with_rounding=False).kinked.any() and slopes(problem).kinked.any())
 
 
 def _steady(found: Comparison) -> bool:
@@ -132,7 +150,7 @@ def _dense(problem: Problem) -> Leaves:
 
 
 def adjoint(problem: Problem) -> CheckResult | None:
-    """<u, J v> = <B u, v>, where the function has a forward mode: both modes tell of the same derivative."""
+    """<u, J v> = <B u, v>, where the function has a forward mode: both modes give the same derivative."""
     if problem.function.kind in ("rule", "custom_vjp"):
         return None  # a custom_vjp has no forward mode
     flat, live = problem.inputs.call(problem.function.handwritten), problem.inputs.live
@@ -157,5 +175,6 @@ def adjoint(problem: Problem) -> CheckResult | None:
     if not np.isfinite(one + two):
         return None
     if abs(one - two) > 1e3 * unit_roundoff(problem.coarsest) * size:
-        return CheckResult(False, f"<u, J v> = {one:.9g}, <B u, v> = {two:.9g}", suspect="the modes disagree")
+        detail = f"<B u, v>: {expected_and_got(one, two)}"
+        return CheckResult(False, detail, suspect="the forward and the backward derivative disagree")
     return CheckResult(True)

@@ -1,4 +1,4 @@
-"""Under JAX's transformations: jit, vmap, scan, checkpoint; its shapes and types; asked again.
+"""Under JAX's transformations: jit, vmap, scan, checkpoint; its shapes and types; called again.
 
 `shard_map` is in `devices.py`, the second order in `second_order.py`.
 """
@@ -16,8 +16,9 @@ from ...jaxprs.inputs import Leaves, is_key, replaced, unit_roundoff
 from ...jaxprs.queries import holds, reach
 from ...jaxprs.widen import wide_type
 from ..examine import Comparison, compared
-from ..problem import Problem
-from ..rounding import ALLOWED_NARROW, largest, rounding, scale_of, size
+from ..problem import CALLBACKS, Problem, Program, compile_together
+from ..rounding import ALLOWED_NARROW, largest, rounding, scale_of, size, unmeasured
+from ..wording import expected_and_got
 from .result import CheckResult, first_line
 
 EXAMPLES = 3
@@ -25,9 +26,8 @@ EXAMPLES = 3
 
 
 def _agree(actual: Leaves, expected: Leaves, dtype: Any) -> Comparison:
-    """Two ways to compute one thing: a thousand units in the last place, and no more."""
-    unit, tiny = unit_roundoff(dtype), float(jnp.finfo(dtype).tiny)
-    return compared(actual, expected, [1000 * unit * (size(x) + largest(x)) + tiny for x in expected], dtype)
+    """Two ways to compute one thing."""
+    return compared(actual, expected, unmeasured(expected, dtype), dtype)
 
 
 def _shown(found: Comparison) -> str:
@@ -36,7 +36,7 @@ def _shown(found: Comparison) -> str:
 
 
 def structure(problem: Problem) -> CheckResult:
-    """Each cotangent has the shape, the dtype and the weak type of its argument."""
+    """Each gradient has the shape, the dtype and the weak type of its argument."""
     for position, aval in zip(
         problem.inputs.live, problem.trace("handwritten").out_avals[len(problem.outputs) :], strict=True
     ):
@@ -46,35 +46,34 @@ def structure(problem: Problem) -> CheckResult:
             weak = ", weakly typed" if aval.weak_type else ""
             return CheckResult(
                 False,
-                f"{name} is {x.dtype}{x.shape}, its gradient {aval.dtype}{aval.shape}{weak}",
+                f"gradient of {name}: expected {x.dtype}{[*x.shape]}, got {aval.dtype}{[*aval.shape]}{weak}",
                 suspect="the gradient's shape or type is not its argument's",
             )
     return CheckResult(True)
 
 
 def same_value_when_differentiated(problem: Problem) -> CheckResult:
-    """The value is the same, to the last bit, whether or not a derivative is asked for; and when asked twice."""
+    """The value is the same whether or not a derivative is taken, and the same when called again."""
     arrays, upstream = problem.inputs.arrays, problem.upstream(0)
-    problem.trace("handwritten value", problem.inputs.call(problem.function.handwritten), *arrays)
     value = problem.as_written("handwritten value", arrays)
     y, gradients = problem.handwritten_at(arrays, upstream)
     again = [*y, *gradients]
-    if str(problem.trace("asked again", problem.handwritten_flat(), *arrays, *upstream)) != str(
+    if str(problem.trace("called again", problem.handwritten_flat(), *arrays, *upstream)) != str(
         problem.trace("handwritten")
     ):
-        again = problem.as_written("asked again", [*arrays, *upstream])
-    for what, one, two in (("differentiated", value, y), ("asked again", [*y, *gradients], again)):
+        again = problem.as_written("called again", [*arrays, *upstream])
+    for what, one, two in (("differentiated", value, y), ("called again", [*y, *gradients], again)):
         if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(one, two, strict=True)):
             if what == "differentiated" and _agree(y, value, problem.coarsest).passed is not False:
                 continue
             return CheckResult(
-                False, f"another answer when {what}", suspect="not deterministic: a random draw of its own"
+                False, f"another value when {what}", suspect="not deterministic: a random draw of its own"
             )
     return CheckResult(True)
 
 
 def jit(problem: Problem) -> CheckResult | None:
-    """Compiled by XLA and run on the default device, in the arguments' own precision, the answers are the same.
+    """Compiled and run on the default device, in the arguments' own precision, the results are the same.
 
     Products are taken in full precision: that an accelerator shortens float32 products by default (TF32 on GPUs,
     bfloat16 on TPUs) is a setting of JAX's, not a fault of the rule.
@@ -159,34 +158,62 @@ def stack(rows: Sequence[Any], axis: int = 0) -> Any:
 
 
 def vmap(problem: Problem) -> CheckResult:
-    """Mapped over any of its arguments, and then differentiated, it answers what it answers one by one."""
+    """Mapped over any of its arguments and differentiated, the results are those of one example at a time."""
     rows, upstream = batch(problem), [problem.upstream(b) for b in range(EXAMPLES)]
-    for subset in _subsets(problem):
-        for axis in (0, -1) if len(subset) == len(problem.inputs.arrays) else (0,):
-            if axis == -1 and any(is_key(problem.inputs.arrays[i]) for i in subset):
-                continue
-            result = _mapped(problem, rows, upstream, subset, axis)
-            if result is not None:
-                return result
+    mapped = [
+        (subset, axis)
+        for subset in _subsets(problem)
+        for axis in ((0, -1) if len(subset) == len(problem.inputs.arrays) else (0,))
+        if axis == 0 or not any(is_key(problem.inputs.arrays[i]) for i in subset)
+    ]
+    compile_together(_mapped_programs(problem, rows, upstream, mapped))
+    for subset, axis in mapped:
+        result = _mapped(problem, rows, upstream, subset, axis)
+        if result is not None:
+            return result
     return CheckResult(True)
+
+
+def _mapped_programs(
+    problem: Problem, rows: list[Leaves], upstream: list[Leaves], mapped: Sequence[tuple[tuple[int, ...], int]]
+) -> Iterator[Program]:
+    """The mapped and differentiated programs, up to the first that cannot be traced."""
+    for subset, axis in mapped:
+        stacked, together, axes = _stacked(problem, rows, upstream, subset, axis)
+        try:
+            name = _trace_mapped(problem, stacked, together, axes)
+        except Exception:
+            return  # it is raised again where its turn comes
+        yield problem, name, [*stacked, *together]
+
+
+def _stacked(
+    problem: Problem, rows: list[Leaves], upstream: list[Leaves], subset: tuple[int, ...], axis: int
+) -> tuple[Leaves, Leaves, list[int | None]]:
+    """The arrays, those in `subset` for all examples at once, the upstream gradients likewise, and the mapped axes."""
+    arrays = problem.inputs.arrays
+    stacked = [stack([row[i] for row in rows], axis) if i in subset else x for i, x in enumerate(arrays)]
+    together = [np.stack([u[j] for u in upstream]) for j in range(len(problem.outputs))]
+    return stacked, together, [axis if i in subset else None for i in range(len(arrays))]
+
+
+def _trace_mapped(problem: Problem, stacked: Leaves, together: Leaves, axes: Sequence[int | None]) -> str:
+    """The name of the program that is mapped and then differentiated, once it is traced."""
+    name, count = f"vmap {axes}", len(stacked)
+    flat = problem.inputs.call(problem.function.handwritten)
+    pull = pulling(jax.vmap(lambda *a: flat(*a), tuple(axes)), problem.inputs.live)
+    problem.trace(name, lambda *a: pull(list(a[:count]), list(a[count:])), *stacked, *together)
+    return name
 
 
 def _mapped(
     problem: Problem, rows: list[Leaves], upstream: list[Leaves], subset: tuple[int, ...], axis: int
 ) -> CheckResult | None:
-    arrays, live = problem.inputs.arrays, problem.inputs.live
-    stacked = [stack([row[i] for row in rows], axis) if i in subset else x for i, x in enumerate(arrays)]
-    axes = [axis if i in subset else None for i in range(len(arrays))]
+    stacked, together, axes = _stacked(problem, rows, upstream, subset, axis)
     names = [problem.inputs.label_of(i, problem.function.names) for i in subset]
     where = f"over {', '.join(names)}" + (" along the last axis" if axis else "")
-    flat = problem.inputs.call(problem.function.handwritten)
-    pull = pulling(jax.vmap(lambda *a: flat(*a), tuple(axes)), live)
-    together = [np.stack([u[j] for u in upstream]) for j in range(len(problem.outputs))]
     try:
-        name = f"vmap {subset} {axis}"
-        program = problem.trace(
-            name, lambda *a: pull(list(a[: len(stacked)]), list(a[len(stacked) :])), *stacked, *together
-        )
+        name = _trace_mapped(problem, stacked, together, axes)
     except Exception as error:
         if isinstance(error, NotImplementedError) and not _maps(problem, stacked, together, axes):
             return None  # nor can the plain function be mapped
@@ -194,7 +221,7 @@ def _mapped(
     try:
         found = problem.as_written(name, [*stacked, *together])
     except jax.errors.JaxRuntimeError:
-        if any(holds(program.jaxpr, name) for name in ("pure_callback", "io_callback")):
+        if holds(problem.trace(name).jaxpr, *CALLBACKS):
             return None  # an error raised on purpose: mapped, a `cond` runs both of its branches
         raise
     return one_by_one(problem, rows, upstream, subset, axis, found, where, "vmap")
@@ -242,7 +269,7 @@ def one_by_one(
     missing = what == "vmap" and _some_output_misses_a_dependence(problem, subset)
     return CheckResult(
         False,
-        f"{where}: {name} is {got:.6g}, one by one {want:.6g}",
+        f"{where}: {name}: {expected_and_got(want, got)}",
         suspect=f"wrong under {what}" + ": an output that does not depend on the mapped argument" * missing,
     )
 
@@ -253,7 +280,7 @@ def _some_output_misses_a_dependence(problem: Problem, subset: tuple[int, ...]) 
 
 
 def scan(problem: Problem) -> CheckResult:
-    """Inside `lax.scan`, differentiated through, it answers what it answers outside."""
+    """Inside `lax.scan`, differentiated through, the results are those outside."""
     rows, upstream = batch(problem), [problem.upstream(b) for b in range(EXAMPLES)]
     flat, live = problem.inputs.call(problem.function.handwritten), problem.inputs.live
     stacked = [stack([row[i] for row in rows]) for i in range(len(problem.inputs.arrays))]
@@ -267,7 +294,7 @@ def scan(problem: Problem) -> CheckResult:
 
 
 def checkpoint(problem: Problem) -> CheckResult:
-    """Recomputed in the backward pass by `jax.checkpoint`, it answers the same."""
+    """Recomputed in the backward pass by `jax.checkpoint`, the results are the same."""
     # A function of its own each time: `jax.checkpoint` remembers what it traced, also of a rule since redefined.
     hand = jax.checkpoint(lambda *args: problem.function.handwritten(*args), static_argnums=_static(problem))
     pull = problem.inputs.pulling(hand)

@@ -1,4 +1,4 @@
-"""The numbers of a failure: what came, what should have come, and where it all happened."""
+"""The numbers of a failure: expected and actual gradients, and where they were compared."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ import numpy as np
 from ...jaxprs.inputs import Leaves
 from ..examine import Comparison, compared
 from ..problem import Problem
+from ..wording import expected_and_got, index, number, region
 
 
 @dataclass(frozen=True)
@@ -20,21 +21,23 @@ class Evidence:
         found: what was compared with what.
         upstream: the upstream gradient that was sent in.
         leaf: the differentiable array whose gradient is wrong.
+        dtype: the precision in which it is; None where the formula is wrong.
     """
 
     problem: Problem
     found: Comparison
     upstream: Leaves
     leaf: int
+    dtype: Any = None
 
     @property
     def actual(self) -> np.ndarray:
-        """What came."""
+        """The gradient of the handwritten backward pass."""
         return np.asarray(self.found.actual[self.leaf])
 
     @property
     def expected(self) -> np.ndarray:
-        """What should have come."""
+        """The right gradient, as far as known."""
         return np.asarray(self.found.expected[self.leaf])
 
     @property
@@ -68,18 +71,14 @@ class Evidence:
         return next((index for leaf, index in self.found.elements() if leaf == self.leaf), None)
 
     def sentence(self) -> str:
-        """Which argument, which element, handwritten value, the truth with its error bound."""
+        """Which argument, which element, the value expected there and the one that came, and where else it is wrong."""
         at = self.worst()
         if at is None:
             return "; ".join(self.found.outside[:2])
-        place = f"[{', '.join(map(str, at))}]" if at else ""
-        bound = np.asarray(self.found.error_bound[self.leaf])[at]
-        count = int(self.wrong.sum())
-        return (
-            f"{self.argument}{place}: by hand {_shown(self.actual[at])}, true {_shown(self.expected[at])} "
-            f"+- {bound:.0e}; {count} of {self.wrong.size} wrong"
-        )
-
-
-def _shown(x: Any) -> str:
-    return f"{complex(x):.6g}" if np.iscomplexobj(x) else f"{float(x):.6g}"
+        expected, actual = self.expected[at], self.actual[at]
+        said = f"{self.argument}{index(at)}: {expected_and_got(expected, actual)}"
+        bound = float(np.real(np.asarray(self.found.error_bound[self.leaf])[at]))
+        if abs(actual - expected) <= 1e-2 * abs(expected):
+            said += f" (tolerance {number(bound, 1)})"
+        where = region(self.wrong, self.problem.inputs.arrays[self.problem.inputs.live[self.leaf]])
+        return said + (f"; wrong: {where}" if where else "")

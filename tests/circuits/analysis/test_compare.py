@@ -56,7 +56,7 @@ def test_the_one_wrong_step_of_twelve_layers_is_named_and_nobody_else(deep, faul
     assert checked.culprits == [f"z_{fault + 1}" if fault else "z"]
     assert len(checked.followers) == 2 * fault + 2
     (row,) = [row for row in checked.rows if row.verdict == "wrong"]
-    assert row.hint == "It is 2 times what it should be"
+    assert row.hint == "constant factor 2"
     assert row.between[-1].name == "tanh"
 
 
@@ -70,11 +70,11 @@ def test_two_wrong_steps_are_both_named():
 @pytest.mark.parametrize(
     ("spoil", "hint"),
     [
-        (lambda g: -g, "Its sign is turned"),
-        (lambda g: g / 4, "It is 0.25 times what it should be"),
-        (lambda g: g.T, "It is transposed: (2, 3) for (3, 2)"),
-        (lambda g: g * 0, "It is zero"),
-        (lambda g: g.sum(0), "It has shape (2,), the wire has (3, 2)"),
+        (lambda g: -g, "sign: minus the right one"),
+        (lambda g: g / 4, "constant factor 0.25"),
+        (lambda g: g.T, "transposed: it has shape (2, 3), expected (3, 2)"),
+        (lambda g: g * 0, "the gradient is left out: it is zero"),
+        (lambda g: g.sum(0), "it has shape (2,), expected (3, 2)"),
     ],
 )
 def test_a_simple_mistake_is_named(spoil, hint):

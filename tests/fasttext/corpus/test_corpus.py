@@ -2,9 +2,11 @@
 
 import gzip
 import io
+import random
 import sys
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -136,7 +138,55 @@ def test_a_line_without_label_is_an_error_with_its_line_and_byte(tmp_path, endin
         Corpus.read(file, SETTINGS)
     assert (caught.value.file, caught.value.line) == (str(file), 4)
     assert data[caught.value.byte :].startswith(b"no label here")
-    assert Corpus.read(file, SETTINGS, unlabelled="skip").texts == 2
+    with pytest.warns(UserWarning, match=r"train\.txt.*: 1 line without label skipped, the first is line 4"):
+        assert Corpus.read(file, SETTINGS, unlabelled="skip").texts == 2
+
+
+def test_what_follows_a_written_end_of_line_needs_no_label(tmp_path):
+    """As in fastText, whose lines end there: the rest is one without label. A label of its own makes it a text."""
+    file = tmp_path / "train.txt"
+    file.write_text("__label__a x </s> y z\n__label__b y </s> __label__a z </s>\n")
+    read = Corpus.read(file, Settings())
+    ids = {word: read.vocabulary.word_id(word) for word in ("x", "y", "z", "</s>")}
+    assert [rows for rows, _ in joined(read.chunks())] == [[ids[a], ids["</s>"]] for a in "xyz"]
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path):
+    file = tmp_path / "train.txt"
+    file.write_bytes(b"\xef\xbb\xbf__label__a x\nno label\n")
+    with pytest.raises(DataError, match="line 2, byte 16"):
+        Corpus.read(file, Settings())
+    file.write_bytes(b"\xef\xbb\xbf__label__a x\n")
+    assert Corpus.read(file, Settings()).vocabulary.labels == ("a",)
+
+
+@pytest.mark.parametrize("source", [None, ["a text"], np.array(["a text"])])
+def test_what_is_no_file_is_refused(source):
+    with pytest.raises(TypeError, match="the labelled texts are a"):
+        Corpus.read(source, Settings())
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_text_sorted_by_label_is_shuffled_whole_or_warned_of(tmp_path, cached):
+    """One that is in no order is left as it is."""
+    file, cache = tmp_path / "train.txt", tmp_path / "cache" if cached else None
+    lines = [f"__label__{'ab'[k // 50]} word{k}" for k in range(100)]
+    file.write_text("\n".join(lines) + "\n")
+    with pytest.warns(UserWarning, match=r"sorted by label.*give shuffle=True"):
+        in_order = joined(Corpus.read(file, Settings(), cache=cache).chunks())
+    with pytest.warns(UserWarning, match="sorted by label"):  # found in the cache, where there is one
+        Corpus.read(file, Settings(), cache=cache)
+    one, two, other = (
+        joined(Corpus.read(file, Settings(shuffle=True, seed=s), cache=cache).chunks()) for s in (0, 0, 1)
+    )
+    assert one == two != other
+    assert sorted(one) == sorted(in_order) == sorted(other)
+    labels = [label for _, label in one]
+    assert sum(a != b for a, b in pairwise(labels)) > 30
+    random.Random(0).shuffle(lines)
+    file.write_text("\n".join(lines) + "\n")
+    plain, shuffled = (Corpus.read(file, Settings(shuffle=s), cache=cache) for s in (False, True))
+    assert joined(plain.chunks()) == joined(shuffled.chunks())
 
 
 def test_a_file_without_a_label_or_without_a_frequent_one_is_an_error(tmp_path):

@@ -109,14 +109,6 @@ def test_the_recorded_numbers_cover_what_is_odd():
     assert any(case["subwords"] for case in CASES)
 
 
-@golden
-def test_a_state_written_as_json_gives_the_same_rows(case):
-    known = Vocabulary.build(tokenise([TRAIN]), **case["settings"])
-    again = Vocabulary.from_state(json.loads(json.dumps(known.state())))
-    assert written(tokenise([OTHER]), again) == written(tokenise([OTHER]), known)
-    assert again.state() == known.state()
-
-
 def test_a_list_of_texts_is_encoded_text_by_text():
     known = Vocabulary.build(tokenise([b"__label__x a b b\n"]), word_ngrams=2, bucket=10)
     bags = known.encode(["b a", "", "unseen", "a\nb"])

@@ -19,7 +19,7 @@ def test_a_table_whose_size_is_not_the_models_is_named(sizes, tmp_path):
 def test_a_flag_that_is_neither_0_nor_1_is_named(tmp_path):
     at = (GOLDEN / "softmax.bin").read_bytes().index(struct.pack("<qq", 19, 4)) - 1
     error = damaged(tmp_path, patched("softmax.bin", at, "B", 7))
-    assert (error.byte, error.found) == (at, "7 where it is said whether the input table is quantized")
+    assert (error.byte, error.found) == (at, "7 in the byte that says whether the input table is quantized")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from damaged_files import GOLDEN, HEADER, MODELS, SAID, VERSION, damaged, patche
 
 from jaxbackprop.data import DataError
 from jaxbackprop.fasttext.corpus.vocabulary import Vocabulary
-from jaxbackprop.fasttext.files.fasttext_model import read_model, read_word_model, write_model
+from jaxbackprop.fasttext.files.fasttext_model import read_model, write_model
 from jaxbackprop.fasttext.model import Model
 from jaxbackprop.fasttext.settings import Loss, Settings
 
@@ -159,10 +159,14 @@ def test_a_prefix_that_words_have_too_is_not_taken(tmp_path):
     assert (back.label_prefix, back.labels, back.words[2]) == ("@@", ("l0", "l1", "l2", "l3"), "__label__a_word")
 
 
-def test_a_model_of_word_vectors_is_refused_by_its_name(tmp_path):
-    error = damaged(tmp_path, (GOLDEN / "skipgram.bin").read_bytes())
-    assert (error.found, error.expected, error.byte) == ("a skipgram model", "a supervised one", 36)
-    assert read_word_model(GOLDEN / "skipgram.bin").vocabulary.labels == ()
+@pytest.mark.parametrize(("kind", "number"), [("cbow", 1), ("skipgram", 2)])
+def test_a_model_of_word_vectors_is_read_and_written_as_one(tmp_path, kind, number):
+    (tmp_path / "m.bin").write_bytes(patched("skipgram.bin", HEADER + 4 * 7, "i", number))
+    model = read_model(tmp_path / "m.bin")
+    assert (model.kind, model.vocabulary.labels) == (kind, ())
+    assert list(model.vocabulary.words) == SAID["models"]["skipgram.bin"]["words"]
+    write_model(model, tmp_path / "again.bin")
+    assert (tmp_path / "again.bin").read_bytes() == (tmp_path / "m.bin").read_bytes()
 
 
 def test_settings_that_training_does_not_allow_do_not_hinder_reading(tmp_path):

@@ -2,7 +2,7 @@
 makes of them. `python make.py` writes them anew; its own training is repeatable with one thread.
 
 predictions.json holds, for each model file: its words and labels; the probabilities of the five likeliest labels of
-each text; the vectors of some words and texts.
+each text; the vectors of some words and texts; of word vectors the nearest words, and an analogy.
 """
 
 import json
@@ -19,6 +19,7 @@ HERE = Path(__file__).parent
 WORDS = ["the", "crème", "brûlée", "oven", "日本", "knife", "salt", "bread", "a", "o'clock", "sugar-free", "<b>"]
 TEXTS = ["the crème brûlée", "salt bread oven", "unheard words", "日本 knife a a a", "", "breads salted </s> oven"]
 ASKED = ["the", "日本", "breads", "</s>", "unheard", ""]
+ANALOGY = ["the", "oven", "unheard"]
 MODELS = {
     "softmax.bin": {"loss": "softmax"},
     "hs.bin": {"loss": "hs", "wordNgrams": 2},
@@ -53,13 +54,17 @@ def train(label="__label__", labels=6, many=0, unsupervised=False, **settings):
 def answers(path):
     """What fastText makes of a model file."""
     model = fasttext.load_model(str(path))
-    vectors = {"words asked": {word: model.get_word_vector(word).tolist() for word in ASKED}, "words": model.words}
+    vectors = {
+        "words asked": {word: model.get_word_vector(word).tolist() for word in ASKED},
+        "words": model.words,
+        "texts asked": [model.get_sentence_vector(text).tolist() for text in TEXTS],
+    }
     if path.name == "skipgram.bin":
-        return vectors
+        neighbours = {word: model.get_nearest_neighbors(word, k=4) for word in ASKED}
+        return vectors | {"neighbours": neighbours, "analogies": model.get_analogies(*ANALOGY, k=20)}
     return vectors | {
         "labels": model.labels,
         "predictions": [model.f.predict(text + "\n", 5, 0.0, "strict") for text in TEXTS],
-        "texts asked": [model.get_sentence_vector(text).tolist() for text in TEXTS],
     }
 
 

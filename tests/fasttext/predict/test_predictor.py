@@ -103,8 +103,8 @@ def test_a_table_with_gaps_between_its_rows_has_the_means_of_one_without(texts: 
 def test_a_quantised_model_answers_as_its_rows_unpacked_do(tmp_path: Path):
     model = quantize(model_of("softmax", tmp_path), qnorm=True, qout=True, dsub=1)
     bags = model.encode(GOLDEN["texts"])
-    rows = [np.asarray(table[np.arange(table.shape[0])]) for table in (model.input, model.output)]
-    unpacked = Model(model.vocabulary, model.settings, *rows)
+    input, output = (np.asarray(table[np.arange(table.shape[0])]) for table in (model.input, model.output))
+    unpacked = Model(model.vocabulary, model.settings, input, output)
     for k in (1, 4):
         small, plain = (Predictor(m).best(bags, k) for m in (model, unpacked))
         assert small.labels.tolist() == plain.labels.tolist()

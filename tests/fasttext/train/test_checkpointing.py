@@ -9,7 +9,9 @@ from bags_of_rows import corpus, tables
 
 from jaxbackprop.data import DataError
 from jaxbackprop.fasttext.settings import Settings
+from jaxbackprop.fasttext.train import checkpointing as train_checkpoints
 from jaxbackprop.fasttext.train import chunks as chunk_module
+from jaxbackprop.fasttext.train import tables as table_module
 from jaxbackprop.fasttext.train.checkpointing import SHARE_OF_TIME, Checkpoints
 from jaxbackprop.fasttext.train.loop import train
 
@@ -110,9 +112,8 @@ def test_a_damaged_one_is_named(file, tmp_path):
 
 def test_a_table_is_written_whole_in_blocks_of_any_size(monkeypatch, tmp_path):
     """Blocks of five rows; the last one overlaps the one before it."""
-    from jaxbackprop.fasttext.train import checkpointing as train_checkpoints
 
-    monkeypatch.setattr(train_checkpoints, "BLOCK", 5 * 4 * 6)
+    monkeypatch.setattr(table_module, "BLOCK", 5 * 4 * 6)
     texts = corpus(60)
     cut_off_after(5, texts, SMALL, tmp_path)
     same(train(texts, SMALL, checkpoints=Checkpoints(tmp_path)), train(texts, SMALL))
@@ -120,11 +121,9 @@ def test_a_table_is_written_whole_in_blocks_of_any_size(monkeypatch, tmp_path):
 
 def test_writing_takes_at_most_a_share_of_the_time(monkeypatch, tmp_path):
     """A clock that runs only where it is told to: a second's writing, then nothing for twenty."""
-    from jaxbackprop.fasttext.train import checkpointing as train_checkpoints
-
     now = [100.0]
     monkeypatch.setattr(train_checkpoints.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(train_checkpoints, "_write", lambda path, part: now.__setitem__(0, now[0] + 0.5))
+    monkeypatch.setattr(table_module, "write_table", lambda path, part: now.__setitem__(0, now[0] + 0.5))
     checkpoints = Checkpoints(tmp_path, 1.0)
     zeros = jax.numpy.zeros((3, 2))
     checkpoints.keep(1, {"input.rows": zeros, "output.rows": zeros}, {}, {})

@@ -1,7 +1,9 @@
 """Wrong rules by systematic mutation: every rule of the library, its backward pass gone wrong in the usual ways."""
 
+import itertools
 from collections.abc import Callable
-from functools import wraps
+from dataclasses import dataclass
+from functools import cached_property, wraps
 from typing import Any
 
 import jax
@@ -95,34 +97,50 @@ def arguments(example: Example) -> tuple:
     )
 
 
-def mutations() -> list[Planted]:
-    """The wrong rules: PER_RULE of each rule, left out those that change nothing there."""
+def mutations(part: int = 0, parts: int = 1) -> list[Planted]:
+    """The wrong rules: PER_RULE of each rule, left out those that change nothing there.
+
+    Args:
+        part: those of each rule whose number leaves this remainder.
+        parts: when divided by this.
+    """
     load("jaxbackprop")
     made = []
     folders = ("gates", "layers", "losses")
     own = {name: made for name, made in rules().items() if made.__module__.split(".")[1] in folders}
-    for k, (name, right) in enumerate(own.items()):
+    for k, (name, right) in list(enumerate(own.items()))[part::parts]:
         example = main_example(right)
         args = arguments(example)
-        chosen = 0
         kinds = list(MUTATIONS.values())
-        for kind, causes, change in (kinds[(5 * k + 2 * i) % len(kinds)] for i in range(len(kinds))):
-            if chosen == PER_RULE:
-                break
-            if not _changes_something(right, kind, args, example.settings, change):
-                continue
-            chosen += 1
+        in_turn = (kinds[(5 * k + 2 * i) % len(kinds)] for i in range(len(kinds)))
+        answers = _Answers(right, args, example.settings)
+        for kind, causes, change in itertools.islice((kind for kind in in_turn if answers.change(*kind)), PER_RULE):
             fun = mutant(right, change)
             made.append(Planted(f"{name}: {kind}", fun, args, causes, tuple(example.settings.items())))
     return made
 
 
-def _changes_something(right: Rule, kind: str, args: tuple, settings: dict[str, Any], change: Callable) -> bool:
-    """Whether the mutation makes another function of this rule: other gradients, or another derivative of them."""
-    answer = _second if kind == "held constant" else _first
-    same = lambda backward, saved, upstream: backward(saved, upstream)  # noqa: E731
-    one, two = (answer(mutant(right, c), args, settings) for c in (same, change))
-    return any(not np.allclose(a, b, rtol=1e-4, atol=1e-9, equal_nan=True) for a, b in zip(one, two, strict=True))
+@dataclass
+class _Answers:
+    """What a rule answers at its example."""
+
+    right: Rule
+    args: tuple
+    settings: dict[str, Any]
+
+    def change(self, kind: str, causes: Any, change: Callable) -> bool:
+        """Whether the mutation makes another function of this rule: other gradients, or another derivative of them."""
+        answer, expected = (_second, self.second) if kind == "held constant" else (_first, self.first)
+        found = answer(mutant(self.right, change), self.args, self.settings)
+        return any(not np.allclose(a, b, rtol=1e-4, atol=1e-9, equal_nan=True) for a, b in zip(expected, found))
+
+    @cached_property
+    def first(self) -> list[Any]:
+        return _first(self.right, self.args, self.settings)
+
+    @cached_property
+    def second(self) -> list[Any]:
+        return _second(self.right, self.args, self.settings)
 
 
 def _problem(made: Rule, args: tuple, settings: dict[str, Any]) -> Problem:

@@ -33,13 +33,13 @@ def test_a_unit_that_is_nan_where_it_tends_to_0_is_wrong():
     """Minus infinity times 0. At every finite number it is right, and so are its gradients."""
     found = jbp.verify(naive_mish(mish_formula), checks=CHECKS)
     assert [check.name for check in found.failures] == ["limits at infinity"]
-    assert "the value at -inf is nan, its limit 0" in found.failures[0].detail
+    assert "value at -inf: expected 0, got nan" in found.failures[0].detail
 
 
 def test_another_function_than_the_declared_one_is_wrong():
     found = jbp.verify(naive_mish(lambda z: 1.0001 * mish_formula(z)), checks=["declared_formula"])
     assert not found.passed
-    assert "the formula gives" in found.failures[0].detail
+    assert "expected -0.180915, got -0.180897" in found.failures[0].detail
 
 
 @pytest.mark.parametrize("name", ["silu", "exp", "sqrt", "sin", "matmul", "concatenate", "gather"])

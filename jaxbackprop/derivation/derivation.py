@@ -1,0 +1,321 @@
+"""`derive`: a function, its derivation on paper and the rule in code; and the judge's word on it."""
+
+import functools
+import html
+import linecache
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from ..core.rule import Rule
+from ..jaxprs.lazy_import import lazy_import
+from ..verification.api import verify
+from ..verification.oracles.finite_field import Answer
+from ..verification.report import Verification
+from .code import Form, program_text
+from .deltas import Line, Lines, chain_rule
+from .facts import Facts
+from .letters import Letters
+from .line_check import LineCheck, check_lines
+from .notation import Latex, Notation, Style
+from .numeric import Point, add_deltas, draw
+from .proof import proof_of
+from .quantities import LITERAL_KINDS, CannotDerive, Program, Quantity
+from .residuals import Residuals, chosen_residuals
+from .simplify import simplified
+from .sizes import read_at_two_sizes
+
+POINTS = 3
+# What measures stands above what derives, and loads much that a derivation does not need.
+benchmarking = lazy_import(f"{__name__.partition('.')[0]}.benchmarking")
+
+
+@dataclass(frozen=True)
+class Equation:
+    """One numbered line.
+
+    Attributes:
+        left: its left side, in LaTeX.
+        right: its right side.
+        reason: why, in words.
+        matrix: the same in matrices, where it has that form.
+    """
+
+    left: str
+    right: str
+    reason: str = ""
+    matrix: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A step of the derivation: its title and its equations."""
+
+    title: str
+    equations: tuple[Equation, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Derivation:
+    """What `derive` returns: the derivation to read, the rule to use.
+
+    Attributes:
+        function: what was derived.
+        args: at which arguments.
+        program: the named quantities.
+        chain_rule: the deltas as the chain rule gives them.
+        lines: the deltas made simple, in the order in which they are computed.
+        facts: what was known of the quantities.
+        residuals: what the forward pass saves.
+        points: where conjectures were decided.
+        sums_to_one: names of arguments whose rows are taken to sum to 1.
+    """
+
+    function: Callable
+    args: tuple[Any, ...]
+    program: Program
+    chain_rule: Lines
+    lines: Lines
+    facts: Facts
+    residuals: Residuals
+    points: tuple[Point, ...]
+    sums_to_one: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return self.program.name
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """In words, what must hold for the rule to be right."""
+        return tuple(self.program.conditions)
+
+    @property
+    def saved(self) -> dict[str, int]:
+        """What the forward pass saves for the backward pass, with the bytes of each at the sizes it was derived at."""
+        quantities = (self.program[key] for key in self.residuals.saved)
+        return {q.name: q.elements * (1 if q.is_mask else 4) for q in quantities}
+
+    # On paper.
+
+    @functools.cached_property
+    def sections(self) -> tuple[Section, ...]:
+        """The derivation as numbered equations: forward, by the chain rule, made simple."""
+        notation = Notation(self.program, Letters(self.program), Latex())
+        forward = [self._forward_equation(notation, q) for q in self._shown()]
+        chain = [self._equation(notation, key, line, matrix=False) for key, line in self.chain_rule.items()]
+        simple = [self._equation(notation, key, line, matrix=True) for key, line in self.lines.items()]
+        return (
+            Section("Forward", tuple(forward)),
+            Section("Backward, by the chain rule", tuple(chain)),
+            Section("Made simple", tuple(simple)),
+        )
+
+    def _shown(self) -> list[Quantity]:
+        outputs = [output.factor.key for output in self.program.outputs]
+        used = {k for line in self.lines.values() for k in line.expression.keys if k in self.program.quantities}
+        hidden = ("argument", "mask argument", "ids", "one-hot", "upstream", "next", "first", *LITERAL_KINDS)
+        return [
+            q
+            for q in self.program.in_order([*outputs, *used])
+            if q.kind not in hidden and not (q.kind == "mask" and q.made_up)
+        ]
+
+    def _forward_equation(self, notation: Notation, q: Quantity) -> Equation:
+        left, right = notation.definition(q)
+        sums = [
+            f"its sum over {notation.letters.of_axis[q.indices[position].axis]} is {total}"
+            for (key, position), total in self.facts.sums.items()
+            if key == q.key
+        ]
+        return Equation(left, right, "; ".join(sums))
+
+    def _equation(self, notation: Notation, key: str, line: Line, matrix: bool) -> Equation:
+        left, right = notation.line(key, line.expression)
+        form = notation.matrix_line(key, line.expression) if matrix else None
+        through = [self.program[k].name for k in line.through]
+        if matrix and through:
+            reason = f"the deltas of {', '.join(through)} put in"
+        else:
+            reason = "; ".join(map(self.program.worded, line.reasons))
+        return Equation(left, right, reason, f"{form[0]} = {form[1]}" if form else "")
+
+    @functools.cached_property
+    def latex(self) -> str:
+        """The derivation for a LaTeX document (amsmath, amssymb): numbered equations, a reason beside each line."""
+        text = []
+        number = 0
+        for section in self.sections:
+            rows = []
+            for equation in section.equations:
+                number += 1
+                reason = rf" && \text{{\small {_escaped(equation.reason)}}}" if equation.reason else ""
+                rows.append(rf"{equation.left} &= {equation.right}{reason} \tag{{{number}}}")
+                if equation.matrix:
+                    rows.append(rf"& {equation.matrix} && \text{{\small in matrices}} \notag")
+            body = " \\\\\n".join(rows)
+            text.append(f"\\paragraph{{{section.title}}}\n\\begin{{align}}\n{body}\n\\end{{align}}")
+        return "\n".join([*text, *(f"Provided that {_escaped(c)}." for c in self.conditions)]) + "\n"
+
+    @functools.cached_property
+    def markdown(self) -> str:
+        """The derivation in Markdown with mathematics between dollars."""
+        text = [f"## {self.name}"]
+        number = 0
+        for section in self.sections:
+            text.append(f"### {section.title}")
+            for equation in section.equations:
+                number += 1
+                text.append(f"$$\n{equation.left} = {equation.right} \\tag{{{number}}}\n$$")
+                if equation.matrix:
+                    text.append(f"In matrices: ${equation.matrix}$")
+                if equation.reason:
+                    text.append(equation.reason[0].upper() + equation.reason[1:] + ".")
+        text += [f"Provided that {condition}." for condition in self.conditions]
+        return "\n\n".join(text) + "\n"
+
+    def _repr_html_(self) -> str:
+        """For a notebook: a table of equations, typeset by its MathJax."""
+        rows, number = [], 0
+        for section in self.sections:
+            rows.append(f'<tr><th colspan="3" style="text-align:left">{html.escape(section.title)}</th></tr>')
+            for e in section.equations:
+                number += 1
+                matrix = f"<br>\\({html.escape(e.matrix)}\\)" if e.matrix else ""
+                math = html.escape(f"{e.left} = {e.right}")
+                rows.append(
+                    f"<tr><td>({number})</td><td>\\({math}\\){matrix}</td><td>{html.escape(e.reason)}</td></tr>"
+                )
+        return f"<table>{''.join(rows)}</table>"
+
+    def __str__(self) -> str:
+        """In plain text: the backward pass, line by line."""
+        return "\n".join([f"{self.name}", *self._plain("  ")])
+
+    def _plain(self, indent: str = "") -> list[str]:
+        notation = Notation(self.program, Letters(self.program), Style())
+        forward = [" = ".join(notation.definition(q)) for q in self._shown()]
+        backward = [" = ".join(notation.line(key, line.expression)) for key, line in self.lines.items()]
+        text = []
+        for title, lines in (("Forward", forward), ("Backward", backward)):
+            for k, line in enumerate(lines):
+                text.append(f"{indent}{title if k == 0 else '':10}{line}")
+        return text + [f"{indent}{'Provided':10}{condition}" for condition in self.conditions]
+
+    # In code.
+
+    def to_code(self, form: Form = "rule") -> str:
+        """The rule as a Python module.
+
+        Args:
+            form: "rule", a `@jbp.rule` of this library; "custom_vjp", which needs JAX alone.
+        """
+        docstring = [
+            f"{self.name}, its backward pass derived.",
+            "",
+            *self._plain(),
+            f"{'Source':10}jaxbackprop.derive",
+        ]
+        return program_text(self.program, self.lines, self.residuals, docstring, form, self.name)
+
+    @functools.cached_property
+    def code(self) -> str:
+        """The rule as a Python module, a `@jbp.rule` with the derivation as its docstring."""
+        return self.to_code()
+
+    @functools.cached_property
+    def rule(self) -> Rule:
+        """The rule that `code` defines."""
+        return _executed(self.code, self.name)
+
+    def verify(self, checks: Sequence[str] | None = None) -> Verification:
+        """The verdict on the rule, against autodiff of the function at the given arguments.
+
+        Args:
+            checks: the names of the checks to make; all where none are given.
+        """
+        return verify(self.rule, *self.args, reference=self.function, checks=checks)
+
+    @functools.cached_property
+    def proof(self) -> Answer:
+        """Whether the rule and autodiff of the function are the same formulas: proved, refuted or not decided.
+
+        Without tolerance, over finite fields, for the branches that the given arguments take (`.why` says what stopped
+        an answer, `.differs` where the two differ). The arithmetic is `verify`'s business.
+        """
+        return proof_of(self.rule, self.function, self.args, self.program, self.sums_to_one)
+
+    def check(self, lines: Mapping[str, Any], upstream: Any = None) -> LineCheck:
+        """A derivation of your own, line by line: right, wrong and what is wrong in it, or right under a condition.
+
+        A line is named as its delta is (dW1, dz2, delta2 for that of z2) and is an array, compared at the arguments of
+        the derivation, or a formula: "(dz2 @ W2.T) * a1 * (1 - a1)", "(W2^T delta2) o a1 o (1 - a1)",
+        "dz_ni = p_ni (upstream_ni - sum_j p_nj upstream_nj)". A formula is judged with all others taken as right.
+
+        Args:
+            lines: by name.
+            upstream: for arrays, the upstream gradient; ones where none is given.
+
+        Raises:
+            ValueError: a name is that of no delta.
+        """
+        return check_lines(self, lines, upstream)
+
+    def benchmark(self, **options: Any) -> Any:
+        """`jbp.benchmark` of the rule at the given arguments, beside autodiff of the function.
+
+        Args:
+            **options: those of `jbp.benchmark`.
+        """
+        return benchmarking.benchmark(self.rule, *self.args, reference=self.function, **options)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("^2", r"\textsuperscript{2}").replace("^3", r"\textsuperscript{3}").replace("_", r"\_")
+
+
+def _executed(code: str, name: str) -> Rule:
+    """The rule that a module's text defines; tracebacks show its lines."""
+    file = f"<derived {name}>"
+    linecache.cache[file] = (len(code), None, code.splitlines(keepends=True), file)
+    namespace: dict[str, Any] = {"__name__": f"derived.{name}"}
+    exec(compile(code, file, "exec"), namespace)
+    return namespace[name]
+
+
+def derive(fun: Callable, *args: Any, sums_to_one: Sequence[str] = ()) -> Derivation:
+    """Derive the backward pass of a JAX function by hand's methods: named quantities, deltas, simplification, code.
+
+    The function is read at arrays like `args`; the derivation and the rule hold for every size. An axis of size 1 is
+    taken as one along which nothing varies. Numbers that the program computes from a size stay numbers.
+
+    Args:
+        fun: a JAX function of arrays, or a `Rule`, of which the plain function is read.
+        *args: example arrays; floats are differentiated, integers are indices, booleans are masks.
+        sums_to_one: names of arguments whose last axis sums to 1, such as one-hot targets: a condition of the rule.
+
+    Raises:
+        CannotDerive: the function holds something without a derivation here; the message names it and its line.
+    """
+    arrays = tuple(jnp.asarray(x) if isinstance(x, bool | int | float) else x for x in args)
+    program = read_at_two_sizes(fun, arrays)
+    unknown = set(sums_to_one) - {program[key].name for key in program.arguments}
+    if unknown:
+        raise CannotDerive(f"derive: sums_to_one names {sorted(unknown)}, which {program.name} does not take.")
+    for q in (program[key] for key in program.arguments if program[key].name in sums_to_one):
+        if q.dtype != "float" or not q.axes or q.axes[-1] is None:
+            raise CannotDerive(f"derive: {q.name} has no rows of floating-point numbers that could sum to 1.")
+    program.conditions += [f"each row of {name} sums to 1" for name in sums_to_one]
+    chain = chain_rule(program)
+    points = tuple(draw(program, [np.asarray(x) for x in arrays], seed, sums_to_one) for seed in range(POINTS))
+    for point in points:
+        add_deltas(program, chain, point)
+    with np.errstate(all="ignore"):  # a point where something overflows decides nothing
+        lines, facts = simplified(program, chain, points, sums_to_one)
+    plain = fun.primal if isinstance(fun, Rule) else fun
+    residuals = chosen_residuals(program, lines)
+    return Derivation(plain, arrays, program, chain, lines, facts, residuals, points, tuple(sums_to_one))

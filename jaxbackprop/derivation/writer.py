@@ -1,0 +1,449 @@
+"""Expressions as Python over arrays: matrix products, sums over axes, gathers, their sizes read from the arrays.
+
+An array holds a quantity's indices in their order, without axes of size 1; inside a loop without time.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import NamedTuple
+
+from .factor import Contraction, Item, Term, factored, indices_of
+from .index_notation import DELTA, SIZE, Expression, Factor, Index, quantity
+from .letters import Letters
+from .quantities import LITERAL_KINDS, Program, Quantity
+
+FUNCTIONS = {
+    "exp": "jnp.exp", "log": "jnp.log", "tanh": "jnp.tanh", "logistic": "jax.nn.sigmoid", "sqrt": "jnp.sqrt",
+    "rsqrt": "jax.lax.rsqrt", "softplus": "jax.nn.softplus", "erf": "jax.lax.erf", "abs": "jnp.abs", "sin": "jnp.sin",
+    "cos": "jnp.cos", "sign": "jnp.sign", "log1p": "jnp.log1p", "expm1": "jnp.expm1",
+}  # fmt: skip
+
+WIDTH = 110
+Axes = tuple[Index | None, ...]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Code for an array, and its axes."""
+
+    code: str
+    axes: tuple[Index, ...]
+    is_mask: bool = False
+    reduction: "Reduction | None" = None
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """A sum or mean over axes of one array, so that it may keep them or become a mean."""
+
+    of: str
+    axes: tuple[Index, ...]
+    over: tuple[int, ...]
+    how: str = "sum"
+
+    def code(self, keep: bool = False) -> str:
+        """The call."""
+        whole = len(self.over) == len(self.axes)
+        axes = "" if whole else str(self.over[0]) if len(self.over) == 1 else str(self.over)
+        return f"{self.of}.{self.how}({axes}{', keepdims=True' if keep else ''})"
+
+    def piece(self) -> Piece:
+        """It as a piece."""
+        return Piece(self.code(), tuple(i for k, i in enumerate(self.axes) if k not in self.over), reduction=self)
+
+
+class Mean(NamedTuple):
+    """A sum divided by the sizes of what it runs over."""
+
+    of: Contraction
+
+
+@dataclass
+class Writer:
+    """Writes expressions over the arrays that are known at this place of the program."""
+
+    program: Program
+    letters: Letters
+    known: dict[str, Axes] = field(default_factory=dict)  # names of arrays, with their axes
+    shapes_of: list[str] = field(default_factory=list)  # arguments of which only the shape is needed
+    masks_allowed: bool = False  # whether a mask alone may stay boolean
+
+    # Sizes.
+
+    def size(self, axis: int) -> str:
+        """Where the size of an axis can be read."""
+        for name, axes in self.known.items():
+            for k, i in enumerate(axes):
+                if i is not None and i.axis == axis:
+                    return f"{name}.shape[{k}]"
+        for key in self.program.arguments:
+            q = self.program[key]
+            for k, i in enumerate(q.axes):
+                if i is not None and i.axis == axis:
+                    if q.name not in self.shapes_of:
+                        self.shapes_of.append(q.name)
+                    return f"{self.shape_name(q.name)}.shape[{k}]"
+        return str(int(self.program[f"{SIZE}{axis}"].value))  # a number in the function, of no argument
+
+    def shape_name(self, name: str) -> str:
+        """The name of what holds only an argument's shape."""
+        return f"{name}_shape"
+
+    def shape(self, indices: Sequence[Index | None]) -> str:
+        """A tuple of sizes as code."""
+        for name, axes in self.known.items():
+            if [i and i.axis for i in axes] == [i and i.axis for i in indices] and axes:
+                return f"{name}.shape"
+        for key in self.program.arguments:
+            q = self.program[key]
+            if [i and i.axis for i in q.axes] == [i and i.axis for i in indices] and q.name not in self.known:
+                if q.name not in self.shapes_of:
+                    self.shapes_of.append(q.name)
+                return f"{self.shape_name(q.name)}.shape"
+        parts = [self.size(i.axis) if i is not None else "1" for i in indices]
+        return f"({', '.join(parts)}{',' * (len(parts) == 1)})"
+
+    def dtype(self) -> str:
+        """The dtype in which deltas are added up."""
+        upstream = self.program[self.program.upstream[0]].name
+        floats = (q.name for key in self.program.arguments if (q := self.program[key]).dtype == "float")
+        return f"{upstream if upstream in self.known else next(floats)}.dtype"
+
+    # Arrays.
+
+    def factor(self, f: Factor) -> Piece:
+        """A quantity, number, size or delta by name."""
+        if f.key.startswith(DELTA):
+            return Piece(self.program.delta_name(f.key[1:]), f.indices)
+        if f.key.startswith(SIZE):
+            return Piece(self.size(int(f.key[1:])), ())
+        q = self.program[f.key]
+        if q.kind == "number":
+            return Piece(q.text, ())
+        if q.kind == "one-hot":
+            assert q.selector is not None
+            return Piece(
+                f"jax.nn.one_hot({self.program[q.selector.key].name}, {self.size(f.indices[-1].axis)})", f.indices
+            )
+        code = q.name
+        axes = q.axes
+        if q.kind in ("argument", "mask argument", "upstream") and None in axes:
+            code = f"{code}[{', '.join('0' if i is None else ':' for i in axes)}]"
+        if axes:
+            order = [q.indices.index(i) for i in axes if i is not None]
+            return Piece(code, tuple(f.indices[k] for k in order), q.is_mask)
+        return Piece(code, f.indices, q.is_mask)
+
+    def laid_out(self, piece: Piece, target: Sequence[Index]) -> str:
+        """The array with its axes in the order of `target`, broadcast against it."""
+        order = [i for i in target if i in piece.axes]
+        code = piece.code
+        r = piece.reduction
+        if r is not None and order and r.over[0] > 0 and _fits(r, target):
+            return r.code(keep=True)
+        if order != list(piece.axes):
+            permutation = tuple(piece.axes.index(i) for i in order)
+            code = f"{code}.T" if permutation == (1, 0) else f"jnp.transpose({code}, {permutation})"
+        if order and order != list(target[-len(order) :]):
+            first = list(target).index(order[0])
+            code = f"{code}[{', '.join(':' if i in order else 'None' for i in target[first:])}]"
+        return code
+
+    # Expressions.
+
+    def written(self, e: Expression, target: Sequence[Index]) -> str:
+        """An expression over the axes of `target`; stretched to them where it does not depend on all."""
+        if not e:
+            return f"jnp.zeros({self.shape(target)}, {self.dtype()})"
+        missing = set(target) - e.free
+        code = _unwrapped(self.sum(factored(e), target))
+        return f"jnp.broadcast_to({code}, {self.shape(target)})" if missing else code
+
+    def sum(self, terms: Sequence[Term], target: Sequence[Index]) -> str:
+        """Terms with their signs."""
+        parts = []
+        for term in terms:
+            code = self.term(term, target, alone=len(terms) == 1 and term.coefficient > 0)
+            code = _unwrapped(code) if len(terms) > 1 and "@" in code and term.coefficient > 0 else code
+            parts.append(f"{'-' if term.coefficient < 0 else '+'} {code}")
+        text = " ".join(parts)
+        return text[2:] if text.startswith("+") else f"-{text[2:]}"
+
+    def term(self, term: Term, target: Sequence[Index], alone: bool = False) -> str:
+        """One product, without its sign: masks as `where`, numbers behind the arrays."""
+        size = abs(term.coefficient)
+        items = self.with_means(dict(term.items))
+        scale = ""
+        scattered = next((item for item in items if isinstance(item, Contraction) and self.is_scatter(item)), None)
+        if scattered is not None:
+            inside = [(item, e) for item, e in items.items() if isinstance(item, Factor) and not item.indices]
+            scale = self.scaled("", inside, size)
+            items = {item: e for item, e in items.items() if (item, e) not in inside}
+            size = Fraction(1)
+        masks, above, below, literals = [], [], [], []
+
+        def place(entry: tuple[Item | Mean, Fraction]) -> tuple[int, int, str]:
+            item, _ = entry
+            extent = indices_of(item.of if isinstance(item, Mean) else item)
+            is_sum = isinstance(item, Contraction | Mean)
+            return (0 if is_sum and len(extent) == len(target) else 2 if is_sum else 1, len(extent), repr(item))
+
+        for item, e in sorted(items.items(), key=place):
+            piece = self.item(item, target, scale if item == scattered else "")
+            code = self.laid_out(piece, target)
+            if piece.is_mask and e > 0:
+                masks.append(code)
+            elif isinstance(item, Factor) and self.is_literal(item):
+                literals.append((" * " if e > 0 else " / ") + _powered(code, abs(e)))
+            else:
+                (above if e > 0 else below).append(_powered(code, abs(e)))
+        if term.bracket:
+            above.append(f"({self.sum(term.bracket, target)})")
+        if masks and size == 1 and not (above or literals or below):
+            together = " & ".join(masks)
+            return together if alone and self.masks_allowed else f"jnp.where({together}, 1.0, 0.0)"
+        front, behind = _coefficient(size, bool(literals))
+        text = " * ".join([*front, *above])
+        if not text and literals and literals[0].startswith(" * "):
+            text = literals.pop(0)[3:]
+        text = (text or "1") + "".join(literals) + behind + "".join(f" / {x}" for x in below)
+        if masks:
+            return f"jnp.where({' & '.join(masks)}, {_unwrapped(text)}, 0)"
+        return text
+
+    def is_literal(self, f: Factor) -> bool:
+        """Whether a factor is a number or a size."""
+        return f.key.startswith(SIZE) or (
+            f.key in self.program.quantities and self.program[f.key].kind in LITERAL_KINDS
+        )
+
+    def is_scatter(self, item: Contraction) -> bool:
+        """Whether a sum adds up rows where integers say."""
+        hots = [f for f, _ in item.powers if f.key in self.program.quantities and self.program[f.key].kind == "one-hot"]
+        return len(hots) == 1 and hots[0].indices[-1] not in item.bound and set(hots[0].indices[:-1]) <= set(item.bound)
+
+    def scaled(self, code: str, inside: Sequence[tuple[Item | Mean, Fraction]], coefficient: Fraction) -> str:
+        """Code times numbers and sizes."""
+        front, behind = _coefficient(coefficient, True)
+        for item, e in inside:
+            assert isinstance(item, Factor)
+            code += (" * " if e > 0 else " / ") + _powered(self.factor(item).code, abs(e))
+        return code + "".join(f" * {x}" for x in front) + behind
+
+    def with_means(self, items: dict[Item, Fraction]) -> dict["Item | Mean", Fraction]:
+        """Sums over axes divided by the sizes of those axes become means."""
+        found: dict[Item | Mean, Fraction] = {**items}
+        for item, e in items.items():
+            if isinstance(item, Contraction) and e == 1:
+                sizes = [Factor(f"{SIZE}{i.axis}") for i in item.bound]
+                if len(set(sizes)) == len(sizes) and all(found.get(s) == -1 for s in sizes) and self.is_reduction(item):
+                    del found[item]
+                    for s in sizes:
+                        del found[s]
+                    found[Mean(item)] = Fraction(1)
+        return found
+
+    def is_reduction(self, item: Contraction) -> bool:
+        """Whether a sum is one over axes of a single array."""
+        return self.contraction(item, sorted(indices_of(item))).reduction is not None
+
+    def item(self, item: "Item | Mean", target: Sequence[Index], scale: str = "") -> Piece:
+        """A factor, or a sum or mean of products."""
+        if isinstance(item, Factor):
+            return self.factor(item)
+        if isinstance(item, Mean):
+            reduction = self.item(item.of, target).reduction
+            assert reduction is not None
+            return replace(reduction, how="mean").piece()
+        out = [i for i in target if i in indices_of(item)]
+        return self.contraction(item, out, scale)
+
+    def contraction(self, item: Contraction, out: list[Index], scale: str = "") -> Piece:
+        """A sum of products: a matrix product, a sum over axes, a gather, a scatter, else an einsum."""
+        bound = list(item.bound)
+        pieces, hots = [], []
+        for f, e in item.powers:
+            q = self.program.quantities.get(f.key)
+            if q is not None and q.kind == "one-hot":
+                hots.append((f, q))
+                continue
+            piece = self.factor(f)
+            if e < 0 or e != 1:
+                code = _powered(piece.code, abs(e))
+                piece = Piece(f"({code})" if e > 0 else f"(1 / {code})", piece.axes)
+            pieces.append(piece)
+        if len(hots) == 1:
+            made = self.picked(hots[0], pieces, bound, out, scale)
+            if made is not None:
+                return made
+        pieces += [self.factor(f) for f, _ in hots]
+        return self.product(pieces, bound, out)
+
+    def picked(
+        self, hot: tuple[Factor, Quantity], pieces: list[Piece], bound: list[Index], out: list[Index], scale: str
+    ) -> Piece | None:
+        """table[ids], take_along_axis, or a scatter-add; None where it is none of them."""
+        factor, q = hot
+        assert q.selector is not None
+        ids, row, at = self.program[q.selector.key].name, factor.indices[-1], factor.indices[:-1]
+        tables = [k for k, p in enumerate(pieces) if row in p.axes]
+        if row in bound and len(tables) == 1:
+            table = pieces.pop(tables[0])
+            rest = [i for i in bound if i != row]
+            if table.axes[0] == row and not set(at) & set(table.axes):
+                made = Piece(f"{table.code}[{ids}]", (*at, *table.axes[1:]))
+            elif table.axes == (*at, row):
+                made = Piece(f"jnp.take_along_axis({table.code}, {ids}[..., None], -1)[..., 0]", at)
+            else:
+                pieces.append(table)
+                return None
+            return self.product([*pieces, made], rest, out)
+        if row in out and set(at) <= set(bound) and not tables and pieces:
+            rest = [i for i in out if i != row]
+            values = self.product(pieces, [i for i in bound if i not in at], [*at, *rest])
+            code = self.laid_out(values, [*at, *rest])
+            zeros = f"jnp.zeros({self.shape([row, *rest])}, {self.dtype()})"
+            return Piece(f"{zeros}.at[{ids}].add({_unwrapped(code)}{scale})", (row, *rest))
+        return None
+
+    def product(self, pieces: list[Piece], bound: list[Index], out: list[Index]) -> Piece:
+        """The product of arrays, summed over `bound`; its axes are those of `out` that occur."""
+        occurring = {i for p in pieces for i in p.axes}
+        out = [i for i in out if i in occurring]
+        if not bound:
+            return Piece(self.multiplied(pieces, out), tuple(out))
+        if len(pieces) == 2 and len(bound) == 1 and all(len(p.axes) <= 2 for p in pieces):
+            made = self.matrix_product(pieces[0], pieces[1], bound[0], out)
+            if made is not None:
+                return made
+        largest = max(pieces, key=lambda p: len(p.axes))
+        if all(set(p.axes) <= set(largest.axes) for p in pieces):
+            over = tuple(k for k, i in enumerate(largest.axes) if i in bound)
+            inner = largest.code if len(pieces) == 1 else f"({self.multiplied(pieces, list(largest.axes))})"
+            return Reduction(_called(inner), largest.axes, over).piece()
+        names: dict[Index, str] = {}
+        for i in (i for p in pieces for i in p.axes):
+            names[i] = self.letters.letters(names, [i])[i]
+        if any(len(letter) != 1 for letter in names.values()):
+            names = {i: chr(ord("a") + k) for k, i in enumerate(names)}
+        subscripts = ",".join("".join(names[i] for i in p.axes) for p in pieces)
+        codes = ", ".join(p.code for p in pieces)
+        return Piece(f'jnp.einsum("{subscripts}->{"".join(names[i] for i in out)}", {codes})', tuple(out))
+
+    def multiplied(self, pieces: list[Piece], out: list[Index]) -> str:
+        masks = [self.laid_out(p, out) for p in pieces if p.is_mask]
+        others = [self.laid_out(p, out) for p in sorted(pieces, key=lambda p: len(p.axes)) if not p.is_mask]
+        if not masks:
+            return " * ".join(others)
+        if not others:
+            return " & ".join(masks)
+        return f"jnp.where({' & '.join(masks)}, {' * '.join(others)}, 0)"
+
+    def matrix_product(self, one: Piece, other: Piece, j: Index, out: list[Index]) -> Piece | None:
+        """`one @ other`, in the order that gives `out`; None where it is no matrix product."""
+        if j not in one.axes or j not in other.axes or (set(one.axes) & set(other.axes)) - {j}:
+            return None
+        free = [i for i in one.axes if i != j], [i for i in other.axes if i != j]
+        if (
+            [*free[0], *free[1]] != out
+            or (len(out) == 1 and one.axes[-1] != j)
+            or (not free[0] and other.axes[-1] == j)
+        ):
+            one, other, free = other, one, free[::-1]
+        left = one.code if one.axes[-1] == j else f"{one.code}.T"
+        right = other.code if other.axes[0] == j else f"{other.code}.T"
+        return Piece(f"({left} @ {right})", (*free[0], *free[1]))
+
+    # Definitions.
+
+    def definition(self, q: Quantity) -> str:
+        """The code of a quantity's value."""
+        assert q.definition is not None or q.kind == "one-hot"
+        e = q.definition if q.definition is not None else quantity(q.factor)
+        match q.kind:
+            case "maximum":
+                piece = self.factor(e.single or q.factor)
+                over = tuple(k for k, i in enumerate(piece.axes) if i in q.over)
+                return f"{piece.code}.max({over[0] if len(over) == 1 else over})"
+            case "select":
+                assert q.selector is not None
+                assert q.otherwise is not None
+                mask = self.laid_out(self.factor(q.selector), q.indices)
+                return f"jnp.where({mask}, {self.branch(e, q.indices)}, {self.branch(q.otherwise, q.indices)})"
+            case "mask":
+                if q.function == "top":
+                    assert q.selector is not None
+                    return f"{self.written(e, q.indices)} == {self.laid_out(self.factor(q.selector), q.indices)}"
+                if q.function == "all":
+                    return " & ".join(self.laid_out(self.factor(f), q.indices) for (_, ps) in e.terms for f, _ in ps)
+                self.masks_allowed = True
+                code = self.written(e, q.indices)
+                self.masks_allowed = False
+                return {"positive": f"{code} > 0", "zero": f"{code} == 0", "not": f"~{code}"}[q.function]
+            case "function" if q.function == "gauss":
+                return f"jnp.exp(-({self.written(e, q.indices)})**2) * {2 / math.sqrt(math.pi)!r}"
+            case "function" if q.function == "relu":
+                return f"jnp.maximum({self.written(e, q.indices)}, 0)"
+            case "function":
+                return f"{FUNCTIONS[q.function]}({self.written(e, q.indices)})"
+        return self.written(e, q.indices)
+
+    def branch(self, e: Expression, indices: tuple[Index, ...]) -> str:
+        """A branch of a select: no need to stretch it."""
+        return _unwrapped(self.sum(factored(e), indices)) if e else "0"
+
+    def lines(self, q: Quantity) -> list[str]:
+        """The statements that compute a quantity."""
+        lines = [f"{q.name} = {self.definition(q)}"]
+        self.known[q.name] = q.indices
+        return lines
+
+
+def _fits(reduction: Reduction, target: Sequence[Index]) -> bool:
+    """Whether the array before the reduction has the axes of `target`, so that keeping its axes is enough."""
+    return len(reduction.axes) == len(target) and all(
+        own.axis == i.axis if k in reduction.over else own == i
+        for k, (own, i) in enumerate(zip(reduction.axes, target))
+    )
+
+
+def _called(code: str) -> str:
+    """Code whose method can be called: a call of a function needs no brackets around it."""
+    inner = _unwrapped(code)
+    return inner if inner.startswith("jnp.where(") and _unwrapped(inner[9:]) != inner[9:] else code
+
+
+def _powered(code: str, e: Fraction) -> str:
+    if e == 1:
+        return code
+    if e == Fraction(1, 2):
+        return f"jnp.sqrt({code})"
+    operator = "**" if code.isidentifier() else " ** "
+    return f"{code}{operator}{e}" if e.denominator == 1 else f"{code}{operator}{float(e)}"
+
+
+def _coefficient(c: Fraction, beside_literals: bool) -> tuple[list[str], str]:
+    """A coefficient before the arrays, or behind them: Python must not round the product of two numbers first."""
+    if c == 1:
+        return [], ""
+    exact = c.denominator & (c.denominator - 1) == 0
+    if exact:
+        text = str(c) if c.denominator == 1 else repr(float(c))
+        return ([], f" * {text}") if beside_literals else ([text], "")
+    inverse = 1 / c
+    if inverse.denominator & (inverse.denominator - 1) == 0:
+        return [], f" / {inverse if inverse.denominator == 1 else float(inverse)!r}"
+    return ([], f" * {c.numerator} / {c.denominator}") if c.numerator != 1 else ([], f" / {c.denominator}")
+
+
+def _unwrapped(code: str) -> str:
+    """The code without brackets around all of it."""
+    if code.startswith("("):
+        depth = 0
+        for k, character in enumerate(code):
+            depth += (character == "(") - (character == ")")
+            if depth == 0:
+                return _unwrapped(code[1:-1]) if k == len(code) - 1 else code
+    return code
