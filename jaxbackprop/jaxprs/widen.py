@@ -89,6 +89,7 @@ def narrow_types(jaxpr: Jaxpr) -> set[Any]:
 
 AS_TRACED = frozenset(
     "bitcast_convert_type nextafter pallas_call pure_callback io_callback ffi_call shard_map custom_linear_solve "
+    "linear_call call_hi_primitive call_hi_primitive_linearized "
     "run_state random_bits random_wrap random_unwrap random_seed random_split random_fold_in threefry2x32".split()
 )
 """Primitives that keep the types they were traced with: they look at bits, or hold a program of their own types."""

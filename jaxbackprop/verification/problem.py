@@ -17,7 +17,7 @@ import numpy as np
 from jax import lax
 
 from ..core.rule import Rule
-from ..jaxprs.compat import ClosedJaxpr, aval, jaxpr_as_fun, nondiff_argnums, plain_function_of, x64_enabled
+from ..jaxprs.compat import ClosedJaxpr, aval, jaxpr_as_fun, nondiff_argnums, rule_parts, x64_enabled
 from ..jaxprs.evaluate import compiled
 from ..jaxprs.flatten import as_real, flatten, unflatten
 from ..jaxprs.inputs import Inputs, Leaves, generator, is_key, normal_like, precision_like, replaced, unit_roundoff
@@ -44,7 +44,7 @@ class HandwrittenFunction:
         plain: the function without it.
         names: of its positional arguments, as far as known.
         source: file and line of the definition, where known.
-        kind: "rule", "custom_vjp", "custom_jvp" or "function".
+        kind: "rule", "custom_vjp", "custom_jvp", "function", or another one of `observe.Observed.kind`.
         settings: keyword arguments already bound in both.
         rule: the `Rule`, where it is one.
         typed: only good for the types of the given arguments, as a call inside a traced program is.
@@ -100,9 +100,8 @@ def handwritten_function(
         kind = "rule"
         settings = {**fun.signature.settings, **settings}
         plain = reference or fun.primal
-    elif isinstance(fun, jax.custom_vjp | jax.custom_jvp):
-        kind = "custom_vjp" if isinstance(fun, jax.custom_vjp) else "custom_jvp"
-        plain = reference or plain_function_of(fun)
+    elif (parts := rule_parts(fun)) is not None:
+        kind, plain = parts.kind, reference or parts.plain
     if plain is None:
         raise TypeError(
             f"verify: {_name(fun)} is neither a Rule nor a jax.custom_vjp nor a jax.custom_jvp.\n"
