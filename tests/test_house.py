@@ -209,6 +209,7 @@ def test_every_test_file_is_named_after_the_file_it_tests():
         "test_every_check",
         "test_verdicts",
         "test_wrong_rules",
+        "test_foreign_rules",
         "test_house",
         "test_docs",
         "test_experiments",

@@ -12,12 +12,13 @@ import numpy as np
 
 from ..jaxprs import compat as jaxprs
 from ..jaxprs.compat import Jaxpr, JaxprEqn, Literal
+from ..jaxprs.observe import Noticing
 from ..jaxprs.provenance import call_name, defined, scopes
 from ..jaxprs.queries import only_forgets_weak_type
 from ..jaxprs.rules import HANDWRITTEN_BACKWARD, evaluate_stripped
 from . import mutable_refs as refs
 from . import naming
-from .analysis.rule_check import check_rule
+from .analysis.rule_check import check_derivatives, check_rule
 from .gradients import Equation, Stack, Unstack, sweep
 from .model import Box, Edge, Gate, Graph, Operation, Wire
 from .output_cotangents import set_cotangent, set_output_cotangents
@@ -46,7 +47,9 @@ def walk_function(
         structures.append(jax.tree.structure(out))
         return jax.tree.leaves(out)
 
-    program = jax.make_jaxpr(of_leaves)(*leaves)
+    noticing = Noticing()
+    with noticing.watching():
+        program = jax.make_jaxpr(of_leaves)(*leaves)
     walk = _Walk(unroll, open)
     names = naming.argument_names(fun, args)
     arguments = [walk.wire(name, "argument", jnp.asarray(x)) for name, x in zip(names, leaves, strict=True)]
@@ -55,6 +58,8 @@ def walk_function(
     name = getattr(fun, "__name__", type(fun).__name__)
     graph = walk.graph(name, arguments, outputs, structures[0])
     sweep(graph.gates, check_rule, autodiff=autodiff, summaries=summaries)
+    if autodiff and noticing.differentiates(program.jaxpr):
+        check_derivatives(graph.gates, fun, args)
     return graph
 
 

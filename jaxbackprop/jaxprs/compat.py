@@ -6,15 +6,20 @@ that moved something fails there, and this file is the one to mend. Nothing here
 answer is missing.
 """
 
+import functools
 import inspect
 import re
-from collections.abc import Callable, Sequence
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 from jax import lax
 from jax.core import Tracer as Tracer
+from jax.experimental import hijax
 from jax.extend.core import ClosedJaxpr as ClosedJaxpr
 from jax.extend.core import Jaxpr as Jaxpr
 from jax.extend.core import JaxprEqn as JaxprEqn
@@ -23,13 +28,14 @@ from jax.extend.core import Primitive as Primitive
 from jax.extend.core import Var as Var
 from jax.extend.core import jaxpr_as_fun as jaxpr_as_fun
 from jax.interpreters import ad, batching, mlir
+from jax.interpreters import partial_eval as pe
 
 # Primitives by name. A name that a release does not use does no harm; one that it adds must be entered here.
 
 JITTED = ("jit", "pjit")
 """Calls of a function under `jax.jit`."""
 
-CALLS = (*JITTED, "closed_call", "core_call", "core_closed_call", "custom_vmap_call")
+CALLS = (*JITTED, "closed_call", "core_call", "core_closed_call", "custom_vmap_call", "eval_jaxpr")
 """Primitives that only call the program they hold."""
 
 REMAT = ("remat2", "remat", "checkpoint")
@@ -45,11 +51,38 @@ RULES = (*CUSTOM_VJP, *CUSTOM_JVP)
 """Calls of a function whose derivative is written by hand.
 
 Not among them are primitives of the experimental hijax (`call_hi_primitive`, to which `jax_custom_vjp3` turns every
-custom_vjp): they are evaluated whole, their derivative is not looked at.
+custom_vjp): they are evaluated whole. Their calls are noticed as they are made (`intercepted`).
 """
+
+LINEAR_CALL = "linear_call"
+"""A linear function whose transpose is written by hand."""
+
+LINEAR_SOLVE = "custom_linear_solve"
+"""A linear solve whose derivatives are solves themselves, the transposed one written by hand."""
+
+OPAQUE = {
+    "pallas_call": "a Pallas kernel",
+    "mpmd_map": "a Pallas kernel",
+    "core_map": "a Pallas kernel",
+    "ffi_call": "foreign code",
+    "call_exported": "an exported program",
+    "pure_callback": "Python on the host",
+    "io_callback": "Python on the host",
+    "emit_python_callback": "Python on the host",
+    "xla_call_module": "a compiled program",
+    "tpu_custom_call": "a compiled kernel",
+    "triton_kernel_call": "a compiled kernel",
+}
+"""Primitives that run what JAX does not see, and what that is."""
 
 NEW_REF, READ_REF, WRITE_REF, FREEZE_REF = "new_ref", "get", "swap", "freeze"
 """What makes, reads, writes and ends a mutable reference (`jax.new_ref`)."""
+
+CALLBACKS = ("pure_callback", "io_callback")
+"""Primitives that call Python on the host, and wait for it."""
+
+PRINTS = ("debug_callback", "debug_print")
+"""Primitives that only tell somebody something: `jax.debug.print`, `jax.debug.callback`."""
 
 _BODY_OF_A_CALL = ("call_jaxpr", "jaxpr", "fun_jaxpr", "call")
 
@@ -101,6 +134,12 @@ def _mapped(value: Any, function: Callable[[Any], Any]) -> Any:
 
 def _is_jaxpr(x: Any) -> bool:
     return isinstance(x, Jaxpr | ClosedJaxpr)
+
+
+def without_dead_code(program: ClosedJaxpr) -> ClosedJaxpr:
+    """A program without the equations that its outputs do not need; of the same inputs. What has effects stays."""
+    jaxpr, _ = pe.dce_jaxpr(program.jaxpr, [True] * len(program.jaxpr.outvars), True)
+    return ClosedJaxpr(jaxpr, program.consts)
 
 
 def aval(atom: Any) -> Any:
@@ -207,8 +246,12 @@ def binding(eqn: JaxprEqn, params: dict[str, Any] | None = None) -> Callable[...
 
 def function_of(jaxpr: Jaxpr) -> tuple[str, str]:
     """The name and the `file:line` of the function that a jaxpr was traced from; empty where JAX does not know."""
+    return _name_and_place(jaxpr.debug_info.func_src_info)
+
+
+def _name_and_place(text: str | None) -> tuple[str, str]:
     # The text reads "name at file:line", or is a bare name, or is missing where JAX made the function.
-    matched = re.match(r"(\S+)(?: at (.*:\d+))?$", jaxpr.debug_info.func_src_info or "")
+    matched = re.match(r"(\S+)(?: at (.*:\d+))?$", text or "")
     return (matched[1], matched[2] or "") if matched else ("", "")
 
 
@@ -231,10 +274,197 @@ def name_of_call(eqn: JaxprEqn) -> str:
 
 # Functions whose derivative is written by hand.
 
+_HIJAX: Any = getattr(hijax, "HiPrim", None) or hijax.VJPHiPrimitive
+"""The class of primitives with derivatives of their own; JAX 0.10 has another name for it."""
+_HIJAX_MODULE = sys.modules[_HIJAX.__module__]
+
+
+@dataclass(frozen=True)
+class RuleParts:
+    """What a function with a hand-written derivative was made of.
+
+    Attributes:
+        kind: "custom_vjp", "custom_jvp" or "hijax".
+        plain: the function without its derivative.
+        derivative: the functions that are its derivative.
+        static: the positions of arguments that are no arrays.
+        own_remat: whether `jax.checkpoint` runs other functions in it than `jax.grad` does.
+    """
+
+    kind: str
+    plain: Callable[..., Any]
+    derivative: tuple[Callable[..., Any], ...]
+    static: frozenset[int] = frozenset()
+    own_remat: bool = False
+
+
+def rule_parts(function: Any) -> RuleParts | None:
+    """The parts of a `jax.custom_vjp`, `jax.custom_jvp` or hijax primitive; None for anything else.
+
+    With `jax_custom_vjp3` and `jax_custom_jvp3` the first two are objects of other classes.
+    """
+    if isinstance(function, _HIJAX):
+        names = [n for n in _HIJAX_DERIVATIVES if getattr(type(function), n, None) is not getattr(_HIJAX, n, None)]
+        return RuleParts("hijax", function.expand, tuple(getattr(function, name) for name in names))
+    if isinstance(function, _CUSTOM_VJP):
+        of_remat = getattr(function, "remat_rules", None) or ()
+        derivative = tuple(f for f in (function.fwd, function.bwd, *of_remat) if callable(f))
+        optimized = getattr(function, "optimize_remat", False) or getattr(function, "opt_remat", False)
+        plain, static = _plain_and_static(function)
+        return RuleParts("custom_vjp", plain, derivative, static, bool(of_remat or optimized))
+    if isinstance(function, _CUSTOM_JVP):
+        jvp = function.jvp_fun if hasattr(function, "jvp_fun") else function.jvp
+        plain, static = _plain_and_static(function)
+        return RuleParts("custom_jvp", plain, (jvp,) if jvp else (), static)
+    return None
+
+
+def _plain_and_static(function: Any) -> tuple[Callable[..., Any], frozenset[int]]:
+    if isinstance(function, jax.custom_vjp | jax.custom_jvp):
+        return function.fun, frozenset(function.nondiff_argnums)
+    return function.f, frozenset(function.static_argnums)
+
+
+_HIJAX_DERIVATIVES = ("vjp_fwd", "vjp_bwd", "vjp_bwd_retval", "jvp", "lin", "linearized", "transpose")
+_CUSTOM_VJP, _CUSTOM_JVP = (
+    tuple(filter(None, (getattr(jax, kind), getattr(_HIJAX_MODULE, f"{kind}3", None))))
+    for kind in ("custom_vjp", "custom_jvp")
+)
+
+
+@dataclass(frozen=True)
+class BoundRule:
+    """A rule as what JAX binds a primitive with says it, of flat arrays.
+
+    Attributes:
+        kind: "custom_vjp", "custom_jvp", "hijax" or "custom_root".
+        name: of the plain function; empty where JAX does not know.
+        place: its `file:line`.
+        plain: the function without its derivative; it can be called where a program traced before is run.
+        key: something hashable that is another one for another rule.
+        derivative: the functions that are its derivative, as far as they can be told.
+        written: the plain function as somebody wrote it, where it is known.
+    """
+
+    kind: str
+    name: str
+    place: str
+    plain: Callable[..., list[Any]]
+    key: Any
+    derivative: tuple[Callable[..., Any], ...] = ()
+    written: Callable[..., Any] | None = None
+
+
+def bound_rule(primitive: Primitive, params: dict[str, Any]) -> BoundRule | None:
+    """The rule that a primitive calls, if it is bound with these parameters; None where it calls none."""
+    if primitive.name in RULES and "subfuns" in params:
+        function = params["subfuns"][0]
+        kind = "custom_vjp" if primitive.name in CUSTOM_VJP else "custom_jvp"
+        name, place = _name_and_place(function.debug_info.func_src_info)
+        return BoundRule(kind, name or primitive.name, place, function.call_wrapped, (name, place))
+    if primitive.name != "call_hi_primitive":
+        return None
+    prim: Any = params["_prim"]
+    cls = type(prim)
+
+    def plain(*operands: Any) -> list[Any]:
+        return jax.tree.leaves(prim.expand(*jax.tree.unflatten(prim.in_tree, operands)))
+
+    if not cls.__module__.startswith("jax."):
+        parts = rule_parts(prim)
+        assert parts is not None
+        code = cls.expand.__code__
+        place = f"{code.co_filename}:{code.co_firstlineno}"
+        key = cls, repr(prim.params)
+        return BoundRule("hijax", cls.__name__, place, plain, key, parts.derivative, prim.expand)
+    if cls.__name__ == "CustomRoot":
+        return BoundRule("custom_root", "custom_root", "", plain, cls)
+    if cls.__name__ in ("CustomVJPTraced", "CustomJVPTraced"):
+        name, place = function_of(closed(prim.traced.jaxpr)[0])
+        return BoundRule("custom_vjp" if "VJP" in cls.__name__ else "custom_jvp", name, place, plain, (name, place))
+    return None  # what JAX makes of another one: a mapped primitive, the linear part of one
+
+
+def is_exported(place: str) -> bool:
+    """Whether a rule's plain function is that of an exported program, which JAX calls through a custom_vjp."""
+    return bool(re.search(r"[\\/]jax[\\/]_src[\\/]export[\\/]", place))
+
+
+def is_custom_root(function: Callable) -> bool:
+    """Whether a plain function is that of `jax.lax.custom_root`, which is a custom_jvp in some releases."""
+    return function.__name__ == "_custom_root" and function.__module__.startswith("jax.")
+
+
+@dataclass(frozen=True)
+class LinearRule:
+    """A linear function whose transpose is written by hand.
+
+    Attributes:
+        name: of the hand-written function.
+        place: its `file:line`.
+        fixed: how many operands it is not linear in: they come first.
+        plain: the function.
+        key: something hashable that is another one for another rule.
+        transposed: the key of the hand-written transpose as a linear function.
+    """
+
+    name: str
+    place: str
+    fixed: int
+    plain: Callable[..., list[Any]]
+    key: Any
+    transposed: Any
+
+
+def linear_rule(primitive: Primitive, params: dict[str, Any]) -> LinearRule | None:
+    """Of a linear call, or a linear solve, as it is bound; None for anything else."""
+    if primitive.name == LINEAR_CALL:
+        callee = close(params["callee"])
+        fixed = params.get("num_callee_consts", 0) + params["num_res"]
+        with intercepted(None):
+            transposed, _ = params["transpose_thunk"]()
+        name, place = function_of(callee.jaxpr)
+        both = str(callee), str(close(transposed))
+        return LinearRule(name, place, fixed, jaxpr_as_fun(callee), both, both[::-1])
+    if primitive.name != LINEAR_SOLVE or params["jaxprs"].transpose_solve is None:
+        return None
+    lengths, solve = params["const_lengths"], close(params["jaxprs"].solve)
+    transposed = closed(params["jaxprs"].transpose_solve)[0]
+    name, place = function_of(transposed)
+    before, count = lengths.matvec + lengths.vecmat, lengths.solve
+
+    def plain(*operands: Any) -> list[Any]:
+        fixed = before + count + lengths.transpose_solve
+        return jaxpr_as_fun(solve)(*operands[before : before + count], *operands[fixed:])
+
+    both = str(solve), str(close(transposed))
+    return LinearRule(name, place, before + count + lengths.transpose_solve, plain, both, both[::-1])
+
+
+def name_of_opaque(primitive: Primitive, params: dict[str, Any]) -> str:
+    """What somebody calls a kernel, a callback or an exported program."""
+    if primitive.name == "pallas_call":
+        return params.get("name") or function_of(closed(params["jaxpr"])[0])[0]
+    for key in ("name", "target_name", "exported", "callback"):
+        found = params.get(key)
+        for attribute in ("name", "fun_name", "__name__", "callback_func"):
+            found = getattr(found, attribute, found)
+        if callable(found):
+            found = getattr(found, "__name__", None)
+        if isinstance(found, str) and found:
+            return found
+    return primitive.name
+
 
 def plain_function_of(function: Any) -> Callable[..., Any] | None:
-    """The plain function that a `jax.custom_vjp` or `jax.custom_jvp` was made of; None for anything else."""
-    return function.__wrapped__ if isinstance(function, jax.custom_vjp | jax.custom_jvp) else None
+    """The plain function that a rule of JAX's (see `rule_parts`) was made of; None for anything else."""
+    parts = rule_parts(function)
+    return parts.plain if parts is not None else None
+
+
+def nondiff_argnums(function: Any) -> tuple[int, ...]:
+    """The positions of the arguments that a `jax.custom_vjp` or `jax.custom_jvp` takes as they are, untraced."""
+    return tuple(function.nondiff_argnums) if isinstance(function, jax.custom_vjp | jax.custom_jvp) else ()
 
 
 def backward_function(eqn: JaxprEqn) -> Callable[..., Any] | None:
@@ -274,6 +504,152 @@ def vjp_into_refs(pull: Any, refs: Any, upstream: Any) -> None:
     pull.with_refs(refs)(upstream)
 
 
+def derivative_rules(primitive: Primitive) -> list[Callable[..., Any]]:
+    """The derivative rules of a primitive that are not JAX's, nor made with `define_primitive`."""
+    if primitive in _OWN:
+        return []
+    found: list[Callable[..., Any]] = []
+    todo = [table.get(primitive) for table in (ad.primitive_jvps, ad.primitive_transposes)]
+    while todo:  # `ad.defjvp` and its like hold them in partials, tuples and closures
+        rule = todo.pop()
+        if isinstance(rule, functools.partial):
+            todo += [rule.func, *rule.args]
+        elif isinstance(rule, tuple | list):
+            todo += rule
+        elif inspect.isfunction(rule):
+            if not rule.__module__.startswith("jax."):
+                found.append(rule)
+            todo += [cell.cell_contents for cell in rule.__closure__ or ()]
+    return found
+
+
+_OWN: set[Primitive] = set()
+
+
+def rule_call(proceed: Callable, *args: Any, **kwargs: Any) -> Any:
+    """A watcher makes the call of a rule by this function, so that the equations of its derivative can be told."""
+    return proceed(*args, **kwargs)
+
+
+class Watcher(Protocol):
+    """Who is told of calls; each method makes the call, by `proceed`, and returns what it returns."""
+
+    def called(self, rule: Any, parts: RuleParts, args: tuple, kwargs: dict[str, Any], proceed: Callable) -> Any:
+        """A function with a hand-written derivative is called: `proceed(*args, **kwargs)`."""
+        ...
+
+    def bound(self, primitive: Primitive, args: tuple, params: dict[str, Any], proceed: Callable) -> Any:
+        """A primitive is bound: `proceed(*args, **params)`."""
+        ...
+
+    def compiled_called(self, compiled: Any) -> None:
+        """A program compiled ahead of time is about to be called."""
+        ...
+
+
+class _Interception:
+    """The methods of JAX's classes by which calls are noticed, replaced while anybody watches."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.watching = 0
+        self.local = threading.local()
+        self.originals: list[tuple[type, str, Any]] = []
+
+    @property
+    def watcher(self) -> Watcher | None:
+        return getattr(self.local, "watcher", None)
+
+    def enter(self) -> None:
+        with self.lock:
+            self.watching += 1
+            if self.watching == 1:
+                for cls in (*_CUSTOM_VJP, *_CUSTOM_JVP):
+                    self.replace(cls, "__call__", self.around_call)
+                self.replace(Primitive, "bind", self.around_bind)
+                self.replace(jax.stages.Compiled, "__call__", self.around_compiled)
+
+    def leave(self) -> None:
+        with self.lock:
+            self.watching -= 1
+            while not self.watching and self.originals:
+                setattr(*self.originals.pop())
+
+    def replace(self, cls: type, name: str, around: Callable) -> None:
+        original = getattr(cls, name)
+        self.originals.append((cls, name, original))
+        setattr(cls, name, around(original))
+
+    def around_call(self, original: Callable) -> Callable:
+        @functools.wraps(original)
+        def call(rule: Any, *args: Any, **kwargs: Any) -> Any:
+            watcher = self.watcher
+            parts = rule_parts(rule) if watcher is not None else None
+            if watcher is None or parts is None:
+                return original(rule, *args, **kwargs)
+            return watcher.called(rule, parts, args, kwargs, functools.partial(original, rule))
+
+        return call
+
+    def around_bind(self, original: Callable) -> Callable:
+        @functools.wraps(original)
+        def bind(primitive: Primitive, *args: Any, **params: Any) -> Any:
+            watcher = self.watcher
+            if watcher is None:
+                return original(primitive, *args, **params)
+            return watcher.bound(primitive, args, params, functools.partial(original, primitive))
+
+        return bind
+
+    def around_compiled(self, original: Callable) -> Callable:
+        @functools.wraps(original)
+        def call(compiled: Any, *args: Any, **kwargs: Any) -> Any:
+            if self.watcher is not None:
+                self.watcher.compiled_called(compiled)
+            return original(compiled, *args, **kwargs)
+
+        return call
+
+
+_INTERCEPTION = _Interception()
+
+
+@contextmanager
+def intercepted(watcher: Watcher | None) -> Iterator[None]:
+    """Within it `watcher` is told of every call that this thread makes; None: nobody is told."""
+    before = _INTERCEPTION.watcher
+    _INTERCEPTION.enter()
+    _INTERCEPTION.local.watcher = watcher
+    try:
+        yield
+    finally:
+        _INTERCEPTION.local.watcher = before
+        _INTERCEPTION.leave()
+
+
+def linearized_before(value: Any) -> tuple[str, str] | None:
+    """Of what `jax.vjp` or `jax.linearize` returned: the name and place of the function; None for anything else."""
+    if isinstance(value, _linearized()[0]):
+        return function_of(value.jaxpr)
+    inner = _lifted(value)
+    return function_of(inner.args[0]) if inner is not None and inner.func is _linearized()[1] else None
+
+
+def _lifted(value: Any) -> functools.partial | None:
+    """What a `jax.tree_util.Partial` calls, where that is a partial function itself."""
+    inner = getattr(value.func, "fun", value.func) if isinstance(value, jax.tree_util.Partial) else None
+    return inner if isinstance(inner, functools.partial) else None
+
+
+@functools.cache
+def _linearized() -> tuple[type, Callable]:
+    """The class of what `jax.vjp` returns, and the function that `jax.linearize` wraps."""
+    (_, pull), (_, pushforward) = jax.vjp(lambda x: x, 1.0), jax.linearize(lambda x: x, 1.0)
+    lifted = _lifted(pushforward)
+    assert lifted is not None
+    return type(pull), lifted.func
+
+
 # Values while they are traced.
 
 
@@ -285,6 +661,17 @@ def varying_axes(x: Any) -> frozenset[Any]:
 def to_varying(x: Any, axes: Sequence[Any]) -> Any:
     """`x`, now counted as differing over these axes of the mesh, too; transposed, the sum over them."""
     return lax.pcast(x, tuple(axes), to="varying")
+
+
+def manual_axes() -> dict[str, int]:
+    """The axes of the mesh over which the program being traced is split by `jax.shard_map`, and their sizes."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return {name: mesh.shape[name] for name in mesh.manual_axes}
+
+
+def weakly_typed(x: Any) -> Any:
+    """`x` with a type that gives way to others, as a Python number's."""
+    return lax.convert_element_type_p.bind(x, new_dtype=x.dtype, weak_type=True, sharding=None)
 
 
 def x64_enabled() -> bool:
@@ -358,7 +745,115 @@ def define_primitive(
         zeros_marked(upstream), *operands, **p
     )
     batching.primitive_batchers[primitive] = batch
+    _OWN.add(primitive)
     return primitive
+
+
+@dataclass(frozen=True)
+class MappedAxis:
+    """An axis over which `jax.vmap` maps a tap.
+
+    Attributes:
+        mapped: for each operand whether it has this axis, in front.
+        size: how long it is.
+        name: what collectives call it; None for most.
+    """
+
+    mapped: tuple[bool, ...]
+    size: int
+    name: Any = None
+
+
+TAP = "rule_tap"
+MARK = "rule_output"
+
+
+def define_tap(arrived: Callable[..., None]) -> Primitive:
+    """An identity of several operands that says what they are: `arrived(*operands, call=, axes=, differentiated=)`.
+
+    Its parameters: `call`, an object that is handed on; `axes`, what it was mapped over, the last first;
+    `differentiated`, the positions of operands by which a derivative was taken; `kept`, whether it stays where its
+    results are not needed.
+    Differentiated it is a tap of the values alone: tangents pass by it.
+    """
+    primitive = Primitive(TAP)
+    primitive.multiple_results = primitive.skip_canonicalization = True
+    (effect,) = jax.make_jaxpr(lambda: jax.debug.callback(lambda: None))().effects  # allowed in all of JAX's loops
+
+    @primitive.def_effectful_abstract_eval
+    def shapes(*operands: Any, kept: bool, **params: Any) -> Any:
+        return list(operands), {effect} if kept else set()
+
+    @primitive.def_impl
+    def run(*operands: Any, kept: bool, **params: Any) -> list[Any]:
+        arrived(*operands, **params)
+        return list(operands)
+
+    def lowered(*operands: Any, kept: bool, **params: Any) -> list[Any]:
+        kinds = [
+            jax.random.key_impl(x) if jax.numpy.issubdtype(x.dtype, jax.dtypes.prng_key) else None for x in operands
+        ]
+
+        def on_host(*data: Any) -> None:
+            keys = (x if kind is None else jax.random.wrap_key_data(x, impl=kind) for x, kind in zip(data, kinds))
+            arrived(*keys, **params)
+
+        jax.debug.callback(on_host, *(x if k is None else jax.random.key_data(x) for x, k in zip(operands, kinds)))
+        return list(operands)
+
+    def jvp(primals: Any, tangents: Any, *, differentiated: frozenset[int], **params: Any) -> Any:
+        differentiated |= {k for k, t in enumerate(tangents) if not isinstance(t, ad.Zero)}
+        return primitive.bind(*primals, differentiated=differentiated, **params), list(tangents)
+
+    def transpose(upstream: Any, *operands: Any, **params: Any) -> list[Any]:
+        return [u if ad.is_undefined_primal(x) else None for u, x in zip(upstream, operands, strict=True)]
+
+    def batch(axis: Any, operands: Any, dims: Any, *, axes: tuple[MappedAxis, ...], **params: Any) -> Any:
+        mapped = tuple(d is not None for d in dims)
+        if not any(mapped):
+            return primitive.bind(*operands, axes=axes, **params), dims
+        operands = [x if d is None else jax.numpy.moveaxis(x, d, 0) for x, d in zip(operands, dims, strict=True)]
+        name = axis.name if isinstance(axis.name, str | int | tuple) else None
+        axes = (MappedAxis(mapped, axis.size, name), *axes)
+        return primitive.bind(*operands, axes=axes, **params), [0 if m else None for m in mapped]
+
+    ad.primitive_jvps[primitive], ad.primitive_transposes[primitive] = jvp, transpose
+    batching.fancy_primitive_batchers[primitive] = batch
+    mlir.register_lowering(primitive, mlir.lower_fun(lowered, multiple_results=True))
+    _OWN.add(primitive)
+    return primitive
+
+
+def define_mark(transposed: Callable[..., None]) -> Primitive:
+    """An identity of one operand that says when a gradient arrives at it: `transposed(**params)`, while traced."""
+    primitive = Primitive(MARK)
+
+    def transpose(upstream: Any, operand: Any, **params: Any) -> list[Any]:
+        if not isinstance(upstream, ad.Zero):
+            transposed(**params)
+        return [upstream]
+
+    primitive.def_impl(lambda x, **params: x)
+    primitive.def_abstract_eval(lambda x, **params: x)
+    ad.deflinear2(primitive, transpose)
+    batching.primitive_batchers[primitive] = lambda xs, dims, **params: (primitive.bind(*xs, **params), dims[0])
+    mlir.register_lowering(primitive, lambda context, x, **params: [x])
+    _OWN.add(primitive)
+    return primitive
+
+
+def without_derivative(function: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+    """`function` of arrays, which JAX can run but not differentiate."""
+    primitive = Primitive("without_derivative")
+    primitive.multiple_results = True
+    primitive.def_impl(lambda *operands: jax.jit(function)(*operands))
+
+    @primitive.def_abstract_eval
+    def shapes(*operands: Any) -> list[Any]:
+        return list(jax.make_jaxpr(function)(*operands).out_avals)
+
+    mlir.register_lowering(primitive, mlir.lower_fun(function, multiple_results=True))
+    return lambda *operands: primitive.bind(*operands)
 
 
 def strong_aval(value: Any) -> Any:

@@ -3,6 +3,7 @@
 Also the random directions and cotangents, and the rounding and jittering of all of them to a precision.
 """
 
+import itertools
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -39,10 +40,12 @@ class Inputs:
     Attributes:
         args: the arguments as given.
         label: in words.
+        static: positions of arguments that are held as they are, arrays in them too.
     """
 
     args: tuple
     label: str = "the given arguments"
+    static: frozenset[int] = frozenset()
 
     @cached_property
     def flat(self) -> tuple[list[tuple[Any, Any]], Any]:
@@ -50,9 +53,19 @@ class Inputs:
         return jax.tree_util.tree_flatten_with_path(self.args, is_leaf=lambda x: x is None)
 
     @cached_property
+    def is_traced(self) -> list[bool]:
+        """For each leaf whether JAX traces it: an array or a Python float, in no static argument."""
+        return [is_array(x) and path[0].idx not in self.static for path, x in self.flat[0]]
+
+    @cached_property
+    def traced(self) -> list[tuple[Any, Any]]:
+        """The leaves that are traced, with their paths."""
+        return list(itertools.compress(self.flat[0], self.is_traced))
+
+    @cached_property
     def arrays(self) -> Leaves:
         """The leaves that are traced, as NumPy arrays (keys as JAX arrays)."""
-        return [_as_numpy(x) for _, x in self.flat[0] if is_array(x)]
+        return [_as_numpy(x) for _, x in self.traced]
 
     @cached_property
     def live(self) -> list[int]:
@@ -62,7 +75,7 @@ class Inputs:
     @cached_property
     def owners(self) -> list[int]:
         """For each array the positional argument it belongs to."""
-        return [path[0].idx for path, x in self.flat[0] if is_array(x)]
+        return [path[0].idx for path, _ in self.traced]
 
     @property
     def dtype(self) -> Any:
@@ -91,19 +104,19 @@ class Inputs:
 
     def label_of(self, i: int, names: Sequence[str]) -> str:
         """What array `i` is called: `W`, or `params['W']`."""
-        path = [path for path, x in self.flat[0] if is_array(x)][i]
+        path = self.traced[i][0]
         first = names[path[0].idx] if path[0].idx < len(names) else f"argument {path[0].idx}"
         return str(first) + jax.tree_util.keystr(path[1:])
 
     def rebuild(self, arrays: Sequence[Any]) -> tuple:
         """The arguments with `arrays` in the place of their arrays."""
         coming = iter(arrays)
-        leaves = [next(coming) if is_array(x) else x for _, x in self.flat[0]]
+        leaves = [next(coming) if traced else x for traced, (_, x) in zip(self.is_traced, self.flat[0], strict=True)]
         return jax.tree_util.tree_unflatten(self.flat[1], leaves)
 
     def with_arrays(self, arrays: Sequence[Any], label: str | None = None) -> "Inputs":
         """The same point with other arrays."""
-        return Inputs(self.rebuild(arrays), label or self.label)
+        return Inputs(self.rebuild(arrays), label or self.label, self.static)
 
     def cast(self, dtype: Any) -> "Inputs":
         """The same point with floating-point leaves rounded to `dtype` (complex ones to its complex type)."""

@@ -1,6 +1,6 @@
 """Questions about a jaxpr: what it holds, in which types it computes, which outputs depend on which inputs."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import reduce
 from operator import or_
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from .compat import RULES, ClosedJaxpr, Jaxpr, Literal, aval, body_of, inner_jaxprs, inner_programs
+from .compat import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, aval, body_of, inner_jaxprs, inner_programs
 
 UNTRACEABLE = (TypeError, ValueError, NotImplementedError)
 """What JAX raises where a function cannot be traced or differentiated at the types it is given."""
@@ -17,6 +17,22 @@ UNTRACEABLE = (TypeError, ValueError, NotImplementedError)
 def holds(jaxpr: Jaxpr, *names: str) -> bool:
     """Whether a primitive of one of these names stands anywhere in `jaxpr`."""
     return any(eqn.primitive.name in names or any(holds(b, *names) for b in inner_jaxprs(eqn)) for eqn in jaxpr.eqns)
+
+
+def equations(jaxpr: Jaxpr, names: Collection[str]) -> list[JaxprEqn]:
+    """The equations of these primitives, wherever they stand; each once."""
+    found: dict[int, JaxprEqn] = {}
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name in names:
+            found[id(eqn)] = eqn
+        for body in inner_jaxprs(eqn):
+            found.update((id(e), e) for e in equations(body, names))
+    return list(found.values())
+
+
+def equations_inside(eqn: JaxprEqn) -> list[JaxprEqn]:
+    """The equations of the programs that an equation holds, and those that these hold."""
+    return [e for body in inner_jaxprs(eqn) for inner in body.eqns for e in (inner, *equations_inside(inner))]
 
 
 def inexact_constants(jaxpr: Jaxpr, dtype: Any) -> int:
@@ -54,19 +70,6 @@ def reach(jaxpr: Jaxpr, inputs: Sequence[frozenset[int]]) -> list[frozenset[int]
         elif len(eqn.outvars) == 1 and not inner_jaxprs(eqn):
             known[eqn.outvars[0]] = reduce(or_, arriving, frozenset())
     return [at(v) for v in jaxpr.outvars]
-
-
-def outputs_read(jaxpr: Jaxpr) -> dict[int, list[int]]:
-    """For each rule's equation, by id, the outputs that something reads."""
-    read = {v for e in jaxpr.eqns for v in e.invars if not isinstance(v, Literal)}
-    read |= {v for v in jaxpr.outvars if not isinstance(v, Literal)}
-    found: dict[int, list[int]] = {}
-    for eqn in jaxpr.eqns:
-        if eqn.primitive.name in RULES:
-            found[id(eqn)] = [i for i, v in enumerate(eqn.outvars) if v in read]
-        for body in inner_jaxprs(eqn):
-            found |= outputs_read(body)
-    return found
 
 
 def saved_bytes(program: ClosedJaxpr) -> int:

@@ -1,4 +1,4 @@
-"""Every kind of hand-written derivative that a program can hold: find it, strip it, keep the rest of the program.
+"""Programs without their hand-written derivatives: rules are stripped, the rest of the program is kept.
 
 What autodiff says about a program without its rules is independent of anything that a person derived.
 """
@@ -18,7 +18,6 @@ from .compat import (
     JaxprEqn,
     aval,
     binding,
-    body_of,
     close,
     inner_jaxprs,
     map_inner_jaxprs,
@@ -29,27 +28,6 @@ HANDWRITTEN_BACKWARD = CUSTOM_VJP
 """Rules that come with a backward pass. JAX's own forward rules (custom_jvp) are part of what autodiff is."""
 
 
-def is_rule(eqn: JaxprEqn) -> bool:
-    """Whether the equation calls a function whose derivative is written by hand."""
-    return eqn.primitive.name in RULES
-
-
-def kind_of(eqn: JaxprEqn) -> str:
-    """The kind of rule that an equation calls: "custom_vjp" or "custom_jvp"."""
-    return "custom_vjp" if eqn.primitive.name in CUSTOM_VJP else "custom_jvp"
-
-
-def rules_in(jaxpr: Jaxpr) -> list[JaxprEqn]:
-    """The equations that call a rule, wherever they stand; each once."""
-    found: dict[int, JaxprEqn] = {}
-    for eqn in jaxpr.eqns:
-        if is_rule(eqn):
-            found[id(eqn)] = eqn
-        for body in inner_jaxprs(eqn):
-            found.update((id(e), e) for e in rules_in(body))
-    return list(found.values())
-
-
 def holds_rule(jaxpr: Jaxpr, kinds: Collection[str] = RULES) -> bool:
     """Whether a rule of these kinds stands anywhere in `jaxpr`."""
     return any(eqn.primitive.name in kinds or holds_rule_inside(eqn, kinds) for eqn in jaxpr.eqns)
@@ -58,15 +36,6 @@ def holds_rule(jaxpr: Jaxpr, kinds: Collection[str] = RULES) -> bool:
 def holds_rule_inside(eqn: JaxprEqn, kinds: Collection[str] = RULES) -> bool:
     """Whether a rule of these kinds stands in one of the programs that the equation holds."""
     return any(holds_rule(body, kinds) for body in inner_jaxprs(eqn))
-
-
-def plain_program(eqn: JaxprEqn) -> ClosedJaxpr:
-    """The plain function of a rule, or the program that a call calls."""
-    body = body_of(eqn)
-    if body is None:
-        raise ValueError(f"{eqn.primitive.name} is neither a rule nor a call.")
-    jaxpr, consts = body
-    return close(jaxpr) if not consts else ClosedJaxpr(jaxpr, consts)
 
 
 def evaluate_stripped(

@@ -89,6 +89,7 @@ def narrow_types(jaxpr: Jaxpr) -> set[Any]:
 
 AS_TRACED = frozenset(
     "bitcast_convert_type nextafter pallas_call pure_callback io_callback ffi_call shard_map custom_linear_solve "
+    "linear_call call_hi_primitive call_hi_primitive_linearized "
     "run_state random_bits random_wrap random_unwrap random_seed random_split random_fold_in threefry2x32".split()
 )
 """Primitives that keep the types they were traced with: they look at bits, or hold a program of their own types."""
@@ -193,7 +194,7 @@ class _Rounding:
         z = self.bank[at : at + count] if isinstance(at, int) else lax.dynamic_slice(self.bank, (at,), (count,))
         if x.size > BANK:
             z = jnp.broadcast_to(z, (-(-x.size // BANK), BANK)).reshape(-1)[: x.size]
-        return x + x * (z.reshape(x.shape) * size)
+        return x * (1 + z.reshape(x.shape) * size)  # an infinity stays one
 
     def count(self, walk: Walk, x: Any) -> None:
         """Add a decision to the checksum."""

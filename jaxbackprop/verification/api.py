@@ -145,7 +145,8 @@ def _problems(
     fun: Callable, args: tuple, reference: Callable | None, seed: int, settings: dict[str, Any]
 ) -> list[Problem]:
     if args:
-        return [Problem(handwritten_function(fun, reference, settings), _usable(fun, Inputs(args)), seed=seed)]
+        function = handwritten_function(fun, reference, settings)
+        return [Problem(function, _usable(fun, function.inputs(args)), seed=seed)]
     if not isinstance(fun, Rule):
         return []
     made = [

@@ -1,31 +1,27 @@
-"""`audit`: every hand-derived rule inside a JAX program, checked at the values it really sees there."""
+"""`audit`: every hand-written rule that runs inside a program, checked at the values it really sees there."""
 
+import functools
 import json
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
-import numpy as np
 
 from ..core.rule import registered_as
-from ..jaxprs import rule_calls
-from ..jaxprs.compat import JaxprEqn, binding, jaxpr_as_fun
-from ..jaxprs.inputs import Inputs
-from ..jaxprs.provenance import key, place
-from ..jaxprs.queries import outputs_read
-from ..jaxprs.rule_calls import RuleCalls
-from ..jaxprs.rules import kind_of, plain_program
+from ..jaxprs.compat import weakly_typed
+from ..jaxprs.inputs import Inputs, inexact
+from ..jaxprs.observed import NotExamined, Observed, Sample
+from ..jaxprs.on_mesh import on_every_device, on_mesh
+from ..jaxprs.rule_calls import Found, find
 from .checks.registry import CHECKS
 from .checks.result import Check, CheckResult, what_happened
 from .collect import Collected
 from .problem import HandwrittenFunction, Problem
-from .report import Verification
+from .program_gradient import CANNOT_TELL, RIGHT, WRONG, ProgramGradient, against_numerical, against_plain_functions
+from .report import Verification, VerificationError
 from .surroundings import undisturbed
-
-SAMPLES = 3
-"""At so many of its calls a rule is verified: the first ones of different shapes or values."""
 
 _ASKED = (
     "forward_pass", "gradient", "linear_in_the_upstream", "precision", "structure", "same_value_when_differentiated",
@@ -42,65 +38,98 @@ UNJUDGED = Check(could_be_judged)
 
 @dataclass(frozen=True)
 class Site:
-    """One hand-derived rule as the program uses it.
+    """One hand-written rule as the program uses it.
 
     Attributes:
         name: of the rule.
         source: file and line of its definition.
         calls: how often the program called it; 0 where it stands on a branch not taken.
-        verification: what was found at the values it saw; None where it was never called.
+        verification: what was found at the values it saw; None where it was never called, or has nothing to judge.
+        kind: how it is written: "custom_vjp", "custom_jvp", "hijax", "custom_root", "linear_call", "primitive".
+        differentiated: how many of the calls the program itself takes a derivative of.
+        program: where it differs from its plain function, perhaps by design: what that does to the program.
     """
 
     name: str
     source: str
     calls: int
     verification: Verification | None
+    kind: str = "custom_vjp"
+    differentiated: int = 0
+    program: str = ""
 
     @property
     def verdict(self) -> str:
         """In a word or two."""
         if self.verification is None:
-            return "not reached"
+            return "no gradient" if self.calls else "not reached"
         unjudged = all(check.name == UNJUDGED.name for check in self.verification.checks)
         return "not judged" if unjudged else self.verification.verdict
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing speaks against it: it is right, or differs from its plain function to the program's good."""
+        return self.verification is None or self.verification.passed or self.program == GOOD
+
+
+GOOD = "differs from its primal; the program's gradient is right"
+BAD = "differs from its primal; the program's gradient is not that of its value"
 
 
 @dataclass(frozen=True)
 class Audit:
-    """All hand-derived rules of a program.
+    """All hand-written rules of a program.
 
     Attributes:
         sites: one for each rule.
+        not_examined: what could not be looked into, and why.
+        gradient: what is known of the program's own gradient; None where there is none, or no rule in it.
+        allowed: the names of what may stay unexamined.
         seconds: how long it took.
     """
 
     sites: tuple[Site, ...]
+    not_examined: tuple[NotExamined, ...] = ()
+    gradient: ProgramGradient | None = None
+    allowed: tuple[str, ...] = ()
     seconds: float = 0.0
 
     @property
     def passed(self) -> bool:
-        """Whether every rule that was called is right."""
-        return all(site.verification is None or site.verification.passed for site in self.sites)
+        """Whether every rule is right, everything was examined that is not allowed by name, and the gradient is."""
+        wrong = self.gradient is not None and self.gradient.verdict == WRONG
+        return not wrong and not self.unexamined and all(site.passed for site in self.sites)
 
     @property
     def failures(self) -> tuple[Site, ...]:
         """The sites whose rule is not right."""
-        return tuple(s for s in self.sites if s.verification is not None and not s.verification.passed)
+        return tuple(site for site in self.sites if not site.passed)
+
+    @property
+    def unexamined(self) -> tuple[NotExamined, ...]:
+        """What was not examined, and is not allowed by name."""
+        return tuple(one for one in self.not_examined if one.name not in self.allowed)
 
     def raise_if_failed(self) -> "Audit":
         """Itself, where all passed.
 
         Raises:
-            VerificationError: with the report of the first rule that failed.
+            VerificationError: with the report of the first rule that failed; where none did, with the whole report.
         """
         for site in self.failures:
             assert site.verification is not None
             site.verification.raise_if_failed()
+        if not self.passed:
+            raise VerificationError(str(self))
         return self
 
     def __str__(self) -> str:
+        return "\n".join([*self._table(), *self._rest()])
+
+    def _table(self) -> list[str]:
         if not self.sites:
-            return f"no hand-derived rule in this program ({self.seconds:.1f} s)"
+            known = "no hand-written rule" if not self.not_examined else "no hand-written rule in what was examined"
+            return [f"{known} in this program ({self.seconds:.1f} s)"]
         width = max(len(s.name) for s in self.sites)
         lines = [f"{'rule':{width}}  calls  verdict"]
         for s in self.sites:
@@ -108,10 +137,21 @@ class Audit:
             if s.verification is not None and not s.verification.passed:
                 worst = s.verification.failures[0]
                 why = s.verification.by_design or s.verification.likely_cause
-                lines.append(f"{'':{width}}         {worst.name}: {worst.detail}")
-                lines += [f"{'':{width}}         {why}"] if why else []
-        lines.append(f"{len(self.sites)} rules, {len(self.failures)} not right, {self.seconds:.1f} s")
-        return "\n".join(lines)
+                remarks = (f"{worst.name}: {worst.detail}", why, s.program)
+                lines += [f"{'':{width}}         {remark}" for remark in remarks if remark]
+        return lines
+
+    def _rest(self) -> list[str]:
+        lines = []
+        if self.gradient is not None:
+            lines.append(f"the program's own gradient: {self.gradient.verdict}, {self.gradient.detail}")
+        for one in self.not_examined:
+            allowed = " (allowed)" if one.name in self.allowed else ""
+            lines.append(f"not examined{allowed}: {one.name}, {one.reason}  {one.place}".rstrip())
+        if self.sites:
+            count = f", {len(self.not_examined)} not examined" if self.not_examined else ""
+            lines.append(f"{len(self.sites)} rules, {len(self.failures)} not right{count}, {self.seconds:.1f} s")
+        return lines
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, as JSON can hold it."""
@@ -119,9 +159,15 @@ class Audit:
             "passed": self.passed,
             "seconds": round(self.seconds, 3),
             "sites": [
-                {"name": s.name, "source": s.source, "calls": s.calls, "verdict": s.verdict,
+                {"name": s.name, "source": s.source, "kind": s.kind, "calls": s.calls,
+                 "differentiated": s.differentiated, "verdict": s.verdict, "passed": s.passed, "program": s.program,
                  "verification": s.verification and s.verification.to_dict()}
                 for s in self.sites
+            ],
+            "gradient": self.gradient and {"verdict": self.gradient.verdict, "detail": self.gradient.detail},
+            "not_examined": [
+                {"name": one.name, "place": one.place, "reason": one.reason, "allowed": one.name in self.allowed}
+                for one in self.not_examined
             ],
         }  # fmt: skip
 
@@ -131,73 +177,100 @@ class Audit:
 
 
 @undisturbed()
-def audit(fun: Callable, *args: Any, **settings: Any) -> Audit:
-    """Find every `custom_vjp` and `custom_jvp` that `fun(*args)` calls, and verify each at the values it sees.
+def audit(
+    fun: Callable, *args: Any, allow: Sequence[str] = (), checks: Sequence[str] | None = None, **settings: Any
+) -> Audit:
+    """Find every hand-written rule that runs inside `fun(*args)`, and verify each at the values it sees.
 
-    Looks through jit, scan, while, cond, checkpoint, vmap, shard_map and rules inside rules. Give the function whose
-    gradient is taken, not its gradient: differentiating has already used the rules up.
+    Rules are found wherever they run: under jit, scan, while, cond, checkpoint, vmap and shard_map, inside other rules,
+    and where `fun` itself takes a derivative, as a training step does. They may be `custom_vjp`, `custom_jvp`, hijax
+    primitives, linear calls, and primitives of other packages. `fun` is run once or twice, on copies of its arguments.
 
     Args:
         fun: any JAX function.
         args: its arguments; Python values that are no arrays are held static.
-        settings: keyword arguments, held static.
+        allow: the names of what may stay unexamined (see `Audit.not_examined`); of anything else the audit fails.
+        checks: the names of the checks to make of each rule (`verification.checks.registry.CHECKS`); where none are
+            given, those that say something at single values.
+        settings: keyword arguments of `fun`, held static.
 
     Raises:
         TypeError: `fun` is no function.
+        ValueError: there is no check of such a name.
     """
     if not callable(fun):
         raise TypeError(f"audit: {fun!r:.60} is no function that could be looked through.")
-    start = time.perf_counter()
-    point = Inputs(args)
-    program = jax.make_jaxpr(point.call_all(lambda *a: fun(*a, **settings)))(*point.arrays)
-    watched, error = rule_calls.watch(program, point.arrays)
-    broken = f"the program could not be run as far as this rule: {what_happened(error)}" if error else ""
-    found: dict[tuple[Any, ...], Seen] = {}
-    for calls in watched:
-        found.setdefault(key(calls.eqn), Seen(calls.eqn)).add(calls)
-    used = outputs_read(program.jaxpr)
-    sites = tuple(_site(seen, used, broken) for seen in found.values())
-    return Audit(sites, time.perf_counter() - start)
+    unknown = [name for name in checks or () if name not in CHECKS]
+    if unknown:
+        raise ValueError(f"audit: there is no check called {unknown[0]}. There are {', '.join(CHECKS)}.")
+    start, point = time.perf_counter(), Inputs(args)
+    function = functools.partial(fun, **settings)
+    found, judged = judged_rules(function, point, checks)
+    gradient = _gradient(function, point, found, judged)
+    sites = tuple(_in_the_program(site, gradient) for _, site in judged)
+    unreached = [NotExamined(s.name, s.source, "a rule on a branch that was not taken") for s in sites if not s.calls]
+    return Audit(
+        sites, tuple(dict.fromkeys((*found.not_examined, *unreached))), gradient, tuple(allow),
+        time.perf_counter() - start,
+    )  # fmt: skip
 
 
-@dataclass
-class Seen:
-    """A rule in a program: one of its equations, how often it is called, and some of its inputs."""
-
-    eqn: JaxprEqn
-    calls: int = 0
-    samples: list[tuple[JaxprEqn, list[Any]]] = field(default_factory=list)
-
-    def add(self, one: RuleCalls) -> None:
-        """The calls of one equation, and its inputs where they are news."""
-        self.calls += one.calls
-        for given in one.inputs:
-            shapes = [np.shape(x) for x in given]
-            alike = [k for k, (_, old) in enumerate(self.samples) if [np.shape(x) for x in old] == shapes]
-            # A call of other shapes is worth more than another one of the same; of those, the first ones and the last.
-            if len(self.samples) < SAMPLES:
-                self.samples.append((one.eqn, given))
-            elif alike:
-                self.samples[alike[-1]] = one.eqn, given
+def judged_rules(
+    function: Callable, point: Inputs, checks: Sequence[str] | None = None
+) -> tuple[Found, list[tuple[Observed, Site]]]:
+    """The rules that run inside `function` at `point`, each with what is found about it."""
+    found = find(function, point)
+    told = {(one.name, one.place) for one in found.not_examined}
+    rules = [rule for rule in found.rules if rule.calls or (rule.name, rule.source) not in told]
+    return found, [(rule, _site(rule, checks or _ASKED, found.error)) for rule in rules]
 
 
-def _site(seen: Seen, used: dict[int, list[int]], broken: str) -> Site:
+def _gradient(
+    function: Callable, point: Inputs, found: Found, judged: Sequence[tuple[Observed, Site]]
+) -> ProgramGradient | None:
+    """The program's own gradient: of a program that differentiates itself, what it returns."""
+    if not found.rules and not found.not_examined:
+        return None  # nothing but JAX's own derivatives
+    if not found.whole:
+        return ProgramGradient(CANNOT_TELL, "it cannot be traced as one program")
+    if not any(rule.differentiated for rule in found.rules):
+        return against_numerical(function, point)
+    keys = [rule.key for rule, site in judged if not site.passed]
+    return against_plain_functions(function, point, keys) if keys else None
+
+
+def _in_the_program(site: Site, gradient: ProgramGradient | None) -> Site:
+    """What a difference that is meant does to the program."""
+    meant = site.verification is not None and bool(site.verification.by_design) and not site.verification.passed
+    if not meant or gradient is None or gradient.verdict not in (RIGHT, WRONG):
+        return site
+    return replace(site, program=GOOD if gradient.verdict == RIGHT else BAD)
+
+
+def _site(rule: Observed, checks: Sequence[str], error: Exception | None) -> Site:
     """What is found about one rule; an exception on the way is what was found, and the other rules are still judged."""
-    name, source = place(seen.eqn)
     try:
-        verification = _judged(seen, used, name, source)
-    except Exception as error:
-        verification = Verification(name, (CheckResult(None, what_happened(error), UNJUDGED.name),), source)
-    if verification is None and broken and not seen.calls:
-        verification = Verification(name, (CheckResult(None, broken, UNJUDGED.name),), source)
-    return Site(name, source, seen.calls, verification)
+        verification = _judged(rule, checks)
+    except Exception as raised:
+        verification = _unjudged(rule, what_happened(raised))
+    if verification is None and error is not None and not rule.calls:
+        verification = _unjudged(rule, f"the program could not be run as far as this rule: {what_happened(error)}")
+    return Site(rule.name, rule.source, rule.calls, verification, rule.kind, rule.differentiated)
 
 
-def _judged(seen: Seen, used: dict[int, list[int]], name: str, source: str) -> Verification | None:
-    start, collected, problems = time.perf_counter(), Collected(prove=True), []
-    for k, (eqn, args) in enumerate(seen.samples):
-        function = _function(eqn, name, source, used.get(id(eqn), []))
-        problem = Problem(function, Inputs(tuple(args), f"its call {k + 1}"))
+def _unjudged(rule: Observed, why: str) -> Verification:
+    return Verification(rule.name, (CheckResult(None, why, UNJUDGED.name),), rule.source)
+
+
+def _judged(rule: Observed, checks: Sequence[str]) -> Verification | None:
+    start, collected, problems = time.perf_counter(), Collected(), []
+    asked = (*checks, "checkpoint") if rule.own_remat and "checkpoint" not in checks else checks
+    if rule.kind not in ("custom_vjp", "custom_jvp") and not rule.mapped:
+        asked = [check for check in asked if check != "vmap"]  # others need not be mapped
+    for k, sample in enumerate(rule.samples):
+        function, inputs, note = _function(rule, sample, f"its call {k + 1}")
+        problem = Problem(function, inputs)
+        collected.notes += [note] if note else []
         if not problem.inputs.live:
             continue
         problems.append(problem)
@@ -206,31 +279,73 @@ def _judged(seen: Seen, used: dict[int, list[int]], name: str, source: str) -> V
         except Exception as error:
             collected.enter(UNJUDGED, CheckResult(None, what_happened(error)), problem)
             continue
-        collected.make(problem, (CHECKS[check] for check in _ASKED if k == 0 or CHECKS[check].everywhere))
+        collected.make(problem, (CHECKS[check] for check in asked if k == 0 or CHECKS[check].everywhere))
     if not problems:
         return None
     return collected.verification(problems[0].function, len(problems), time.perf_counter() - start)
 
 
-def _function(eqn: JaxprEqn, name: str, source: str, kept: list[int]) -> HandwrittenFunction:
-    """The equation, bound again, beside the plain function that it holds: their outputs that are `kept`."""
+def _function(rule: Observed, sample: Sample, label: str) -> tuple[HandwrittenFunction, Inputs, str]:
+    """The rule beside its plain function, its arguments that count, and a note on those that do not."""
+    call, inputs = sample.call, Inputs(sample.args, label)
+    leaves, tree = jax.tree.flatten(sample.args)
+    names = _argument_names(rule, len(sample.args))
+    names = names or tuple(f"input {i}" for i in range(len(sample.args)))
     # No gradient arrives at an output the program throws away: the running maximum a softmax hands out beside.
-    kept = kept or list(range(len(eqn.outvars)))
-    whole = jaxpr_as_fun(plain_program(eqn))
+    outputs = sorted(call.pulled or (set() if rule.differentiated else call.read))
+    some_outputs = 0 < len(outputs) < call.outputs
+    weak = {k for k, is_weak in enumerate(call.weak) if is_weak}
+    # What a root finder closes over is handed in several times: one value in the program, it varies as one.
+    stands_for = [call.tied[k] if rule.kind == "custom_root" else k for k in range(len(leaves))]
+    by = {stands_for[k] for k in call.by if k < len(leaves)}
+    held = {k for k in inputs.live if rule.differentiated and by and stands_for[k] not in by}
+    own = [k for k in range(len(leaves)) if stands_for[k] == k and k not in held]
+    mesh = bool(call.axes) and _needs_a_mesh(sample)
+    function, plain = sample.function, sample.plain
+    note = ", ".join(inputs.label_of(k, names) for k in sorted(held) if stands_for[k] == k)
+    note = f"not judged by {note}: the program takes no derivative by that" if note else ""
+    if not (some_outputs or weak or mesh or len(own) < len(leaves)):
+        return HandwrittenFunction(rule.name, function, plain, names, rule.source, rule.kind, typed=True), inputs, note
+    labels = [inputs.label_of(k, names) for k in own]
 
-    def handwritten(*args: Any) -> list[Any]:
-        outputs = binding(eqn)(*args)
-        return [outputs[i] for i in kept]
+    def of_leaves(function: Callable) -> Callable:
+        def flat(*given: Any) -> Any:
+            found = function(*tree.unflatten(weakly_typed(x) if k in weak else x for k, x in enumerate(given)))
+            return [inexact(found)[k] for k in outputs] if some_outputs else found
 
-    def plain(*args: Any) -> list[Any]:
-        outputs = whole(*args)
-        return [outputs[i] for i in kept]
+        return on_mesh(flat, call.axes, call.varying) if mesh else flat
 
-    own = registered_as(name)
-    names = (
-        tuple(p.name for p in own.signature.parameters)
-        if own and len(own.signature.parameters) == len(eqn.invars)
-        else ()
-    )
-    names = names or tuple(f"input {i}" for i in range(len(eqn.invars)))
-    return HandwrittenFunction(name, handwritten, plain, names, source, kind_of(eqn), typed=True)
+    if mesh:
+        checked = any(call.varying)
+        leaves = [
+            on_every_device(x, call.axes, differs, checked=checked)
+            for x, differs in zip(leaves, call.varying, strict=True)
+        ]
+
+    def of_own(function: Callable) -> Callable:
+        def call_it(*given: Any) -> Any:
+            known = dict(zip(own, given, strict=True))
+            return function(*(known.get(stands_for[k], leaves[k]) for k in range(len(leaves))))
+
+        return call_it
+
+    function, plain = of_own(of_leaves(function)), of_own(of_leaves(plain))
+    part = HandwrittenFunction(rule.name, function, plain, tuple(labels), rule.source, rule.kind, typed=True)
+    return part, Inputs(tuple(leaves[k] for k in own), label), note
+
+
+def _needs_a_mesh(sample: Sample) -> bool:
+    """Whether a rule talks across the axes of a mesh."""
+    try:
+        jax.eval_shape(sample.function, *sample.args)
+    except NameError:
+        return True
+    except Exception:
+        return False  # judged like any other rule
+    return False
+
+
+def _argument_names(rule: Observed, count: int) -> tuple[str, ...]:
+    own = registered_as(rule.name)
+    names = tuple(p.name for p in own.signature.parameters) if own is not None else rule.arguments
+    return names if len(names) == count else ()

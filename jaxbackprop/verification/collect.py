@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from .checks.result import Check, CheckResult, what_happened
+from .diagnosis.from_numbers import described
 from .diagnosis.intended import by_design, knows_more
 from .diagnosis.likely_cause import likely_cause
 from .problem import HandwrittenFunction, OutOfTime, Problem
@@ -143,7 +144,7 @@ class Collected:
             if result.evidence is not None and result.evidence.found.at_a_kink:
                 return "at a kink: another value than those between the derivatives from its sides"
             if result.evidence is not None:
-                return "none of the known ones: the numbers are those of another formula"
+                return described(result.evidence)
         return ""
 
 

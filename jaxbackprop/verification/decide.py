@@ -41,6 +41,9 @@ class Row:
         autodiff_is_law: a `stop_gradient` means what autodiff says.
         along: it is a derivative along a direction that moves several numbers.
         numerical: the numerical derivative and its error bound.
+        sides: the same from either side alone.
+        infinite: the plain function has no finite value here.
+        outside: it has one here, and on both sides it has none or jumps.
         kinked: the derivatives from the two sides differ.
         interval: the derivatives that are right at a kink, from the least to the largest.
         digits: autodiff's in many digits; NaN where it cannot be had.
@@ -53,6 +56,9 @@ class Row:
     autodiff_is_law: bool = False
     along: bool = False
     numerical: tuple[float, float] | None = None
+    sides: tuple[tuple[float, float], ...] = ()
+    infinite: bool = False
+    outside: bool = False
     kinked: bool = False
     interval: tuple[float, float] | None = None
     digits: float | None = None
@@ -84,7 +90,7 @@ SHARP = 1e-3
 """A numerical derivative counts against a value if its bound is below this share of the difference."""
 
 SEAM = 1e-6
-"""It counts against autodiff where its bound is below this share of its value."""
+"""It counts against autodiff where its bound is below this share of its value, or `SHARP` of what lies between them."""
 
 
 def decide(row: Row) -> Decision:
@@ -93,11 +99,13 @@ def decide(row: Row) -> Decision:
     1. Autodiff in float64, within the rounding of both programs: right. Along a direction that is not enough, numerical
        derivatives are asked as well: autodiff may itself be wrong.
     2. Where a `stop_gradient` means what autodiff says, autodiff alone.
-    3. At a kink the interval between the derivatives from its sides, and of points close by.
-    4. A numerical derivative whose bound is small beside the difference: against the handwritten value if autodiff
+    3. Where the plain function is finite at a single point only, or jumps on both sides, nothing is said.
+    4. At a kink the interval between the derivatives from its sides, and of points close by.
+    5. A numerical derivative whose bound is small beside the difference: against the handwritten value if autodiff
        agrees with it, for the handwritten value if autodiff does not (a seam, an overflow).
-    5. Autodiff's program in many digits; where it contradicts, difference quotients of the plain function in many.
-    6. Autodiff against a handwritten value a hundred tolerances away, where numerical derivatives are too blunt.
+    6. Autodiff's program in many digits; where it contradicts, difference quotients of the plain function in many.
+    7. Where the plain function has no finite value in float64, nothing is said.
+    8. Autodiff against a handwritten value a hundred tolerances away, where numerical derivatives are too blunt.
     """
     agrees = bool(within(row.actual, row.autodiff, row.tolerance))
     if agrees and (row.numerical is None or row.autodiff_is_law) and not (row.along and not row.autodiff_is_law):
@@ -106,6 +114,8 @@ def decide(row: Row) -> Decision:
         return Decision(Verdict.WRONG if np.isfinite(row.autodiff) else Verdict.UNDECIDED, expected=row.autodiff)
     if row.numerical is None:
         return Decision(None, Oracle.NUMERICAL)
+    if row.outside:
+        return Decision(Verdict.OUTSIDE, expected=row.autodiff)
     if row.kinked:
         return _at_a_kink(row)
     value, bound = row.numerical
@@ -121,7 +131,11 @@ def decide(row: Row) -> Decision:
         return Decision(Verdict.RIGHT, by=Oracle.INTERVAL.value, expected=row.actual)
     if apart and autodiff_near and bound < SHARP * abs(row.actual - value):
         return Decision(Verdict.WRONG, expected=row.autodiff)
-    near_enough = SEAM * abs(value) if np.isfinite(row.autodiff) else SHARP * abs(value) + 1e-9
+    near_enough = (
+        max(SEAM * abs(value), SHARP * abs(row.autodiff - value))
+        if np.isfinite(row.autodiff)
+        else SHARP * abs(value) + 1e-9
+    )
     if known and np.isfinite(row.actual) and not autodiff_near and bound < near_enough:
         if not apart:
             return Decision(Verdict.RIGHT, by="numerical derivatives, at a seam of the program", expected=value)
@@ -157,6 +171,8 @@ def _in_digits(row: Row, apart: bool, known: bool) -> Decision:
         if np.isfinite(value):
             right = within(row.actual, value, row.tolerance + 2.0**-48 * abs(value))
             return Decision(Verdict.RIGHT if right else Verdict.WRONG, by=Oracle.DIGITS.value, expected=value)
+    if row.infinite:
+        return Decision(Verdict.OUTSIDE, expected=row.autodiff)
     if not np.isfinite(row.autodiff):
         return Decision(Verdict.UNDECIDED, expected=row.autodiff)
     if within(row.actual, row.autodiff, row.tolerance):
@@ -168,6 +184,9 @@ def _in_digits(row: Row, apart: bool, known: bool) -> Decision:
         and row.numerical[1] < SHARP * abs(row.autodiff - row.numerical[0])
     ):
         return Decision(Verdict.RIGHT, by=Oracle.NUMERICAL.value, expected=row.numerical[0])
+    for value, bound in row.sides:  # at a jump one side is as good as the other
+        if abs(row.actual - value) <= 4 * bound + row.tolerance and bound < SHARP * abs(row.autodiff - value):
+            return Decision(Verdict.RIGHT, by=Oracle.INTERVAL.value, expected=value)
     far = not np.isfinite(row.actual) or abs(row.actual - row.autodiff) > 100 * row.tolerance
     blunt = not known or not apart or row.numerical is None
     return Decision(Verdict.WRONG if far or not blunt else Verdict.UNDECIDED, expected=row.autodiff)
@@ -186,7 +205,7 @@ ALLOWED_OF_AUTODIFF = 4.0
 
 
 @dataclass(frozen=True)
-class Lost:
+class ArithmeticRow:
     """What is known about one number as a precision computes it.
 
     Attributes:
@@ -195,7 +214,7 @@ class Lost:
         rounding: how far rounding in that precision moves autodiff's program.
         own_rounding: how far it moves the handwritten one.
         floor: what a last place is worth here.
-        of_autodiff: the error autodiff makes in that precision; None where it was not asked yet.
+        autodiff_error: how far autodiff is off in that precision; None where it was not asked yet.
     """
 
     actual: Any
@@ -203,27 +222,27 @@ class Lost:
     rounding: float
     own_rounding: float
     floor: float
-    of_autodiff: float | None = None
+    autodiff_error: float | None = None
 
 
-def decide_arithmetic(lost: Lost) -> Verdict | None:
+def decide_arithmetic(row: ArithmeticRow) -> Verdict | None:
     """Whether no more is lost than autodiff may lose; None: what autodiff really loses must be known first.
 
     1. Within the rounding of autodiff's program: right.
     2. No more than 4 times what autodiff loses in that precision here, or autodiff has no value: right.
     3. Within what rounding does to the handwritten program itself: imprecise. Beyond that: wrong.
     """
-    if not np.isfinite(lost.exact):
+    if not np.isfinite(row.exact):
         return Verdict.OUTSIDE
-    allowed = ALLOWED_ROUNDINGS * (lost.rounding + lost.floor)
-    gap = abs(lost.actual - lost.exact)
+    allowed = ALLOWED_ROUNDINGS * (row.rounding + row.floor)
+    gap = abs(row.actual - row.exact)
     if gap <= allowed:
         return Verdict.RIGHT
-    if lost.of_autodiff is None:
+    if row.autodiff_error is None:
         return None
-    if not np.isfinite(lost.of_autodiff):
-        return Verdict.RIGHT if np.isfinite(lost.actual) else Verdict.OUTSIDE
-    if gap <= ALLOWED_OF_AUTODIFF * lost.of_autodiff + allowed:
+    if not np.isfinite(row.autodiff_error):
+        return Verdict.RIGHT if np.isfinite(row.actual) else Verdict.OUTSIDE
+    if gap <= ALLOWED_OF_AUTODIFF * row.autodiff_error + allowed:
         return Verdict.RIGHT
-    own = 3 * ALLOWED_ROUNDINGS * (lost.own_rounding + lost.rounding + lost.floor)
+    own = 3 * ALLOWED_ROUNDINGS * (row.own_rounding + row.rounding + row.floor)
     return Verdict.IMPRECISE if gap <= own else Verdict.WRONG

@@ -13,18 +13,18 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from ..jaxprs.flatten import dual, flatten
+from ..jaxprs.flatten import dual, flatten, unflatten
 from ..jaxprs.inputs import Leaves, unit_roundoff
-from .decide import ALLOWED_ROUNDINGS, Decision, Lost, Oracle, Row, Verdict, decide, decide_arithmetic
+from .decide import ALLOWED_ROUNDINGS, SEAM, ArithmeticRow, Decision, Oracle, Row, Verdict, decide, decide_arithmetic
 from .oracles import autodiff, finite_differences, many_digits, subgradient_interval
 from .problem import Problem
-from .rounding import ALLOWED, FLOAT64, apart, as_wide, in_ulps, largest, rounding, scale_of, size, tolerance
+from .rounding import ALLOWED, apart, as_wide, in_ulps, largest, rounding, scale_of, size, tolerance
 from .wording import expected_and_got, index, region
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What came beside what was expected, leaf by leaf, and what was decided.
+    """Actual and expected values, leaf by leaf, and what was decided about each element.
 
     Attributes:
         actual: what was computed.
@@ -109,11 +109,6 @@ def _quick(expected: Leaves) -> Leaves:
     return [QUICK[0] * size(x) + QUICK[1] * largest(x) + 1e-300 for x in expected]
 
 
-def constants_scale(problem: Problem) -> tuple[float, float, float]:
-    """The noise for the algebra: float64's; a program traced in a narrow type also holds constants rounded to it."""
-    return FLOAT64 if problem.dtype == np.float64 else (FLOAT64[0], 0.0, 1.0)
-
-
 def compare_values(problem: Problem, actual: Leaves) -> Comparison:
     """Whether `actual`, computed in float64, are the outputs of the plain function."""
     upstream = problem.upstream(0)
@@ -122,12 +117,29 @@ def compare_values(problem: Problem, actual: Leaves) -> Comparison:
     if found.passed is False and problem.differentiable:
         both = [_rounding(problem, program, upstream)[0] for program in ("handwritten", "autodiff")]
         found = compared(actual, expected, tolerance(both, expected), np.float64)
-    return found
+    return _where_infinite(problem, found) if found.passed is None else found
+
+
+def _where_infinite(problem: Problem, found: Comparison) -> Comparison:
+    """Where the plain function is infinite in float64 and `actual` is not: many digits say whether it overflows there.
+
+    Where it is not a number nothing is asked of `actual`.
+    """
+    exact = many_digits.value(problem)
+    wrong, undecided, values = [], [], []
+    for j, (w, u, f, t) in enumerate(zip(found.wrong, found.undecided, found.actual, found.expected, strict=True)):
+        infinite = u & np.isinf(as_wide(t))
+        true = exact[j] if exact is not None else np.full(infinite.shape, np.nan)
+        off = infinite & ~np.isnan(true) & apart(f, true, 1e-12 * size(true) + 1e-300)
+        wrong.append(w | off)
+        undecided.append(infinite & np.isnan(true))
+        values.append(np.where(infinite & np.isfinite(true), true, t))
+    return replace(found, wrong=wrong, undecided=undecided, expected=values)
 
 
 def _rounding(problem: Problem, program: str, upstream: Leaves) -> tuple[Leaves, Leaves]:
     key = ("rounding", program, *(np.asarray(u).tobytes() for u in upstream))
-    return problem.answers.get(key, lambda: rounding(problem, program, upstream, constants_scale(problem)))
+    return problem.answers.get(key, lambda: rounding(problem, program, upstream))
 
 
 def error_bounds(problem: Problem, upstream: Leaves) -> Leaves:
@@ -143,13 +155,13 @@ def compare_gradient(problem: Problem, actual: Leaves, upstream: Leaves) -> Comp
     if quick.passed:
         return quick
     found = compared(actual, expected, error_bounds(problem, upstream), np.float64)
-    found = _without_the_tail(found)
+    found = _without_rare_outliers(found)
     if found.passed:
         return found
-    return _Examination(problem, found, upstream).concluded()
+    return _Disputed(problem, found, upstream).decided()
 
 
-def _without_the_tail(found: Comparison) -> Comparison:
+def _without_rare_outliers(found: Comparison) -> Comparison:
     """Of 65,000 elements the estimate of five draws is now and then too small: a wrong formula shows in more."""
     wrong = [
         w & apart(f, t, 6 * b) if w.size and w.mean() < 1e-3 else w
@@ -165,18 +177,40 @@ SAMPLE = 8
 
 
 @dataclass
-class _Examination:
-    """The disputed elements of one gradient, and what the oracles say of them."""
+class _Disputed:
+    """The elements of one gradient on which the handwritten pass and autodiff do not agree, and what the oracles say.
+
+    A complex number is two real ones here, as it is for numerical derivatives.
+    """
 
     problem: Problem
     found: Comparison
     upstream: Leaves
 
-    def concluded(self) -> Comparison:
-        flat = flatten_flags([w | u for w, u in zip(self.found.wrong, self.found.undecided, strict=True)])
-        disputed = np.flatnonzero(flat)
-        if any(np.iscomplexobj(x) for x in self.found.expected):
-            return self.found  # autodiff alone: nothing else here speaks of complex numbers
+    @cached_property
+    def actual(self) -> np.ndarray:
+        """The handwritten gradient in one row of real numbers."""
+        return flatten(dual(self.found.actual))
+
+    @cached_property
+    def expected(self) -> np.ndarray:
+        """Autodiff's."""
+        return flatten(dual(self.found.expected))
+
+    @cached_property
+    def error_bound(self) -> np.ndarray:
+        """How far rounding may carry them apart."""
+        return np.abs(flatten(_for_both_parts(self.found.error_bound, self.found.actual)))
+
+    def flags(self, leaves: Sequence[np.ndarray]) -> np.ndarray:
+        """Masks of the leaves in one row."""
+        return flatten(_for_both_parts([np.asarray(x, np.float64) for x in leaves], self.found.actual)) != 0
+
+    def decided(self) -> Comparison:
+        """The comparison, with what was decided about the disputed elements."""
+        disputed = np.flatnonzero(
+            self.flags([w | u for w, u in zip(self.found.wrong, self.found.undecided, strict=True)])
+        )
         groups = [disputed]
         if disputed.size > ROWS:
             slack = [3e2 * b for b in self.found.error_bound]
@@ -185,63 +219,70 @@ class _Examination:
         few = ROWS if disputed.size <= ROWS else SAMPLE if self.problem.x.size <= finite_differences.LARGE else 3
         decided: dict[int, Decision] = {}
         for group in groups:
-            looked = (
-                group[np.unique(np.linspace(0, len(group) - 1, min(few, len(group))).astype(int))]
-                if group.size
-                else group
-            )
-            decisions = self.decisions(looked)
+            sample = group
+            if group.size:
+                sample = group[np.unique(np.linspace(0, len(group) - 1, min(few, len(group))).astype(int))]
+            decisions = self.decisions(sample)
             decided |= decisions
-            if decisions and all(d.verdict is Verdict.RIGHT for d in decisions.values()):
+            if decisions and all(d.verdict in (Verdict.RIGHT, Verdict.OUTSIDE) for d in decisions.values()):
                 some = next(iter(decisions.values()))
                 decided |= {int(i): decisions.get(int(i), some) for i in group}
         return self.applied(decided)
 
     def applied(self, decided: dict[int, Decision]) -> Comparison:
-        wrong, undecided = (flatten_flags(x) for x in (self.found.wrong, self.found.undecided))
-        expected = np.concatenate([as_wide(x).reshape(-1) for x in self.found.expected])
-        settled = np.zeros(wrong.size, bool)
+        """The comparison with these decisions."""
+        wrong, undecided = self.flags(self.found.wrong), self.flags(self.found.undecided)
+        expected, settled = np.array(self.expected), np.zeros(self.expected.size, bool)
         for i, decision in decided.items():
             wrong[i] = decision.verdict is Verdict.WRONG
             undecided[i] = decision.verdict is Verdict.UNDECIDED
-            settled[i] = decision.verdict is Verdict.RIGHT
-            if decision.by and decision.expected is not None and decision.verdict is Verdict.WRONG:
+            settled[i] = decision.verdict in (Verdict.RIGHT, Verdict.OUTSIDE)
+            if decision.expected is not None and (
+                decision.by == Oracle.DIGITS.value or (decision.by and decision.verdict is Verdict.WRONG)
+            ):
                 expected[i] = decision.expected
-            if decision.by == Oracle.DIGITS.value and decision.expected is not None:
-                expected[i] = decision.expected
-        shape = [np.shape(x) for x in self.found.actual]
-        values = _split(expected, shape)
-        skip = _split(settled | undecided, shape)
+        values = dual(self.leaves(expected))
+        wrong, undecided, skip = (self.masks(x) for x in (wrong, undecided, settled | undecided))
         ulps = [
             in_ulps(f, t, b, s, np.float64)
             for f, t, b, s in zip(self.found.actual, values, self.found.error_bound, skip, strict=True)
         ]
         by = frozenset(d.by for d in decided.values() if d.by)
-        return Comparison(
-            self.found.actual, values, self.found.error_bound, _split(wrong, shape), _split(undecided, shape), ulps, by
-        )
+        return Comparison(self.found.actual, values, self.found.error_bound, wrong, undecided, ulps, by)
+
+    def leaves(self, row: np.ndarray) -> Leaves:
+        """A row of real numbers as leaves."""
+        like = [as_wide(x) for x in self.found.actual]
+        return [x[0] for x in unflatten(row[None], like, list(range(len(like))))]
+
+    def masks(self, row: np.ndarray) -> list[np.ndarray]:
+        """Flags of real numbers as masks of the leaves."""
+        return [np.asarray(x) != 0 for x in self.leaves(row.astype(np.float64))]
 
     def decisions(self, at: np.ndarray) -> dict[int, Decision]:
-        """The decisions about these elements (positions in the flat gradient)."""
+        """The decisions about these elements (positions in the row of real numbers)."""
         if not at.size:
             return {}
         problem = self.problem
         law = autodiff.is_the_law(problem)
-        actual, expected, bound = (
-            np.concatenate([as_wide(x).reshape(-1) for x in leaves])
-            for leaves in (self.found.actual, self.found.expected, self.found.error_bound)
-        )
         unit = finite_differences.scales(problem.x, problem.leaf_of)
         along = np.zeros((len(at), problem.x.size))
         along[np.arange(len(at)), at] = unit[at]
         rows = Rows(problem, along, self.upstream, unit[at])
-        places = _places([np.shape(x) for x in self.found.actual], at)
+        complex_ = any(np.iscomplexobj(x) for x in self.found.actual)
+        places = [None] * len(at) if complex_ else _places([np.shape(x) for x in self.found.actual], at)
         return {
             int(i): rows.decided(
-                k, Row(actual[i], expected[i], float(np.real(bound[i])), autodiff_is_law=law), places[k]
+                k,
+                Row(self.actual[i], self.expected[i], float(self.error_bound[i]), autodiff_is_law=law),
+                places[k],
             )
             for k, i in enumerate(at)
         }
+
+
+LONGER = 1e4
+"""So many times longer steps are tried, up to the size of 1, where an argument is tiny."""
 
 
 @dataclass
@@ -278,14 +319,48 @@ class Rows:
         """What an oracle says."""
         with np.errstate(all="ignore"):
             if oracle is Oracle.NUMERICAL:
-                s, w = self.slopes, self.weights
-                value, bound = s.value[k] @ w / self.unit[k], s.bound[k] @ np.abs(w) / self.unit[k]
-                return {"numerical": (float(value), float(bound)), "kinked": bool(s.kinked[k].any())}
+                s, w = self.slopes, self.weights / self.unit[k]
+                sides = (s.right[k], s.right_bound[k]), (s.left[k], s.left_bound[k])
+                return {
+                    "numerical": self.numerical(k, row),
+                    "sides": tuple((float(value @ w), float(bound @ np.abs(w))) for value, bound in sides),
+                    "kinked": bool(s.kinked[k].any()),
+                    "infinite": self.infinite(k),
+                    "outside": self.outside(k),
+                }
             if oracle is Oracle.INTERVAL:
                 return {"interval": self.interval(k, row)}
             if oracle is Oracle.DIGITS:
                 return {"digits": self.in_digits(k, place)}
             return {"exact": self.by_differences(place)}
+
+    def numerical(self, k: int, row: Row) -> tuple[float, float]:
+        """The numerical derivative and its bound; with longer steps where short ones are too blunt to decide."""
+        s, w = self.slopes, self.weights
+        value, bound = float(s.value[k] @ w / self.unit[k]), float(s.bound[k] @ np.abs(w) / self.unit[k])
+        longer = min(LONGER, 1 / self.unit[k])
+        if longer <= 1 or s.kinked[k].any() or bound < SEAM * abs(row.actual - row.autodiff):
+            return value, bound
+        s = finite_differences.slopes_along(self.problem, longer * self.directions[k : k + 1])
+        wide = float(s.value[0] @ w / self.unit[k] / longer), float(s.bound[0] @ np.abs(w) / self.unit[k] / longer)
+        return wide if wide[1] < bound and not s.kinked.any() else (value, bound)
+
+    @cached_property
+    def finite(self) -> np.ndarray:
+        """Which outputs of the plain function are finite."""
+        return np.isfinite(flatten(self.problem.value()))
+
+    def infinite(self, k: int) -> bool:
+        """Whether an output that has no derivative along direction `k` is not finite."""
+        return bool((~self.finite & ~np.isfinite(self.slopes.value[k] + self.slopes.bound[k])).any())
+
+    def outside(self, k: int) -> bool:
+        """Whether an output is finite here and on both sides along direction `k` is not, or jumps."""
+        ahead = self.slopes.breaks[k] & self.finite
+        if not ahead.any():
+            return False
+        behind = finite_differences.slopes_along(self.problem, -self.directions[k : k + 1]).breaks[0]
+        return bool((ahead & behind).any())
 
     def interval(self, k: int, row: Row) -> tuple[float, float]:
         """Between the derivatives from the two sides; with those of points close by where this does not hold it."""
@@ -340,6 +415,8 @@ def _contradictions(
         with np.errstate(all="ignore"):
             mine, autodiffs = float(direction @ actual), float(direction @ expected)
             row = Row(mine, autodiffs, float(np.abs(direction) @ bounds), along=True)
+        if not np.isfinite(mine):
+            continue  # element by element it was decided already
         decision = rows.decided(k, row)
         if decision.verdict is Verdict.WRONG:
             by |= {decision.by} if decision.by else set()
@@ -395,9 +472,9 @@ def compare_arithmetic(problem: Problem, low: Problem, upstream: Leaves) -> tupl
     if values.passed and gradients.passed:
         return values, gradients
     own, of_autodiff = (rounding(problem, program, wide, scale_of(unit)) for program in ("handwritten", "autodiff"))
-    errors = _ErrorsOfAutodiff(problem, low, wide)
+    errors = _AutodiffErrors(problem, low, wide)
     return tuple(
-        _lost(low, f, t, own[k], of_autodiff[k], lambda k=k: errors.largest[k])
+        _decide_arithmetic(low, f, t, own[k], of_autodiff[k], lambda k=k: errors.absolute[k])
         for k, (f, t) in enumerate(((y, exact_y), (g, exact_g)))
     )  # type: ignore[return-value]
 
@@ -417,17 +494,14 @@ def _tiny(low: Problem) -> float:
 
 
 @dataclass
-class _ErrorsOfAutodiff:
+class _AutodiffErrors:
     problem: Problem
     low: Problem
     upstream: Leaves
 
     @cached_property
-    def largest(self) -> tuple[Leaves, Leaves]:
-        """For outputs and gradients: how far autodiff is off in that precision, at a few points close by.
-
-        Its luck at one of them is no measure.
-        """
+    def absolute(self) -> tuple[Leaves, Leaves]:
+        """For outputs and gradients: how far autodiff is off in that precision."""
         y, g = self.low.as_run("autodiff", self.upstream)
         exact = self.problem.autodiff_vjp(self.upstream)
         with np.errstate(all="ignore"):
@@ -437,7 +511,10 @@ class _ErrorsOfAutodiff:
             )  # type: ignore[return-value]
 
 
-def _lost(low: Problem, actual: Leaves, exact: Leaves, own: Leaves, other: Leaves, errors: Any) -> Comparison:
+def _decide_arithmetic(
+    low: Problem, actual: Leaves, exact: Leaves, own: Leaves, other: Leaves, errors: Any
+) -> Comparison:
+    """`decide_arithmetic` about every element; `own` and `other` are the rounding of both programs."""
     wrong, undecided, ulps, bounds, as_autodiff, imprecise = [], [], [], [], [], True
     for j, (f, t, least) in enumerate(zip(actual, exact, _floor(low, exact), strict=True)):
         rounded = np.where(np.isfinite(other[j]), other[j], 0.0)
@@ -445,7 +522,7 @@ def _lost(low: Problem, actual: Leaves, exact: Leaves, own: Leaves, other: Leave
         off = apart(f, t, allowed) & np.isfinite(as_wide(t))
         flags = np.zeros(off.shape, bool)
         for at in map(tuple, np.argwhere(off)[:: max(1, int(off.sum()) // 256)]):
-            row = Lost(
+            row = ArithmeticRow(
                 as_wide(f)[at], as_wide(t)[at], float(rounded[at]), float(np.nan_to_num(own[j][at])), float(least[at])
             )
             verdict = decide_arithmetic(row)
@@ -453,7 +530,7 @@ def _lost(low: Problem, actual: Leaves, exact: Leaves, own: Leaves, other: Leave
                 worst = float(np.max(np.where(np.isfinite(errors()[j]), errors()[j], 0.0), initial=0.0))
                 mine = float(errors()[j][at])
                 verdict = decide_arithmetic(
-                    Lost(**{**vars(row), "of_autodiff": max(mine, worst) if np.isfinite(mine) else mine})
+                    replace(row, autodiff_error=max(mine, worst) if np.isfinite(mine) else mine)
                 )
             flags[at] = verdict in (Verdict.IMPRECISE, Verdict.WRONG)
             imprecise = imprecise and verdict is not Verdict.WRONG
@@ -479,16 +556,6 @@ def _half_of_the_digits(low: Problem, actual: Any, exact: Any) -> np.ndarray:
     with np.errstate(all="ignore"):
         typical = np.sqrt(np.mean(size(exact) ** 2)) if np.size(exact) else 0.0
         return np.abs(as_wide(actual) - exact) > np.sqrt(_unit(low)) * (size(exact) + typical) + _tiny(low)
-
-
-def flatten_flags(leaves: Sequence[np.ndarray]) -> np.ndarray:
-    """Masks in one row."""
-    return np.concatenate([np.zeros(0, bool), *(np.asarray(x).reshape(-1) for x in leaves)])
-
-
-def _split(row: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> list[np.ndarray]:
-    ends = np.cumsum([int(np.prod(s)) for s in shapes])[:-1]
-    return [part.reshape(s) for part, s in zip(np.split(row, ends), shapes, strict=True)]
 
 
 def _places(shapes: Sequence[tuple[int, ...]], at: np.ndarray) -> list[tuple[int, tuple[int, ...]]]:

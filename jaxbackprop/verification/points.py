@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..core.domains import Domain, real
-from ..jaxprs.inputs import Inputs, Leaves, generator, is_key
+from ..jaxprs.inputs import Inputs, Leaves, generator, is_key, replaced
+from .inferred_domains import Property, properties_of, restored
 from .problem import Problem, handwritten_function
 
 if TYPE_CHECKING:
@@ -30,13 +31,37 @@ def domain_of(problem: Problem, i: int) -> Domain:
     return found.get("float" if jnp.issubdtype(point.arrays[i].dtype, jnp.inexact) else "int", real)
 
 
+def inferred(problem: Problem, i: int) -> tuple[Property, ...]:
+    """The properties of array `i` as given that are taken for conditions of the function; none of a declared domain."""
+    if i not in problem.inputs.live or problem.function.rule is not None:
+        return ()
+    x = problem.inputs.arrays[i]
+    found = properties_of(x)
+    key = ("inferred", i, *(p.name for p in found))
+    return problem.programs.get(key, lambda: tuple(p for p in found if not p.if_unseen or _unseen(problem, i, p)))
+
+
+def _unseen(problem: Problem, i: int, p: Property) -> bool:
+    """Whether the plain function has one value for an array without the property and for the restored one, or none."""
+    x = problem.inputs.arrays[i]
+    moved = x + 0.1 * np.max(np.abs(x)) * problem.random("unseen", i).normal(size=x.shape).astype(x.dtype)
+    values = []
+    for made in (moved, restored(moved, [p])):
+        point = problem.inputs.with_arrays(replaced(problem.inputs.arrays, [i], [made]))
+        values.append(problem.moved(point).value())
+    if not all(np.isfinite(y).all() for y in values[0]):
+        return True
+    return all(np.allclose(a, b, rtol=1e-9, atol=1e-12) for a, b in zip(*values, strict=True))
+
+
 def arguments(fun: Callable, *args: Any, **settings: Any) -> "SearchStrategy[tuple]":
     """A hypothesis strategy for one's own tests: arguments like `args`, within the domains of `fun`'s arguments.
 
     @given(arguments(my_rule, x, y))
     def test_it(args): ...
     """
-    problem = Problem(handwritten_function(fun, fun, settings), Inputs(args))
+    function = handwritten_function(fun, fun, settings)
+    problem = Problem(function, function.inputs(args))
     return _points(problem).map(lambda arrays: problem.inputs.rebuild(arrays))
 
 
@@ -79,7 +104,10 @@ Choose = Callable[[int], int]
 
 
 def _moved_arrays(problem: Problem, choose: Choose) -> Leaves:
-    return [_moved(choose, x, domain_of(problem, i)) for i, x in enumerate(problem.inputs.arrays)]
+    return [
+        restored(_moved(choose, x, domain_of(problem, i)), inferred(problem, i))
+        for i, x in enumerate(problem.inputs.arrays)
+    ]
 
 
 def _moved(choose: Choose, x: Any, domain: Domain) -> Any:

@@ -17,7 +17,7 @@ import numpy as np
 from jax import lax
 
 from ..core.rule import Rule
-from ..jaxprs.compat import ClosedJaxpr, aval, jaxpr_as_fun, plain_function_of, x64_enabled
+from ..jaxprs.compat import ClosedJaxpr, aval, jaxpr_as_fun, nondiff_argnums, rule_parts, x64_enabled
 from ..jaxprs.evaluate import compiled
 from ..jaxprs.flatten import as_real, flatten, unflatten
 from ..jaxprs.inputs import Inputs, Leaves, generator, is_key, normal_like, precision_like, replaced, unit_roundoff
@@ -25,6 +25,7 @@ from ..jaxprs.provenance import source_of
 from ..jaxprs.queries import UNTRACEABLE, holds
 from ..jaxprs.rules import evaluate_stripped, holds_rule
 from ..jaxprs.widen import narrow_types, noisy, wide_type, widened
+from .inferred_domains import properties_of, restored
 
 FLOATS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float16": jnp.float16}
 
@@ -43,10 +44,11 @@ class HandwrittenFunction:
         plain: the function without it.
         names: of its positional arguments, as far as known.
         source: file and line of the definition, where known.
-        kind: "rule", "custom_vjp", "custom_jvp" or "function".
+        kind: "rule", "custom_vjp", "custom_jvp", "function", or another one of `observe.Observed.kind`.
         settings: keyword arguments already bound in both.
         rule: the `Rule`, where it is one.
         typed: only good for the types of the given arguments, as a call inside a traced program is.
+        static: positions of the arguments that it takes as they are, untraced: `nondiff_argnums`.
         fun: the function as it was given; None for a call inside a traced program.
         reference: the plain function, where one was given.
     """
@@ -60,8 +62,26 @@ class HandwrittenFunction:
     settings: dict[str, Any] = field(default_factory=dict)
     rule: Rule | None = None
     typed: bool = False
+    static: frozenset[int] = frozenset()
     fun: Callable[..., Any] | None = None
     reference: Callable[..., Any] | None = None
+
+    def inputs(self, args: tuple, label: str = "the given arguments") -> Inputs:
+        """`args` as this function takes them: where it refuses Python numbers as tracers, those are held static too."""
+        made = Inputs(args, label, self.static)
+        numbers = {i for i, x in enumerate(args) if isinstance(x, float | complex) and not isinstance(x, np.generic)}
+        if numbers <= self.static or _takes(self.handwritten, made):
+            return made
+        held = Inputs(args, label, self.static | numbers)
+        return held if _takes(self.handwritten, held) else made
+
+
+def _takes(function: Callable, inputs: Inputs) -> bool:
+    try:
+        jax.eval_shape(inputs.call(function), *inputs.arrays)
+    except Exception:
+        return False
+    return True
 
 
 def handwritten_function(
@@ -80,9 +100,8 @@ def handwritten_function(
         kind = "rule"
         settings = {**fun.signature.settings, **settings}
         plain = reference or fun.primal
-    elif isinstance(fun, jax.custom_vjp | jax.custom_jvp):
-        kind = "custom_vjp" if isinstance(fun, jax.custom_vjp) else "custom_jvp"
-        plain = reference or plain_function_of(fun)
+    elif (parts := rule_parts(fun)) is not None:
+        kind, plain = parts.kind, reference or parts.plain
     if plain is None:
         raise TypeError(
             f"verify: {_name(fun)} is neither a Rule nor a jax.custom_vjp nor a jax.custom_jvp.\n"
@@ -97,6 +116,7 @@ def handwritten_function(
         kind=kind,
         settings=settings,
         rule=fun if isinstance(fun, Rule) else None,
+        static=frozenset(nondiff_argnums(fun)),
         fun=fun,
         reference=reference,
     )
@@ -173,7 +193,7 @@ class Problem:
         self.dtype: Any = np.dtype(self._exact_dtype() if dtype is None else dtype)
         self.programs = self.caches.setdefault(self.dtype, Cache())
         self.answers = Cache()
-        self.inputs = given if function.typed else given.cast(self.dtype)
+        self.inputs = given if function.typed else _cast(given, self.dtype)
 
     def _exact_dtype(self) -> Any:
         if self.function.typed:
@@ -461,6 +481,16 @@ class Problem:
             run = self.programs.get(("values", len(points)), lambda: compiled(one_by_one, rows))
             found = [as_real(np.asarray(x)) for x in run(rows)]
         return np.concatenate([*found, np.zeros((len(points), 0))], 1)
+
+
+def _cast(given: Inputs, dtype: Any) -> Inputs:
+    """The inputs in `dtype`; what sums to one in a narrower type does so in this one."""
+    made = given.cast(dtype)
+    arrays = [
+        restored(x, properties_of(old)) if i in given.live and unit_roundoff(dtype) < unit_roundoff(old.dtype) else x
+        for i, (x, old) in enumerate(zip(made.arrays, given.arrays, strict=True))
+    ]
+    return made.with_arrays(arrays)
 
 
 Program = tuple[Problem, str, Sequence[Any]]

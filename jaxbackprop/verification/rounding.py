@@ -24,8 +24,8 @@ ALLOWED_NARROW = 10.0
 
 DRAWS = 5
 
-FLOAT64 = (UNIT, 0.0, 0.0)
-"""Noise of float64 alone: what separates two formulas of the same algebra."""
+FLOAT64 = (UNIT, 0.0, 1.0)
+"""Noise of float64, and of constants rounded to a narrower type: what separates two formulas of the same algebra."""
 
 
 def scale_of(unit: float) -> tuple[float, float, float]:

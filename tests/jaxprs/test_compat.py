@@ -3,11 +3,18 @@
 A test that fails here says that a release of JAX moved something: `jaxbackprop/jaxprs/compat.py` is the file to mend.
 """
 
+import threading
+from typing import Any
+
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from jax.experimental import hijax
+from jax.experimental import pallas as pl
+from jax.interpreters import ad
 
 from jaxbackprop.jaxprs import compat
 
@@ -78,6 +85,11 @@ def test_calls_have_the_names_that_are_listed_and_their_body_takes_their_inputs(
     np.testing.assert_allclose(compat.jaxpr_as_fun(program)(X)[0], function(X), rtol=1e-6)
 
 
+def test_what_was_traced_before_is_inlined_or_called_by_a_primitive_that_is_listed():
+    (eqn,) = jax.make_jaxpr(lambda x: jax.jit(jnp.sin).trace(x)(x))(X).jaxpr.eqns
+    assert eqn.primitive.name == "sin" or compat.body_of(eqn) is not None
+
+
 def test_a_rule_is_listed_once_and_a_loop_has_no_body_of_a_call():
     assert compat.RULES == (*compat.CUSTOM_VJP, *compat.CUSTOM_JVP)
     assert not {*compat.CALLS} & {*compat.RULES, *compat.REMAT}
@@ -127,6 +139,22 @@ def test_the_programs_inside_an_equation_are_found_wherever_its_parameters_hold_
     changed = compat.map_inner_jaxprs(solve, lambda body: body)
     assert type(changed["jaxprs"]) is type(solve.params["jaxprs"])
     np.testing.assert_allclose(compat.binding(solve, changed)(*[X] * len(solve.invars))[0], X / 2, rtol=1e-6)
+
+
+def test_what_a_program_does_not_need_is_left_out_and_its_effects_stay():
+    told = []
+
+    def function(x, y):
+        jnp.cos(x)
+        jax.debug.callback(told.append, y)
+        return jax.jit(lambda x: (jnp.sin(x), jnp.tan(x)))(x)[0]
+
+    program = compat.without_dead_code(jax.make_jaxpr(function)(X, 2.0))
+    text = str(program.jaxpr)
+    assert [name in text for name in ("sin", "cos", "tan", "debug_callback")] == [True, False, False, True]
+    np.testing.assert_allclose(compat.jaxpr_as_fun(program)(X, 2.0)[0], jnp.sin(X), rtol=1e-6)
+    jax.effects_barrier()
+    assert told == [2.0]
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -342,3 +370,306 @@ def test_a_primitive_of_our_own_runs_differentiates_transposes_and_maps():
     assert jax.vmap(lambda x: double.bind(x)[0])(X).tolist() == (2 * X).tolist()
     assert {*told} == {"jvp", "transpose", "batch"}
     assert not jax.make_jaxpr(lambda x: double.bind(x)[0])(1.0).out_avals[0].weak_type
+
+
+# Watching calls of rules.
+
+HIJAX: Any = getattr(hijax, "HiPrim", None) or hijax.VJPHiPrimitive
+
+
+class Tripled(HIJAX):
+    """A primitive with a backward pass of its own."""
+
+    def __init__(self, aval):
+        self.in_avals, self.out_aval, self.params = (aval,), aval, {}
+        super().__init__()
+
+    def expand(self, x):
+        return 3 * x
+
+    def vjp_fwd(self, nzs, x):
+        return self(x), None
+
+    def vjp_bwd_retval(self, residuals, upstream):
+        return (3 * upstream,)
+
+
+def tripled(x):
+    return Tripled(jax.typeof(x))(x)
+
+
+class Told:
+    """A watcher that notes the names of what it is told of."""
+
+    def __init__(self):
+        self.calls, self.primitives, self.compiled = [], [], 0
+
+    def called(self, rule, parts, args, kwargs, proceed):
+        self.calls.append((parts.kind, parts.plain.__name__))
+        return compat.rule_call(proceed, *args, **kwargs)
+
+    def bound(self, primitive, args, params, proceed):
+        self.primitives.append((primitive.name, compat.bound_rule(primitive, params)))
+        return proceed(*args, **params)
+
+    def compiled_called(self, compiled):
+        self.compiled += 1
+
+
+def test_the_parts_of_a_rule_are_known():
+    parts = compat.rule_parts(sine)
+    assert parts == compat.RuleParts(
+        "custom_vjp", compat.plain_function_of(sine) or sine, (sine_forward, sine_backward)
+    )
+    parts = compat.rule_parts(cosine)
+    assert parts is not None
+    assert (parts.kind, parts.plain, len(parts.derivative)) == ("custom_jvp", cosine.__wrapped__, 1)
+    held = jax.custom_jvp(lambda n, x: x * n, nondiff_argnums=(0,))
+    parts = compat.rule_parts(held)
+    assert parts is not None
+    assert (parts.static, parts.derivative) == ({0}, ())
+    parts = compat.rule_parts(Tripled(jax.typeof(X)))
+    assert parts is not None
+    assert (parts.kind, parts.plain(2.0), len(parts.derivative)) == ("hijax", 6.0, 2)
+    assert compat.rule_parts(jnp.sin) is None
+
+
+@pytest.mark.parametrize("kind", ["custom_vjp", "custom_jvp"])
+def test_the_newer_classes_of_rules_are_known_where_a_release_has_them(kind):
+    flag = f"jax_{kind}3"
+    if not hasattr(jax.config, flag):
+        pytest.skip(f"this release has no {flag}")
+    before = getattr(jax.config, flag)
+    jax.config.update(flag, True)
+    try:
+        made = getattr(jax, kind)(jnp.square)
+        derivative = (
+            (lambda x: (x**2, x), lambda x, u: (2 * x * u,)) if kind == "custom_vjp" else (lambda p, t: (p, t),)
+        )
+        (made.defvjp if kind == "custom_vjp" else made.defjvp)(*derivative)
+        parts = compat.rule_parts(made)
+        told = Told()
+        with compat.intercepted(told):
+            jax.make_jaxpr(made)(1.0)
+    finally:
+        jax.config.update(flag, before)
+    assert parts is not None
+    assert (parts.kind, parts.plain, parts.derivative) == (kind, jnp.square, derivative)
+    assert (kind, "square") in told.calls
+    assert any(rule is not None and rule.kind == kind for _, rule in told.primitives)
+
+
+def test_calls_are_noticed_in_this_thread_alone_and_nothing_stays_replaced():
+    originals = [cls.__dict__["__call__"] for cls in (jax.custom_vjp, jax.custom_jvp, jax.stages.Compiled)]
+    bind = compat.Primitive.__dict__["bind"]
+    compiled = jax.jit(lambda x: x + 1).lower(X).compile()
+    told, other = Told(), Told()
+    with compat.intercepted(told):
+        with compat.intercepted(other), compat.intercepted(None):
+            sine(X)
+        thread = threading.Thread(target=lambda: sine(X))
+        thread.start()
+        thread.join()
+        jax.make_jaxpr(lambda x: cosine(sine(x)))(1.0)
+        compiled(X)
+    sine(X)
+    assert told.calls == [("custom_vjp", "sine"), ("custom_jvp", "cosine")]
+    assert other.calls == []
+    assert told.compiled == 1
+    assert {"custom_vjp_call", "custom_jvp_call", "sin", "cos"} <= {name for name, _ in told.primitives}
+    assert [cls.__dict__["__call__"] for cls in (jax.custom_vjp, jax.custom_jvp, jax.stages.Compiled)] == originals
+    assert compat.Primitive.__dict__["bind"] is bind
+
+
+def test_a_rule_that_is_bound_says_what_it_is():
+    told, traced_before = Told(), jax.make_jaxpr(lambda x: cosine(sine(tripled(x))))(1.0)
+    with compat.intercepted(told):
+        jax.make_jaxpr(compat.jaxpr_as_fun(traced_before))(1.0)
+    found = {rule.kind: rule for _, rule in told.primitives if rule is not None}
+    assert {rule.name for rule in found.values()} == {"sine", "cosine", "Tripled"}
+    assert all(rule.place.rpartition(":")[0] == __file__ for rule in found.values())
+    assert found["custom_vjp"].plain(2.0)[0] == jnp.sin(2.0)
+    assert found["hijax"].plain(2.0) == [6.0]
+    assert len(found["hijax"].derivative) == 2
+    assert compat.bound_rule(jax.lax.sin_p, {}) is None
+
+
+def test_equations_of_a_derivative_have_the_call_of_the_rule_in_their_traceback():
+    with compat.intercepted(Told()):
+        program = jax.make_jaxpr(jax.grad(lambda x: sine(x) + x**2))(1.0)
+    of_the_rule = [any("rule_call" in f for _, _, f in compat.traceback_of(e)) for e in program.jaxpr.eqns]
+    assert of_the_rule.count(True) >= 2
+    assert of_the_rule.count(False) >= 1
+
+
+def test_linear_functions_with_a_transpose_of_their_own_are_taken_apart():
+    matrix = jnp.array([[2.0, 0.3], [0.1, 1.0]])
+
+    def transposed(vecmat, b):
+        return jnp.linalg.solve(matrix.T, b)
+
+    def solved(b):
+        return lax.custom_linear_solve(
+            lambda v: matrix @ v, b, lambda matvec, b: jnp.linalg.solve(matrix, b), transposed
+        )
+
+    def scaled(x):
+        return jax.custom_derivatives.linear_call(lambda r, v: r * v, lambda r, u: r * u, jnp.float32(3), x)
+
+    found = []
+
+    class Looking(Told):
+        def bound(self, primitive, args, params, proceed):
+            rule = compat.linear_rule(primitive, params)
+            found.extend([(rule, args)] if rule is not None else [])
+            return proceed(*args, **params)
+
+    b = jnp.ones(2)
+    with compat.intercepted(Looking()):
+        answers = [solved(b), scaled(b)]
+    own = [(rule, args) for rule, args in found if rule.place.startswith(__file__)]
+    assert [rule.name for rule, _ in own] == ["transposed", "<lambda>"]
+    for (rule, args), answer in zip(own, answers, strict=True):
+        np.testing.assert_allclose(rule.plain(*args)[0], answer, rtol=1e-6)
+        np.testing.assert_allclose(rule.plain(*args[: rule.fixed], 2 * b)[0], 2 * answer, rtol=1e-6)
+
+
+def test_roots_and_exported_programs_are_known_by_their_functions():
+    calls = []
+
+    class Looking(Told):
+        def called(self, rule, parts, args, kwargs, proceed):
+            code = parts.plain.__code__
+            calls.append((compat.is_custom_root(parts.plain), compat.is_exported(code.co_filename)))
+            return proceed(*args, **kwargs)
+
+        def bound(self, primitive, args, params, proceed):
+            rule = compat.bound_rule(primitive, params)
+            calls.append((rule is not None and rule.kind == "custom_root", False))
+            return proceed(*args, **params)
+
+    exported = jax.export.export(jax.jit(jnp.sin))(X)
+    with compat.intercepted(Looking()):
+        exported.call(X)
+        lax.custom_root(lambda y: y - 1.0, 0.0, lambda f, y: y + 1.0, lambda g, b: b)
+    assert (False, True) in calls
+    assert (True, False) in calls
+
+
+def test_derivative_rules_of_other_peoples_primitives_are_found():
+    foreign = compat.Primitive("foreign")
+    slope = lambda t, x: 2 * t  # noqa: E731
+    ad.defjvp(foreign, slope)
+    assert slope in compat.derivative_rules(foreign)
+    assert compat.derivative_rules(lax.sin_p) == []
+    assert compat.derivative_rules(compat.Primitive("without rules")) == []
+    assert compat.derivative_rules(compat.define_mark(lambda **params: None)) == []
+
+
+def test_what_was_linearized_is_known_by_its_function():
+    def function(x):
+        return jnp.sin(x)
+
+    (_, pull), (_, pushforward) = jax.vjp(function, X), jax.linearize(function, X)
+    for linear in (pull, pushforward):
+        found = compat.linearized_before(linear)
+        assert found is not None
+        assert (found[0], found[1].rpartition(":")[0]) == ("function", __file__)
+    assert compat.linearized_before(jax.tree_util.Partial(function)) is None
+    assert compat.linearized_before(function) is None
+
+
+def test_kernels_and_callbacks_go_by_the_names_that_people_gave_them():
+    named = []
+
+    class Looking(Told):
+        def bound(self, primitive, args, params, proceed):
+            named.extend([compat.name_of_opaque(primitive, params)] if primitive.name in compat.OPAQUE else [])
+            return proceed(*args, **params)
+
+    def kernel(x_ref, o_ref):
+        o_ref[...] = x_ref[...]
+
+    def on_host(x):
+        return x
+
+    shape = jax.ShapeDtypeStruct(X.shape, X.dtype)
+
+    def program(x):
+        x = jax.pure_callback(on_host, shape, pl.pallas_call(kernel, out_shape=shape, interpret=True)(x))
+        return jax.ffi.ffi_call("some_target", shape)(x)
+
+    with compat.intercepted(Looking()):
+        jax.make_jaxpr(program)(X)
+    assert named == ["kernel", "on_host", "some_target"]
+
+
+def test_a_tap_tells_what_comes_by_through_every_transformation():
+    came = []
+    tap = compat.define_tap(lambda *xs, **params: came.append((xs, params)))
+
+    def tapped(x, y):
+        return tap.bind(x, y, call="here", axes=(), differentiated=frozenset(), kept=True)
+
+    assert tapped(2.0, X)[0] == 2.0
+    assert came.pop()[1] == {"call": "here", "axes": (), "differentiated": frozenset()}
+
+    @jax.custom_vjp
+    def backward_alone(x):
+        return x
+
+    # Of the forward pass nothing is needed: a tap that may be dropped would be.
+    backward_alone.defvjp(lambda x: (x, None), lambda _, u: (u,))
+    loss = lambda x, y: backward_alone(tapped(x, y)[0])  # noqa: E731
+    jax.jit(jax.grad(loss))(2.0, X)
+    jax.effects_barrier()
+    ((x, y), params) = came.pop()
+    assert (float(x), y.tolist()) == (2.0, X.tolist())
+    assert params["differentiated"] == {0}
+    jax.jit(jax.vmap(lambda x: tapped(x, 1.0)[0], axis_name="rows"))(X)
+    jax.effects_barrier()
+    ((x, _), params) = came.pop()
+    assert x.tolist() == X.tolist()
+    assert params["axes"] == (compat.MappedAxis((True, False), 3, "rows"),)
+    assert not came
+    key = jax.random.key(0)
+    jax.jit(lambda k: tap.bind(k, call=None, axes=(), differentiated=frozenset(), kept=True))(key)
+    jax.effects_barrier()
+    assert came.pop()[0][0] == key
+
+
+def test_a_mark_tells_whether_a_gradient_arrives():
+    arrived = []
+    mark = compat.define_mark(lambda output: arrived.append(output))
+
+    def both(x):
+        return mark.bind(jnp.sin(x), output=0), mark.bind(jnp.cos(x), output=1)
+
+    assert jax.jit(jax.vmap(both))(X)[1].tolist() == jnp.cos(X).tolist()
+    assert arrived == []
+    np.testing.assert_allclose(jax.grad(lambda x: both(x)[1])(1.0), -np.sin(1.0), rtol=1e-6)
+    assert arrived == [1]
+
+
+def test_a_function_without_a_derivative_runs_and_refuses_to_be_differentiated():
+    plain = compat.without_derivative(lambda x: [jnp.sin(x)])
+    assert jax.jit(lambda x: plain(x)[0])(1.0) == jnp.sin(1.0)
+    with pytest.raises(NotImplementedError, match="without_derivative"):
+        jax.grad(lambda x: plain(x)[0])(1.0)
+
+
+def test_a_weak_type_gives_way():
+    assert (compat.weakly_typed(X) * jnp.ones(3, jnp.bfloat16)).dtype == jnp.bfloat16
+    assert jax.grad(lambda x: compat.weakly_typed(x).sum())(X).tolist() == [1, 1, 1]
+
+
+def test_the_axes_over_which_a_program_is_split_are_known():
+    found = []
+
+    def shard(x):
+        found.append(compat.manual_axes())
+        return x
+
+    assert compat.manual_axes() == {}
+    jax.jit(jax.shard_map(shard, mesh=one_device_mesh(), in_specs=jax.P("devices"), out_specs=jax.P("devices")))(X)
+    assert found == [{"devices": 1}]

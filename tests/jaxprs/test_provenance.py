@@ -1,38 +1,58 @@
-"""One line that makes rules of any two functions makes different rules; one rule mapped, looped or reshaped is one."""
+"""Where functions are written, and what Python is running."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax import lax
-from planted.formulas import by_hand
 
-from jaxbackprop.jaxprs.provenance import key
-from jaxbackprop.jaxprs.rules import rules_in
-from jaxbackprop.verification import audit
-
-x = np.array([0.3, 1.2, -0.7], np.float32)
-sine = by_hand(jnp.sin, lambda s, u: (u * jnp.cos(s[0]),))
+from jaxbackprop.jaxprs.provenance import callers, lines_of, name_of, of_a_library, of_jax, source_of, written_in
 
 
-def keys(fun, *args):
-    return {key(eqn) for eqn in rules_in(jax.make_jaxpr(fun)(*args).jaxpr)}
+def three_lines(x):
+    y = jnp.sin(x)
+    return y * 2
 
 
-def test_rules_of_one_factory_are_told_apart_by_what_they_compute():
-    made = {name: by_hand(f, lambda s, u: (u,)) for name, f in (("sin", jnp.sin), ("exp", jnp.exp))}
-    assert len(keys(lambda v: made["sin"](made["exp"](v)), x)) == 2
+class Callable:
+    def __call__(self, x):
+        return three_lines(x)
 
 
-def test_rules_of_one_factory_are_told_apart_by_their_backward_passes():
-    negated = by_hand(jnp.sin, lambda s, u: (-u * jnp.cos(s[0]),))
-    assert len(keys(lambda v: negated(sine(v)), x)) == 2
-    assert sorted(s.verdict for s in audit(lambda v: negated(sine(v)), x).sites) == ["right", "wrong"]
+def test_a_function_is_placed_through_whatever_wraps_it():
+    place = source_of(three_lines)
+    assert place.rpartition(":")[0] == __file__
+    for wrapped in (jax.jit(three_lines), functools.partial(jax.jit(three_lines), 1.0), jax.custom_jvp(three_lines)):
+        assert source_of(wrapped) == place
+        assert name_of(wrapped) == "three_lines"
+    assert source_of(Callable()) == source_of(Callable.__call__)
+    assert source_of(Callable().__call__) == source_of(Callable.__call__)
+    assert name_of(Callable()) == "Callable"
+    assert source_of(max) == ""
 
 
-def test_one_rule_is_one_however_it_is_called():
-    def everywhere(v):
-        mapped = jax.vmap(sine)(v) + jax.vmap(jax.vmap(sine))(v[None])[0]
-        looped = lax.scan(lambda c, row: (c, sine(row)), 0.0, v)[1]
-        return mapped + looped + jax.checkpoint(jax.jit(sine))(v) + sine(v[:1]).sum() + sine(v.astype(jnp.float16))
+def test_equations_know_the_function_they_were_traced_in():
+    lines = lines_of(three_lines)
+    assert lines is not None
+    assert (lines.function, lines.last - lines.first) == ("three_lines", 2)
+    sin, mul, add = jax.make_jaxpr(lambda x: three_lines(x) + 1)(1.0).jaxpr.eqns
+    assert [written_in(eqn, [lines]) for eqn in (sin, mul, add)] == [True, True, False]
+    assert lines_of(max) is None
 
-    assert len(keys(everywhere, x)) == 1
+
+def test_what_python_runs_is_told_and_the_line_outside_of_jax():
+    found = []
+
+    def body(x):
+        found.append(callers())
+        return x
+
+    jax.make_jaxpr(jax.vmap(body))(jnp.ones(2))
+    assert found[0].place.startswith(f"{__file__}:")
+    assert body.__code__ in found[0].codes
+    assert not found[0].traced_before
+
+
+def test_files_of_libraries_and_of_jax_are_known():
+    assert of_jax(source_of(jax.nn.relu))
+    assert of_a_library(source_of(jax.nn.relu))
+    assert not of_a_library(__file__)

@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 from jax import lax
 
+from jaxbackprop.jaxprs.compat import RULES
 from jaxbackprop.jaxprs.queries import (
+    equations,
+    equations_inside,
     holds,
     inexact_constants,
     only_forgets_weak_type,
-    outputs_read,
     reach,
     saved_bytes,
 )
-from jaxbackprop.jaxprs.rules import rules_in
 
 X = jnp.ones(3)
 
@@ -55,10 +56,16 @@ def pair(x):
 pair.defvjp(lambda x: (pair(x), None), lambda _, u: (2 * u[0] + 3 * u[1],))
 
 
-def test_outputs_that_nothing_reads_are_told_from_those_in_use():
-    jaxpr = jax.make_jaxpr(lambda x: jax.jit(lambda y: pair(y)[1])(x))(X).jaxpr
-    (eqn,) = rules_in(jaxpr)
-    assert outputs_read(jaxpr) == {id(eqn): [1]}
+def test_equations_of_a_primitive_are_listed_once_wherever_they_stand():
+    @jax.jit
+    def used_twice(x):
+        return pair(x)[0]
+
+    program = jax.make_jaxpr(lambda x: used_twice(used_twice(x)) + jax.vmap(jax.nn.relu)(x))(X).jaxpr
+    assert [e.primitive.name for e in equations(program, RULES)] == ["custom_vjp_call", "custom_jvp_call"]
+    assert len(equations(program, ("mul",))) == 2
+    (loop,) = (e for e in jax.make_jaxpr(lambda x: lax.scan(lambda c, r: (c, pair(r)), 0.0, x))(X).jaxpr.eqns)
+    assert [e.primitive.name for e in equations_inside(loop)].count("mul") == 2
 
 
 def test_what_a_program_hands_out_is_counted_in_bytes_its_own_inputs_left_out():

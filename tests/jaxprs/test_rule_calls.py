@@ -1,5 +1,6 @@
-"""A program is run compiled; its rules are counted, and tapped at a few calls, as if each step had been looked at."""
+"""A program is run compiled; its rules are counted, and looked at in a few calls, as if each step had been watched."""
 
+import functools
 import time
 
 import jax
@@ -8,11 +9,14 @@ import numpy as np
 import pytest
 from jax import lax
 from planted.formulas import by_hand
+from rules_in_programs import PROGRAMS
+from rules_in_programs import RULES as KINDS
 
 from jaxbackprop.gates.sigmoid_like import tanh
 from jaxbackprop.jaxprs.compat import RULES
 from jaxbackprop.jaxprs.evaluate import evaluate
-from jaxbackprop.jaxprs.rule_calls import watch
+from jaxbackprop.jaxprs.inputs import Inputs
+from jaxbackprop.jaxprs.rule_calls import find
 from jaxbackprop.verification import audit
 
 halve = by_hand(lambda x: x * 0.5, lambda s, u: (u * 0.5,))
@@ -58,18 +62,24 @@ def test_what_is_counted_in_one_compiled_run_is_what_a_walk_counts(fun, reverse)
         "vmap": jax.vmap(lambda x: rare(x, 60, reverse)), "while": looped,
     }[fun]  # fmt: skip
     given = np.stack([x, -x]) if fun == "vmap" else x
-    program = jax.make_jaxpr(function)(given)
-    watched, broken = watch(program, [given])
-    assert broken is None
-    assert sorted(w.calls for w in watched if w.calls) == by_walking(program, given)
-    assert sum(w.calls for w in watched) > 16
+    found = find(function, Inputs((given,)))
+    assert found.error is None
+    expected = by_walking(jax.make_jaxpr(function)(given), given)
+    # One call of a mapped rule is a call for each example.
+    assert sorted(rule.calls for rule in found.rules if rule.calls) == [
+        n * (2 if fun == "vmap" else 1) for n in expected
+    ]
+    assert sum(expected) > 16
 
 
-def test_the_first_the_middle_and_the_last_call_are_tapped():
-    program = jax.make_jaxpr(lambda x: lax.scan(lambda c, _: (halve(c) + 1, None), x, None, length=100)[0])(x)
-    ((found,), broken) = watch(program, [x])
-    assert (found.calls, broken) == (100, None)
-    first, middle, last = (np.asarray(given[0]) for given in found.inputs)
+def test_the_first_the_middle_and_the_last_call_are_kept():
+    def program(x):
+        return lax.scan(lambda c, _: (halve(c) + 1, None), x, None, length=100)[0]
+
+    found = find(program, Inputs((x,)))
+    (rule,) = found.rules
+    assert (rule.calls, rule.undifferentiated, found.error) == (100, 100, None)
+    first, middle, last = (np.asarray(sample.args[0]) for sample in rule.samples)
     np.testing.assert_array_equal(first, x)
     np.testing.assert_allclose(middle, 2 + (x - 2) / 2.0**50, rtol=1e-6)
     np.testing.assert_allclose(last, 2 + (x - 2) / 2.0**99, rtol=1e-6)
@@ -102,3 +112,74 @@ def test_a_hundred_times_as_many_steps_cost_no_more_than_a_few_seconds():
 
     seconds(1000)
     assert seconds(100_000) < seconds(1000) + 5
+
+
+def test_a_function_that_cannot_be_traced_as_one_program_is_run_as_it_is():
+    given = jnp.asarray(x)
+
+    def step(v):
+        value, slope = jax.jit(jax.value_and_grad(lambda v: tanh(v).sum()))(v)
+        return v - slope if value > 0 else tanh(v)
+
+    found = find(step, Inputs((given,)))
+    (rule,) = found.rules
+    assert (rule.differentiated, rule.undifferentiated, found.whole) == (1, 0, False)
+    np.testing.assert_array_equal(rule.samples[0].args[0], x)
+    (rule,) = find(step, Inputs((-given,))).rules
+    assert (rule.differentiated, rule.undifferentiated) == (1, 1)
+
+
+def test_the_program_is_left_as_it_was():
+    """Its results, its compiled programs, its arguments: also where it gives them away."""
+    traced = []
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def step(v):
+        traced.append(1)
+        return v - 0.1 * jax.grad(lambda v: tanh(v).sum())(v)
+
+    before = step(jnp.asarray(x))
+    given = jnp.asarray(x)
+    for arguments in (given,), (given, "as it is"):  # a string is static: traced, and run as it is
+        find(lambda v, *_: step(v), Inputs(arguments))
+    count = len(traced)
+    assert not given.is_deleted()
+    np.testing.assert_array_equal(step(given), before)
+    assert len(traced) == count
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_every_rule_is_found_inside_every_derivative(name):
+    """Each counted, with values, by the operands of the derivative; a factory's right and wrong ones told apart."""
+    make, calls, absent = PROGRAMS[name]
+    kinds = [kind for kind in KINDS if kind not in absent]
+    fun, args = make([KINDS[kind](factor) for kind in kinds for factor in (1.0, 1.1)])
+    found = find(fun, Inputs(args))
+    counts = {kind: [r.differentiated for r in found.rules if r.name == kind] for kind in kinds}
+    linear = counts.pop("linear_call", [calls, calls])  # what it is linear in is not looked at: a loop may be left
+    assert len(linear) == 2
+    assert 1 <= min(linear) <= calls
+    assert counts == {kind: [calls, calls] for kind in counts}
+    assert {r.name for r in found.rules if not r.samples} == set()
+    assert (found.not_examined, found.error) == ((), None)
+
+
+sine = by_hand(jnp.sin, lambda s, u: (u * jnp.cos(s[0]),))
+
+
+def test_one_line_that_makes_rules_of_any_two_functions_makes_different_rules():
+    made = {name: by_hand(f, lambda s, u: (u,)) for name, f in (("sin", jnp.sin), ("exp", jnp.exp))}
+    assert len(find(lambda v: made["sin"](made["exp"](v)), Inputs((x,))).rules) == 2
+    negated = by_hand(jnp.sin, lambda s, u: (-u * jnp.cos(s[0]),))
+    assert len(find(lambda v: negated(sine(v)), Inputs((x,))).rules) == 2
+
+
+def test_one_rule_is_one_however_it_is_called():
+    def everywhere(v):
+        mapped = jax.vmap(sine)(v) + jax.vmap(jax.vmap(sine))(v[None])[0]
+        looped = lax.scan(lambda c, row: (c, sine(row)), 0.0, v)[1]
+        return mapped + looped + jax.checkpoint(jax.jit(sine))(v) + sine(v[:1]).sum() + sine(v.astype(jnp.float16))
+
+    (rule,) = find(everywhere, Inputs((x,))).rules
+    assert rule.calls == 3 + 3 + 3 + 1 + 1 + 1
+    assert {np.shape(sample.args[0]) for sample in rule.samples} <= {(), (1,), (3,)}

@@ -13,9 +13,6 @@ from jaxbackprop.jaxprs.rules import (
     evaluate_stripped,
     holds_rule,
     holds_rule_inside,
-    kind_of,
-    plain_program,
-    rules_in,
     strip_equation,
 )
 
@@ -116,15 +113,3 @@ def test_a_rule_in_a_while_loop_cannot_be_stripped():
         return lax.while_loop(lambda c: jnp.sum(c) < 3, lambda c: wrong_sine(c) + 2, x)
 
     assert [cannot_be_stripped(e) for e in jax.make_jaxpr(loop)(X).jaxpr.eqns] == [True]
-
-
-def test_the_rules_of_a_program_are_listed_once_with_their_kinds():
-    @jax.jit
-    def used_twice(x):
-        return wrong_sine(x)
-
-    program = jax.make_jaxpr(lambda x: used_twice(used_twice(x)) + jax.vmap(wrong_square)(x))(X)
-    assert [kind_of(e) for e in rules_in(program.jaxpr)] == ["custom_vjp", "custom_jvp"]
-    assert [len(plain_program(e).jaxpr.eqns) for e in rules_in(program.jaxpr)] == [1, 1]
-    with pytest.raises(ValueError, match="neither a rule nor a call"):
-        plain_program(jax.make_jaxpr(jnp.sin)(X).jaxpr.eqns[0])

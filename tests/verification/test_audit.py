@@ -1,16 +1,21 @@
-"""`audit` finds every hand-written rule in a program, and judges it at the values it sees."""
+"""`audit` finds every hand-written rule in a program, also inside derivatives, and judges it at the values it sees."""
 
 import importlib
+import json
 import time
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
+import pytest
+from jax import export, lax
+from jax.experimental import pallas as pl
 from planted.formulas import by_hand
+from rules_in_programs import PROGRAMS, RULES
 
 from jaxbackprop.gates.sigmoid_like import tanh
+from jaxbackprop.jaxprs.compat import jaxpr_as_fun
 from jaxbackprop.verification import audit
 
 wrong = by_hand(lambda x: jnp.sin(x), lambda s, u: (u * jnp.sin(s[0]),))
@@ -127,8 +132,8 @@ def test_what_cannot_be_mapped_is_judged_one_by_one():
     assert site.verification is not None
     checks = {check.name: check.passed for check in site.verification.checks}
     assert checks["forward pass"]
+    assert checks["gradient of input 0"]
     assert checks["gradient of input 1"]
-    assert checks["gradient of input 2"]
 
 
 def test_a_rule_that_cannot_be_judged_is_reported_and_the_others_are_judged():
@@ -195,3 +200,258 @@ def test_every_rule_of_a_training_loss_is_found_and_judged(monkeypatch):
     assert all(s.calls > 0 for s in found.sites)
     assert found.passed, str(found)
     assert seconds < 30
+
+
+GRADIENT = ("gradient",)
+
+
+def judged(fun, *args):
+    """The verdicts by name, of the gradient alone: quick."""
+    found = audit(fun, *args, checks=GRADIENT)
+    return {name: [s.verdict for s in found.sites if s.name == name] for name in {s.name for s in found.sites}}
+
+
+def step_of(loss):
+    """A jitted step that takes the gradient itself."""
+    return jax.jit(lambda w: w - 0.1 * jax.grad(loss)(w))
+
+
+def test_every_kind_of_rule_is_judged_inside_a_derivative():
+    make, _, _ = PROGRAMS["grad_in_jit"]
+    for factor, verdict in ((1.0, "right"), (1.1, "wrong")):
+        fun, args = make([make_rule(factor) for make_rule in RULES.values()])
+        assert judged(fun, *args) == {kind: [verdict] for kind in RULES}
+
+
+@pytest.mark.parametrize(
+    "name", ["training_step", "gradients_per_example", "layers_in_a_scan", "split_over_devices", "branching_in_python"]
+)
+def test_a_wrong_rule_is_named_in_every_program_and_a_right_one_beside_it_passes(name):
+    make, calls, _ = PROGRAMS[name]
+    fun, args = make([RULES["custom_vjp"](1.1), RULES["custom_jvp"](1.0)])
+    found = audit(fun, *args, checks=GRADIENT)
+    assert {s.name: (s.calls, s.differentiated, s.verdict) for s in found.sites} == {
+        "custom_vjp": (calls, calls, "wrong"),
+        "custom_jvp": (calls, calls, "right"),
+    }
+    assert not found.passed
+    assert "constant factor 1.1" in str(found)
+    assert "rules_in_programs.py:" in str(found)
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, "right"), (1.1, "wrong")])
+def test_rules_that_close_over_traced_values_are_judged(factor, verdict):
+    def program(w, c):
+        @jax.custom_vjp
+        def scaled(x):
+            return c * jnp.sin(x)
+
+        scaled.defvjp(lambda x: (c * jnp.sin(x), x), lambda x, u: (factor * c * u * jnp.cos(x),))
+        return jax.value_and_grad(lambda w: scaled(w).sum())(w)
+
+    assert judged(jax.jit(program), x, np.float32(2)) == {"scaled": [verdict]}
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, "right"), (1.1, "wrong")])
+def test_roots_and_linear_solves_are_judged_what_they_close_over_varying_as_one(factor, verdict):
+    """`custom_root` hands the matrix in three times: apart, each is wrong."""
+    matrix = np.array([[2.0, 0.3], [0.1, 1.5]], np.float32)
+
+    def root(w):
+        def iterated(f, y):
+            return lax.fori_loop(0, 30, lambda _, y: y - f(y), y)
+
+        def tangents(g, b):
+            return factor * jnp.linalg.solve(jax.jacobian(g)(b), b)
+
+        return lax.custom_root(lambda y: y - 0.2 * jnp.sin(w @ y) - 1.0, jnp.zeros(2), iterated, tangents)
+
+    assert judged(jax.jit(jax.grad(lambda w: root(w).sum())), matrix) == {"custom_root": [verdict]}
+
+    def transposed(vecmat, b):
+        return factor * jnp.linalg.solve(matrix.T, b)
+
+    def solved(b):
+        return lax.custom_linear_solve(lambda v: matrix @ v, b, lambda _, b: jnp.linalg.solve(matrix, b), transposed)
+
+    assert judged(step_of(lambda b: (solved(b) ** 2).sum()), np.ones(2, np.float32)) == {"transposed": [verdict]}
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, "right"), (1.1, "wrong")])
+def test_a_rule_that_sums_over_devices_is_judged_on_a_mesh(factor, verdict):
+    @jax.custom_vjp
+    def total(x):
+        return lax.psum(x * x, "d")
+
+    total.defvjp(lambda x: (total(x), x), lambda x, u: (factor * 2 * x * lax.pcast(u, "d", to="varying"),))
+    mesh = jax.make_mesh((2,), ("d",), axis_types=(jax.sharding.AxisType.Auto,))
+    summed = jax.shard_map(total, mesh=mesh, in_specs=jax.P("d"), out_specs=jax.P())
+    assert judged(step_of(lambda v: summed(v).sum()), np.ones(4, np.float32)) == {"total": [verdict]}
+
+
+def test_a_program_traced_before_still_holds_its_rules():
+    traced = jax.make_jaxpr(lambda v: tanh(wrong(v)))(x)
+    run = jaxpr_as_fun(traced)
+    both = {"tanh": ["right"], "<lambda>": ["wrong"]}
+    assert judged(step_of(lambda v: run(v)[0].sum()), x) == both
+    looped = jax.make_jaxpr(lambda v: lax.scan(lambda c, _: (tanh(wrong(c)), None), v, None, length=3)[0])(x)
+    found = audit(jaxpr_as_fun(looped), x, checks=GRADIENT)
+    assert {s.name: ([s.verdict], s.calls) for s in found.sites} == {name: (v, 3) for name, v in both.items()}
+
+
+def test_inside_a_derivative_what_it_does_not_need_is_not_judged():
+    """A value handed out beside, and the labels: the rule gives neither a gradient, and no one asks for one."""
+
+    @jax.custom_vjp
+    def entropy(scores, shares):
+        return -(jax.nn.log_softmax(scores) * shares).sum(), scores.max()
+
+    entropy.defvjp(
+        lambda scores, shares: (entropy(scores, shares), (jax.nn.softmax(scores), shares)),
+        lambda saved, u: (u[0] * (saved[0] * saved[1].sum() - saved[1]), None),
+    )
+    found = audit(step_of(lambda v: entropy(v, jnp.array([0.2, 0.5, 0.3]))[0]), x)
+    (site,) = found.sites
+    assert found.passed, str(found)
+    assert site.verification is not None
+    assert any("no derivative by" in note and "shares" in note for note in site.verification.notes)
+    assert not audit(step_of(lambda v: entropy(v, v)[0]), x, checks=GRADIENT).passed
+
+
+def test_python_numbers_among_the_arguments_stay_such():
+    """An array of float32 in the place of a number would make the rest of the program float32."""
+    scaled = by_hand(lambda v, s: v * s, lambda saved, u: (u * saved[1], (u * saved[0]).sum()))
+    given = jnp.asarray(x, jnp.float16)
+    (site,) = audit(step_of(lambda v: scaled(v, 2.0).sum()), given, checks=("structure",)).sites
+    assert site.verdict == "right", str(site.verification)
+
+
+def test_what_cannot_be_looked_into_is_listed_and_fails_unless_it_is_allowed():
+    shape = jax.ShapeDtypeStruct(x.shape, x.dtype)
+    gradient = jax.jit(jax.grad(lambda v: wrong(v).sum()))
+    compiled, exported = gradient.lower(x).compile(), export.export(gradient)(x)
+    pull, pushforward = jax.vjp(wrong, x)[1], jax.linearize(tanh.primal, x)[1]
+
+    def kernel(x_ref, o_ref):
+        o_ref[...] = 2 * x_ref[...]
+
+    def on_host(v):
+        return v
+
+    programs = {
+        "compiled program": lambda v: compiled(v),
+        "<lambda>": lambda v: exported.call(v) * pull(v)[0],
+        "tanh": lambda v: pushforward(v),
+        "kernel": lambda v: pl.pallas_call(kernel, out_shape=shape, interpret=True)(v),
+        "on_host": lambda v: jax.pure_callback(on_host, shape, v),
+        "some_target": lambda v: jax.ffi.ffi_call("some_target", shape)(v) if v is None else v,
+    }
+    for name, program in programs.items():
+        found = audit(program, x, checks=GRADIENT)
+        assert not found.sites, name
+        if name == "some_target":
+            assert found.passed
+            continue
+        assert {one.name for one in found.not_examined} == {name}
+        assert all(one.reason for one in found.not_examined)
+        assert "test_audit.py:" in found.not_examined[0].place or name == "tanh"
+        assert not found.passed
+        assert f"not examined: {name}, " in str(found)
+        assert "no hand-written rule in what was examined" in str(found)
+        allowed = audit(program, x, checks=GRADIENT, allow=(name,))
+        assert allowed.passed
+        assert f"not examined (allowed): {name}, " in str(allowed)
+        assert json.loads(allowed.to_json())["not_examined"][0]["allowed"]
+    assert len(audit(programs["<lambda>"], x, checks=GRADIENT).not_examined) == 2
+
+
+def test_a_kernel_inside_of_a_rule_is_judged_with_it():
+    shape = jax.ShapeDtypeStruct(x.shape, x.dtype)
+
+    def kernel(x_ref, o_ref):
+        o_ref[...] = 2 * x_ref[...]
+
+    def doubled(v):
+        return pl.pallas_call(kernel, out_shape=shape, interpret=True)(v)
+
+    rule = jax.custom_vjp(doubled)
+    rule.defvjp(lambda v: (doubled(v), None), lambda _, u: (doubled(u),))
+    found = audit(step_of(lambda v: rule(v).sum()), x, checks=GRADIENT)
+    assert found.passed, str(found)
+    assert [s.name for s in found.sites] == ["doubled"]
+
+
+def test_a_rule_with_mutable_references_is_not_judged_and_one_beside_them_is():
+    @jax.custom_vjp
+    def counted(ref, v):
+        ref[...] += 1
+        return jnp.sin(v)
+
+    counted.defvjp(lambda ref, v: (counted(ref, v), v), lambda v, u: (None, u * jnp.cos(v)))
+
+    def program(v):
+        ref = jax.new_ref(jnp.zeros(()))
+        return jax.grad(lambda v: tanh(v).sum())(counted(ref, v)) * ref[...]
+
+    found = audit(program, x, checks=GRADIENT)
+    assert [(s.name, s.verdict) for s in found.sites] == [("tanh", "right")]
+    assert [(one.name, "mutable reference" in one.reason) for one in found.not_examined] == [("counted", True)]
+    assert not found.passed
+
+
+def test_a_branch_not_taken_is_not_examined():
+    found = audit(lambda v: lax.cond(v[0] > 9, wrong, lambda c: c, v), x)
+    assert [one.reason for one in found.not_examined] == ["a rule on a branch that was not taken"]
+    assert not found.passed
+    assert audit(lambda v: lax.cond(v[0] > 9, wrong, lambda c: c, v), x, allow=("<lambda>",)).passed
+
+
+def test_only_the_checks_that_are_asked_for_are_made():
+    (site,) = audit(lambda v: tanh(v).sum(), x, checks=("vmap", "structure")).sites
+    assert site.verification is not None
+    assert {check.name for check in site.verification.checks} == {"vmap", "structure"}
+    with pytest.raises(ValueError, match="no check called gradients"):
+        audit(tanh, x, checks=("gradients",))
+
+
+# The program's own gradient, one more row.
+
+
+def own(fun, *args):
+    found = audit(fun, *args, checks=GRADIENT)
+    assert found.gradient is not None
+    assert json.loads(found.to_json())["gradient"] == vars(found.gradient)
+    return found.gradient
+
+
+def test_the_gradient_of_the_whole_program_is_held_against_numerical_derivatives():
+    a_thousandth = by_hand(jnp.tanh, lambda s, u: (1.001 * u * (1 - jnp.tanh(s[0]) ** 2),))
+    right = by_hand(jnp.tanh, lambda s, u: (u * (1 - jnp.tanh(s[0]) ** 2),))
+    assert own(lambda v: (right(v) ** 2).sum(), x).verdict == "right"
+    assert own(lambda v: jax.nn.relu(right(v)).sum(), x).verdict == "right"
+    assert own(lambda v: (a_thousandth(v) ** 2).sum(), x).verdict == "wrong"
+    assert own(lambda v: right(v).sum() * jnp.sin(v[0] * 1e7), x).verdict == "cannot tell"
+    assert audit(lambda v: jnp.sin(v).sum(), x).gradient is None
+
+
+def test_a_difference_that_is_meant_is_told_from_one_that_spoils_the_program():
+    """A helper that exists for its derivative, as jnp.sinc had one; and a straight-through estimator."""
+    helper = jax.custom_jvp(lambda v: jnp.zeros_like(v))
+    helper.defjvp(lambda p, t: (helper(*p), jnp.cos(p[0]) * t[0]))
+    found = audit(lambda v: (helper(v) + lax.stop_gradient(jnp.sin(v))).sum(), x, checks=GRADIENT)
+    assert [(s.verdict, s.passed, s.program) for s in found.sites] == [
+        ("by design?", True, "differs from its primal; the program's gradient is right")
+    ]
+    assert found.passed
+    for program in (lambda v: straight(3 * v).sum(), step_of(lambda v: straight(3 * v).sum())):
+        found = audit(program, x, checks=GRADIENT)
+        (site,) = found.sites
+        assert (site.verdict, site.passed) == ("by design?", False)
+        assert site.program == "differs from its primal; the program's gradient is not that of its value"
+
+
+def test_a_step_is_held_against_itself_with_plain_functions_in_place_of_wrong_rules():
+    found = own(step_of(lambda v: wrong(v).sum()), x)
+    assert found.verdict == "wrong"
+    assert "with plain functions in place" in found.detail
+    assert audit(step_of(lambda v: tanh(v).sum()), x, checks=GRADIENT).gradient is None

@@ -1,19 +1,22 @@
 """Whether each handwritten rule is right, at the values and the upstream gradient that reached it.
 
 A gate checked by itself shows where an error was made: gates that only pass a wrong gradient on are not accused. Where
-a gradient differs from autodiff's by more than rounding explains, and for a whole program in one gate, the verdict is
-that of `audit`.
+a gradient differs from autodiff's by more than rounding explains, for a whole program in one gate, and for rules that
+run inside a derivative, the verdict is that of `audit`.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Inexact
 
-from ...jaxprs.inputs import unit_roundoff
-from ...verification.audit import Site, audit
+from ...jaxprs.compat import JaxprEqn
+from ...jaxprs.inputs import Inputs, unit_roundoff
+from ...jaxprs.observed import part_of
+from ...jaxprs.queries import equations_inside
+from ...verification.audit import Site, audit, judged_rules
 from ...verification.rounding import ALLOWED, as_wide
 from ...verification.wording import expected_and_got, index
 from ..model import Edge, Gate, Wire
@@ -48,6 +51,27 @@ def check_rule(gate: Gate) -> None:
     else:
         finding = _of_a_rule(gate)
     gate.verdict, gate.detail = finding.verdict, finding.detail
+
+
+def check_derivatives(gates: Sequence[Gate], function: Callable, args: tuple) -> None:
+    """Mark the gates that a wrong rule's derivative is made of, in a program that takes derivatives itself.
+
+    The rule is no gate there: differentiation used it up. It is found, and judged, as `audit` does.
+    """
+    for rule, site in judged_rules(function, Inputs(args))[1]:
+        wrong = _wrong_gradient(site)
+        if not rule.differentiated or not wrong:
+            continue
+        parts = [gate for gate in gates if any(part_of(rule, eqn) for eqn in _equations(gate))]
+        for gate in {id(gate.box): gate for gate in parts}.values():  # the last one in each box
+            gate.verdict, gate.defined = "wrong", site.source
+            gate.detail = f"part of the derivative of {site.name}, which is wrong: {wrong}"
+
+
+def _equations(gate: Gate) -> list[JaxprEqn]:
+    """The equation of a gate, and those inside of it; none of a rule that is called there."""
+    eqn = getattr(gate.operation, "eqn", None)
+    return [] if eqn is None or gate.kind == "rule" else [eqn, *equations_inside(eqn)]
 
 
 def _sealed(gate: Gate) -> Finding:

@@ -1,5 +1,6 @@
 """On several devices."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -7,7 +8,7 @@ import numpy as np
 
 from ...jaxprs.inputs import Leaves
 from ..problem import Problem
-from .result import CheckResult, first_line
+from .result import CheckResult, raised_under
 from .transformations import EXAMPLES, batch, one_by_one, pulling, stack, transformed
 
 
@@ -46,23 +47,29 @@ def _sharded(problem: Problem, subset: tuple[int, ...]) -> CheckResult | None:
     mesh = jax.make_mesh((count,), ("device",), axis_types=(kind,), devices=jax.devices()[:count])
     split, whole = jax.sharding.PartitionSpec("device"), jax.sharding.PartitionSpec()
     rows, upstream = batch(problem)[:count], [problem.upstream(b) for b in range(count)]
-    arrays, flat = problem.inputs.arrays, problem.inputs.call(problem.function.handwritten)
+    arrays = problem.inputs.arrays
 
-    def one(*a: Any) -> Leaves:
-        return [y[None] for y in flat(*(x[0] if i in subset else x for i, x in enumerate(a)))]
+    def sharded(function: Callable[..., Any]) -> Callable[..., Leaves]:
+        flat = problem.inputs.call(function)
 
-    def hand(*a: Any) -> Leaves:
-        specs = tuple(split if i in subset else whole for i in range(len(a)))
-        return jax.shard_map(one, mesh=mesh, in_specs=specs, out_specs=split)(*a)
+        def one(*a: Any) -> Leaves:
+            return [y[None] for y in flat(*(x[0] if i in subset else x for i, x in enumerate(a)))]
+
+        specs = tuple(split if i in subset else whole for i in range(len(arrays)))
+        return jax.shard_map(one, mesh=mesh, in_specs=specs, out_specs=split)
 
     stacked = [stack([row[i] for row in rows]) if i in subset else x for i, x in enumerate(arrays)]
     together = [np.stack([u[j] for u in upstream]) for j in range(len(problem.outputs))]
     names = ", ".join(problem.inputs.label_of(i, problem.function.names) for i in subset)
     where = f"{names} split over {count} devices"
-    try:
+
+    def run(function: Callable[..., Any]) -> Leaves:
         with problem.x64():
-            found = jax.jit(pulling(hand, problem.inputs.live))(stacked, together)
-            found = [np.asarray(x) for x in jax.tree.leaves(found)]
+            found = jax.jit(pulling(sharded(function), problem.inputs.live))(stacked, together)
+            return [np.asarray(x) for x in jax.tree.leaves(found)]
+
+    try:
+        found = run(problem.function.handwritten)
     except Exception as error:
-        return CheckResult(False, f"{where}: {first_line(error)}", suspect="fails under jax.shard_map")
+        return raised_under(problem, error, "jax.shard_map", where, lambda: run(problem.function.plain))
     return one_by_one(problem, rows, upstream, subset, 0, found, where, "jax.shard_map")

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 
 from ...jaxprs.inputs import Inputs
+from ...jaxprs.queries import holds
 from ..diagnosis.evidence import Evidence
 from ..problem import Problem
 
@@ -118,6 +119,37 @@ def what_happened(error: Exception) -> str:
     return message.strip()[:400] + (f" ({theirs[-1]})" if theirs else "")
 
 
-def first_line(error: Exception) -> str:
-    """An exception in one line."""
-    return f"{type(error).__name__}: {error}".strip().split("\n")[0][:160]
+def _raises(function: Callable[[], Any]) -> bool:
+    try:
+        function()
+    except Exception:
+        return True
+    return False
+
+
+OPAQUE = ("pallas_call", "pure_callback", "io_callback", "ffi_call", "custom_call")
+"""Primitives that hold foreign code: which transformations they support is their own affair."""
+
+
+def raised_under(
+    problem: Problem,
+    error: Exception,
+    transformation: str,
+    where: str = "",
+    plain: Callable[[], Any] = lambda: None,
+) -> CheckResult:
+    """The rule raises under a transformation: noted where that is not supported for what it holds, else a failure.
+
+    Args:
+        problem: of the rule.
+        error: what it raised.
+        transformation: in words.
+        where: what was transformed, in words.
+        plain: does the same to the plain function; where that raises too, it is not supported.
+    """
+    detail = f"{where}: {what_happened(error)}" if where else what_happened(error)
+    held = [name for name in OPAQUE if holds(problem.trace("handwritten").jaxpr, name)]
+    if held or isinstance(error, NotImplementedError) or _raises(plain):
+        inside = f" for {held[0]}" if held else ""
+        return CheckResult(True, f"not supported under {transformation}{inside}: {detail}", note=True)
+    return CheckResult(False, detail, suspect=f"fails under {transformation}")

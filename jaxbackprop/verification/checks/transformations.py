@@ -19,7 +19,7 @@ from ..examine import Comparison, compared
 from ..problem import CALLBACKS, Problem, Program, compile_together
 from ..rounding import ALLOWED_NARROW, largest, rounding, scale_of, size, unmeasured
 from ..wording import expected_and_got
-from .result import CheckResult, first_line
+from .result import CheckResult, raised_under
 
 EXAMPLES = 3
 """How many examples a mapped axis holds."""
@@ -215,9 +215,7 @@ def _mapped(
     try:
         name = _trace_mapped(problem, stacked, together, axes)
     except Exception as error:
-        if isinstance(error, NotImplementedError) and not _maps(problem, stacked, together, axes):
-            return None  # nor can the plain function be mapped
-        return CheckResult(False, f"{where}: {first_line(error)}", suspect="fails under vmap")
+        return raised_under(problem, error, "vmap", where, lambda: _map_plain(problem, stacked, together, axes))
     try:
         found = problem.as_written(name, [*stacked, *together])
     except jax.errors.JaxRuntimeError:
@@ -227,15 +225,11 @@ def _mapped(
     return one_by_one(problem, rows, upstream, subset, axis, found, where, "vmap")
 
 
-def _maps(problem: Problem, stacked: Leaves, together: Leaves, axes: Sequence[int | None]) -> bool:
-    """Whether the plain function can be mapped and then differentiated."""
+def _map_plain(problem: Problem, stacked: Leaves, together: Leaves, axes: Sequence[int | None]) -> None:
+    """Trace the plain function mapped and then differentiated."""
     flat = problem.inputs.call(problem.function.plain)
-    try:
-        with problem.x64():
-            jax.make_jaxpr(pulling(jax.vmap(lambda *a: flat(*a), tuple(axes)), problem.inputs.live))(stacked, together)
-    except NotImplementedError:
-        return False
-    return True
+    with problem.x64():
+        jax.make_jaxpr(pulling(jax.vmap(lambda *a: flat(*a), tuple(axes)), problem.inputs.live))(stacked, together)
 
 
 def one_by_one(
@@ -296,16 +290,9 @@ def scan(problem: Problem) -> CheckResult:
 def checkpoint(problem: Problem) -> CheckResult:
     """Recomputed in the backward pass by `jax.checkpoint`, the results are the same."""
     # A function of its own each time: `jax.checkpoint` remembers what it traced, also of a rule since redefined.
-    hand = jax.checkpoint(lambda *args: problem.function.handwritten(*args), static_argnums=_static(problem))
-    pull = problem.inputs.pulling(hand)
+    pull = pulling(jax.checkpoint(problem.inputs.call(problem.function.handwritten)), problem.inputs.live)
     y, gradients = problem.handwritten_at(problem.inputs.arrays, problem.upstream(0))
     return transformed(problem, pull, problem.inputs.arrays, problem.upstream(0), [*y, *gradients], "jax.checkpoint")
-
-
-def _static(problem: Problem) -> tuple[int, ...]:
-    """The positions of arguments that hold a Python value which is no array: static for `jax.checkpoint`."""
-    owners = set(problem.given.owners)
-    return tuple(i for i, x in enumerate(problem.given.args) if i not in owners and jax.tree.leaves(x))
 
 
 def pulling(hand: Callable[..., Leaves], live: Sequence[int]) -> Callable[..., tuple[Leaves, Leaves]]:
@@ -326,8 +313,15 @@ def transformed(
         count = len(arrays)
         problem.trace(what, lambda *a: pull(list(a[:count]), list(a[count:])), *arrays, *upstream)
     except Exception as error:
-        return CheckResult(False, first_line(error), suspect=f"fails under {what}")
-    differing = _agree(problem.as_written(what, [*arrays, *upstream]), expected, problem.coarsest)
+        return raised_under(problem, error, what)
+    try:
+        found = problem.as_written(what, [*arrays, *upstream])
+    except Exception as error:
+        noted = raised_under(problem, error, what)
+        if not noted.note:
+            raise
+        return noted
+    differing = _agree(found, expected, problem.coarsest)
     if differing.passed is False:
         return CheckResult(False, f"under {what} off by {_shown(differing)}", suspect=f"wrong under {what}")
     return CheckResult(True)

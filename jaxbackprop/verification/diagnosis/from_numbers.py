@@ -6,7 +6,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from ...jaxprs.inputs import is_key
+from ...jaxprs.inputs import is_key, replaced
+from ..wording import number, region
 from .evidence import Evidence
 
 Hypothesis = Callable[[Evidence], Iterator[tuple[str, Any]]]
@@ -39,7 +40,7 @@ def multiple(found: np.ndarray, truth: np.ndarray) -> float | None:
     weight = float(np.sum(np.abs(truth) ** 2))
     if weight == 0 or found.shape != truth.shape:
         return None
-    k = float(np.real(np.sum(found * truth))) / weight
+    k = float(np.real(np.sum(found * np.conj(truth)))) / weight
     return k if abs(k) > 1e-12 and fits(found, k * truth) else None
 
 
@@ -62,6 +63,29 @@ def nothing(e: Evidence) -> Iterator[tuple[str, Any]]:
         yield "the gradient is left out: zero came (a stop_gradient, a None, a forgotten argument)", True
 
 
+def conjugated(e: Evidence) -> Iterator[tuple[str, Any]]:
+    """A complex gradient that is conjugated, or without its imaginary part."""
+    if not np.iscomplexobj(e.actual) or not np.any(np.imag(e.expected)):
+        return
+    yield "conjugated: the complex conjugate of the gradient (PyTorch's convention, not JAX's)", np.conj(e.expected)
+    yield "the imaginary part of the gradient is dropped", np.real(e.expected) + 0j
+    yield "the real part of the gradient is dropped", 1j * np.imag(e.expected)
+    arrays, live = e.problem.inputs.arrays, e.problem.inputs.live
+    pull = lambda arrays, upstream: e.autodiff_at(arrays, upstream)[1]  # noqa: E731
+    of_upstream = [np.conj(u) for u in e.upstream]
+    for i in live:
+        if np.iscomplexobj(arrays[i]):
+            name = e.problem.inputs.label_of(i, e.problem.function.names)
+            yield f"conjugated: {name} on the way back", pull(replaced(arrays, [i], [np.conj(arrays[i])]), e.upstream)
+    every = replaced(arrays, live, [np.conj(arrays[i]) for i in live])
+    yield "conjugated: every argument on the way back (PyTorch's convention, not JAX's)", pull(every, e.upstream)
+    yield "conjugated: the upstream gradient", pull(arrays, of_upstream)
+    yield (
+        "the imaginary part of the upstream gradient is dropped",
+        pull(arrays, [np.real(u) + 0 * u for u in e.upstream]),
+    )
+
+
 def constant_factor(e: Evidence) -> Iterator[tuple[str, Any]]:
     """k times the truth: -1, 2, 1/2, N, 1/N, or some other number."""
     f, t = e.actual.reshape(-1), e.expected.reshape(-1)
@@ -80,15 +104,9 @@ def constant_factor(e: Evidence) -> Iterator[tuple[str, Any]]:
         yield "sign: minus the truth", True
     if fits(abs(k), 1.0):
         return
-    if e.expected.size == 1 and _explained_otherwise(e):
-        return
-    yield _factor_in_words(e, k), True
-
-
-def _explained_otherwise(e: Evidence) -> bool:
-    """A single number is always some multiple of the truth: only a factor that has a name counts then."""
-    k = float(np.real(e.actual.reshape(-1)[0] / e.expected.reshape(-1)[0]))
-    return not any(fits(abs(k), named) for named in (2.0, 0.5, *_sizes(e), *(1 / n for n in _sizes(e) if n)))
+    named = _factor_in_words(e, k)
+    if e.expected.size > 1 or named:
+        yield named or f"constant factor {k:.6g}", True
 
 
 def _sizes(e: Evidence) -> list[float]:
@@ -101,24 +119,51 @@ def _sizes(e: Evidence) -> list[float]:
     return sorted(float(n) for n in found if n > 2)
 
 
+NUMBERS = {
+    "2": 2.0, "1/2": 0.5, "ln 2": np.log(2), "1 / ln 2": 1 / np.log(2), "pi": np.pi, "1 / pi": 1 / np.pi,
+    "2 pi": 2 * np.pi, "1 / (2 pi)": 0.5 / np.pi, "sqrt(2)": np.sqrt(2), "1 / sqrt(2)": np.sqrt(0.5),
+    "sqrt(pi)": np.sqrt(np.pi), "1 / sqrt(pi)": 1 / np.sqrt(np.pi), "2 / sqrt(pi)": 2 / np.sqrt(np.pi),
+    "sqrt(pi) / 2": np.sqrt(np.pi) / 2, "sqrt(2 pi)": np.sqrt(2 * np.pi), "1 / sqrt(2 pi)": 1 / np.sqrt(2 * np.pi),
+}  # fmt: skip
+
+
 def _factor_in_words(e: Evidence, k: float) -> str:
+    """A factor that has a name; empty for any other one: a single number is always some multiple of the truth."""
     sign = "minus " if k < 0 else ""
-    for number, name in ((2.0, "2"), (0.5, "1/2")):
-        if fits(abs(k), number):
-            return f"constant factor {sign}{name}"
+    known = [(name, value) for name, value in NUMBERS.items()]
     for n in _sizes(e):
-        if fits(abs(k), n):
-            return f"constant factor {sign}{n:g}, the size of an axis: a sum where a mean is meant"
-        if fits(abs(k), 1 / n):
-            return f"constant factor {sign}1/{n:g}, one over the size of an axis: a mean where a sum is meant"
-    return f"constant factor {k:.6g}"
+        known += [
+            (f"{n:g}, the size of an axis: a sum where a mean is meant", n),
+            (f"1/{n:g}, one over the size of an axis: a mean where a sum is meant", 1 / n),
+            (f"sqrt({n:g}), of the size of an axis: a scale left out or twice", np.sqrt(n)),
+            (f"1/sqrt({n:g}), of the size of an axis: a scale left out or twice", 1 / np.sqrt(n)),
+        ]
+    for name, value in known:
+        if fits(abs(k), value):
+            return f"constant factor {sign}{name}"
+    for name, value in _scalars(e):
+        for words, factor in ((name, value), (f"1 / {name}", 1 / value if value else 0), (f"{name} squared", value**2)):
+            if factor and fits(abs(k), abs(factor)):
+                return f"constant factor {k:.6g}, that is {words}"
+    return ""
+
+
+def _scalars(e: Evidence) -> Iterator[tuple[str, float]]:
+    """Outputs and arguments that are one number."""
+    y, _ = e.problem.autodiff_vjp(e.upstream)
+    yield from (("the output", float(np.real(out))) for out in y if np.size(out) == 1 and np.ndim(out) == 0)
+    for i in e.problem.inputs.live:
+        x = e.problem.inputs.arrays[i]
+        if np.ndim(x) == 0:
+            yield e.problem.inputs.label_of(i, e.problem.function.names), float(np.real(x))
 
 
 def signs(e: Evidence) -> Iterator[tuple[str, Any]]:
     """The right sizes, some wrong signs."""
     if fits(np.abs(e.actual), np.abs(e.expected)) and np.any(e.actual != 0):
         if np.iscomplexobj(e.actual):
-            yield "the complex conjugate of the truth", np.conj(e.expected)
+            yield "every size is right, every phase another one", True
+            return
         turned = int(np.sum(np.abs(np.sign(e.actual) - np.sign(e.expected)) > 1e-3))
         if turned:
             yield f"sign: the size is right, the sign wrong in {turned} of {e.actual.size} elements", True
@@ -149,12 +194,22 @@ def transposed(e: Evidence) -> Iterator[tuple[str, Any]]:
 
 
 def misplaced(e: Evidence) -> Iterator[tuple[str, Any]]:
-    """The right numbers in the wrong places."""
+    """The right numbers in the wrong places, perhaps with a factor."""
     t = e.expected
+    moved: list[tuple[str, np.ndarray]] = []
     for axis in range(t.ndim):
-        yield f"reversed along axis {axis}", np.flip(t, axis)
-        for by in (1, -1):
-            yield f"shifted by one along axis {axis}", np.roll(t, by, axis)
+        moved.append((f"reversed along axis {axis}", np.flip(t, axis)))
+        moved.append((f"reversed along axis {axis} but for its first place", np.roll(np.flip(t, axis), 1, axis)))
+        moved += [(f"shifted by one along axis {axis}", np.roll(t, by, axis)) for by in (1, -1)]
+    if t.ndim > 1:
+        moved.append(("reversed along every axis", np.flip(t)))
+    if t.ndim == 2 and t.shape[0] == t.shape[1]:
+        moved.append(("transposed", t.T))
+    yield from moved
+    for words, values in moved:
+        k = multiple(e.actual, values) if t.size > 2 else None
+        if k is not None and not fits(k, 1.0):
+            yield f"{words}, and {_factor_in_words(e, k) or f'constant factor {k:.6g}'}", True
     if t.size > 2 and len(np.unique(np.abs(t))) > 2 and fits(np.sort(e.actual.reshape(-1)), np.sort(t.reshape(-1))):
         yield "transposed or permuted: the right numbers in the wrong places", True
 
@@ -216,8 +271,8 @@ def remainder(e: Evidence) -> Iterator[tuple[str, Any]]:
             yield f"a term too many or too few: {k:.2g} times {name}", True
 
 
-def diagonal(e: Evidence) -> Iterator[tuple[str, Any]]:
-    """Each output's dependence on its own input alone; or the function's value where its derivative belongs."""
+def local_value(e: Evidence) -> Iterator[tuple[str, Any]]:
+    """The function's value, or its argument, where its derivative belongs."""
     y, _ = e.problem.autodiff_vjp(e.upstream)
     if len(y) != 1 or y[0].shape != e.expected.shape:
         return
@@ -226,10 +281,18 @@ def diagonal(e: Evidence) -> Iterator[tuple[str, Any]]:
     for name, v in (("the output", y[0]), ("the input", x), ("1 - the output", 1 - y[0]), ("1 / the input", 1 / x)):
         for sign, minus in ((1, ""), (-1, "minus ")):
             yield f"wrong local derivative: {minus}{name} stands where the derivative belongs", sign * u * v
+
+
+def diagonal(e: Evidence) -> Iterator[tuple[str, Any]]:
+    """Each output's dependence on its own input alone."""
+    y, _ = e.problem.autodiff_vjp(e.upstream)
+    if len(y) != 1 or y[0].shape != e.expected.shape:
+        return
+    u = np.asarray(e.upstream[0])
     if 1 < u.size <= 64:
-        alone = np.zeros(u.size)
+        alone = np.zeros(u.size, u.dtype)
         for k in range(u.size):
-            single = np.zeros(u.size)
+            single = np.zeros(u.size, u.dtype)
             single[k] = u.reshape(-1)[k]
             alone[k] = e.autodiff_at(e.problem.inputs.arrays, [single.reshape(u.shape)])[1].reshape(-1)[k]
         yield (
@@ -265,18 +328,72 @@ def left_out(e: Evidence) -> Iterator[tuple[str, Any]]:
 
 
 def edges(e: Evidence) -> Iterator[tuple[str, Any]]:
-    """Wrong only at the first or last places of an axis: right at interior points only."""
+    """Wrong only at the first or last places of an axis: right at interior points only; or a block left out there."""
     if not e.expected.ndim or e.wrong.all() or not e.wrong.any():
         return
+    missing = not np.any(e.actual[e.wrong])
     for axis in range(e.expected.ndim):
         n = e.expected.shape[axis]
         wrong = np.flatnonzero(e.wrong.any(tuple(a for a in range(e.expected.ndim) if a != axis)))
-        if n > 2 and len(wrong) and set(wrong.tolist()) <= {0, n - 1}:
+        whole = len(wrong) < n and e.wrong.take(wrong, axis).mean() > 0.5
+        if not len(wrong) or not whole:
+            continue
+        if missing and np.all(np.diff(wrong) == 1) and len(wrong) > 1:
+            which = {0: "first", n - len(wrong): "last"}.get(int(wrong[0]), "one")
+            yield f"{which} block left out: no gradient in {region(e.wrong)}", True
+        if n > 2 and set(wrong.tolist()) <= {0, n - 1}:
             which = "first" if set(wrong.tolist()) == {0} else "last" if set(wrong.tolist()) == {n - 1} else "outermost"
             yield f"boundary: wrong only at the {which} place of axis {axis}, right at interior points", True
+
+
+def beyond(e: Evidence) -> Iterator[tuple[str, Any]]:
+    """Wrong exactly where an argument is beyond some value: one branch of the function."""
+    if e.wrong.all() or e.wrong.sum() < 2 or np.iscomplexobj(e.expected):
+        return
+    for i in e.problem.inputs.live:
+        x = np.asarray(e.problem.inputs.arrays[i])
+        if x.shape != e.expected.shape or np.iscomplexobj(x):
+            continue
+        name = e.problem.inputs.label_of(i, e.problem.function.names)
+        for shown, v in ((name, x), (f"|{name}|", np.abs(x))):
+            low, high = v[~e.wrong], v[e.wrong]
+            if high.min() > low.max():
+                yield f"one branch of the function is wrong: where {shown} is beyond {number(high.min(), 3)}", True
+            if high.max() < low.min():
+                yield f"one branch of the function is wrong: where {shown} is up to {number(high.max(), 3)}", True
 
 
 def sparse(e: Evidence) -> Iterator[tuple[str, Any]]:
     """Few wrong elements."""
     if e.wrong.sum() == 1 and e.expected.size > 3:
         yield f"one element alone is wrong: {list(e.worst() or ())}", True
+
+
+def approximate(e: Evidence) -> Iterator[tuple[str, Any]]:
+    """Everywhere right to some digits: an approximation, or a constant of too few digits."""
+    if not e.wrong.any() or not np.isfinite(e.actual).all():
+        return
+    with np.errstate(all="ignore"):
+        error = float(np.max(np.abs(e.actual - e.expected)) / np.max(np.abs(e.expected)))
+    if error < 2e-2:
+        digits = int(-np.log10(error))
+        yield f"accuracy: right to {digits} digits everywhere: an approximation, or constants of too few digits", True
+
+
+def tie(e: Evidence) -> Iterator[tuple[str, Any]]:
+    """Each element alone is right, all at once are not: a tie whose gradient is given to every one of them."""
+    if e.found.outside and not any(w.any() for w in e.found.wrong):
+        yield "at a tie or kink: each element's gradient alone is possible, all of them together are not", True
+
+
+def described(e: Evidence) -> str:
+    """What can be said of a formula that no hypothesis explains: where it is wrong, and by how much."""
+    places = region(e.wrong, e.problem.inputs.arrays[e.problem.inputs.live[e.leaf]])
+    with np.errstate(all="ignore"):
+        ratio = np.real(e.actual[e.wrong] / e.expected[e.wrong])
+    ratio = ratio[np.isfinite(ratio)]
+    said = f"another formula for the gradient of {e.argument}: wrong in {places or 'its only element'}"
+    if not ratio.size:
+        return said
+    low, high = number(ratio.min(), 2), number(ratio.max(), 2)
+    return said + (f", {low} times the true one" if low == high else f", {low} to {high} times the true one")

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ...jaxprs.compat import CALLS, REMAT, RULES, JaxprEqn, Literal, aval, binding
+from ...jaxprs.compat import CALLS, REMAT, RULES, JaxprEqn, Literal, aval, binding, name_of_call
 from ...jaxprs.evaluate import Walk, evaluate
 from ...jaxprs.inputs import Leaves, replaced
 from ..problem import Problem
@@ -41,12 +41,14 @@ class _Trial:
         words: what it would be.
         slot: the input that is cut off; None where the derivative is changed.
         change: how the derivative is changed.
+        doubled: the (number, slot) of another input, whose gradient counts twice.
     """
 
     number: int
     words: str
     slot: int | None = None
     change: Change | None = None
+    doubled: tuple[int, int] | None = None
 
 
 def cut_branches(e: Evidence) -> Iterator[tuple[str, Any]]:
@@ -57,6 +59,11 @@ def cut_branches(e: Evidence) -> Iterator[tuple[str, Any]]:
 def changed_steps(e: Evidence) -> Iterator[tuple[str, Any]]:
     """One step's local derivative is left out, of the wrong sign, doubled, or evaluated at the wrong end."""
     yield from _tried(e, "changed steps", _changes)
+
+
+def taken_for_symmetric(e: Evidence) -> Iterator[tuple[str, Any]]:
+    """Of two uses of a value one counts twice and the other not: right where both are alike, as for x^T A x."""
+    yield from _tried(e, "taken for symmetric", _doubles)
 
 
 def _tried(e: Evidence, name: str, list_trials: Callable[[list[JaxprEqn]], list[_Trial]]) -> Iterator[tuple[str, Any]]:
@@ -82,14 +89,18 @@ def _tried(e: Evidence, name: str, list_trials: Callable[[list[JaxprEqn]], list[
         yield trial.words, problem.exact(name, [*arrays, *upstream, np.int32(k)])[e.leaf]
 
 
-def _walked(problem: Problem, arrays: Leaves, step: Callable[[int, JaxprEqn, list[Any]], list[Any]]) -> list[Any]:
-    """The plain function at `arrays`, plain calls inlined; `step(number, equation, inputs)` answers each equation."""
+Step = Callable[[int, JaxprEqn, list[Any], Callable[..., list[Any]]], list[Any]]
+"""`(number, equation, inputs, run)` -> outputs; `run(*inputs)` are those of the function itself."""
+
+
+def _walked(problem: Problem, arrays: Leaves, step: Step) -> list[Any]:
+    """The plain function at `arrays`, plain calls inlined; `step` answers each equation, a call before those inside."""
     numbers = iter(range(10**9))
 
     def hook(walk: Walk, eqn: JaxprEqn, inputs: list[Any]) -> list[Any]:
-        if eqn.primitive.name in _INLINED:
-            return walk.inside(eqn, inputs)
-        return step(next(numbers), eqn, inputs)
+        inlined = eqn.primitive.name in _INLINED
+        run = (lambda *x: walk.inside(eqn, list(x))) if inlined else binding(eqn)
+        return step(next(numbers), eqn, inputs, run)
 
     return evaluate(problem.trace("value"), arrays, hook)
 
@@ -98,27 +109,36 @@ def _equations(problem: Problem) -> list[JaxprEqn]:
     """The equations of the plain function, in the order in which `_walked` numbers them."""
     seen: list[JaxprEqn] = []
 
-    def note(number: int, eqn: JaxprEqn, inputs: list[Any]) -> list[Any]:
+    def note(number: int, eqn: JaxprEqn, inputs: list[Any], run: Callable[..., list[Any]]) -> list[Any]:
         seen.append(eqn)
-        return binding(eqn)(*inputs)
+        return run(*inputs)
 
     with problem.x64():
         jax.make_jaxpr(lambda *a: _walked(problem, list(a), note))(*problem.inputs.arrays)
     return seen
 
 
-def _step_with(trials: list[_Trial], which: Any) -> Callable[[int, JaxprEqn, list[Any]], list[Any]]:
+def _step_with(trials: list[_Trial], which: Any) -> Step:
     """The step that makes the trial of that number, a traced integer."""
 
-    def step(number: int, eqn: JaxprEqn, inputs: list[Any]) -> list[Any]:
+    def step(number: int, eqn: JaxprEqn, inputs: list[Any], run: Callable[..., list[Any]]) -> list[Any]:
         mine = [(k, t) for k, t in enumerate(trials) if t.number == number]
         for k, trial in mine:
             if trial.slot is not None:
                 x = inputs[trial.slot]
                 inputs = replaced(inputs, [trial.slot], [jnp.where(which == k, lax.stop_gradient(x), x)])
+        for k, trial in enumerate(trials):
+            if trial.doubled is not None and trial.doubled[0] == number:
+                x = inputs[trial.doubled[1]]
+                twice = 2 * x - lax.stop_gradient(x)
+                inputs = replaced(inputs, [trial.doubled[1]], [jnp.where(which == k, twice, x)])
         changes = [(k, t.change) for k, t in mine if t.change is not None]
         if not changes:
-            return binding(eqn)(*inputs)
+            return run(*inputs)
+        if eqn.primitive.name in _INLINED:  # run but once: what is inside is numbered as it comes
+            (k, _), outputs = changes[0], run(*inputs)
+            changed = _left_out(eqn, lambda *x: outputs, inputs)
+            return [jnp.where(which == k, a, b) for a, b in zip(changed, outputs, strict=True)]
         # A branch each: a derivative that is not finite there must not reach the others.
         branches = [lambda *x: binding(eqn)(*x)]
         branches += [lambda *x, change=change: change(eqn, binding(eqn), list(x)) for _, change in changes]
@@ -134,7 +154,7 @@ def _live(v: Any) -> bool:
 
 def _shown(eqn: JaxprEqn) -> str:
     sizes = "x".join(map(str, aval(eqn.outvars[0]).shape))
-    return f"the step '{eqn.primitive.name}'" + (f" ({sizes})" if sizes else "")
+    return f"the step '{name_of_call(eqn) or eqn.primitive.name}'" + (f" ({sizes})" if sizes else "")
 
 
 def _cuts(equations: list[JaxprEqn]) -> list[_Trial]:
@@ -147,10 +167,31 @@ def _cuts(equations: list[JaxprEqn]) -> list[_Trial]:
     return [trial for trials in uses.values() for trial in trials]
 
 
+def _doubles(equations: list[JaxprEqn]) -> list[_Trial]:
+    """For each of two uses of a value: that use cut off, and the other one doubled."""
+    uses: dict[Any, list[tuple[int, int]]] = {}
+    for number, eqn in enumerate(equations):
+        for slot, v in enumerate(eqn.invars):
+            if _live(v):
+                uses.setdefault(v, []).append((number, slot))
+    words = "only one branch of a fork, counted twice: {} is taken for symmetric"
+    return [
+        _Trial(number, words.format(_shown(equations[number])), slot, doubled=other)
+        for pair in uses.values()
+        if len(pair) == 2
+        for (number, slot), other in (pair, pair[::-1])
+    ]
+
+
 def _changes(equations: list[JaxprEqn]) -> list[_Trial]:
     trials = []
     for number, eqn in enumerate(equations):
         if len(eqn.outvars) != 1 or not _live(eqn.outvars[0]) or not any(map(_live, eqn.invars)):
+            continue
+        if eqn.primitive.name in _INLINED:
+            name = name_of_call(eqn)
+            if name:
+                trials.append(_Trial(number, f"a local derivative is left out: that of '{name}'", change=_left_out))
             continue
         for change, words in _CHANGES:
             name = eqn.primitive.name

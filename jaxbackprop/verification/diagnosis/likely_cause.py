@@ -6,15 +6,21 @@ import numpy as np
 
 from ...jaxprs.queries import UNTRACEABLE
 from .evidence import Evidence
+from .from_constants import another_constant, changed_table
+from .from_jacobian import coupling, mask, transposed_map
 from .from_numbers import (
     Hypothesis,
     another_argument,
+    approximate,
+    beyond,
+    conjugated,
     constant_factor,
     diagonal,
     duplicates,
     edges,
     fits,
     left_out,
+    local_value,
     misplaced,
     not_finite,
     nothing,
@@ -22,22 +28,25 @@ from .from_numbers import (
     rounded,
     signs,
     sparse,
+    tie,
     transposed,
     wrong_axis,
 )
 from .from_other_inputs import changed_residual, changed_upstream
-from .from_program import changed_steps, cut_branches
+from .from_program import changed_steps, cut_branches, taken_for_symmetric
 
 HYPOTHESES: tuple[Hypothesis, ...] = (
     # What the numbers say at once.
-    *(not_finite, nothing, rounded, constant_factor, signs, another_argument, transposed, remainder, wrong_axis),
-    misplaced,
+    *(tie, not_finite, nothing, rounded, conjugated, constant_factor, signs, another_argument, transposed),
+    *(local_value, remainder, wrong_axis, misplaced),
     # The right gradient of something else.
     *(changed_upstream, changed_residual),
     *(duplicates, edges),
-    # One step gone wrong: each costs a trace.
-    *(cut_branches, changed_steps),
-    *(diagonal, left_out, sparse),
+    # The Jacobian: an evaluation for each output.
+    *(transposed_map, mask),
+    # One step or constant gone wrong: each costs a trace.
+    *(cut_branches, coupling, changed_steps, another_constant, changed_table, taken_for_symmetric),
+    *(diagonal, left_out, beyond, sparse, approximate),
 )
 
 

@@ -50,7 +50,8 @@ def between_nearby(problem: Problem, upstream: Leaves, gradients: Leaves, slack:
     for _ in range(32 if problem.x.size <= finite_differences.LARGE else 4):
         away = rng.normal(size=problem.x.size) * reach
         for x in (problem.x + away, problem.x - away):
-            found = flatten(problem.at_flat(x).autodiff_vjp(upstream)[1])
+            found = flatten(dual(problem.at_flat(x).autodiff_vjp(upstream)[1]))
             low, high = np.fmin(low, found), np.fmax(high, found)
-    actual, more = flatten(gradients), flatten(slack)
+    both_parts = [b + 1j * b if np.iscomplexobj(g) else b for b, g in zip(slack, gradients, strict=True)]
+    actual, more = flatten(dual(gradients)), flatten(both_parts)
     return (low - more <= actual) & (actual <= high + more)

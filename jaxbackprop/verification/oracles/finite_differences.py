@@ -45,6 +45,14 @@ class Slopes:
         gap = np.abs(self.right - self.left)
         return gap > 4 * (self.right_bound + self.left_bound) + 1e-6 * (np.abs(self.right) + np.abs(self.left))
 
+    @cached_property
+    def breaks(self) -> np.ndarray:
+        """Where an output ahead is not finite, or jumps: steps of any length change it by as much."""
+        first, last = np.abs(self.rise[:, 0]), np.abs(self.rise[:, -1])
+        with np.errstate(invalid="ignore"):
+            jumps = (last > 0.5 * first) & (last > 8 * self.rounding + 64 * _UNIT * self.size)
+        return jumps | ~np.isfinite(self.right_bound)
+
 
 def directions_of(problem: Problem) -> np.ndarray:
     """See `directions`."""

@@ -21,6 +21,20 @@ UNKNOWN = (NotImplementedError, TypeError, ValueError)
 """What a primitive raises that is not known in many digits."""
 
 
+def value(problem: Problem) -> Leaves | None:
+    """The plain function's outputs in many digits, rounded to float64; None where they cannot be had."""
+    if problem.x.size > MOST:
+        return None
+
+    def evaluate() -> Leaves | None:
+        try:
+            return [_floats(x) for x in in_many_digits(problem.trace("value"), problem.inputs.arrays, DIGITS)]
+        except UNKNOWN:
+            return None
+
+    return problem.answers.get("value in many digits", evaluate)
+
+
 def by_autodiff(problem: Problem, upstream: Leaves, digits: int = DIGITS) -> Leaves | None:
     """The gradients by autodiff's program in many digits; None where that cannot be had."""
 

@@ -1,0 +1,168 @@
+"""Code that JAX cannot look into: Pallas kernels (interpreted), callbacks; and loops that autodiff cannot reverse."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.experimental import pallas as pl
+
+from .entry import Foreign, normal, of_arguments, vjp
+
+Array = Any
+
+
+def softmax_kernel(x_ref: Any, o_ref: Any) -> None:
+    e = jnp.exp(x_ref[...] - x_ref[...].max(-1, keepdims=True))
+    o_ref[...] = e / e.sum(-1, keepdims=True)
+
+
+def softmax_by_pallas(x: Array) -> Array:
+    return pl.pallas_call(softmax_kernel, out_shape=jax.ShapeDtypeStruct(x.shape, x.dtype), interpret=True)(x)
+
+
+def softmax_backward_kernel(p_ref: Any, u_ref: Any, dx_ref: Any) -> None:
+    p, u = p_ref[...], u_ref[...]
+    dx_ref[...] = p * (u - (p * u).sum(-1, keepdims=True))
+
+
+def softmax_backward(p: Array, u: Array) -> Any:
+    out = jax.ShapeDtypeStruct(p.shape, p.dtype)
+    return (pl.pallas_call(softmax_backward_kernel, out_shape=out, interpret=True)(p, u),)
+
+
+def add_kernel(x_ref: Any, y_ref: Any, o_ref: Any) -> None:
+    o_ref[...] = x_ref[...] * y_ref[...]
+
+
+def product_in_blocks(x: Array, y: Array) -> Array:
+    """One grid step for each row."""
+    block = pl.BlockSpec((1, x.shape[1]), lambda i: (i, 0))
+    return pl.pallas_call(
+        add_kernel,
+        grid=(x.shape[0],),
+        in_specs=[block, block],
+        out_specs=block,
+        out_shape=jax.ShapeDtypeStruct(x.shape, x.dtype),
+        interpret=True,
+    )(x, y)
+
+
+def row_sum_kernel(x_ref: Any, o_ref: Any) -> None:
+    """Adds up over the grid, and starts at its first step."""
+
+    @pl.when(pl.program_id(0) == 0)
+    def _() -> None:
+        o_ref[...] = jnp.zeros_like(o_ref)
+
+    o_ref[...] += x_ref[...].sum(0, keepdims=True)
+
+
+def column_sums(x: Array, rows: int = 2) -> Array:
+    if x.shape[0] % rows:
+        raise ValueError(f"{x.shape[0]} rows do not divide into blocks of {rows}")
+    return pl.pallas_call(
+        row_sum_kernel,
+        grid=(x.shape[0] // rows,),
+        in_specs=[pl.BlockSpec((rows, x.shape[1]), lambda i: (i, 0))],
+        out_specs=pl.BlockSpec((1, x.shape[1]), lambda i: (0, 0)),
+        out_shape=jax.ShapeDtypeStruct((1, x.shape[1]), x.dtype),
+        interpret=True,
+    )(x)[0]
+
+
+def sine_on_the_host(x: Array) -> Array:
+    shape = jax.ShapeDtypeStruct(x.shape, x.dtype)
+    return jax.pure_callback(lambda a: np.sin(a), shape, x, vmap_method="expand_dims")
+
+
+def sine_backward_on_the_host(kept: Any, u: Array) -> Any:
+    shape = jax.ShapeDtypeStruct(u.shape, u.dtype)
+    return (jax.pure_callback(lambda a, b: a * np.cos(b), shape, u, kept[0], vmap_method="expand_dims"),)
+
+
+def square_root(x: Array) -> Array:
+    """Newton's iteration until it stands."""
+
+    def step(s: Any) -> Any:
+        y, _ = s
+        return 0.5 * (y + x / y), y
+
+    def going(s: Any) -> Array:
+        return jnp.any(jnp.abs(s[0] - s[1]) > 4 * jnp.finfo(x.dtype).eps * s[0])
+
+    y = lax.while_loop(going, step, ((1 + x) / 2, jnp.zeros_like(x) + 2 * (1 + x)))[0]
+    return jnp.where(x == 0, 0, y)
+
+
+def power_by_loop(x: Array, n: Array) -> Array:
+    """x^n by n multiplications, n an array: a while loop."""
+    return lax.while_loop(lambda s: s[0] < n, lambda s: (s[0] + 1, s[1] * x), (0, jnp.ones_like(x)))[1]
+
+
+def power_backward_by_loop(kept: Any, u: Array) -> Any:
+    x, n = kept
+    return u * n.astype(x.dtype) * power_by_loop(x, n - 1), None
+
+
+def fixed_point(a: Array, b: Array) -> Array:
+    """z = tanh(a z + b)."""
+    return lax.while_loop(lambda s: s[1] < 100, lambda s: (jnp.tanh(a * s[0] + b), s[1] + 1), (jnp.zeros_like(b), 0))[0]
+
+
+def fixed_point_backward(kept: Any, u: Array) -> Any:
+    a, z = kept
+    slope = 1 - z * z
+    w = u * slope / (1 - a * slope)
+    return w * z, w
+
+
+def right() -> list[Foreign]:
+    return [
+        Foreign(
+            "softmax by Pallas",
+            vjp(softmax_by_pallas, lambda x: (softmax_by_pallas(x),) * 2, softmax_backward),
+            (normal(2, 4),),
+            reference=jax.nn.softmax,
+        ),
+        Foreign(
+            "a product in blocks by Pallas",
+            of_arguments(product_in_blocks, lambda s, u: (product_in_blocks(u, s[1]), product_in_blocks(u, s[0]))),
+            (normal(3, 2), normal(3, 2, seed=1)),
+            reference=jnp.multiply,
+        ),
+        Foreign(
+            "column sums by Pallas, rows in pairs",
+            vjp(
+                column_sums,
+                lambda x: (column_sums(x), x.shape[0] * jnp.ones((x.shape[0], 1), x.dtype)),
+                lambda k, u: (jnp.broadcast_to(u, (k.shape[0], u.size)),),
+            ),
+            (normal(4, 3),),
+            reference=lambda x: x.sum(0),
+        ),
+        Foreign(
+            "sine on the host",
+            of_arguments(sine_on_the_host, sine_backward_on_the_host),
+            (normal(3),),
+            reference=jnp.sin,
+        ),
+        Foreign(
+            "square root by Newton",
+            vjp(square_root, lambda x: (square_root(x),) * 2, lambda y, u: (u / (2 * y),)),
+            (np.array([0.5, 2, 9], np.float32),),
+            reference=jnp.sqrt,
+        ),
+        Foreign(
+            "square root by Newton, its own reference",
+            vjp(square_root, lambda x: (square_root(x),) * 2, lambda y, u: (u / (2 * y),)),
+            (np.array([0.5, 2, 9], np.float32),),
+        ),
+        Foreign("a power by a loop", of_arguments(power_by_loop, power_backward_by_loop), (normal(3), np.int32(3))),
+        Foreign(
+            "a fixed point",
+            vjp(fixed_point, lambda a, b: (lambda z: (z, (a, z)))(fixed_point(a, b)), fixed_point_backward),
+            (np.float32(0.5), np.float32(0.3)),
+        ),
+    ]
