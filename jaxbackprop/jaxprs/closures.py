@@ -120,13 +120,15 @@ def with_closed_over(
     count = len(leaves)
     backward = jax.make_jaxpr(lambda *x: list(pulled(*x[:count])[1](list(x[count:]))))(*leaves, *_shapes(forward))
     programs = (value, forward, backward)
-    traced = {id(c): c for program in programs for c in program.consts if isinstance(c, Tracer)}
+    traced = list({id(c): c for program in programs for c in program.consts if isinstance(c, Tracer)}.values())
+    # The tracers themselves are let go: each constant that is one is remembered by its number.
+    number = {id(c): k for k, c in enumerate(traced)}
+    parts = [(p.jaxpr, [(number.get(id(c)), None if id(c) in number else c) for c in p.consts]) for p in programs]
 
     def bind(values: Sequence[Any]) -> tuple[Callable, Callable]:
-        known = dict(zip(traced, values, strict=True))
         of_value, of_forward, of_backward = (
-            jaxpr_as_fun(ClosedJaxpr(program.jaxpr, [known.get(id(c), c) for c in program.consts]))
-            for program in programs
+            jaxpr_as_fun(ClosedJaxpr(jaxpr, [c if k is None else values[k] for k, c in consts]))
+            for jaxpr, consts in parts
         )
         rule = jax.custom_vjp(lambda *x: of_value(*x))
 
@@ -136,4 +138,4 @@ def with_closed_over(
         rule.defvjp(lambda *x: (of_forward(*x), x), back)
         return (lambda *a: rule(*jax.tree.leaves(a))), (lambda *a: of_value(*jax.tree.leaves(a)))
 
-    return bind, tuple(traced.values())
+    return bind, tuple(traced)

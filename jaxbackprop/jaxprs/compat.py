@@ -310,17 +310,19 @@ def rule_parts(function: Any) -> RuleParts | None:
         of_remat = getattr(function, "remat_rules", None) or ()
         derivative = tuple(f for f in (function.fwd, function.bwd, *of_remat) if callable(f))
         optimized = getattr(function, "optimize_remat", False) or getattr(function, "opt_remat", False)
-        return RuleParts("custom_vjp", *_plain_and_static(function, derivative), bool(of_remat or optimized))
+        plain, static = _plain_and_static(function)
+        return RuleParts("custom_vjp", plain, derivative, static, bool(of_remat or optimized))
     if isinstance(function, _CUSTOM_JVP):
         jvp = function.jvp_fun if hasattr(function, "jvp_fun") else function.jvp
-        return RuleParts("custom_jvp", *_plain_and_static(function, (jvp,) if jvp else ()))
+        plain, static = _plain_and_static(function)
+        return RuleParts("custom_jvp", plain, (jvp,) if jvp else (), static)
     return None
 
 
-def _plain_and_static(function: Any, derivative: tuple[Callable, ...]) -> Any:
+def _plain_and_static(function: Any) -> tuple[Callable[..., Any], frozenset[int]]:
     if isinstance(function, jax.custom_vjp | jax.custom_jvp):
-        return function.fun, derivative, frozenset(function.nondiff_argnums)
-    return function.f, derivative, frozenset(function.static_argnums)
+        return function.fun, frozenset(function.nondiff_argnums)
+    return function.f, frozenset(function.static_argnums)
 
 
 _HIJAX_DERIVATIVES = ("vjp_fwd", "vjp_bwd", "vjp_bwd_retval", "jvp", "lin", "linearized", "transpose")
@@ -341,6 +343,7 @@ class BoundRule:
         plain: the function without its derivative; it can be called where a program traced before is run.
         key: something hashable that is another one for another rule.
         derivative: the functions that are its derivative, as far as they can be told.
+        written: the plain function as somebody wrote it, where it is known.
     """
 
     kind: str
@@ -349,18 +352,19 @@ class BoundRule:
     plain: Callable[..., list[Any]]
     key: Any
     derivative: tuple[Callable[..., Any], ...] = ()
+    written: Callable[..., Any] | None = None
 
 
 def bound_rule(primitive: Primitive, params: dict[str, Any]) -> BoundRule | None:
     """The rule that a primitive calls, if it is bound with these parameters; None where it calls none."""
     if primitive.name in RULES and "subfuns" in params:
-        plain = params["subfuns"][0]
+        function = params["subfuns"][0]
         kind = "custom_vjp" if primitive.name in CUSTOM_VJP else "custom_jvp"
-        name, place = _name_and_place(plain.debug_info.func_src_info)
-        return BoundRule(kind, name or primitive.name, place, plain.call_wrapped, (name, place))
+        name, place = _name_and_place(function.debug_info.func_src_info)
+        return BoundRule(kind, name or primitive.name, place, function.call_wrapped, (name, place))
     if primitive.name != "call_hi_primitive":
         return None
-    prim = params["_prim"]
+    prim: Any = params["_prim"]
     cls = type(prim)
 
     def plain(*operands: Any) -> list[Any]:
@@ -371,7 +375,8 @@ def bound_rule(primitive: Primitive, params: dict[str, Any]) -> BoundRule | None
         assert parts is not None
         code = cls.expand.__code__
         place = f"{code.co_filename}:{code.co_firstlineno}"
-        return BoundRule("hijax", cls.__name__, place, plain, (cls, repr(prim.params)), parts.derivative)
+        key = cls, repr(prim.params)
+        return BoundRule("hijax", cls.__name__, place, plain, key, parts.derivative, prim.expand)
     if cls.__name__ == "CustomRoot":
         return BoundRule("custom_root", "custom_root", "", plain, cls)
     if cls.__name__ in ("CustomVJPTraced", "CustomJVPTraced"):
@@ -380,9 +385,9 @@ def bound_rule(primitive: Primitive, params: dict[str, Any]) -> BoundRule | None
     return None  # what JAX makes of another one: a mapped primitive, the linear part of one
 
 
-def is_exported(function: Callable) -> bool:
-    """Whether a plain function is that of an exported program, which is called through a custom_vjp of JAX's own."""
-    return ".export" in function.__module__ and function.__module__.startswith("jax.")
+def is_exported(place: str) -> bool:
+    """Whether a rule's plain function is that of an exported program, which JAX calls through a custom_vjp."""
+    return bool(re.search(r"[\\/]jax[\\/]_src[\\/]export[\\/]", place))
 
 
 def is_custom_root(function: Callable) -> bool:
@@ -781,7 +786,7 @@ def define_tap(arrived: Callable[..., None]) -> Primitive:
 
     def lowered(*operands: Any, kept: bool, **params: Any) -> list[Any]:
         kinds = [
-            jax.random.key_impl(x) if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else None for x in operands
+            jax.random.key_impl(x) if jax.numpy.issubdtype(x.dtype, jax.dtypes.prng_key) else None for x in operands
         ]
 
         def on_host(*data: Any) -> None:

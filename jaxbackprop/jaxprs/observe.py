@@ -12,14 +12,13 @@ another value each time. Nothing is cleared. What cannot be looked into is liste
 import functools
 import inspect
 import itertools
-import threading
 import weakref
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from .closures import fingerprint, holds_tracer, reachable, with_closed_over
@@ -29,7 +28,6 @@ from .compat import (
     RULES,
     TAP,
     Jaxpr,
-    JaxprEqn,
     LinearRule,
     MappedAxis,
     Primitive,
@@ -52,6 +50,7 @@ from .compat import (
     without_derivative,
 )
 from .inputs import is_key
+from .observed import Bound, Call, NotExamined, Observed
 from .provenance import (
     Lines,
     callers,
@@ -68,171 +67,9 @@ from .queries import equations
 
 _CONTEXT = jax.make_user_context(None)
 _TURN = itertools.count(1)
-_LOCK = threading.Lock()
 
 _LINEAR_CALLS = tuple(map(code_of, (jax.custom_derivatives.linear_call, jax.lax.custom_linear_solve)))
 """The functions that people call; JAX itself binds the primitives once more."""
-
-SAMPLES = 3
-"""So many calls of a rule are kept: the first ones, those of other shapes, and the last one."""
-
-
-@dataclass(frozen=True)
-class NotExamined:
-    """Something in a program that was not looked into.
-
-    Attributes:
-        name: what it is called.
-        place: `file:line`, where known.
-        reason: why it was not.
-    """
-
-    name: str
-    place: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One call of a rule, with values.
-
-    Attributes:
-        call: the place in the program.
-        function: the rule.
-        plain: the same without the hand-written derivative.
-        args: the arguments of both.
-    """
-
-    call: "Call"
-    function: Callable[..., Any]
-    plain: Callable[..., Any]
-    args: tuple
-
-
-@dataclass(eq=False)
-class Observed:
-    """A rule that a program calls.
-
-    Attributes:
-        kind: "custom_vjp", "custom_jvp", "hijax", "custom_root", "primitive", "linear_call", "custom_linear_solve".
-        name: of the function that the rule was made of.
-        source: the `file:line` where that is defined.
-        arguments: the names of its arguments, as far as known.
-        own_remat: whether `jax.checkpoint` runs other functions in it than `jax.grad` does.
-        differentiated: how many calls a derivative was asked of.
-        undifferentiated: how many other calls there were.
-        inside: how many calls its own derivative made.
-        mapped: whether `jax.vmap` maps any of the calls.
-        kept: some of the calls: of those that a derivative was asked of, of others, and of its own derivative's.
-        derivative: where its derivative is written, as far as that can be told.
-        called_from: the lines that led to each call (see `provenance.calling_lines`).
-        key: something that tells it from others, also when the program is traced again.
-    """
-
-    kind: str
-    name: str
-    source: str
-    arguments: tuple[str, ...] = ()
-    own_remat: bool = False
-    differentiated: int = 0
-    undifferentiated: int = 0
-    inside: int = 0
-    mapped: bool = False
-    kept: tuple[list[Sample], list[Sample], list[Sample]] = field(default_factory=lambda: ([], [], []))
-    derivative: frozenset[Lines] = frozenset()
-    called_from: set[Any] = field(default_factory=set)
-    key: Any = None
-
-    @property
-    def samples(self) -> list[Sample]:
-        """Some of the calls: those that a derivative was asked of, where there are any."""
-        return next(filter(None, self.kept), [])
-
-    @property
-    def calls(self) -> int:
-        """How often the program called it; its own derivative's calls count only where there are no others."""
-        return self.differentiated + self.undifferentiated or self.inside
-
-
-Bound = Callable[[Sequence[Any]], tuple[Callable[..., Any], Callable[..., Any]]]
-"""From the values that a rule closes over to the rule and its plain function."""
-
-
-@dataclass(eq=False)
-class Call:
-    """A place in a traced program where a rule is called; compared by identity, as parameters of primitives are.
-
-    Attributes:
-        rule: which one.
-        bound: the rule itself.
-        tree: the structure of its arguments.
-        closed: so many of the tapped values are what it closes over; the others are its arguments.
-        tied: for each array among the arguments the first one that is the same value in the program.
-        weak: for each whether its type is weak, as a Python number's is.
-        inside: whether the rule's own derivative makes this call.
-        drawn: the shapes of further arguments, whose values do not matter.
-        axes: the axes of the mesh over which it is split, and their sizes.
-        varying: for each array among the arguments those over which it differs.
-        by: the arrays among the arguments by which the program takes a derivative.
-        outputs: how many floating-point outputs there are.
-        pulled: those at which a gradient arrives.
-        read: those that something in the program reads.
-        ended: whether the observation is over.
-    """
-
-    rule: Observed
-    bound: Bound
-    tree: Any
-    closed: int
-    tied: tuple[int, ...]
-    weak: tuple[bool, ...]
-    inside: bool
-    drawn: tuple[Any, ...] = ()
-    axes: dict[str, int] = field(default_factory=dict)
-    varying: tuple[frozenset[str], ...] = ()
-    by: set[int] = field(default_factory=set)
-    outputs: int = 0
-    pulled: set[int] = field(default_factory=set)
-    read: set[int] = field(default_factory=set)
-    ended: bool = False
-
-    def __repr__(self) -> str:
-        return f"<call of {self.rule.name}>"  # as programs show it
-
-    def count(self, times: int, axes: tuple[MappedAxis, ...], differentiated: frozenset[int]) -> None:
-        """It was run so often, a derivative taken by these operands; what `vmap` maps is as many calls as examples."""
-        times *= int(np.prod([axis.size for axis in axes], dtype=int))
-        with _LOCK:
-            self.rule.mapped = self.rule.mapped or bool(axes)
-            self.by |= {k - self.closed for k in differentiated}
-            if self.inside:
-                self.rule.inside += times
-            elif differentiated:
-                self.rule.differentiated += times
-            else:
-                self.rule.undifferentiated += times
-
-    def keep(self, values: Sequence[Any], axes: tuple[MappedAxis, ...], differentiated: frozenset[int]) -> None:
-        """It was run with these values; of what `vmap` maps, one example is kept: the first, and later on the last."""
-        with _LOCK:
-            kept = self.rule.kept[2 if self.inside else 0 if differentiated else 1]
-            which = -1 if kept else 0
-            depths = [sum(axis.mapped[i] for axis in axes) for i in range(len(values))]
-            values = [x if is_key(x) else np.asarray(x) for x in values]
-            values = [x[(which,) * n] if n else x for x, n in zip(values, depths, strict=True)]
-            rng = np.random.default_rng(len(kept))
-            values += [rng.uniform(0.4, 1.6, x.shape).astype(x.dtype) for x in self.drawn]
-            args = jax.tree.unflatten(self.tree, values[self.closed :])
-            # A call of other shapes is worth more than another one of the same; of those, the first ones and the last.
-            alike = [k for k, old in enumerate(kept) if _shapes(old.args) == _shapes(args)]
-            if len(kept) < SAMPLES:
-                kept.append(Sample(self, *self.bound(values[: self.closed]), args))
-            elif alike:
-                kept[alike[-1]] = Sample(self, *self.bound(values[: self.closed]), args)
-
-
-def _shapes(args: Any) -> list[Any]:
-    return [(np.shape(x), getattr(x, "dtype", type(x))) for x in jax.tree.leaves(args)]
 
 
 def _came_by(*values: Any, call: Call, axes: tuple[MappedAxis, ...], differentiated: frozenset[int]) -> None:
@@ -303,10 +140,23 @@ class Observer:
             finally:
                 self._entering = before
 
-        positional = _positional(parts.plain, args, kwargs)
-        if self._entering is parts.plain or positional is None or is_exported(parts.plain):
+        positional, place, running = _positional(parts.plain, args, kwargs), source_of(parts.plain), callers()
+        if self._entering is parts.plain or positional is None or is_exported(place):
             return make(*args, **kwargs)
+        if place in self._traced_before and any(code_of(f) in running.codes for f in parts.derivative):
+            return make(*positional)  # the derivative of a rule that was noticed as an equation calls it
         held = {i: x for i, x in enumerate(positional) if i in parts.static}
+        if is_custom_root(parts.plain):
+            new = Observed("custom_root", "custom_root", running.place)
+            observed = self._rule(("custom_root", running.place), new, None, parts.derivative)
+        else:
+            key = parts.kind, *map(fingerprint, (parts.plain, *parts.derivative, *held.values()))
+            names = [name for i, name in enumerate(_argument_names(parts.plain)) if i not in held]
+            new = Observed(parts.kind, *named(parts.plain), tuple(names), parts.own_remat)
+            observed = self._rule(key, new, parts.plain, parts.derivative)
+        if observed.key in (self.replaced or ()):
+            return parts.plain(*positional)
+        self._places.setdefault(place, set()).add(observed)
 
         def complete(dynamic: Sequence[Any]) -> list[Any]:
             coming = iter(dynamic)
@@ -315,26 +165,9 @@ class Observer:
         def of_dynamic(function: Callable) -> Callable:
             return (lambda *dynamic: function(*complete(dynamic))) if held else function
 
-        if is_custom_root(parts.plain):
-            place = callers().place
-            new = Observed("custom_root", "custom_root", place)
-            observed = self._rule(("custom_root", place), new, None, parts.derivative)
-        else:
-            key = parts.kind, *map(fingerprint, (parts.plain, *parts.derivative, *held.values()))
-            names = [n for i, n in enumerate(_argument_names(parts.plain)) if i not in held]
-            new = Observed(parts.kind, *named(parts.plain), tuple(names), parts.own_remat)
-            if source_of(parts.plain) in self._traced_before and any(
-                code_of(f) in callers().codes for f in parts.derivative
-            ):
-                return make(*positional)  # its own derivative calls a rule that was noticed as an equation
-            observed = self._rule(key, new, parts.plain, parts.derivative)
-        if observed.key in (self.replaced or ()):
-            return parts.plain(*positional)
-        self._places.setdefault(source_of(parts.plain), set()).add(observed)
-        functions = of_dynamic(rule), of_dynamic(parts.plain)
         dynamic = tuple(x for i, x in enumerate(positional) if i not in held)
         closes_over = holds_tracer((parts.plain, parts.derivative, tuple(held.values())))
-        call, tapped = self._tap(observed, functions, dynamic, closes_over=closes_over)
+        call, tapped = self._tap(observed, (of_dynamic(rule), of_dynamic(parts.plain)), dynamic, closes_over)
         return self._marked(make(*complete(tapped)), call)
 
     def bound(self, primitive: Primitive, args: tuple, params: dict[str, Any], proceed: Callable) -> Any:
@@ -343,32 +176,16 @@ class Observer:
             outputs = proceed(*args, **params)
             self._tapped |= {id(x): (weakref.ref(x), params["call"]) for x in outputs if isinstance(x, Tracer)}
             return outputs
-        functions, observed = None, None
         if primitive.name in OPAQUE:
             self._note_opaque(primitive, params)
-        elif (linear := linear_rule(primitive, params)) is not None and not of_jax(linear.place):
-            return self._linear(linear, primitive, args, params, proceed)
-        elif (rule := bound_rule(primitive, params)) is not None:
-            known = self._places.get(rule.place, set())
-            # What a call of Python's was noticed for is bound then, or once more in a program that holds its tap.
-            traced_before = self._entering is None and (not known or rule.place in self._traced_before)
-            self._entering = None
-            if (traced_before or rule.kind in ("hijax", "custom_root")) and not self._is_tapped(args, known):
-                place = rule.place or callers().place
-                observed = self._rule(
-                    (rule.kind, rule.key), Observed(rule.kind, rule.name, place), None, rule.derivative
-                )
-                functions = functools.partial(primitive.bind, **params), rule.plain
-                self._traced_before.add(rule.place)
-                self._places.setdefault(rule.place, set()).add(observed)
-        elif (rules := self._rules_of(primitive)) and not self._is_tapped(args, self._places.get(primitive, set())):
-            observed = self._rule(primitive, Observed("primitive", primitive.name, source_of(rules[0])), None, rules)
-            bind = functools.partial(primitive.bind, **params)
-            several = bind if primitive.multiple_results else lambda *operands: [bind(*operands)]
-            functions = several, without_derivative(several)
-            self._places.setdefault(primitive, set()).add(observed)
-        if functions is None or observed is None:
             return proceed(*args, **params)
+        linear = linear_rule(primitive, params)
+        if linear is not None and not of_jax(linear.place):
+            return self._linear(linear, primitive, args, params, proceed)
+        noticed = self._traced_rule(primitive, args, params) or self._foreign_rule(primitive, args, params)
+        if noticed is None:
+            return proceed(*args, **params)
+        observed, functions = noticed
         if observed.key in (self.replaced or ()):
             return functions[1](*args)
         call, tapped = self._tap(observed, functions, args)
@@ -377,6 +194,43 @@ class Observer:
     def compiled_called(self, compiled: Any) -> None:
         """A compiled program is called."""
         self._note("compiled program", callers().place, "it was compiled before: only its machine code is left")
+
+    # Rules that are primitives, with what each computes without its derivative.
+
+    def _traced_rule(
+        self, primitive: Primitive, args: tuple, params: dict[str, Any]
+    ) -> tuple[Observed, tuple[Callable, Callable]] | None:
+        """A hijax primitive, or a rule in a program that was traced before anybody watched."""
+        rule = bound_rule(primitive, params)
+        if rule is None or is_exported(rule.place):
+            return None
+        known = self._places.get(rule.place, set())
+        # What was noticed as a call of Python's is bound then, and once more where a program holds its tap.
+        traced_before = self._entering is None and (not known or rule.place in self._traced_before)
+        self._entering = None
+        if not (traced_before or rule.kind in ("hijax", "custom_root")) or self._is_tapped(args, known):
+            return None
+        place = rule.place or callers().place
+        key = rule.kind, rule.key, place
+        observed = self._rule(key, Observed(rule.kind, rule.name, place), rule.written, rule.derivative)
+        self._traced_before.add(rule.place)
+        self._places.setdefault(rule.place, set()).add(observed)
+        return observed, (functools.partial(primitive.bind, **params), rule.plain)
+
+    def _foreign_rule(
+        self, primitive: Primitive, args: tuple, params: dict[str, Any]
+    ) -> tuple[Observed, tuple[Callable, Callable]] | None:
+        """A primitive of another package with rules of its own."""
+        if primitive not in self._foreign:
+            self._foreign[primitive] = derivative_rules(primitive)
+        rules, known = self._foreign[primitive], self._places.get(primitive, set())
+        if not rules or self._is_tapped(args, known):
+            return None
+        observed = self._rule(primitive, Observed("primitive", primitive.name, source_of(rules[0])), None, rules)
+        self._places.setdefault(primitive, set()).add(observed)
+        bind = functools.partial(primitive.bind, **params)
+        several = bind if primitive.multiple_results else lambda *operands: [bind(*operands)]
+        return observed, (several, without_derivative(several))
 
     def _linear(self, rule: LinearRule, primitive: Primitive, args: tuple, params: Any, proceed: Callable) -> Any:
         """A linear function with a transpose of its own. What it is linear in may be a tangent: it is not tapped."""
@@ -387,25 +241,20 @@ class Observer:
         self._linear_keys |= {rule.key, rule.transposed}
         new = Observed(primitive.name, rule.name or primitive.name, rule.place)
         observed = self._rule((primitive.name, rule.key), new)
+        if observed.key in (self.replaced or ()):
+            return rule.plain(*args)
+        fixed, linear = args[: rule.fixed], args[rule.fixed :]
 
         def bound(values: Sequence[Any]) -> tuple[Callable, Callable]:
             return (lambda *x: primitive.bind(*values, *x, **params)), (lambda *x: rule.plain(*values, *x))
 
-        if observed.key in (self.replaced or ()):
-            return rule.plain(*args)
-        linear = tuple(map(jax.typeof, args[rule.fixed :]))
-        call, fixed = self._tap(observed, bound, (), closed=tuple(args[: rule.fixed]), drawn=linear)
+        call, fixed = self._tapped_call(observed, bound, fixed, (), tuple(map(jax.typeof, linear)))
         before, self._inside_linear = self._inside_linear, True
         try:
-            outputs = rule_call(proceed, *fixed, *args[rule.fixed :], **params)
+            outputs = rule_call(proceed, *fixed, *linear, **params)
         finally:
             self._inside_linear = before
         return self._marked(outputs, call)
-
-    def _rules_of(self, primitive: Primitive) -> list[Callable]:
-        if primitive not in self._foreign:
-            self._foreign[primitive] = derivative_rules(primitive)
-        return self._foreign[primitive]
 
     # Taps and marks.
 
@@ -413,50 +262,55 @@ class Observer:
         """The entry of a rule: of one that was seen before, or a new one."""
         observed = self.rules.setdefault(key, new)
         observed.key = key
-        observed.derivative |= set(filter(None, map(lines_of, derivative)))
+        observed.derivative |= {lines for lines in map(lines_of, derivative) if lines is not None}
         for code in map(code_of, derivative):
             self._derivatives.setdefault(code, set()).add(observed)
-        self._codes |= {code_of(plain), *map(code_of, derivative)} - {None}
+        self._codes |= {code_of(f) for f in (plain, *derivative) if f is not None}
         return observed
 
     def _tap(
-        self,
-        observed: Observed,
-        bound: Bound | tuple[Callable, Callable],
-        args: Sequence[Any],
-        *,
-        closed: tuple = (),
-        drawn: tuple[Any, ...] = (),
-        closes_over: bool = False,
+        self, observed: Observed, functions: tuple[Callable, Callable], args: Sequence[Any], closes_over: bool = False
     ) -> tuple[Call | None, Sequence[Any]]:
-        """The arguments (or where some are `drawn`, what the rule closes over), tapped."""
+        """A call of a rule, and its arguments tapped; as they are, and no call, where they cannot be."""
+        strange = [x for x in jax.tree.leaves(tuple(args)) if not _is_array(x)]
         if self.replaced is not None:
-            return None, closed if drawn else args
-        leaves, tree = jax.tree.flatten(tuple(args))
-        strange = [x for x in leaves if not _is_array(x)]
+            return None, args
         if strange:
             is_ref = hasattr(getattr(strange[0], "aval", None), "inner_aval")
             what = "mutable reference" if is_ref else type(strange[0]).__name__
             self._note(observed.name, observed.source, f"a rule that is given a {what}, which is no array")
             return None, args
-        if isinstance(bound, tuple):
-            functions = bound
-            bound = lambda values: functions  # noqa: E731
-            if closes_over:
-                try:
-                    with intercepted(None):
-                        bound, closed = with_closed_over(*functions, tuple(args))
-                except Exception as error:
-                    what = f"{type(error).__name__}: {error}".split("\n")[0][:120]
-                    self._note(observed.name, observed.source, f"a rule that closes over traced values; {what}")
-                    return None, args
-        ids = [id(x) for x in leaves]
-        inside = any(observed in self._derivatives.get(code, ()) for code in callers().codes)
-        tied, weak = tuple(ids.index(i) for i in ids), tuple(jax.typeof(x).weak_type for x in leaves)
-        structure = jax.tree.structure(drawn) if drawn else tree
-        axes = manual_axes()
-        varying = tuple(map(varying_axes, leaves)) if axes else ()
-        call = Call(observed, bound, structure, len(closed), tied, weak, inside, drawn, axes, varying)
+        bound, closed = (lambda values: functions), ()
+        if closes_over:
+            try:
+                with intercepted(None):
+                    bound, closed = with_closed_over(*functions, tuple(args))
+            except Exception as error:
+                what = f"{type(error).__name__}: {error}".split("\n")[0][:120]
+                self._note(observed.name, observed.source, f"a rule that closes over traced values; {what}")
+                return None, args
+        return self._tapped_call(observed, bound, closed, tuple(args))
+
+    def _tapped_call(
+        self, observed: Observed, bound: Bound, closed: tuple, args: tuple, drawn: tuple[Any, ...] = ()
+    ) -> tuple[Call | None, Sequence[Any]]:
+        """A call, and what is tapped: the arguments; or what the rule closes over, where the arguments are `drawn`."""
+        if self.replaced is not None:
+            return None, closed if drawn else args
+        leaves, tree = jax.tree.flatten(args)
+        ids, axes = [id(x) for x in leaves], manual_axes()
+        call = Call(
+            observed,
+            bound,
+            jax.tree.structure(drawn) if drawn else tree,
+            len(closed),
+            tied=tuple(ids.index(i) for i in ids),
+            weak=tuple(jax.typeof(x).weak_type for x in leaves),
+            inside=any(observed in self._derivatives.get(code, ()) for code in callers().codes),
+            drawn=drawn,
+            axes=axes,
+            varying=tuple(map(varying_axes, leaves)) if axes else (),
+        )
         self.calls.append(call)
         observed.called_from.add(rule_call(lambda: calling_lines(callers().lines)))
         # Where there is nothing to tap, a number is: the calls are counted all the same.
@@ -473,7 +327,7 @@ class Observer:
         leaves, tree = jax.tree.flatten(outputs)
         call.outputs = 0
         for k, x in enumerate(leaves):
-            if _is_array(x) and jax.numpy.issubdtype(jax.numpy.result_type(x), jax.numpy.inexact):
+            if _is_array(x) and jnp.issubdtype(jnp.result_type(x), jnp.inexact):
                 if isinstance(x, Tracer):
                     leaves[k] = _primitives()[1].bind(x, call=call, output=call.outputs)
                 call.outputs += 1
@@ -542,11 +396,6 @@ class Noticing:
         own = {lines for lines in map(lines_of, derivative) if lines is not None and not of_jax(lines.file)}
         self.derivatives.update(own)
         return rule_call(proceed, *args, **kwargs) if own else proceed(*args, **kwargs)
-
-
-def part_of(rule: Observed, eqn: JaxprEqn) -> bool:
-    """Whether an equation is part of the rule's derivative, in a program that was traced with somebody watching."""
-    return written_in(eqn, rule.derivative) or calling_lines(traceback_of(eqn)) in rule.called_from
 
 
 def note_outputs_read(program: Jaxpr) -> None:

@@ -17,10 +17,24 @@ from jax import lax
 from jax.experimental import io_callback
 
 from .closures import linearized_earlier
-from .compat import TAP, ClosedJaxpr, Jaxpr, JaxprEqn, binding, inner_jaxprs, without_dead_code
-from .evaluate import OPENED, Walk, compiled
+from .compat import (
+    RULES,
+    TAP,
+    ClosedJaxpr,
+    Jaxpr,
+    JaxprEqn,
+    Literal,
+    binding,
+    bound_rule,
+    inner_jaxprs,
+    is_exported,
+    without_dead_code,
+)
+from .evaluate import OPENED, Walk, compiled, evaluate
 from .inputs import Inputs, is_key
-from .observe import NotExamined, Observed, Observer, note_outputs_read
+from .observe import Observer, note_outputs_read
+from .observed import NotExamined, Observed
+from .provenance import defined
 from .queries import equations
 
 LOOPS = frozenset({"scan", "while"})
@@ -56,7 +70,10 @@ def find(function: Callable, point: Inputs) -> Found:
         observer = Observer(kept=kept)
         try:
             with observer.watching():
-                program = without_dead_code(jax.make_jaxpr(point.call_all(function))(*point.arrays))
+                program = jax.make_jaxpr(point.call_all(function))(*point.arrays)
+                if _holds_untapped_rule(program.jaxpr):
+                    program = jax.make_jaxpr(lambda *args, given=program: evaluate(given, args))(*point.arrays)
+                program = without_dead_code(program)
         except Exception:
             observer.end()
             continue
@@ -77,6 +94,19 @@ def find(function: Callable, point: Inputs) -> Found:
         for name, place in linearized_earlier(function, point.args)
     ]
     return Found(tuple(observer.rules.values()), (*observer.not_examined, *earlier), error, whole)
+
+
+def _holds_untapped_rule(jaxpr: Jaxpr) -> bool:
+    """Whether a rule stands in a loop, say, that was traced before anybody watched: its call was not noticed."""
+    tapped = {v for eqn in jaxpr.eqns if eqn.primitive.name == TAP for v in eqn.outvars}
+    for eqn in jaxpr.eqns:
+        is_rule = eqn.primitive.name in RULES or bound_rule(eqn.primitive, eqn.params) is not None
+        is_rule = is_rule and not is_exported(defined(eqn)[1])
+        if is_rule and eqn.invars and not any(v in tapped for v in eqn.invars if not isinstance(v, Literal)):
+            return True
+        if any(map(_holds_untapped_rule, inner_jaxprs(eqn))):
+            return True
+    return False
 
 
 def _copied(x: Any) -> Any:

@@ -12,7 +12,7 @@ import jax
 from ..core.rule import registered_as
 from ..jaxprs.compat import weakly_typed
 from ..jaxprs.inputs import Inputs, inexact
-from ..jaxprs.observe import NotExamined, Observed, Sample
+from ..jaxprs.observed import NotExamined, Observed, Sample
 from ..jaxprs.on_mesh import on_every_device, on_mesh
 from ..jaxprs.rule_calls import Found, find
 from .checks.registry import CHECKS
@@ -301,11 +301,11 @@ def _function(rule: Observed, sample: Sample, label: str) -> tuple[HandwrittenFu
     held = {k for k in inputs.live if rule.differentiated and by and stands_for[k] not in by}
     own = [k for k in range(len(leaves)) if stands_for[k] == k and k not in held]
     mesh = bool(call.axes) and _needs_a_mesh(sample)
-    both = sample.function, sample.plain
+    function, plain = sample.function, sample.plain
     note = ", ".join(inputs.label_of(k, names) for k in sorted(held) if stands_for[k] == k)
     note = f"not judged by {note}: the program takes no derivative by that" if note else ""
     if not (some_outputs or weak or mesh or len(own) < len(leaves)):
-        return HandwrittenFunction(rule.name, *both, names, rule.source, rule.kind, typed=True), inputs, note
+        return HandwrittenFunction(rule.name, function, plain, names, rule.source, rule.kind, typed=True), inputs, note
     labels = [inputs.label_of(k, names) for k in own]
 
     def of_leaves(function: Callable) -> Callable:
@@ -329,9 +329,9 @@ def _function(rule: Observed, sample: Sample, label: str) -> tuple[HandwrittenFu
 
         return call_it
 
-    both = [of_own(of_leaves(f)) for f in both]
-    function = HandwrittenFunction(rule.name, *both, tuple(labels), rule.source, rule.kind, typed=True)
-    return function, Inputs(tuple(leaves[k] for k in own), label), note
+    function, plain = of_own(of_leaves(function)), of_own(of_leaves(plain))
+    part = HandwrittenFunction(rule.name, function, plain, tuple(labels), rule.source, rule.kind, typed=True)
+    return part, Inputs(tuple(leaves[k] for k in own), label), note
 
 
 def _needs_a_mesh(sample: Sample) -> bool:

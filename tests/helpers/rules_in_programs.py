@@ -14,7 +14,7 @@ from jax.experimental import hijax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-HIJAX = getattr(hijax, "HiPrim", None) or hijax.VJPHiPrimitive
+HIJAX: Any = getattr(hijax, "HiPrim", None) or hijax.VJPHiPrimitive
 Function = Callable[..., Any]
 
 

@@ -14,7 +14,7 @@ from jaxtyping import Inexact
 
 from ...jaxprs.compat import JaxprEqn
 from ...jaxprs.inputs import Inputs, unit_roundoff
-from ...jaxprs.observe import part_of
+from ...jaxprs.observed import part_of
 from ...jaxprs.queries import equations_inside
 from ...verification.audit import Site, audit, judged_rules
 from ...verification.rounding import ALLOWED, as_wide
