@@ -220,7 +220,7 @@ def test_a_wrong_rule_inside_a_derivative_is_named_at_the_gates_that_it_is_made_
         name, place = rule.__name__, circuit.culprit.defined.rpartition(":")[0]
         assert circuit.culprit.detail.startswith(f"part of the derivative of {name}, which is wrong: gradient of x")
         assert place.endswith("test_rule_check.py")
-        assert {gate.detail for gate in circuit.wrong} == {circuit.culprit.detail}
+        assert {gate.defined for gate in circuit.wrong} == {circuit.culprit.defined}
 
 
 def test_a_step_of_right_rules_has_no_culprit():
