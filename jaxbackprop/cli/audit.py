@@ -1,4 +1,4 @@
-"""`audit`: every hand-written rule inside a program, verified. Exit status 1 where one is not right."""
+"""`audit`: every hand-written rule inside a program, verified. Exit status 1 where not all is right and examined."""
 
 import importlib.util
 import inspect
@@ -14,17 +14,23 @@ from .options import Json
 
 @app.command("audit")
 def audit_command(
-    function: Annotated[str, typer.Argument(metavar="FILE.py:FUNCTION", help="A JAX function; not its gradient.")],
+    function: Annotated[str, typer.Argument(metavar="FILE.py:FUNCTION", help="Any JAX function, a training step too.")],
     args: Annotated[
         str | None, typer.Option(metavar="FILE.py:MAKE_ARGS", help="A function that makes its arguments.")
     ] = None,
+    allow: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="What may stay unexamined; may be given several times.")
+    ] = None,
+    check: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Make this check alone; may be given several times.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Find every hand-written rule inside a JAX program, and check each at the values it really sees."""
+    """Find every hand-written rule inside a JAX program, also inside a derivative, and check it at what it sees."""
     from ..verification import audit
 
     fun, given = function_and_args(function, args)
-    found = audit(fun, *given)
+    found = audit(fun, *given, allow=allow or (), checks=check)
     if as_json:
         print_json(found.to_dict())
     else:

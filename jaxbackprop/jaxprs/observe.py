@@ -50,7 +50,7 @@ from .compat import (
     without_derivative,
 )
 from .inputs import is_key
-from .observed import Bound, Call, NotExamined, Observed
+from .observed import Bound, Call, NotExamined, Observed, Part, put_together
 from .provenance import (
     Lines,
     callers,
@@ -72,7 +72,7 @@ _LINEAR_CALLS = tuple(map(code_of, (jax.custom_derivatives.linear_call, jax.lax.
 """The functions that people call; JAX itself binds the primitives once more."""
 
 
-def _came_by(*values: Any, call: Call, axes: tuple[MappedAxis, ...], differentiated: frozenset[int]) -> None:
+def _came_by(*values: Any, call: Call | Part, axes: tuple[MappedAxis, ...], differentiated: frozenset[int]) -> None:
     """Values reached a tap outside of a program that is watched step by step."""
     if not call.ended:
         call.count(1, axes, differentiated)
@@ -96,17 +96,20 @@ class Observer:
         not_examined: what cannot be looked into.
         kept: whether taps stay where nothing else of the call is needed, as where only its backward pass runs. Some
             parts of JAX do not allow that.
+        each: whether each array of a call has a tap of its own. In what is linear, a tap of all would make the others
+            unknown as well; of each call the first values are kept alone.
         calls: the places of calls.
         replaced: the keys of rules in whose place the plain function is called; where it is given, nothing is tapped.
     """
 
-    def __init__(self, *, kept: bool = True, replaced: Collection[Any] | None = None):
+    def __init__(self, *, kept: bool = True, each: bool = False, replaced: Collection[Any] | None = None):
         self.rules: dict[Any, Observed] = {}
         self.replaced = replaced
         self.not_examined: dict[NotExamined, None] = {}
-        self.kept = kept
+        self.kept, self.each = kept, each
+        self.parts: list[list[Part]] = []
         self.calls: list[Call] = []
-        self._tapped: dict[int, tuple[weakref.ref, Call]] = {}
+        self._tapped: dict[int, tuple[weakref.ref, Observed]] = {}
         self._entering: Any = None
         self._places: dict[Any, set[Any]] = {}
         self._codes: set[Any] = set()
@@ -125,8 +128,10 @@ class Observer:
 
     def end(self) -> None:
         """What was tapped may still be run: by whoever kept a program that was made meanwhile."""
-        for call in self.calls:
+        for call in (*self.calls, *(part for parts in self.parts for part in parts)):
             call.ended = True
+        for parts in self.parts:
+            put_together(parts)
 
     # What JAX does meanwhile (see `compat.Watcher`).
 
@@ -174,7 +179,8 @@ class Observer:
         """A primitive is bound."""
         if primitive.name == TAP:
             outputs = proceed(*args, **params)
-            self._tapped |= {id(x): (weakref.ref(x), params["call"]) for x in outputs if isinstance(x, Tracer)}
+            rule = params["call"].rule
+            self._tapped |= {id(x): (weakref.ref(x), rule) for x in outputs if isinstance(x, Tracer)}
             return outputs
         if primitive.name in OPAQUE:
             self._note_opaque(primitive, params)
@@ -187,7 +193,8 @@ class Observer:
             return proceed(*args, **params)
         observed, functions = noticed
         if observed.key in (self.replaced or ()):
-            return functions[1](*args)
+            with intercepted(None if observed.kind == "primitive" else self):  # it calls itself
+                return functions[1](*args)
         call, tapped = self._tap(observed, functions, args)
         return self._marked(rule_call(proceed, *tapped, **params), call)
 
@@ -314,11 +321,19 @@ class Observer:
         self.calls.append(call)
         observed.called_from.add(rule_call(lambda: calling_lines(callers().lines)))
         # Where there is nothing to tap, a number is: the calls are counted all the same.
-        operands = (*closed, *leaves) or (np.int32(0),)
-        tapped = _primitives()[0].bind(*operands, call=call, axes=(), differentiated=frozenset(), kept=self.kept)
+        tapped = self._through_taps((*closed, *leaves) or (np.int32(0),), call)
         if drawn:
             return call, tapped[: len(closed)]
         return call, jax.tree.unflatten(tree, tapped[len(closed) :] if leaves else [])
+
+    def _through_taps(self, operands: Sequence[Any], call: Call) -> list[Any]:
+        """The operands behind one tap, or behind one each."""
+        tap = functools.partial(_primitives()[0].bind, axes=(), differentiated=frozenset(), kept=self.kept)
+        if not self.each:
+            return tap(*operands, call=call)
+        shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in map(jax.typeof, operands)]
+        self.parts.append([Part(call, k, shape) for k, shape in enumerate(shapes)])
+        return [tap(x, call=part)[0] for x, part in zip(operands, self.parts[-1], strict=True)]
 
     def _marked(self, outputs: Any, call: Call | None) -> Any:
         """The outputs, each floating-point one with a mark that tells whether a gradient arrives there."""
@@ -336,7 +351,7 @@ class Observer:
     def _is_tapped(self, args: Sequence[Any], rules: set[Any]) -> bool:
         """Whether the arguments come from a tap of these rules: a program that holds the tap is run or traced again."""
         found = (self._tapped.get(id(x)) for x in args)
-        return any(f is not None and f[0]() is x and f[1].rule in rules for f, x in zip(found, args, strict=True))
+        return any(f is not None and f[0]() is x and f[1] in rules for f, x in zip(found, args, strict=True))
 
     def _note(self, name: str, place: str, reason: str) -> None:
         self.not_examined[NotExamined(name, place, reason)] = None

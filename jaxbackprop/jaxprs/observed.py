@@ -166,13 +166,65 @@ class Call:
             values = [x[(which,) * n] if n else x for x, n in zip(values, depths, strict=True)]
             rng = np.random.default_rng(len(kept))
             values += [rng.uniform(0.4, 1.6, x.shape).astype(x.dtype) for x in self.drawn]
-            args = jax.tree.unflatten(self.tree, values[self.closed :])
+            args = jax.tree.unflatten(self.tree, values[self.closed :] if self.tree.num_leaves else [])
             # A call of other shapes is worth more than another one of the same; of those, the first ones and the last.
             alike = [k for k, old in enumerate(kept) if _shapes(old.args) == _shapes(args)]
             if len(kept) < SAMPLES:
                 kept.append(Sample(self, *self.bound(values[: self.closed]), args))
             elif alike:
                 kept[alike[-1]] = Sample(self, *self.bound(values[: self.closed]), args)
+
+
+@dataclass(eq=False)
+class Part:
+    """One array of a call that is tapped by itself: its others may be tangents, whose values nobody knows.
+
+    Attributes:
+        call: the whole.
+        index: which of the tapped values.
+        shape: its shape and type.
+        ended: whether the observation is over.
+    """
+
+    call: Call
+    index: int
+    shape: jax.ShapeDtypeStruct
+    ended: bool = False
+    times: int = 0
+    differentiated: bool = False
+    value: Any = None
+
+    @property
+    def rule(self) -> Observed:
+        """Which one is called."""
+        return self.call.rule
+
+    def __repr__(self) -> str:
+        return f"<part {self.index} of a call of {self.call.rule.name}>"
+
+    def count(self, times: int, axes: tuple[MappedAxis, ...], differentiated: frozenset[int]) -> None:
+        """See `Call.count`."""
+        with _LOCK:
+            self.times += times * int(np.prod([axis.size for axis in axes], dtype=int))
+            self.differentiated = self.differentiated or bool(differentiated)
+
+    def keep(self, values: Sequence[Any], axes: tuple[MappedAxis, ...], differentiated: frozenset[int]) -> None:
+        """The first value that came by, or one example of it, is kept."""
+        with _LOCK:
+            if self.value is None:
+                self.value = values[0][(0,) * len(axes)] if axes else values[0]
+
+
+def put_together(parts: Sequence[Part]) -> None:
+    """Tell a call what its parts saw; of those that nothing came by, which are linear there, any value will do."""
+    times = max((part.times for part in parts), default=0)
+    if times:
+        rng = np.random.default_rng(0)
+        drawn = [rng.uniform(0.4, 1.6, part.shape.shape).astype(part.shape.dtype) for part in parts]
+        values = [d if part.value is None else part.value for d, part in zip(drawn, parts, strict=True)]
+        by = frozenset(part.index for part in parts if part.differentiated or part.value is None)
+        parts[0].call.count(times, (), by)
+        parts[0].call.keep(values, (), by)
 
 
 def _shapes(args: Any) -> list[Any]:

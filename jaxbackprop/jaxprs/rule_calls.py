@@ -59,33 +59,57 @@ class Found:
     whole: bool = True
 
 
+WAYS: tuple[dict[str, bool], ...] = ({}, {"each": True}, {"each": True, "kept": False})
+"""The settings of an `Observer` that are tried in turn: from the one that sees most to the one that JAX allows most."""
+
+
 def find(function: Callable, point: Inputs) -> Found:
     """Run `function` at `point` and watch its rules.
 
-    It is traced as one program. Where that fails, taps that may be dropped are tried, and then the function is run as
-    it is: its own exception ends that.
+    It is traced as one program, and that is run. Where it cannot be traced so, it is run as it is.
+
+    Raises:
+        Exception: whatever ends `function`, where it is run as it is.
     """
-    whole = True
-    for kept in (True, False):
-        observer = Observer(kept=kept)
-        try:
-            with observer.watching():
-                program = jax.make_jaxpr(point.call_all(function))(*point.arrays)
-                if _holds_untapped_rule(program.jaxpr):
-                    program = jax.make_jaxpr(lambda *args, given=program: evaluate(given, args))(*point.arrays)
-                program = without_dead_code(program)
-        except Exception:
-            observer.end()
-            continue
-        note_outputs_read(program.jaxpr)
-        error = watch(program, point.arrays)
-        break
-    else:
-        observer, error, whole = Observer(), None, False
-        with observer.watching():
-            jax.block_until_ready(jax.tree.leaves(function(*jax.tree.map(_copied, point.args))))
-            jax.effects_barrier()
-    observer.end()
+    failed: Exception | None = None
+    for whole, run in ((True, _as_one_program), (False, _as_it_is)):
+        for way in WAYS if whole else WAYS[:2]:
+            observer = Observer(**way)
+            try:
+                error = run(function, point, observer)
+            except Exception as raised:
+                failed = raised
+                continue
+            finally:
+                observer.end()
+            return Found(*_what_was_found(observer, function, point), error, whole)
+    assert failed is not None
+    raise failed
+
+
+def _as_one_program(function: Callable, point: Inputs, observer: Observer) -> Exception | None:
+    with observer.watching():
+        program = jax.make_jaxpr(point.call_all(function))(*point.arrays)
+        if _holds_untapped_rule(program.jaxpr):
+            program = jax.make_jaxpr(lambda *args, given=program: evaluate(given, args))(*point.arrays)
+    program = without_dead_code(program)
+    note_outputs_read(program.jaxpr)
+    error = watch(program, point.arrays)
+    if observer.kept:  # then what left no tap was called for its shapes alone
+        standing = {id(eqn.params["call"].rule) for eqn in equations(program.jaxpr, (TAP,))}
+        observer.rules = {key: rule for key, rule in observer.rules.items() if rule.calls or id(rule) in standing}
+    return error
+
+
+def _as_it_is(function: Callable, point: Inputs, observer: Observer) -> None:
+    with observer.watching():
+        jax.block_until_ready(jax.tree.leaves(function(*jax.tree.map(_copied, point.args))))
+        jax.effects_barrier()
+
+
+def _what_was_found(
+    observer: Observer, function: Callable, point: Inputs
+) -> tuple[tuple[Observed, ...], tuple[NotExamined, ...]]:
     for call in observer.calls:  # of a linear rule no tangent passes a tap
         if call.pulled and call.drawn:
             call.rule.differentiated, call.rule.undifferentiated = call.rule.calls, 0
@@ -93,7 +117,7 @@ def find(function: Callable, point: Inputs) -> Found:
         NotExamined(name, place, "it was linearized before: what is left of its rules does not tell what they are")
         for name, place in linearized_earlier(function, point.args)
     ]
-    return Found(tuple(observer.rules.values()), (*observer.not_examined, *earlier), error, whole)
+    return tuple(observer.rules.values()), (*observer.not_examined, *earlier)
 
 
 def _holds_untapped_rule(jaxpr: Jaxpr) -> bool:

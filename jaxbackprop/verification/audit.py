@@ -64,14 +64,20 @@ class Site:
         if self.verification is None:
             return "no gradient" if self.calls else "not reached"
         unjudged = all(check.name == UNJUDGED.name for check in self.verification.checks)
-        return "not judged" if unjudged else self.verification.verdict
+        return NOT_JUDGED if unjudged else self.verification.verdict
 
     @property
     def passed(self) -> bool:
-        """Whether nothing speaks against it: it is right, or differs from its plain function to the program's good."""
-        return self.verification is None or self.verification.passed or self.program == GOOD
+        """Whether nothing speaks against it: it is right, or differs from its plain function to the program's good.
+
+        What was not judged stands in `Audit.not_examined`.
+        """
+        if self.verification is None or self.verdict == NOT_JUDGED:
+            return True
+        return self.verification.passed or self.program == GOOD
 
 
+NOT_JUDGED = "not judged"
 GOOD = "differs from its primal; the program's gradient is right"
 BAD = "differs from its primal; the program's gradient is not that of its value"
 
@@ -208,11 +214,17 @@ def audit(
     found, judged = judged_rules(function, point, checks)
     gradient = _gradient(function, point, found, judged)
     sites = tuple(_in_the_program(site, gradient) for _, site in judged)
-    unreached = [NotExamined(s.name, s.source, "a rule on a branch that was not taken") for s in sites if not s.calls]
-    return Audit(
-        sites, tuple(dict.fromkeys((*found.not_examined, *unreached))), gradient, tuple(allow),
-        time.perf_counter() - start,
-    )  # fmt: skip
+    not_examined = (*found.not_examined, *filter(None, map(_not_examined, sites)))
+    seconds = time.perf_counter() - start
+    return Audit(sites, tuple(dict.fromkeys(not_examined)), gradient, tuple(allow), seconds)
+
+
+def _not_examined(site: Site) -> NotExamined | None:
+    """Why a rule that was found was not examined."""
+    if site.verdict == NOT_JUDGED and site.verification is not None:
+        reason = site.verification.checks[0].detail
+        return NotExamined(site.name, site.source, f"a rule that could not be judged: {reason}")
+    return None if site.calls else NotExamined(site.name, site.source, "a rule on a branch that was not taken")
 
 
 def judged_rules(

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from jax.extend.core import Primitive
+from jax.interpreters import ad, mlir
 from planted.formulas import by_hand
 from rules_in_programs import PROGRAMS
 from rules_in_programs import RULES as KINDS
@@ -183,3 +185,30 @@ def test_one_rule_is_one_however_it_is_called():
     (rule,) = find(everywhere, Inputs((x,))).rules
     assert rule.calls == 3 + 3 + 3 + 1 + 1 + 1
     assert {np.shape(sample.args[0]) for sample in rule.samples} <= {(), (1,), (3,)}
+
+
+def test_where_values_and_tangents_mix_each_array_has_a_tap_of_its_own():
+    """A foreign primitive is bound with a tangent: its transpose rule must not find the other operand unknown."""
+    product = Primitive("product_of_two")
+    product.def_impl(jnp.multiply)
+    product.def_abstract_eval(lambda a, b: b)
+    mlir.register_lowering(product, mlir.lower_fun(jnp.multiply, multiple_results=False))
+
+    def transposed(upstream, a, b):
+        assert not ad.is_undefined_primal(a)
+        return [None, product.bind(a, upstream)]
+
+    ad.primitive_transposes[product] = transposed
+    scaled = jax.custom_jvp(lambda a, v: a * v)
+    scaled.defjvp(lambda p, t: (p[0] * p[1], product.bind(p[0], t[1])))
+    found = find(jax.jit(jax.grad(lambda v: scaled(jnp.cos(x), v).sum())), Inputs((x,)))
+    assert {rule.kind: rule.calls for rule in found.rules} == {"custom_jvp": 1, "primitive": 1}
+    (rule,) = (rule for rule in found.rules if rule.kind == "primitive")
+    np.testing.assert_allclose(rule.samples[0].args[0], np.cos(x), rtol=1e-6)
+
+
+def test_a_rule_that_is_called_for_its_shapes_alone_is_not_in_the_program():
+    def program(v):
+        return jnp.ones(jax.eval_shape(sine, v).shape) * halve(v)
+
+    assert [rule.calls for rule in find(program, Inputs((x,))).rules] == [1]

@@ -162,6 +162,10 @@ def test_a_rule_that_raises_wherever_it_is_differentiated_is_not_judged_and_says
     assert not found.passed
     assert "IndexError" in str(found)
     assert "test_audit.py" in str(found).partition("IndexError")[2]
+    assert [(one.name, one.reason.startswith("a rule that could not be judged")) for one in found.not_examined] == [
+        ("<lambda>", True)
+    ]
+    assert audit(lambda v: tanh(broken(v)).sum(), x, allow=("<lambda>",)).passed
 
 
 def test_a_program_that_cannot_be_run_to_its_end_is_reported_at_the_rules_behind_the_break():

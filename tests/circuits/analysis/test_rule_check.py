@@ -196,3 +196,33 @@ def test_no_rule_of_the_library_is_accused(name):
     )
     circuit = trace(lambda *a: made(*a, **example.settings), *args, upstream=upstream)
     assert [gate.detail for gate in circuit.wrong] == []
+
+
+@jax.custom_jvp
+def cosine(x):
+    return jnp.cos(x)
+
+
+cosine.defjvp(lambda primals, tangents: (cosine(*primals), -1.1 * jnp.sin(primals[0]) * tangents[0]))
+
+
+@pytest.mark.parametrize("rule", [sine, cosine])
+def test_a_wrong_rule_inside_a_derivative_is_named_at_the_gates_that_it_is_made_of(rule):
+    """A jitted step takes the gradient itself; the rule is no gate in it any more."""
+
+    def step(w):
+        gradient = jax.grad(lambda w: (rule(w) * tanh(w)).sum())(w)
+        return w - 0.1 * gradient
+
+    for fun in (jax.jit(step), lambda w: jax.lax.scan(lambda w, _: (step(w), None), w, None, length=70)[0]):
+        circuit = trace(fun, jnp.array([0.3, 1.2]), upstream=jnp.ones(2))
+        assert circuit.culprit is not None
+        name, place = rule.__name__, circuit.culprit.defined.rpartition(":")[0]
+        assert circuit.culprit.detail.startswith(f"part of the derivative of {name}, which is wrong: gradient of x")
+        assert place.endswith("test_rule_check.py")
+        assert {gate.defined for gate in circuit.wrong} == {circuit.culprit.defined}
+
+
+def test_a_step_of_right_rules_has_no_culprit():
+    step = jax.jit(lambda w: w - 0.1 * jax.grad(lambda w: tanh(w).sum())(w))
+    assert trace(step, jnp.array([0.3, 1.2]), upstream=jnp.ones(2)).culprit is None
