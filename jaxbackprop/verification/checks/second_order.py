@@ -44,7 +44,7 @@ def second_order(given_problem: Problem) -> CheckResult | None:
             suspect="right once, wrong when differentiated again: something it depends on "
             "is held constant (stop_gradient, a float cast to an integer and back, a residual of the wrong kind)",
         )
-    if problem is given_problem and _wrong_at_a_seam(problem, first, upstream, weights):
+    if problem is given_problem and _wrong_at_a_seam(problem, expected, upstream, weights):
         return CheckResult(
             False,
             "differences of the first derivative disagree with it, and with autodiff's",
@@ -132,10 +132,10 @@ def _at_a_seam(problem: Problem, found: Leaves, truth: Leaves, upstream: Leaves,
     return abs(mine - slope) <= close < abs(auto - slope)
 
 
-def _wrong_at_a_seam(problem: Problem, found: Leaves, upstream: Leaves, weights: Leaves) -> bool:
-    """Whether the first derivative has a slope here, the same from both sides and at two steps, and `found` is another.
+def _wrong_at_a_seam(problem: Problem, auto: Leaves, upstream: Leaves, weights: Leaves) -> bool:
+    """Whether autodiff's first derivative has a slope here, the same from both sides, and its second one is another.
 
-    Autodiff's second derivative is the same: so it is where both take one piece of a function for the whole.
+    A handwritten one that agrees takes one piece of the function for the whole, too.
     """
     if autodiff.is_the_law(problem):
         return False
@@ -149,7 +149,7 @@ def _wrong_at_a_seam(problem: Problem, found: Leaves, upstream: Leaves, weights:
     here = first(0.0)
     slopes = [(first(side * h * unit) - here) / (side * h * unit) for h in (1e-3, 1e-4) for side in (1, -1)]
     slope, spread = float(np.mean(slopes)), float(np.ptp(slopes))
-    gap = abs(slope - float(direction @ flatten(dual(found))))
+    gap = abs(slope - float(direction @ flatten(dual(auto))))
     return bool(np.isfinite(gap) and gap > 0.1 * abs(slope) + 1e-2 * abs(here) + 20 * spread)
 
 
