@@ -14,6 +14,7 @@ from .reproduce import Failure
 from .surroundings import undisturbed
 
 RAISES = "it raises an exception"
+NOT_LINEAR = "not linear"
 
 
 def can_be_differentiated(problem: Problem) -> None:
@@ -138,7 +139,8 @@ class Collected:
             found = likely_cause(evidence)
             if found:
                 return found
-        for result, _ in sorted(self.failed, key=lambda f: f[0].suspect == RAISES):
+        # A backward pass that is not linear has no Jacobian to be described.
+        for result, _ in sorted(self.failed, key=lambda f: (f[0].suspect != NOT_LINEAR, f[0].suspect == RAISES)):
             if result.suspect:
                 return result.suspect
             if result.evidence is not None and result.evidence.found.at_a_kink:

@@ -24,6 +24,7 @@ from ..oracles.finite_differences import LARGE
 from ..points import domain_of, drawn, inferred
 from ..problem import Problem
 from ..rounding import apart, size
+from ..wording import expected_and_got, index
 from .result import CheckResult, raised_under, what_happened
 
 DRAWN = 24
@@ -104,7 +105,45 @@ def other_points(problem: Problem) -> CheckResult | None:
         seen += counted
         if result is not None:
             return result
-    return CheckResult(True, f"at {seen} other points") if seen else None
+    return _digits_lost(problem) or (CheckResult(True, f"at {seen} other points") if seen else None)
+
+
+FAR = (18.0, 30.0)
+"""Between them sigmoid(-x) is so small that 1 - sigmoid(x) has no digit of it left in float32."""
+
+
+def _digits_lost(problem: Problem) -> CheckResult | None:
+    """Far out, where the derivative of an elementwise function levels off, float32 keeps digits where autodiff does."""
+    free = _free(problem)
+    shapes = [o.shape for o in problem.outputs]
+    if problem.dtype != np.float64 or len(problem.inputs.live) != 1 or len(free) != 1 or not problem.x.size:
+        return None
+    x = problem.inputs.arrays[free[0]]
+    if shapes != [x.shape] or np.iscomplexobj(x) or inferred(problem, free[0]):
+        return None
+    far = problem.random("far").uniform(*FAR, x.shape)
+    for label, values in ((f"beyond {FAR[0]:g}", far), (f"below -{FAR[0]:g}", -far)):
+        point = problem.inputs.with_arrays(replaced(problem.inputs.arrays, free, [values.astype(np.float32)]), label)
+        try:
+            low = problem.at(np.float32).moved(point)
+            (f,), (a,) = (low.as_run(program, problem.upstreams[0])[1] for program in ("handwritten", "autodiff"))
+        except UNTRACEABLE:
+            return None  # judged by the check of precision
+        here = problem.moved(low.inputs.cast(np.float64))
+        (t,), (e,) = (vjp(problem.upstreams[0])[1] for vjp in (here.handwritten_vjp, here.autodiff_vjp))
+        with np.errstate(all="ignore"):
+            known = (np.abs(a - e) <= 1e-2 * np.abs(e)) & (np.abs(t - e) <= 1e-2 * np.abs(e)) & (np.abs(e) > 1e-30)
+            lost = known & (np.abs(f - t) > 0.5 * np.abs(t))
+        if 2 * lost.sum() > lost.size:
+            at = tuple(np.argwhere(lost)[0])
+            return CheckResult(
+                False,
+                f"{label}, float32: {here.names()[0]}{index(at)}: {expected_and_got(t[at], f[at])}",
+                suspect="accuracy: all digits of the derivative are lost far out, where autodiff keeps them",
+                at=label,
+                imprecise=True,
+            )
+    return None
 
 
 def _judge_at(problem: Problem, point: Inputs) -> tuple[CheckResult | None, bool]:
@@ -268,6 +307,8 @@ def other_batches(problem: Problem) -> CheckResult | None:
             point = _with_batch(problem, which, count, label)
             if not _is_batch(problem, which, size) or _refusal(function.plain, point) is not None:
                 continue
+            if count == 0 and not _row_by_row(problem, which):
+                continue  # of no examples at all a mean or a norm has no meaning
             refusal = _refusal(function.handwritten, point)
             if refusal is not None:
                 refused.append(f"{label} is refused: {what_happened(refusal)}")
@@ -312,6 +353,19 @@ def _is_batch(problem: Problem, which: Sequence[int], size: int) -> bool:
     except Exception:
         return False
     return all(a.shape == b.shape or a.shape[:1] == (size + 1,) for a, b in zip(after, before, strict=True))
+
+
+def _row_by_row(problem: Problem, which: Sequence[int]) -> bool:
+    """Whether the plain function treats each example alone: the first example's outputs are those of it alone."""
+    one = Problem(problem.function, _with_batch(problem, which, 1), seed=problem.seed, deadline=problem.deadline)
+    try:
+        alone, together = one.value(), problem.value()
+    except Exception:
+        return False
+    return all(
+        a.shape[:1] == (1,) and a.shape[1:] == t.shape[1:] and np.allclose(a[0], t[0], rtol=1e-9, atol=1e-12)
+        for a, t in zip(alone, together, strict=True)
+    )
 
 
 def _refusal(function: Callable[..., Any], point: Inputs) -> Exception | None:

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from ...jaxprs.flatten import flatten
+from ...jaxprs.flatten import dual, flatten
 from ...jaxprs.inputs import Leaves, normal_like, replaced, round_to, unit_roundoff
 from ..examine import QUICK, Comparison, compare_gradient, compared
-from ..oracles import finite_differences
+from ..oracles import autodiff, finite_differences
 from ..points import inferred
 from ..problem import Problem, compile_together
 from ..rounding import FLOAT64, largest, rounding_of, size, tolerance
@@ -43,6 +43,13 @@ def second_order(given_problem: Problem) -> CheckResult | None:
             f"with respect to {name}{index(at)}: {expected_and_got(found.expected[j][at], found.actual[j][at])}",
             suspect="right once, wrong when differentiated again: something it depends on "
             "is held constant (stop_gradient, a float cast to an integer and back, a residual of the wrong kind)",
+        )
+    if problem is given_problem and _wrong_at_a_seam(problem, expected, upstream, weights):
+        return CheckResult(
+            False,
+            "differences of the first derivative disagree with it, and with autodiff's",
+            suspect="right once, wrong when differentiated again at the seam of a function written in pieces (where), "
+            "as autodiff is",
         )
     if any(x.any() for x in found.undecided):
         return CheckResult(True, "compared where autodiff's second derivative is finite")
@@ -123,6 +130,27 @@ def _at_a_seam(problem: Problem, found: Leaves, truth: Leaves, upstream: Leaves,
     mine, auto = (float(direction @ flatten(g)) for g in (found, truth))
     close = 1e-3 * (abs(slope) + abs(mine))
     return abs(mine - slope) <= close < abs(auto - slope)
+
+
+def _wrong_at_a_seam(problem: Problem, auto: Leaves, upstream: Leaves, weights: Leaves) -> bool:
+    """Whether autodiff's first derivative has a slope here, the same from both sides, and its second one is another.
+
+    A handwritten one that agrees takes one piece of the function for the whole, too.
+    """
+    if autodiff.is_the_law(problem):
+        return False
+    direction = problem.random("seam").choice([-1.0, 1.0], problem.x.size)
+    unit = max(1.0, float(np.max(np.abs(problem.x), initial=0.0)))
+
+    def first(step: float) -> float:
+        gradients = problem.at_flat(problem.x + step * direction).autodiff_vjp(upstream)[1]
+        return sum(float(np.sum(np.real(w * g))) for w, g in zip(weights, gradients, strict=True))
+
+    here = first(0.0)
+    slopes = [(first(side * h * unit) - here) / (side * h * unit) for h in (1e-3, 1e-4) for side in (1, -1)]
+    slope, spread = float(np.mean(slopes)), float(np.ptp(slopes))
+    gap = abs(slope - float(direction @ flatten(dual(auto))))
+    return bool(np.isfinite(gap) and gap > 0.1 * abs(slope) + 1e-2 * abs(here) + 20 * spread)
 
 
 def _smooth(problem: Problem) -> Problem | None:

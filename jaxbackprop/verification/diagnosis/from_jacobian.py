@@ -22,7 +22,7 @@ NEGLIGIBLE = 1e-9
 def jacobians(e: Evidence) -> tuple[np.ndarray, np.ndarray] | None:
     """Of the largest output with respect to the argument whose gradient is wrong: (outputs, inputs), true and by hand.
 
-    None where they are too large, complex or not finite.
+    None where they are too large, complex or not finite, and where the backward pass is not linear.
     """
     sizes = [int(np.prod(np.shape(u))) for u in e.upstream]
     out = int(np.argmax(sizes))
@@ -41,8 +41,11 @@ def _jacobians(e: Evidence, out: int, size: int) -> tuple[np.ndarray, np.ndarray
         upstream[out].reshape(-1)[k] = 1.0
         for row, vjp in zip(rows, (e.problem.autodiff_vjp, e.problem.handwritten_vjp), strict=True):
             row.append(np.asarray(vjp(upstream)[1][e.leaf], np.float64).reshape(-1))
+    zero = e.problem.handwritten_vjp([np.zeros_like(u, np.float64) for u in e.upstream])[1][e.leaf]
     true, hand = (np.array(row).reshape(size, -1) for row in rows)
-    return (true, hand) if np.isfinite(true).all() and np.isfinite(hand).all() else None
+    if np.any(zero) or not np.isfinite(true).all() or not np.isfinite(hand).all():
+        return None  # not linear, or beyond float64
+    return true, hand
 
 
 def _upstream(e: Evidence) -> np.ndarray:

@@ -14,9 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ...jaxprs.compat import CALLS, REMAT, RULES, JaxprEqn, Literal, aval, binding, name_of_call
+from ...jaxprs.compat import CALLS, REMAT, RULES, JaxprEqn, Literal, aval, binding
 from ...jaxprs.evaluate import Walk, evaluate
 from ...jaxprs.inputs import Leaves, replaced
+from ...jaxprs.provenance import call_name
 from ..problem import Problem
 from .evidence import Evidence
 
@@ -102,7 +103,9 @@ def _walked(problem: Problem, arrays: Leaves, step: Step) -> list[Any]:
         run = (lambda *x: walk.inside(eqn, list(x))) if inlined else binding(eqn)
         return step(next(numbers), eqn, inputs, run)
 
-    return evaluate(problem.trace("value"), arrays, hook)
+    # As it was written: "value" has its rules stripped, and the names of calls with them.
+    whole = problem.inputs.call(problem.function.plain)
+    return evaluate(problem.trace("value with calls", whole, *problem.inputs.arrays), arrays, hook)
 
 
 def _equations(problem: Problem) -> list[JaxprEqn]:
@@ -152,9 +155,13 @@ def _live(v: Any) -> bool:
     return not isinstance(v, Literal) and jnp.issubdtype(aval(v).dtype, jnp.inexact)
 
 
+def _name(eqn: JaxprEqn) -> str:
+    return call_name(eqn) if eqn.primitive.name in _INLINED else eqn.primitive.name
+
+
 def _shown(eqn: JaxprEqn) -> str:
     sizes = "x".join(map(str, aval(eqn.outvars[0]).shape))
-    return f"the step '{name_of_call(eqn) or eqn.primitive.name}'" + (f" ({sizes})" if sizes else "")
+    return f"the step '{_name(eqn)}'" + (f" ({sizes})" if sizes else "")
 
 
 def _cuts(equations: list[JaxprEqn]) -> list[_Trial]:
@@ -189,8 +196,8 @@ def _changes(equations: list[JaxprEqn]) -> list[_Trial]:
         if len(eqn.outvars) != 1 or not _live(eqn.outvars[0]) or not any(map(_live, eqn.invars)):
             continue
         if eqn.primitive.name in _INLINED:
-            name = name_of_call(eqn)
-            if name:
+            name = _name(eqn)
+            if name != eqn.primitive.name:
                 trials.append(_Trial(number, f"a local derivative is left out: that of '{name}'", change=_left_out))
             continue
         for change, words in _CHANGES:

@@ -237,7 +237,10 @@ def wrong() -> list[Foreign]:
             "selu: alpha to four digits",
             of_arguments(jax.nn.selu, lambda s, u: (u * 1.0507 * jnp.where(s[0] > 0, 1, 1.6733 * jnp.exp(s[0])),)),
             (x,),
-            causes=("accuracy",),
+            causes=(
+                "another constant",
+                "accuracy",
+            ),
             checks=("gradient",),
         ),
         Foreign(
@@ -260,7 +263,7 @@ def wrong() -> list[Foreign]:
             "a power: the logarithm left out",
             of_arguments(lambda a, b: a**b, lambda s, u: (u * s[1] * s[0] ** (s[1] - 1), u * s[0] ** s[1])),
             (np.abs(x) + 0.5, normal(4, seed=1)),
-            causes=("log", "left out"),
+            causes=("output stands",),
             checks=("gradient",),
         ),
         Foreign(
@@ -308,13 +311,6 @@ def wrong() -> list[Foreign]:
             (np.array([0, 1, -2], np.float32),),
             causes=("again",),
             checks=("second_order",),
-        ),
-        Foreign(
-            "expm1 over x: all digits lost near zero",
-            of_arguments(lambda a: jnp.expm1(a) / a, lambda s, u: (u * (jnp.exp(s[0]) * (s[0] - 1) + 1) / s[0] ** 2,)),
-            (x,),
-            causes=("accuracy", "digits"),
-            checks=("gradient", "other_points"),
         ),
         Foreign(
             "log_sigmoid: 1 - sigmoid far out",

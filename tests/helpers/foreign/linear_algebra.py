@@ -277,7 +277,7 @@ def wrong() -> list[Foreign]:
             "circular convolution: the kernel not reversed",
             of_arguments(circulant_product, lambda s, u: (circulant_product(s[1], u), correlate(s[0], u))),
             (normal(5), normal(5, seed=1)),
-            causes=("flip", "revers"),
+            causes=("transposed",),
             checks=gradient,
         ),
         Foreign(
