@@ -22,7 +22,8 @@ DARK = {
     "gradient": "#ff8095", "rule": "#a892ff", "box": "#1a2030", "wrong": "#ff5470",
 }  # fmt: skip
 
-FONT = "ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospace"
+# First the one that is widespread: cairo looks at the first name alone.
+FONT = "'DejaVu Sans Mono',ui-monospace,Menlo,Consolas,monospace"
 
 PAINT: dict[str, dict[str, str]] = {
     "paper": {"fill": "paper"},
@@ -100,7 +101,7 @@ def to_svg(
         f'<svg xmlns="http://www.w3.org/2000/svg" class="jbp" role="img" aria-label="{title}" width="{width:.0f}" '
         f'height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}" font-family="{FONT}" font-size="12px">'
         f"<title>{title}</title><style>{STYLE}</style>"
-        f'<defs><marker id="jbp-tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
+        f'<defs><marker id="jbp-tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="10" markerHeight="10" markerUnits="userSpaceOnUse" '
         f'orient="auto">{tip}</marker></defs>'
         f"{_element('rect', 'paper', width='100%', height='100%')}{''.join(body)}</svg>"
     )

@@ -1,5 +1,6 @@
 """A circuit as plain text: one table for each of the four views."""
 
+from ...verification.wording import count
 from ..model import Gate, Graph, Wire
 from .format import (
     backward_formula,
@@ -129,7 +130,7 @@ def _chain(graph: Graph, digits: int | None) -> str:
 
 def _title(graph: Graph, digits: int | None) -> str:
     outputs = ", ".join(f"{w.name} = {format_array(w.value, digits)}" for w in graph.outputs[:3])
-    return f"{graph.name}: {len(graph.gates)} gates; {outputs}"
+    return f"{graph.name}: {count(len(graph.gates), 'gate')}; {outputs}"
 
 
 def _findings(graph: Graph) -> list[str]:

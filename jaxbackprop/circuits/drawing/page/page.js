@@ -87,7 +87,7 @@ function redraw(fit) {
   picture = compose(data.views[state.view], isOpen, state.exact);
   canvas.replaceChildren();
   changing.clear();
-  const defs = element("defs"), tip = element("marker", { id: "arrowhead", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto" });
+  const defs = element("defs"), tip = element("marker", { id: "arrowhead", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 10, markerHeight: 10, markerUnits: "userSpaceOnUse", orient: "auto" });
   tip.append(element("path", { d: "M0 .8 7.5 4 0 7.2z", fill: "var(--line)" }));
   defs.append(tip);
   canvas.append(defs, drawPart(picture, texts));
