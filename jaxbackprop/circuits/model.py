@@ -154,7 +154,7 @@ ACTIVATIONS = frozenset(
 class Box:
     """Gates drawn together: a named scope, a module, a loop, one step of it, a branch, a checkpointed or opened part.
 
-    `kind` is one of "scope", "scan", "while", "step", "cond", "remat", "rule".
+    `kind` is one of "scope", "scan", "while", "step", "cond", "remat", "rule", "part" (of a long program).
     """
 
     id: int

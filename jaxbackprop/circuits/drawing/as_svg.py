@@ -125,6 +125,11 @@ def readable(graph: Graph, most: int = READABLE) -> set[int]:
         if total > most:
             break
         opened |= {box.id for box in levels[depth]}
+    around: Box | None = None
+    for box in graph.boxes:  # of a long program the first part, down to its gates
+        if box.kind == "part" and (box.parent is around or (around is None and box.parent and box.parent.id in opened)):
+            opened.add(box.id)
+            around = box
     return opened
 
 

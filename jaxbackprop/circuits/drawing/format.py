@@ -223,5 +223,9 @@ def sum_of_shares(wire: Wire, digits: int | None = 4) -> str:
     """A fork's gradient as the sum of its branches' shares: a copy gate is an adder on the way back."""
     if len(wire.shares) < 2 or not wire.differentiable:
         return ""
-    total = " + ".join(format_array(share, digits) for share in wire.shares).replace("+ −", "− ")
+    shares = wire.shares
+    shown = [format_array(share, digits) for share in (shares if len(shares) <= 8 else [*shares[:4], *shares[-3:]])]
+    if len(shares) > 8:
+        shown.insert(4, f"… {len(shares) - 7} more …")
+    total = " + ".join(shown).replace("+ −", "− ")
     return f"{total} = {format_array(wire.gradient, digits)}"

@@ -107,7 +107,7 @@ def place(subgraph: Subgraph, opened: bool | Collection[int] = True, order: Orde
         if node.inside is not None and (opened is True or (opened is not False and node.inside.box in opened))
     }
     sizes = _sizes(subgraph, insides)
-    middles = _middles(order, sizes)
+    middles = _middles(order, sizes, {key for key, node in subgraph.nodes.items() if node.kind in LABELS})
     top = min((middles[key] - _height(sizes, key) / 2 for column in order.columns for key in column), default=0.0)
     down = PAD + (TITLE if subgraph.kind != "root" else 0) - top
     middles = {key: y + down for key, y in middles.items()}
@@ -249,8 +249,13 @@ def _height(sizes: dict[Key, tuple[float, float]], key: Key) -> float:
     return sizes[key][1] if key in sizes else 6.0
 
 
-def _middles(order: Order, sizes: dict[Key, tuple[float, float]]) -> dict[Key, float]:
+LABELS, LIGHT = ("argument", "literal"), 0.05
+"""Nodes that make way for others, and how much they weigh: else each gate stood a little lower than the one before."""
+
+
+def _middles(order: Order, sizes: dict[Key, tuple[float, float]], labels: set[Key]) -> dict[Key, float]:
     """The height at which each node's middle stands: near its neighbours', in order, nothing overlapping."""
+    weights = {key: LIGHT if key in labels else 1.0 for column in order.columns for key in column}
     near: dict[Key, list[list[Key]]] = {key: [[], []] for column in order.columns for key in column}
     for way in order.ways:
         for a, b in pairwise(way):
@@ -270,28 +275,29 @@ def _middles(order: Order, sizes: dict[Key, tuple[float, float]]) -> dict[Key, f
             wish = []
             for key in column:
                 neighbours = near[key][side] or near[key][1 - side]
-                wish.append(sum(ys[n] for n in neighbours) / len(neighbours) if neighbours else ys[key])
+                total = sum(weights[n] for n in neighbours)
+                wish.append(sum(weights[n] * ys[n] for n in neighbours) / total if neighbours else ys[key])
             distances = [
                 (_height(sizes, a) + _height(sizes, b)) / 2 + (ROW if a in sizes or b in sizes else 10.0)
                 for a, b in pairwise(column)
             ]
-            ys |= dict(zip(column, keep_apart(wish, distances), strict=True))
+            ys |= dict(zip(column, keep_apart(wish, distances, [weights[key] for key in column]), strict=True))
     return ys
 
 
-def keep_apart(wish: list[float], distances: list[float]) -> list[float]:
+def keep_apart(wish: list[float], distances: list[float], weights: list[float] | None = None) -> list[float]:
     """The positions nearest to `wish` (least squares) that keep their order and distances; pools that meet merge."""
     offset, total = [0.0], 0.0
     for distance in distances:
         total += distance
         offset.append(total)
-    pools: list[list[float]] = []  # [sum, count]
-    for w, o in zip(wish, offset):
-        pools.append([w - o, 1.0])
+    pools: list[tuple[float, float, int]] = []  # weighted sum, weight, count
+    for w, o, weight in zip(wish, offset, weights or [1.0] * len(wish)):
+        pools.append((weight * (w - o), weight, 1))
         while len(pools) > 1 and pools[-2][0] / pools[-2][1] > pools[-1][0] / pools[-1][1]:
-            last = pools.pop()
-            pools[-1] = [pools[-1][0] + last[0], pools[-1][1] + last[1]]
-    level = [s / c for s, c in pools for _ in range(int(c))]
+            last, before = pools.pop(), pools.pop()
+            pools.append((before[0] + last[0], before[1] + last[1], before[2] + last[2]))
+    level = [total / weight for total, weight, count in pools for _ in range(count)]
     return [lv + o for lv, o in zip(level, offset)]
 
 
