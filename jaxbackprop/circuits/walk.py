@@ -108,6 +108,9 @@ class _Walk:
         for wire in self.wires:
             if not wire.named:
                 wire.name = self.names.new(wire.name)
+        long = [wire for wire in arguments if len(wire.name) > naming.LONG]
+        for wire, short in zip(long, naming.short_names([wire.name for wire in long]), strict=True):
+            wire.short = short
         return Graph(name, self.gates, self.wires, self.boxes, arguments, outputs, tree)
 
     def wire(self, name: str, kind: str, value: Any, source: Gate | None = None, named: bool = True) -> Wire:

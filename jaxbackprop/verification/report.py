@@ -196,5 +196,7 @@ def table(results: list[Verification]) -> str:
         lines.append(f"{r.name:{width}}  {r.inputs:6d}  {numbers}  {proof:11}  {r.verdict}{cause}")
     wrong = sum(not r.passed for r in results)
     total = sum(r.seconds for r in results)
-    lines.append(f"{count(len(results), 'rule')}, {wrong} not right, {total:.1f} s; errors in units of each type's resolution")
+    lines.append(
+        f"{count(len(results), 'rule')}, {wrong} not right, {total:.1f} s; errors in units of each type's resolution"
+    )
     return "\n".join(lines)

@@ -27,7 +27,8 @@ class Line:
     Attributes:
         text: the whole line.
         wire: the wire that the number belongs to.
-        which: "value" or "gradient" of that wire, "share" for a part of its gradient; "" where there is no number.
+        which: "value" or "gradient" of that wire, "share" for a part of its gradient; "" where there is no number,
+            "more" where others are left out.
         head: the text before the number.
     """
 
@@ -156,9 +157,11 @@ def _bare(text: str) -> str:
 
 
 def short_name(wire: Wire, width: int = 28) -> str:
-    """A wire's name, cut in the middle where it is long."""
+    """A wire's name, cut where it is long: an argument's so that it is told from the others."""
     name = wire.name
-    return name if len(name) <= width else f"{name[: width // 2 - 1]}…{name[-(width // 2) :]}"
+    if len(name) <= width:
+        return name
+    return wire.short or f"{name[: width // 2 - 1]}…{name[-(width // 2) :]}"
 
 
 def partial_derivative(out: Wire, into: Wire, width: int = 16) -> str:

@@ -123,7 +123,8 @@ def place(subgraph: Subgraph, opened: bool | Collection[int] = True, order: Orde
                 picture.nodes[key] = Placed(subgraph.nodes[key], k, left, middles[key] - h / 2, w, h, insides.get(key))
         x += width + gap
     picture.width = max(x + PAD, least_width(subgraph))
-    picture.height = max((p.y + p.h for p in picture.nodes.values()), default=0.0) + PAD
+    drawn = [middles[key] + _height(sizes, key) / 2 for column in order.columns for key in column]
+    picture.height = max(drawn, default=0.0) + PAD
     for key, placed in picture.nodes.items():  # ports stand in the border
         if placed.node.kind == "port":
             placed.x = (0.0 if key.kind == "entry" else picture.width) - placed.w / 2
@@ -270,6 +271,7 @@ def _middles(order: Order, sizes: dict[Key, tuple[float, float]], labels: set[Ke
         for key in column:
             ys[key] -= y / 2
     for sweep in range(8):
+        before = dict(ys)
         side = 1 - sweep % 2  # first from the right, where everything comes together
         for column in order.columns[:: 1 if side == 0 else -1]:
             wish = []
@@ -282,6 +284,8 @@ def _middles(order: Order, sizes: dict[Key, tuple[float, float]], labels: set[Ke
                 for a, b in pairwise(column)
             ]
             ys |= dict(zip(column, keep_apart(wish, distances, [weights[key] for key in column]), strict=True))
+        if all(abs(ys[key] - y) < 0.5 for key, y in before.items()):
+            break
     return ys
 
 
@@ -308,19 +312,23 @@ def _lead(edge: Edge) -> float:
 
 def _tail(edge: Edge) -> float:
     """The same where it ends: the numbers of this one use."""
-    return 0.0 if edge.label.live else CHARACTER * max(len(edge.label.above), len(edge.label.below))
+    label = edge.label
+    ends = (label.share,) if label.live or label.share else (label.above, label.below)
+    return CHARACTER * max(map(len, ends))
 
 
 def _label_lengths(subgraph: Subgraph, order: Order) -> dict[Key, float]:
     """For each node and bend the length of the labels on its right.
 
-    Those of edges that leave it, with the shares of those that fork, and of edges whose last piece begins there.
+    Those of edges that leave it, and of edges whose last piece begins there.
     """
     lengths: dict[Key, float] = {}
     for edge, way in zip(subgraph.edges, order.ways, strict=True):
         if way:
-            lengths[way[0]] = max(lengths.get(way[0], 0.0), _lead(edge) + CHARACTER * len(edge.label.share))
-            lengths[way[-2]] = max(lengths.get(way[-2], 0.0), _tail(edge))
+            lead, tail = _lead(edge), _tail(edge)
+            lengths[way[0]] = max(lengths.get(way[0], 0.0), lead)
+            both = lead + GAP / 2 if lead and tail and len(way) == 2 else 0.0
+            lengths[way[-2]] = max(lengths.get(way[-2], 0.0), tail + both)
     return lengths
 
 
@@ -337,12 +345,13 @@ def _route(picture: Picture, middles: dict[Key, float]) -> None:
             continue
         source, target, lead, tail = picture.nodes[edge.source], picture.nodes[edge.target], _lead(edge), _tail(edge)
         points = [(source.x + source.w, starts[edge.source, edge.wire])]
-        points.append((points[0][0] + (lead + 8 if lead else 0), points[0][1]))
+        # Level within a column, so that it crosses no wider node above or below.
+        right, left = picture.columns[source.column].right, picture.columns[target.column].left
+        points.append((max(right, points[0][0] + (lead + 8 if lead else 0)), points[0][1]))
         bends = [(column_of[key], middles[key]) for key in way[1:-1]]
         for k, y in bends:
             points += [(picture.columns[k].left, y), (picture.columns[k].right, y)]
-        if tail:
-            points.append((target.x - tail - 16, ends[i]))
+        points.append((min(left, target.x - (tail + 16 if tail else 0)), ends[i]))
         points.append((target.x, ends[i]))
         first = (edge.source, edge.wire) not in labelled
         picture.routes.append(Route(edge, points, bends, first, lead, tail))

@@ -146,5 +146,5 @@ def test_random_expressions_are_read_as_python_reads_them():
 
 
 def test_random_circuits_have_the_values_and_gradients_of_an_independent_evaluator():
-    """And each gate's printed formula, read again, gives the gate's value. `disagreements(1000)` takes half a minute."""
+    """And each gate's printed formula, read again, gives the gate's value."""
     assert disagreements(80) == []
