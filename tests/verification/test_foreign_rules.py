@@ -4,7 +4,6 @@ import foreign
 import pytest
 from foreign import Foreign
 
-
 RIGHT, WRONG = foreign.right(), foreign.wrong()
 
 
