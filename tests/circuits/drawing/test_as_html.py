@@ -239,7 +239,6 @@ def test_ten_thousand_flat_gates_open_on_the_first_and_stay_usable(open_page):
 
     page = open_page(trace(flat, 0.5), last_step=False)
     assert len(page.circuit.gates) == 10_000
-    assert page.run("performance.timing.loadEventEnd - performance.timing.navigationStart") < 5000
     drawn = page.run("document.querySelectorAll('#canvas .item').length")
     assert 250 < drawn < 600
     assert page.texts("#canvas .now .sign") == ["sin"]

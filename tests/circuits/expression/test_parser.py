@@ -107,6 +107,7 @@ def value_of(node: parser.Node) -> float:
         return node.number
     if node.name is not None:
         return AT[node.name]
+    assert node.gate is not None
     inputs = [value_of(inner) for inner in node.inputs]
     if node.gate in OPERATORS:
         return OPERATORS[node.gate](*inputs)

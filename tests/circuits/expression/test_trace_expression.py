@@ -1,7 +1,5 @@
 """The lectures' circuits, typed as they are written, give the lectures' numbers; anything else points at itself."""
 
-import time
-
 import jax
 import numpy as np
 import pytest
@@ -148,11 +146,10 @@ def test_a_name_assigned_anew_is_another_value():
     assert gradients(circuit) == {"x": 3}
 
 
-def test_a_long_text_is_read_in_linear_time():
-    start = time.perf_counter()
-    with pytest.raises(ExpressionError):
-        parse("x +" + " " * 300_000 + "$")
-    assert time.perf_counter() - start < 1
+def test_a_long_text_is_read_once():
+    """Blanks that were looked at again for each token would take minutes here."""
+    with pytest.raises(ExpressionError, match="not part"):
+        parse("x" + " " * 3_000_000 + "+" * 200 + "$")
 
 
 def test_the_same_part_is_one_wire():
