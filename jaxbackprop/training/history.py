@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..core.html_table import html_table
+
 
 @dataclass(frozen=True)
 class Epoch:
@@ -50,6 +52,14 @@ class History:
     stopped_early: bool
     compile_seconds: float | None
 
+    def __repr__(self) -> str:
+        epochs = f"{len(self.epochs)} epoch{'s' * (len(self.epochs) != 1)}"
+        return f"<history of {epochs}, the best is {self.best.epoch}: loss {self.best.loss:.4f}>"
+
+    def _repr_html_(self) -> str:
+        rows = ([*_cells(epoch), "best" if epoch == self.best else ""] for epoch in self.epochs)
+        return html_table([*HEAD, ""], rows)
+
     def __str__(self) -> str:
         head = f"{'epoch':>5}  {'loss':>8}  {'accuracy':>8}  {'held-out loss':>13}  {'accuracy':>8}  {'examples/s':>10}"
         lines = [_line(epoch) + ("  best" if epoch == self.best else "") for epoch in self.epochs]
@@ -62,6 +72,15 @@ def best_of(epochs: Sequence[Epoch]) -> Epoch:
     for epoch in epochs[1:]:
         best = epoch if epoch.better_than(best) else best
     return best
+
+
+HEAD = ("epoch", "loss", "accuracy", "held-out loss", "held-out accuracy", "examples/s")
+
+
+def _cells(e: Epoch) -> list[str]:
+    """An epoch as texts, empty for what is not known."""
+    numbers = [(e.loss, ".4f"), (e.accuracy, ".2%"), (e.valid_loss, ".4f"), (e.valid_accuracy, ".2%")]
+    return [str(e.epoch), *("" if x is None else format(x, f) for x, f in numbers), f"{e.examples_per_second:,.0f}"]
 
 
 def _line(e: Epoch) -> str:
