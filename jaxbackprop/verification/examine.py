@@ -148,6 +148,19 @@ def error_bounds(problem: Problem, upstream: Leaves) -> Leaves:
     return tolerance(both, problem.autodiff_vjp(upstream)[1])
 
 
+def has_numbers(problem: Problem) -> bool:
+    """Whether some number of the gradient is finite, by hand or by autodiff: else there is nothing to compare."""
+    return problem.answers.get("has numbers", lambda: _has_numbers(problem))
+
+
+def _has_numbers(problem: Problem) -> bool:
+    if not problem.x.size:
+        return True
+    upstream = problem.upstreams[0]
+    passes = [problem.handwritten_vjp(upstream)[1], problem.autodiff_vjp(upstream)[1] if problem.differentiable else []]
+    return any(np.isfinite(as_wide(g)).any() for gradients in passes for g in gradients)
+
+
 def compare_gradient(problem: Problem, actual: Leaves, upstream: Leaves) -> Comparison:
     """Whether `actual`, computed in float64, is the gradient at `problem` for `upstream`."""
     expected = problem.autodiff_vjp(upstream)[1]

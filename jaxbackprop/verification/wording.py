@@ -20,6 +20,11 @@ def expected_and_got(expected: Any, actual: Any) -> str:
     return f"expected {number(expected, digits)}, got {number(actual, digits)}"
 
 
+def counted(n: int, what: str) -> str:
+    """`1 rule`, `2 rules`."""
+    return f"{n} {what}{'' if n == 1 else 's'}"
+
+
 def index(at: Sequence[int]) -> str:
     """`[2, 15]`; nothing for a scalar."""
     return f"[{', '.join(map(str, map(int, at)))}]" if len(at) else ""

@@ -459,3 +459,17 @@ def test_a_step_is_held_against_itself_with_plain_functions_in_place_of_wrong_ru
     assert found.verdict == "wrong"
     assert "with plain functions in place" in found.detail
     assert audit(step_of(lambda v: tanh(v).sum()), x, checks=GRADIENT).gradient is None
+
+
+def test_a_rule_that_sees_no_finite_number_is_not_examined():
+    found = audit(jax.grad(lambda x: wrong(x).sum()), np.full(3, np.nan, np.float32))
+    assert [site.verdict for site in found.sites] == ["not examined"]
+    assert not found.passed
+    assert "nothing to compare" in str(found)
+    assert "1 rule, 0 not right, 1 not examined" in str(found)
+
+
+def test_a_rule_that_sees_an_empty_array_is_not_examined():
+    found = audit(wrong, np.zeros(0, np.float32))
+    assert not found.passed
+    assert "every floating-point argument is empty" in str(found)

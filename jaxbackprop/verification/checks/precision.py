@@ -78,7 +78,10 @@ def _compared(problem: Problem, name: str, low: Problem, one_sign: bool) -> Chec
         actual = low.handwritten_vjp(exact)[1]
         found = _to_that_precision(compare_gradient(low, actual, exact), unit_roundoff(low.dtype))
         if found.passed is False and not _as_in_float64(problem, low, actual, exact):
-            return _failed(name, low, found, exact, "the program for this type has another formula")
+            suspect = (
+                f"right in float64, wrong in {name}: a cast, or a constant or epsilon that this type does not hold"
+            )
+            return _failed(name, low, found, exact, suspect)
     values, gradients = compare_arithmetic(here, low, upstream)
     if gradients.passed is False:
         return _failed(name, here, gradients, exact, f"accuracy: less accurate than {name} allows")

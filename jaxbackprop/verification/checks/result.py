@@ -30,6 +30,7 @@ class CheckResult:
         evidence: the numbers of a failure, from which its cause is found.
         suspect: a cause the check itself knows.
         note: reported, but neither a pass nor a failure.
+        examined: False where there was nothing to compare.
         imprecise: the formula is right, and its rounding larger than the precision must have.
         asks: what was checked, in a sentence.
         again: the call that makes this check alone, where it failed.
@@ -43,6 +44,7 @@ class CheckResult:
     evidence: Evidence | None = None
     suspect: str = ""
     note: bool = False
+    examined: bool = True
     at: str = ""
     check: str = ""
     imprecise: bool = False
@@ -57,7 +59,9 @@ class CheckResult:
 
     @property
     def verdict(self) -> str:
-        """ok, imprecise, wrong, undecided."""
+        """ok, imprecise, wrong, undecided, not examined."""
+        if not self.examined:
+            return "not examined"
         if self.imprecise:
             return "imprecise"
         return {True: "ok", False: "wrong", None: "undecided"}[self.passed]
@@ -79,10 +83,12 @@ class Check:
     Attributes:
         function: answers results about a problem; its docstring's first line is the claim.
         everywhere: made at every example; otherwise only at the main one.
+        needs_numbers: says nothing where no number of the gradient is finite, neither by hand nor by autodiff.
     """
 
     function: Callable[[Problem], Any]
     everywhere: bool = False
+    needs_numbers: bool = True
 
     @property
     def key(self) -> str:
