@@ -81,7 +81,7 @@ class Collected:
             result,
             name=name,
             check=check.key,
-            asks=check.claim,
+            claim=check.claim,
             at=result.at or problem.given.label,
             evidence=None,
         )

@@ -151,7 +151,7 @@ def _named(bad: _Found, element: Element) -> tuple[str, int | None]:
 
 
 def _side(bad: _Found, element: Element, argument: int | None) -> str:
-    """The sign of the argument that tells the wrong elements from the right ones; empty where it does not."""
+    """The sign of the argument that separates the wrong elements from the right ones; empty where it does not."""
     if argument is None or element.where.all():
         return ""
     x, name = bad.problem.inputs.arrays[argument], bad.problem.inputs.label_of(argument, bad.problem.function.names)

@@ -127,7 +127,7 @@ class Verification:
         lines += [""] * bool(shown)
         for c in shown:
             size = f"{c.units:.2f} ulp" if c.units is not None and c.passed else ""
-            lines.append(f"  {c.verdict:9}  {c.name:{width}}  {size:>9}  {c.finding or c.asks}".rstrip())
+            lines.append(f"  {c.verdict:9}  {c.name:{width}}  {size:>9}  {c.finding or c.claim}".rstrip())
         left = len(self.checks) - len(shown)
         lines += [f"  ... and {left} more"] if left else []
         lines.append(f"  {counted(len(self.checks), 'check')} at {counted(self.inputs, 'input')}, {self.seconds:.1f} s")
@@ -149,7 +149,7 @@ class Verification:
             "seconds": round(self.seconds, 3),
             "notes": list(self.notes),
             "checks": [
-                {"name": c.name, "check": c.check, "asks": c.asks, "passed": c.passed, "verdict": c.verdict,
+                {"name": c.name, "check": c.check, "claim": c.claim, "passed": c.passed, "verdict": c.verdict,
                  "detail": c.detail, "at": c.at, "units": c.units, "again": c.again}
                 for c in self.checks
             ],
@@ -168,7 +168,7 @@ class Verification:
         rows = "".join(
             f"<tr><td>{mark(c.verdict)}</td><td>{escape(c.name)}</td>"
             f"<td>{'' if c.units is None else f'{c.units:.2f}'}</td>"
-            f"<td>{escape(c.detail or c.asks)}</td><td>{escape(c.at)}</td></tr>"
+            f"<td>{escape(c.detail or c.claim)}</td><td>{escape(c.at)}</td></tr>"
             for c in sorted(self.checks, key=lambda c: c.passed is True)
         )
         return (

@@ -127,9 +127,9 @@ def test_arguments_at_which_the_plain_function_raises_are_named():
 
 def test_what_is_no_function_is_refused():
     nothing: Any = 3
-    for ask in (verify, audit):
+    for function in (verify, audit):
         with pytest.raises(TypeError, match="3 is no function"):
-            ask(nothing, x)
+            function(nothing, x)
 
 
 def test_a_backward_pass_that_raises_is_one_failure_with_the_whole_message():
@@ -140,7 +140,7 @@ def test_a_backward_pass_that_raises_is_one_failure_with_the_whole_message():
     assert re.search(r"float\d\d\[4\].*float\d\d\[3\]", only.detail)
 
 
-def test_of_a_leaked_tracer_the_leak_is_the_cause_and_its_exception_is_told_once():
+def test_of_a_leaked_tracer_the_leak_is_the_cause_and_its_exception_is_reported_once():
     held = []
 
     def forward(a):
@@ -180,9 +180,9 @@ def test_an_empty_array_is_called_empty():
 
 def test_arguments_that_make_no_sense_get_an_error_that_says_what_is_expected():
     one: Any = "gradient"
-    for ask in (verify, audit):
+    for function in (verify, audit):
         with pytest.raises(TypeError, match=r"checks must be a list of names, such as checks=\['gradient'\]"):
-            ask(sine, x, checks=one)
+            function(sine, x, checks=one)
     with pytest.raises(TypeError, match=r"allow must be a list of names"):
         audit(sine, x, allow=one)
     with pytest.raises(ValueError, match="time_limit must be a number of seconds, at least 0, not -1"):

@@ -170,7 +170,7 @@ def _judge_at(problem: Problem, point: Inputs) -> tuple[CheckResult | None, bool
 
 
 APPROXIMATE = 1e-6
-"""At points nobody asked for, algorithms that approximate (a matrix exponential's) agree to six digits and no more."""
+"""At points that were not given, approximate algorithms (a matrix exponential's) agree to six digits and no more."""
 
 
 def _clear_of_doubt(found: Comparison, autodiff: Leaves) -> Comparison:

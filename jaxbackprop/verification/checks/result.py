@@ -32,7 +32,7 @@ class CheckResult:
         note: reported, but neither a pass nor a failure.
         examined: False where there was nothing to compare.
         imprecise: the formula is right, and its rounding larger than the precision must have.
-        asks: what was checked, in a sentence.
+        claim: what was checked, in a sentence.
         again: the call that makes this check alone, where it failed.
         example: makes `reproduce`.
     """
@@ -48,7 +48,7 @@ class CheckResult:
     at: str = ""
     check: str = ""
     imprecise: bool = False
-    asks: str = ""
+    claim: str = ""
     again: str = ""
     example: Callable[[], str] | None = field(default=None, repr=False, compare=False)
 
@@ -102,7 +102,7 @@ class Check:
 
     @property
     def claim(self) -> str:
-        """What it asks, in one sentence."""
+        """What it checks, in one sentence."""
         return (self.function.__doc__ or "").strip().split("\n")[0]
 
     def results(self, problem: Problem) -> Iterator[CheckResult]:
