@@ -22,7 +22,7 @@ from ..diagnosis.from_numbers import why_not_finite
 from ..examine import Comparison, compare_gradient, confirmed
 from ..inferred_domains import restored
 from ..oracles.finite_differences import LARGE
-from ..points import domain_of, drawn, inferred
+from ..points import distinct, domain_of, drawn, inferred
 from ..problem import HandwrittenFunction, Problem
 from ..rounding import apart, size
 from ..wording import expected_and_got, index
@@ -90,6 +90,7 @@ def _repeated(problem: Problem) -> Iterator[Inputs]:
     """Every integer array full of its first element: all indices the same."""
     arrays = problem.inputs.arrays
     whole = [i for i, x in enumerate(arrays) if not is_key(x) and x.dtype.kind in "iu" and x.size > 1]
+    whole = [i for i in whole if not distinct(problem, i)]
     if whole:
         same = [np.full_like(arrays[i], arrays[i].reshape(-1)[0]) for i in whole]
         yield problem.inputs.with_arrays(replaced(arrays, whole, same), "all indices the same")
@@ -369,7 +370,10 @@ def _with_batch(problem: Problem, which: Sequence[int], count: int, label: str =
 
 
 def _is_batch(problem: Problem, which: Sequence[int], size: int) -> bool:
-    """Whether the leading axis may have another size: one more example works, and comes out where examples come out."""
+    """Whether the leading axis holds examples.
+
+    One more of them works, and comes out where examples come out; in another order they change nothing but their order.
+    """
     flat = problem.inputs.call(problem.function.plain)
     try:
         with jax.enable_x64(True):
@@ -378,7 +382,16 @@ def _is_batch(problem: Problem, which: Sequence[int], size: int) -> bool:
             )
     except Exception:
         return False
-    return all(a.shape == b.shape or a.shape[:1] == (size + 1,) for a, b in zip(after, before, strict=True))
+    if not all(a.shape == b.shape or a.shape[:1] == (size + 1,) for a, b in zip(after, before, strict=True)):
+        return False
+    arrays = problem.inputs.arrays
+    rolled = problem.inputs.with_arrays(replaced(arrays, which, [np.roll(arrays[i], 1, 0) for i in which]))
+    values = zip(problem.value(), problem.moved(rolled).value(), strict=True)
+    return all(_same(y, z) or (y.ndim > 0 and _same(np.roll(y, 1, 0), z)) for y, z in values)
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    return bool(np.allclose(a, b, rtol=1e-9, atol=1e-12, equal_nan=True))
 
 
 def _row_by_row(problem: Problem, which: Sequence[int]) -> bool:
