@@ -22,7 +22,7 @@ from .problem import HandwrittenFunction, Problem
 from .program_gradient import CANNOT_TELL, RIGHT, WRONG, ProgramGradient, against_numerical, against_plain_functions
 from .report import Verification, VerificationError
 from .surroundings import undisturbed
-from .wording import counted
+from .wording import count
 
 CHECKS_AT_A_POINT = (
     "forward_pass", "gradient", "linear_in_the_upstream", "precision", "structure", "same_value_when_differentiated",
@@ -157,9 +157,9 @@ class Audit:
             allowed = " (allowed)" if one.name in self.allowed else ""
             lines.append(f"not examined{allowed}: {one.name}, {one.reason}  {one.place}".rstrip())
         if self.sites:
-            count = f", {len(self.not_examined)} not examined" if self.not_examined else ""
-            rules = counted(len(self.sites), "rule")
-            lines.append(f"{rules}, {len(self.failures)} not right{count}, {self.seconds:.1f} s")
+            left = f", {len(self.not_examined)} not examined" if self.not_examined else ""
+            rules = count(len(self.sites), "rule")
+            lines.append(f"{rules}, {len(self.failures)} not right{left}, {self.seconds:.1f} s")
         return lines
 
     def to_dict(self) -> dict[str, Any]:

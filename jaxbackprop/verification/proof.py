@@ -17,7 +17,7 @@ from .checks.second_order import second_derivatives
 from .oracles.finite_field import ENOUGH, NOT_DECIDED, PROVED, REFUTED, Answer, Element, prove
 from .points import domain_of
 from .problem import OutOfTime, Problem
-from .wording import counted, expected_and_got, index
+from .wording import count, expected_and_got, index
 
 if TYPE_CHECKING:
     from .report import Verification
@@ -117,7 +117,7 @@ def _holds(about: dict[str, Any], second: Sequence[_Found]) -> str:
     }
     return (
         "the same function of its inputs wherever the program takes the same branches "
-        f"({counted(about['inputs'], 'input')}, {counted(about['regions'], 'branch region')}"
+        f"({count(about['inputs'], 'input')}, {count(about['regions'], 'branch region')}"
         f"{twice.get(about['second_order'], '')}; chance of error below 2^{ENOUGH:.0f})"
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from .checks.result import CheckResult
 from .proof import Proof
-from .wording import counted
+from .wording import count
 
 COLOURS = {"right": "#1a7f37", "ok": "#1a7f37", "wrong": "#cf222e"}
 """Of verdicts; all others are amber."""
@@ -130,7 +130,7 @@ class Verification:
             lines.append(f"  {c.verdict:9}  {c.name:{width}}  {size:>9}  {c.finding or c.claim}".rstrip())
         left = len(self.checks) - len(shown)
         lines += [f"  ... and {left} more"] if left else []
-        lines.append(f"  {counted(len(self.checks), 'check')} at {counted(self.inputs, 'input')}, {self.seconds:.1f} s")
+        lines.append(f"  {count(len(self.checks), 'check')} at {count(self.inputs, 'input')}, {self.seconds:.1f} s")
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
@@ -196,6 +196,7 @@ def table(results: list[Verification]) -> str:
         lines.append(f"{r.name:{width}}  {r.inputs:6d}  {numbers}  {proof:11}  {r.verdict}{cause}")
     wrong = sum(not r.passed for r in results)
     total = sum(r.seconds for r in results)
-    rules = counted(len(results), "rule")
-    lines.append(f"{rules}, {wrong} not right, {total:.1f} s; errors in units of each type's resolution")
+    lines.append(
+        f"{count(len(results), 'rule')}, {wrong} not right, {total:.1f} s; errors in units of each type's resolution"
+    )
     return "\n".join(lines)
