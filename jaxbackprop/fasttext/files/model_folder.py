@@ -14,6 +14,8 @@ from typing import Any
 from ...data import DataError
 from ...data.errors import missing
 from ...jaxprs.lazy_import import lazy_import
+from ...training.integrity import check_file, of_file, seal
+from ...training.run_folder import RunFolder
 from ..model import Model
 from ..options import settings_of
 from ..quantize.table import QuantizedTable
@@ -42,8 +44,9 @@ def save(model: Model, path: Path, about: Mapping[str, Any] = {}) -> None:
         advice = "Give another folder, or remove it."
         raise DataError("a run that is there already", expected="a new folder", file=path, advice=advice)
     path.mkdir(parents=True, exist_ok=True)
+    write(model, file := path / name_of(model))
     config = {"kind": KIND, **about, "settings": dataclasses.asdict(model.settings), "versions": versions()}
-    write(model, path / name_of(model))
+    config = seal(config | {"files": {file.name: of_file(file)}})
     new = path / f"{CONFIG}.new"
     new.write_text(json.dumps(config, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     new.replace(path / CONFIG)
@@ -74,20 +77,19 @@ def load(path: Path) -> Model:
     file = next((path / name for name in FILES if (path / name).is_file()), None)
     if file is None:
         raise DataError(f"a folder without {PLAIN}", expected="a trained text classifier", file=path)
+    if not (path / CONFIG).is_file():
+        return read_linear(file) if is_linear(file) else read_model(file)
+    found = config(path)
+    check_file(file, found.get("files", {}))
+    settings = settings_of(found["settings"], called=str(path / CONFIG))
     if is_linear(file):
         return read_linear(file)
-    if not (path / CONFIG).is_file():
-        return read_model(file)
-    settings = settings_of(config(path)["settings"], called=str(path / CONFIG))
     return dataclasses.replace(read_model(file, label_prefix=settings.label_prefix), settings=settings)
 
 
 def config(path: Path) -> dict[str, Any]:
     """What is kept beside the model; DataError where it is broken."""
-    try:
-        return json.loads((path / CONFIG).read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise DataError(f"broken JSON ({error.msg})", file=path / CONFIG, line=error.lineno) from None
+    return RunFolder(path).config
 
 
 def versions() -> dict[str, str]:
