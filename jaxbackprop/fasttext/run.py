@@ -26,7 +26,7 @@ from ..training.run_folder import CHECKPOINTS, CONFIG, METRICS, TEST, RunFolder
 from .classifier import TextClassifier
 from .corpus.reading import STDIN, Source, text_groups, train_and_test_sources
 from .files import model_folder
-from .files.model_folder import is_model
+from .files.model_folder import FILES, is_model
 from .options import settings_of
 from .predict.metrics import Scoring, Skipped, encoded, nothing_to_score
 from .predict.predictor import Predictor
@@ -156,29 +156,29 @@ def finish(
     calibration = None if request.calibrate_on is None else classifier.calibrate(all_of(request.calibrate_on))
     # Settings that were searched for are known only now.
     run = RunFolder(folder) if (folder / CONFIG).exists() else RunFolder.create(folder, request.to_config())
-    name = model_folder.name_of(classifier.model)
-    classifier.save_model(folder / name)
-    files = {file: of_file(folder / file) for file in (name, METRICS) if (folder / file).exists()}
-    run.write(CONFIG, run.config | {"settings": dataclasses.asdict(classifier.model.settings), "files": files})
-    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-    _, test_on = request.sources
-    result = None
-    if test_on is not None:
-        scoring, _, confusion = evaluate(classifier, test_on)
-        result = metrics_of(scoring, 1)
-        run.write(TEST, result)
-        if confusion is not None:
-            draw_confusion(confusion, folder / "confusion.png", classes=_names(classifier), title="Test examples")
-    history = classifier.history
-    if history is not None and history.best.valid_accuracy is not None:  # the training loss alone says little
-        draw_curves(history, folder / "curves.png")
+    name, history, result = model_folder.name_of(classifier.model), classifier.history, None
+    with run.locked():
+        classifier.save_model(folder / name)
+        _, test_on = request.sources
+        if test_on is not None:
+            scoring, _, confusion = evaluate(classifier, test_on)
+            result = metrics_of(scoring, 1)
+            run.write(TEST, result)
+            if confusion is not None:
+                draw_confusion(confusion, folder / "confusion.png", classes=_names(classifier), title="Test examples")
+        if history is not None and history.best.valid_accuracy is not None:  # the training loss alone says little
+            draw_curves(history, folder / "curves.png")
+        files = {file: of_file(folder / file) for file in (name, METRICS) if (folder / file).exists()}
+        settings = dataclasses.asdict(classifier.model.settings)
+        run.write(CONFIG, run.config | {"settings": settings, FILES: files})  # with that, the run is finished
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     return calibration, result
 
 
 def is_unfinished(folder: Path) -> bool:
-    """Whether a text classifier was being trained there and no model has been saved."""
-    path = folder / CONFIG
-    return path.is_file() and RunFolder(folder).config.get("kind") == TEXT_CLASSIFIER and not is_model(folder)
+    """Whether a text classifier was being trained there, and its model has not been saved and tested."""
+    config = RunFolder(folder).config if (folder / CONFIG).is_file() else {}
+    return config.get("kind") == TEXT_CLASSIFIER and FILES not in config
 
 
 def can_continue(folder: Path) -> bool:

@@ -103,7 +103,7 @@ class Checkpoints:
             raise problems[0]
         raise DataError("no checkpoint", file=self.folder, advice="Nothing was saved: train anew.")
 
-    def load(self, state: T, best: Any) -> Saved:
+    def load(self, state: Any, best: Any) -> Saved:
         """The newest whole checkpoint, its arrays in the structure of those given.
 
         Raises:

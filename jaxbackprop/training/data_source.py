@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
+from jax.typing import ArrayLike
 
 from ..data.bags import Bags
 from .minibatches import Batches, Data, arguments_of, on_device, parts_of
@@ -192,7 +193,8 @@ def minibatches_of(loader: Any, epoch: int) -> Iterator[tuple]:
         ValueError: there is none, or one without rows.
     """
     empty = True
-    for batch in loader(epoch) if callable(loader) else loader:
+    batches: Iterable[Any] = loader(epoch) if callable(loader) else loader
+    for batch in batches:
         arguments = jax.tree.map(np.asarray, arguments_of(batch))
         if not jax.tree.leaves(arguments) or rows_of(arguments) == 0:
             raise ValueError(f"fit: the loader gave a minibatch without rows in epoch {epoch}: {type(batch).__name__}.")
@@ -239,10 +241,10 @@ class Totals:
     loss: float = 0.0
     sums: dict[str, float] = field(default_factory=dict)
 
-    def add(self, losses: np.ndarray, sums: Mapping[str, np.ndarray], sizes: np.ndarray) -> None:
+    def add(self, losses: ArrayLike, sums: Mapping[str, ArrayLike], sizes: np.ndarray) -> None:
         """Add steps: their mean losses, the sums of their metrics, how many examples they had."""
         self.examples += int(sizes.sum())
-        self.loss = _in_order(self.loss, losses.astype(np.float64) * sizes)
+        self.loss = _in_order(self.loss, np.asarray(losses, np.float64) * sizes)
         for name, values in sums.items():
             self.sums[name] = _in_order(self.sums.get(name, 0.0), values)
 
@@ -251,5 +253,5 @@ class Totals:
         return self.loss / self.examples, {name: total / self.examples for name, total in self.sums.items()}
 
 
-def _in_order(total: float, values: np.ndarray) -> float:
-    return float(np.cumsum(np.concatenate([[total], values.astype(np.float64)]))[-1])
+def _in_order(total: float, values: ArrayLike) -> float:
+    return float(np.cumsum(np.concatenate([[total], np.asarray(values, np.float64)]))[-1])

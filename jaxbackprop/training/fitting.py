@@ -233,8 +233,10 @@ class _Loop:
         self.totals.add(metrics.loss, metrics.sums, chunk.sizes)
         self.norms = sum(map(float, metrics.gradient_norm), self.norms)
         self.rate = _known(metrics.learning_rate[-1])
-        for i in range(len(chunk.sizes) if self.on_step is not None else 0):
-            means = {name: float(sums[i] / chunk.sizes[i]) for name, sums in metrics.sums.items()}
+        if self.on_step is None:
+            return
+        for i, size in enumerate(chunk.sizes):
+            means = {name: float(sums[i] / size) for name, sums in metrics.sums.items()}
             loss, norm = float(metrics.loss[i]), _known(metrics.gradient_norm[i])
             self.on_step(Step(step + i + 1, number, loss, norm, _known(metrics.learning_rate[i]), means))
 

@@ -135,7 +135,7 @@ def arguments_of(data: Data) -> tuple:
     """What is passed to a loss behind the model: the parts of a tuple, x and y of what has them, or one argument."""
     if isinstance(data, Mapping) and set(data) == {"x", "y"}:
         return data["x"], data["y"]
-    if hasattr(data, "x") and hasattr(data, "y"):
+    if not isinstance(data, Mapping) and hasattr(data, "x") and hasattr(data, "y"):
         return data.x, data.y
     return tuple(data) if isinstance(data, tuple | list) else (data,)
 

@@ -148,21 +148,19 @@ class RunFolder:
         if fcntl is None:
             yield
             return
-        path = self.path / LOCK
+        path, descriptor = self.path / LOCK, -1
         try:
-            while True:
+            while descriptor < 0:
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if path.exists() and path.stat().st_ino == os.fstat(descriptor).st_ino:
-                    break
-                os.close(descriptor)  # the process before removed the file after we had opened it
+                if not path.exists() or path.stat().st_ino != os.fstat(descriptor).st_ino:
+                    os.close(descriptor)  # the process before removed the file after we had opened it
+                    descriptor = -1
         except BlockingIOError:
             holder = os.read(descriptor, 100).decode(errors="replace").strip() or "another process"
             os.close(descriptor)
-            advice = "Wait for it, or stop it."
-            raise DataError(
-                f"{holder}, training in it", expected="one run in a folder", file=self.path, advice=advice
-            ) from None
+            found, advice = f"{holder}, training in it", "Wait for it, or stop it."
+            raise DataError(found, expected="one run in a folder", file=self.path, advice=advice) from None
         except OSError as error:
             raise _not_writable(self.path, error) from None
         try:

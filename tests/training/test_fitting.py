@@ -306,7 +306,7 @@ def test_gradients_of_several_steps_make_one_update():
     fit(whole, (X[:88], TARGETS[:88]), batch=88, **settings)
     history = fit(parts, (X[:88], TARGETS[:88]), batch=22, accumulate=4, **settings, gradient_norm=True)
     assert np.asarray(parts.W[0][...]) == pytest.approx(np.asarray(whole.W[0][...]), rel=1e-5)
-    assert history.epochs[0].gradient_norm > 0
+    assert (history.epochs[0].gradient_norm or 0) > 0
 
 
 def test_what_is_not_trained_stays_as_it_is_and_the_rest_learns(tmp_path: Path):
@@ -344,7 +344,6 @@ def test_a_run_stopped_within_an_epoch_ends_as_one_that_was_not(tmp_path: Path):
             fit(noisy(), (X, Y), **settings, out=folder, resume=number > 0, on_step=stopping(3 + 2 * number, how))
         if number < 2:
             assert "resume continues the run" in str(stopped.value)
-    assert isinstance(stopped.value, RuntimeError)
     with pytest.raises(DataError, match="stopped in its first epoch"):
         load_run(folder)
     resumed = noisy()

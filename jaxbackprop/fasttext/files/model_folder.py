@@ -25,14 +25,15 @@ from .linear_file import is_linear, read_linear, write_linear
 metadata = lazy_import("importlib.metadata")  # only a model that is saved needs it
 
 CONFIG, PLAIN, SMALL, LINEAR = "config.json", "model.bin", "model.ftz", "model.linear"
-FILES = (PLAIN, SMALL, LINEAR)
+NAMES = (PLAIN, SMALL, LINEAR)
+FILES = "files"  # the entry of config.json with the hashes of finished files
 KIND = "text classifier"
 ENDINGS = (".bin", ".ftz", ".linear")
 
 
 def is_model(path: Path) -> bool:
     """Whether there is a text classifier at this path: a .bin, .ftz or .linear file, or a folder that `save` wrote."""
-    return path.suffix in ENDINGS if not path.is_dir() else any((path / name).is_file() for name in FILES)
+    return path.suffix in ENDINGS if not path.is_dir() else any((path / name).is_file() for name in NAMES)
 
 
 def save(model: Model, path: Path, about: Mapping[str, Any] = {}) -> None:
@@ -46,7 +47,7 @@ def save(model: Model, path: Path, about: Mapping[str, Any] = {}) -> None:
     path.mkdir(parents=True, exist_ok=True)
     write(model, file := path / name_of(model))
     config = {"kind": KIND, **about, "settings": dataclasses.asdict(model.settings), "versions": versions()}
-    config = seal(config | {"files": {file.name: of_file(file)}})
+    config = seal(config | {FILES: {file.name: of_file(file)}})
     new = path / f"{CONFIG}.new"
     new.write_text(json.dumps(config, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     new.replace(path / CONFIG)
@@ -74,13 +75,13 @@ def load(path: Path) -> Model:
         if not path.exists():
             raise missing(path)
         return read_linear(path) if is_linear(path) else read_model(path)
-    file = next((path / name for name in FILES if (path / name).is_file()), None)
+    file = next((path / name for name in NAMES if (path / name).is_file()), None)
     if file is None:
         raise DataError(f"a folder without {PLAIN}", expected="a trained text classifier", file=path)
     if not (path / CONFIG).is_file():
         return read_linear(file) if is_linear(file) else read_model(file)
     found = config(path)
-    check_file(file, found.get("files", {}))
+    check_file(file, found.get(FILES, {}))
     settings = settings_of(found["settings"], called=str(path / CONFIG))
     if is_linear(file):
         return read_linear(file)
