@@ -196,7 +196,7 @@ def test_raw_pixels_are_scaled_as_in_training(run: Run):
         for ours, theirs in zip(raw[1].splitlines(), other[1].splitlines(), strict=True):
             assert json.loads(ours)["probability"] == pytest.approx(json.loads(theirs)["probability"], abs=1e-4)
     np.savetxt("far.csv", 1000.0 * x, "%d", delimiter=",")
-    assert "in training they were from 0 to 1" in run("predict", "run", "far.csv")[2].replace("\n", " ")
+    assert "in training they were from 0 to 0.99" in run("predict", "run", "far.csv")[2].replace("\n", " ")
     status, _, err = run("resume", "run")
     assert status == 2
     assert "a finished run" in err

@@ -19,6 +19,9 @@ from ..data.bags import Bags
 from .minibatches import Batches, Data, arguments_of, on_device, parts_of
 from .step import MOST_STEPS, EvalMetrics, Program, State, StepMetrics
 
+Loader = Iterable[Any] | Callable[[int], Iterable[Any]]
+"""Minibatches, or a function of the epoch (from 1) that returns them."""
+
 SECONDS = 0.2
 """A chunk takes about so long: a signal is answered within it."""
 STEPS_ON_ACCELERATOR = 256
@@ -186,15 +189,14 @@ def is_iterator(data: Data) -> bool:
     return is_loader(data) and hasattr(data, "__next__")
 
 
-def minibatches_of(loader: Any, epoch: int) -> Iterator[tuple]:
+def minibatches_of(loader: Loader, epoch: int) -> Iterator[tuple]:
     """The minibatches of an epoch (from 1), each as the arguments of a loss behind the model.
 
     Raises:
         ValueError: there is none, or one without rows.
     """
     empty = True
-    batches: Iterable[Any] = loader(epoch) if callable(loader) else loader
-    for batch in batches:
+    for batch in loader(epoch) if callable(loader) else loader:
         arguments = jax.tree.map(np.asarray, arguments_of(batch))
         if not jax.tree.leaves(arguments) or rows_of(arguments) == 0:
             raise ValueError(f"fit: the loader gave a minibatch without rows in epoch {epoch}: {type(batch).__name__}.")
