@@ -22,6 +22,7 @@ from .problem import HandwrittenFunction, Problem
 from .program_gradient import CANNOT_TELL, RIGHT, WRONG, ProgramGradient, against_numerical, against_plain_functions
 from .report import Verification, VerificationError
 from .surroundings import undisturbed
+from .wording import count
 
 _ASKED = (
     "forward_pass", "gradient", "linear_in_the_upstream", "precision", "structure", "same_value_when_differentiated",
@@ -155,8 +156,9 @@ class Audit:
             allowed = " (allowed)" if one.name in self.allowed else ""
             lines.append(f"not examined{allowed}: {one.name}, {one.reason}  {one.place}".rstrip())
         if self.sites:
-            count = f", {len(self.not_examined)} not examined" if self.not_examined else ""
-            lines.append(f"{len(self.sites)} rules, {len(self.failures)} not right{count}, {self.seconds:.1f} s")
+            left = f", {len(self.not_examined)} not examined" if self.not_examined else ""
+            rules = count(len(self.sites), "rule")
+            lines.append(f"{rules}, {len(self.failures)} not right{left}, {self.seconds:.1f} s")
         return lines
 
     def to_dict(self) -> dict[str, Any]:

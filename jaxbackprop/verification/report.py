@@ -7,6 +7,7 @@ from typing import Any
 
 from .checks.result import CheckResult
 from .proof import Proof
+from .wording import count
 
 COLOURS = {"right": "#1a7f37", "ok": "#1a7f37", "wrong": "#cf222e"}
 """Of verdicts; all others are amber."""
@@ -129,7 +130,7 @@ class Verification:
             lines.append(f"  {c.verdict:9}  {c.name:{width}}  {size:>9}  {c.finding or c.asks}".rstrip())
         left = len(self.checks) - len(shown)
         lines += [f"  ... and {left} more"] if left else []
-        lines.append(f"  {_count(len(self.checks), 'check')} at {_count(self.inputs, 'input')}, {self.seconds:.1f} s")
+        lines.append(f"  {count(len(self.checks), 'check')} at {count(self.inputs, 'input')}, {self.seconds:.1f} s")
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
@@ -181,10 +182,6 @@ class Verification:
         return self.__dict__
 
 
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}{'' if n == 1 else 's'}"
-
-
 def table(results: list[Verification]) -> str:
     """One line a rule: name, inputs, largest error in units of each dtype's resolution, verdict, cause."""
     columns = ("float64", "float32", "bfloat16", "float16")
@@ -199,5 +196,7 @@ def table(results: list[Verification]) -> str:
         lines.append(f"{r.name:{width}}  {r.inputs:6d}  {numbers}  {proof:11}  {r.verdict}{cause}")
     wrong = sum(not r.passed for r in results)
     total = sum(r.seconds for r in results)
-    lines.append(f"{len(results)} rules, {wrong} not right, {total:.1f} s; errors in units of each type's resolution")
+    lines.append(
+        f"{count(len(results), 'rule')}, {wrong} not right, {total:.1f} s; errors in units of each type's resolution"
+    )
     return "\n".join(lines)
