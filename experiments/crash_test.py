@@ -130,7 +130,7 @@ def child(kind: str, out: Path, *, resume: bool, at: int = -1, number: int = 0, 
     if pid:
         status = os.waitpid(pid, 0)[1]
         return os.waitstatus_to_exitcode(status)
-    code = 1
+    code, count = 1, 0
     try:
         log = os.open(f"{out.name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(log, 1)
@@ -138,7 +138,6 @@ def child(kind: str, out: Path, *, resume: bool, at: int = -1, number: int = 0, 
         jax.config.update("jax_compilation_cache_dir", str(Path(JAX_CACHE).absolute()))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-        count = 0
 
         def event(name: str) -> None:
             nonlocal count

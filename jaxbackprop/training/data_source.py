@@ -225,6 +225,7 @@ class HeldOut:
             found = jax.device_get(program.evaluate(state.params, state.model_state, self.batches))
             sizes = [self.batches.batch] * self.batches.steps + [self.batches.rest] * bool(self.batches.rest)
         else:
+            assert self.loader is not None
             each, sizes = [], []
             for batch in minibatches_of(self.loader, 1):
                 each.append(program.evaluate_one(state.params, state.model_state, batch))

@@ -11,7 +11,7 @@ import numpy as np
 
 from .history import History, best_of
 from .integrity import check_file
-from .run_folder import CONFIG, METRICS, RunFolder
+from .run_folder import METRICS, RunFolder
 
 TEXT_CLASSIFIER, MODULE = "text classifier", "module"
 LOADERS = {TEXT_CLASSIFIER: "..fasttext.run", MODULE: ".trained_module"}
@@ -132,4 +132,5 @@ def _is_bare_model(path: Path) -> bool:
     """Whether the path names a text classifier's file, or a folder that holds nothing but one."""
     if not path.is_dir():
         return path.suffix in MODEL_FILES
-    return not (path / CONFIG).exists() and any((path / f"model{ending}").is_file() for ending in MODEL_FILES)
+    names = {entry.name for entry in path.iterdir()}
+    return bool(names) and names <= {f"model{ending}" for ending in MODEL_FILES}
