@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ..core.html_table import html_table
+
 
 @dataclass(frozen=True)
 class Epoch:
@@ -87,24 +89,30 @@ class History:
     stopped_early: bool
     compile_seconds: float | None
 
+    def __repr__(self) -> str:
+        epochs = f"{len(self.epochs)} epoch{'s' * (len(self.epochs) != 1)}"
+        return f"<history of {epochs}, the best is {self.best.epoch}: loss {self.best.loss:.4f}>"
+
+    def _repr_html_(self) -> str:
+        names = self._names()
+        head = ["epoch", "loss", *names, "held-out loss", *(f"held-out {name}" for name in names), "examples/s", ""]
+        rows = ([*_cells(epoch, names), "best" if epoch == self.best else ""] for epoch in self.epochs)
+        return html_table(head, rows)
+
     def __str__(self) -> str:
+        names = self._names()
+        head = ["epoch", "loss", *names, "held-out loss", *names, "examples/s"]
+        widths = [5, *(max(len(title), 8) for title in head[1:])]
+        rows = [head, *(_cells(epoch, names) for epoch in self.epochs)]
+        lines = ["  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows]
+        ends = ["", *("  best" if epoch == self.best else "" for epoch in self.epochs)]
+        return "\n".join(line + end for line, end in zip(lines, ends, strict=True))
+
+    def _names(self) -> list[str]:
+        """The metrics that are shown: accuracy, unless there are only others."""
         first = self.epochs[0]
         counted = first.accuracy is not None or first.valid_accuracy is not None or not first.metrics
-        names = [*(["accuracy"] if counted else []), *first.metrics]
-        widths = [max(len(name), 8) for name in names]
-        titles = "".join(f"  {name:>{width}}" for name, width in zip(names, widths, strict=True))
-        head = f"{'epoch':>5}  {'loss':>8}{titles}  {'held-out loss':>13}{titles}  {'examples/s':>10}"
-        lines = [
-            f"{e.epoch:>5}  {e.loss:>8.4f}{_columns(e.accuracy, e.metrics, names, widths)}"
-            f"  {'' if e.valid_loss is None else format(e.valid_loss, '.4f'):>13}"
-            f"{_columns(e.valid_accuracy, e.valid_metrics, names, widths)}  {e.examples_per_second:>10,.0f}"
-            + ("  best" if e == self.best else "")
-            for e in self.epochs
-        ]
-        return "\n".join([head, *lines])
-
-    def __repr__(self) -> str:
-        return f"History({len(self.epochs)} epochs, best {self.best.epoch}, loss {self.best.loss:.4g})"
+        return [*(["accuracy"] if counted else []), *first.metrics]
 
 
 def best_of(epochs: Sequence[Epoch]) -> Epoch:
@@ -115,7 +123,13 @@ def best_of(epochs: Sequence[Epoch]) -> Epoch:
     return best
 
 
-def _columns(accuracy: float | None, metrics: Mapping[str, float], names: Sequence[str], widths: Sequence[int]) -> str:
-    shown = {name: format(value, ".4g") for name, value in metrics.items()}
-    shown["accuracy"] = "" if accuracy is None else format(accuracy, ".2%")
-    return "".join(f"  {shown.get(name, ''):>{width}}" for name, width in zip(names, widths, strict=True))
+def _cells(e: Epoch, names: Sequence[str]) -> list[str]:
+    """An epoch as texts, empty for what is not known."""
+
+    def shown(loss: float | None, accuracy: float | None, metrics: Mapping[str, float]) -> list[str]:
+        texts = {name: format(value, ".4g") for name, value in metrics.items()}
+        texts["accuracy"] = "" if accuracy is None else format(accuracy, ".2%")
+        return ["" if loss is None else format(loss, ".4f"), *(texts.get(name, "") for name in names)]
+
+    trained, held_out = shown(e.loss, e.accuracy, e.metrics), shown(e.valid_loss, e.valid_accuracy, e.valid_metrics)
+    return [str(e.epoch), *trained, *held_out, f"{e.examples_per_second:,.0f}"]
