@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import fields
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from .drawing.as_text import table
 from .drawing.write_file import write_bytes, write_file
 from .model import Gate, Graph
 from .walk import walk_inside
+
+DISPLAYED = 400
+"""Notebooks display circuits of at most this many gates."""
 
 
 class Circuit(Graph):
@@ -87,8 +91,17 @@ class Circuit(Graph):
         """
         return write_file(to_svg(self, view, digits, opened=opened, legend=legend), path)
 
+    def _repr_html_(self) -> str | None:
+        if len(self.gates) > DISPLAYED:
+            return None
+        style = "width:100%;height:520px;border:1px solid #8888;border-radius:8px"
+        return f'<iframe srcdoc="{escape(self.to_html())}" style="{style}" title="{escape(self.name)}"></iframe>'
+
     def _repr_svg_(self) -> str | None:
-        return self.to_svg() if len(self.gates) <= 400 else None
+        """For where a page is not displayed; as wide as the cell at most."""
+        if len(self.gates) > DISPLAYED:
+            return None
+        return self.to_svg().replace("<svg ", '<svg style="max-width:100%;height:auto" ', 1)
 
     def to_pdf(self, path: str | Path | None = None, **drawn: Any) -> bytes:
         """The drawing as a PDF, for slides; the arguments are those of `to_svg`.

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 
+from ..core.html_table import html_lines, html_table
 from ..core.rule import registered_as
 from ..jaxprs.compat import weakly_typed
 from ..jaxprs.inputs import Inputs, inexact
@@ -77,6 +78,16 @@ class Site:
             return True
         return self.verification.passed or self.program == GOOD
 
+    def __repr__(self) -> str:
+        source = f", {self.source}" if self.source else ""
+        return f"<rule {self.name}: {self.verdict}, {count(self.calls, 'call')}{source}>"
+
+
+def _why(site: Site) -> str:
+    """What a reader wants to know of a rule that is not right, in a line."""
+    found = site.verification
+    return "" if found is None or found.passed else found.by_design or found.likely_cause or found.failures[0].detail
+
 
 NOT_JUDGED = "not judged"
 NOT_EXAMINED = "not examined"
@@ -130,6 +141,15 @@ class Audit:
         if not self.passed:
             raise VerificationError(str(self))
         return self
+
+    def __repr__(self) -> str:
+        left = f", {len(self.not_examined)} not examined" if self.not_examined else ""
+        return f"<audit of {count(len(self.sites), 'rule')}: {'passed' if self.passed else 'not passed'}{left}>"
+
+    def _repr_html_(self) -> str:
+        rows = [[s.name, str(s.calls), s.verdict, s.program or _why(s), s.source] for s in self.sites]
+        table = html_table(["rule", "calls", "verdict", "finding", "defined"], rows, verdicts=2) if rows else ""
+        return table + html_lines(self._rest() if rows else [*self._table(), *self._rest()])
 
     def __str__(self) -> str:
         return "\n".join([*self._table(), *self._rest()])

@@ -206,3 +206,24 @@ def test_an_opened_rule_is_joined_to_the_wires_around_it(open_page):
     assert sorted(ends["arriving"]) == sorted(ends["entering"])
     assert set(ends["ports"]) <= set(ends["used"])
     assert set(ends["leaving"]) == set(ends["result"])
+
+
+def test_a_notebook_displays_the_page_to_step_through(browser, tmp_path):
+    circuit = trace_expression("(x + y) * z", {"x": -2, "y": 5, "z": -4})
+    path = tmp_path / "cell.html"
+    path.write_text(
+        f"<!doctype html><meta charset=utf-8><div style='width:800px'>{circuit._repr_html_()}</div>", "utf-8"
+    )
+    browser.get_log("browser")
+    browser.get(path.as_uri())
+    browser.switch_to.frame(0)
+    try:
+        browser.execute_script("go(steps)")
+        shown = browser.execute_script(
+            "return [...document.querySelectorAll('#canvas text.value')].map((t) => t.textContent)"
+        )
+        assert sorted(shown) == sorted(["−2", "5", "−4", "3", "−12"])
+        assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+    finally:
+        browser.switch_to.default_content()
+    assert browser.get_log("browser") == []
