@@ -99,7 +99,7 @@ def _plain_rules(package: str) -> list[str]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Add the rules of each package that was asked for.
+    """Add the rules of each package that was named.
 
     Raises:
         UsageError: there is no such package.
