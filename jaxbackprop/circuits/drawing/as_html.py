@@ -41,9 +41,7 @@ USUAL_EDGE: dict[str, Any] = {
 
 SCRIPTS = ("compose.js", "draw.js", "page.js", "panel.js", "live.js", "keys.js")
 
-LIVE = frozenset(
-    "add sub mul div neg exp log sin cos tanh sigmoid relu square sqrt reciprocal max min power".split()
-)
+LIVE = frozenset("add sub mul div neg exp log sin cos tanh sigmoid relu square sqrt reciprocal max min power".split())
 """The gates that a page computes again when a reader changes an argument; `page/live.js` has their arithmetic."""
 
 

@@ -237,8 +237,10 @@ def everything_written(page):
         page.run(f"(show('{view}'), go(steps), 0)")
         texts.append(page.texts("#canvas text:not(.sign)"))
     page.run("(show('circuit'), 0)")
-    return texts, page.run("gates.slice(0, data.order.length).map((g) => [g.numbers, g.back])"), page.run(
-        "wires.slice(0, data.wires_of_the_whole).map((w) => [w.value, w.gradient, w.sum])"
+    return (
+        texts,
+        page.run("gates.slice(0, data.order.length).map((g) => [g.numbers, g.back])"),
+        page.run("wires.slice(0, data.wires_of_the_whole).map((w) => [w.value, w.gradient, w.sum])"),
     )
 
 
@@ -248,7 +250,13 @@ EVERY_LIVE_GATE = (
 )
 
 
-@pytest.mark.parametrize("text", [NEURON.replace("w0", "x").replace("x0", "y").replace("w1", "z").replace("x1", "x").replace("w2", "y"), EVERY_LIVE_GATE])
+@pytest.mark.parametrize(
+    "text",
+    [
+        NEURON.replace("w0", "x").replace("x0", "y").replace("w1", "z").replace("x1", "x").replace("w2", "y"),
+        EVERY_LIVE_GATE,
+    ],
+)
 def test_an_argument_that_a_reader_changes_changes_all_numbers(open_page, text):
     """The page computes again what a circuit traced at those values has: every text is the same."""
     before, after = {"x": 0.5, "y": -1.25, "z": 2.0}, {"x": -1.5, "y": 0.75, "z": 0.001}
