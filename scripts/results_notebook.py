@@ -21,8 +21,7 @@ step through. `print` shows the same as text.""",
     ),
     (
         "code",
-        """import jax
-import jax.numpy as jnp
+        """import jax.numpy as jnp
 import numpy as np
 import jaxbackprop as jbp
 
@@ -84,7 +83,7 @@ def main() -> None:
     make = {"markdown": nbformat.v4.new_markdown_cell, "code": nbformat.v4.new_code_cell}
     cells = [make[kind](text, id=f"cell-{k}") for k, (kind, text) in enumerate(CELLS)]
     notebook = nbformat.v4.new_notebook(cells=cells)
-    nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3").execute()
+    nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3", record_timing=False).execute()
     text = nbformat.writes(notebook).replace(f"{ROOT}/", "")  # no folder of the machine it ran on
     TARGET.write_text(text + "\n", encoding="utf-8")
     print(f"written to {TARGET}")
