@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..core.rule import Rule
-from ..jaxprs.lazy_import import lazy_import
 from ..verification.api import verify
 from ..verification.oracles.finite_field import Answer
 from ..verification.report import Verification
@@ -19,7 +18,7 @@ from .code import Form, program_text
 from .deltas import Line, Lines, chain_rule
 from .facts import Facts
 from .letters import Letters
-from .line_check import LineCheck, check_lines
+from .line_check import Expected, LineCheck, check_lines
 from .notation import Latex, Notation, Style
 from .numeric import Point, add_deltas, draw
 from .proof import proof_of
@@ -29,8 +28,6 @@ from .simplify import simplified
 from .sizes import read_at_two_sizes
 
 POINTS = 3
-# What measures stands above what derives, and loads much that a derivation does not need.
-benchmarking = lazy_import(f"{__name__.partition('.')[0]}.benchmarking")
 
 
 @dataclass(frozen=True)
@@ -174,7 +171,7 @@ class Derivation:
                 if equation.matrix:
                     text.append(f"In matrices: ${equation.matrix}$")
                 if equation.reason:
-                    text.append(equation.reason[0].upper() + equation.reason[1:] + ".")
+                    text.append(f"*{equation.reason}*")
         text += [f"Provided that {condition}." for condition in self.conditions]
         return "\n\n".join(text) + "\n"
 
@@ -263,15 +260,8 @@ class Derivation:
         Raises:
             ValueError: a name is that of no delta.
         """
-        return check_lines(self, lines, upstream)
-
-    def benchmark(self, **options: Any) -> Any:
-        """`jbp.benchmark` of the rule at the given arguments, beside autodiff of the function.
-
-        Args:
-            **options: those of `jbp.benchmark`.
-        """
-        return benchmarking.benchmark(self.rule, *self.args, reference=self.function, **options)
+        expected = Expected(self.program, self.chain_rule, self.lines, self.points, self.args)
+        return check_lines(expected, lines, upstream)
 
 
 def _escaped(text: str) -> str:

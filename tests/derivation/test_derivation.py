@@ -130,6 +130,12 @@ def softmax_backward(residuals, upstream):
     assert "<table>" in derived._repr_html_()
 
 
+def test_names_keep_their_case_in_markdown():
+    markdown = derive(DERIVABLE["log_softmax"]).markdown
+    assert "*l2 enters l many times: its deltas are summed*" in markdown
+    assert "L" not in markdown.replace(r"\partial L", "")
+
+
 def test_a_rule_derived_at_one_size_is_right_at_every_size():
     """The sizes in it are read from the arrays, though two axes of the example were as long as each other."""
     case = DERIVABLE["layer_norm"]
@@ -165,7 +171,7 @@ def test_a_number_that_depends_on_sizes_otherwise_is_a_condition():
 
 
 def test_the_rule_is_measured_beside_autodiff():
-    result = derive(DERIVABLE["tanh"]).benchmark(rounds=2, oracle=False)
+    result = jbp.benchmark(derive(DERIVABLE["tanh"]), rounds=2, oracle=False)
     assert result.time_ratio > 0
 
 
