@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -85,6 +86,11 @@ class Derivation:
     def name(self) -> str:
         """The function's name."""
         return self.program.name
+
+    @property
+    def leaves(self) -> tuple[Any, ...]:
+        """The arrays in the arguments."""
+        return tuple(jax.tree.leaves(self.args))
 
     @property
     def conditions(self) -> tuple[str, ...]:
@@ -260,7 +266,7 @@ class Derivation:
         Raises:
             ValueError: a name is that of no delta.
         """
-        expected = Expected(self.program, self.chain_rule, self.lines, self.points, self.args)
+        expected = Expected(self.program, self.chain_rule, self.lines, self.points, self.leaves)
         return check_lines(expected, lines, upstream)
 
 
@@ -285,13 +291,14 @@ def derive(fun: Callable, *args: Any, sums_to_one: Sequence[str] = ()) -> Deriva
 
     Args:
         fun: a JAX function of arrays, or a `Rule`, of which the plain function is read.
-        *args: example arrays; floats are differentiated, integers are indices, booleans are masks.
+        *args: example arrays, or lists, tuples and dictionaries of them; floats are differentiated, integers are
+            indices (with padding, where one of the examples is negative), booleans are masks.
         sums_to_one: names of arguments whose last axis sums to 1, such as one-hot targets: a condition of the rule.
 
     Raises:
         CannotDerive: the function holds something without a derivation here; the message names it and its line.
     """
-    arrays = tuple(jnp.asarray(x) if isinstance(x, bool | int | float) else x for x in args)
+    arrays = jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, bool | int | float) else x, args)
     program = read_at_two_sizes(fun, arrays)
     unknown = set(sums_to_one) - {program[key].name for key in program.arguments}
     if unknown:
@@ -301,7 +308,8 @@ def derive(fun: Callable, *args: Any, sums_to_one: Sequence[str] = ()) -> Deriva
             raise CannotDerive(f"derive: {q.name} has no rows of floating-point numbers that could sum to 1.")
     program.conditions += [f"each row of {name} sums to 1" for name in sums_to_one]
     chain = chain_rule(program)
-    points = tuple(draw(program, [np.asarray(x) for x in arrays], seed, sums_to_one) for seed in range(POINTS))
+    leaves = [np.asarray(x) for x in jax.tree.leaves(arrays)]
+    points = tuple(draw(program, leaves, seed, sums_to_one) for seed in range(POINTS))
     for point in points:
         add_deltas(program, chain, point)
     with np.errstate(all="ignore"):  # a point where something overflows decides nothing
