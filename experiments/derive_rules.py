@@ -45,7 +45,7 @@ def measure(names: tuple[str, ...] = ()) -> dict[str, Any]:
 def claim(measured: dict[str, Any]) -> None:
     proved = [name for name, found in measured.items() if found.get("proof") == "proved"]
     assert all(found["gradient"] == "right" for name, found in measured.items() if name in proved)
-    assert len(proved) >= 52
+    assert len(proved) >= 66
 
 
 if __name__ == "__main__":

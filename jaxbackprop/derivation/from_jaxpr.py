@@ -161,7 +161,7 @@ class _Tracer:
 
     def index(self, size: int) -> Index:
         self.axis_count += 1
-        return new_index(self.axis_count, size)
+        return new_index(self.axis_count, int(size))
 
     def axes(self, shape: Iterable[int]) -> tuple[Index | None, ...]:
         return tuple(self.index(n) if n != 1 else None for n in shape)
@@ -1100,6 +1100,12 @@ def _split(tracer: _Tracer, eqn: JaxprEqn, x: Value) -> list[Value]:
 @primitive("concatenate")
 def _concatenate(tracer: _Tracer, eqn: JaxprEqn, *pieces: Value) -> Value:
     return joined(tracer, pieces, params.joined_axis(eqn)) if len(pieces) > 1 else pieces[0]
+
+
+@primitive("stack")
+def _stack(tracer: _Tracer, eqn: JaxprEqn, *pieces: Value) -> Value:
+    axis = params.joined_axis(eqn)
+    return joined(tracer, [replace(v, axes=(*v.axes[:axis], None, *v.axes[axis:])) for v in pieces], axis)
 
 
 @primitive("pad")

@@ -155,7 +155,9 @@ class Writer:
             return Piece(q.text, ())
         if q.kind == "one-hot":
             ids = self.ids(q, f.indices[-1])
-            return Piece(f"jax.nn.one_hot({ids}, {self.size(f.indices[-1].axis)})", f.indices)
+            dtype = ", dtype=bool" * self.masks_allowed
+            code = f"jax.nn.one_hot({ids}, {self.size(f.indices[-1].axis)}{dtype})"
+            return Piece(code, f.indices, is_mask=self.masks_allowed)
         if q.kind == "placement":
             return Piece(self.place_array(q, f), f.indices, is_mask=True)
         code = q.name
@@ -544,11 +546,14 @@ class Writer:
                 if q.function == "at least":
                     assert q.selector is not None
                     return f"{self.laid_out(self.factor(q.selector), q.indices)} >= {self.whole_number(e)}"
-                if q.function == "all":
-                    return " & ".join(self.laid_out(self.factor(f), q.indices) for (_, ps) in e.terms for f, _ in ps)
                 self.masks_allowed = True
-                code = self.written(e, q.indices)
+                if q.function == "all":
+                    code = " & ".join(self.laid_out(self.factor(f), q.indices) for (_, ps) in e.terms for f, _ in ps)
+                else:
+                    code = self.written(e, q.indices)
                 self.masks_allowed = False
+                if q.function == "all":
+                    return code
                 return {"positive": f"{code} > 0", "zero": f"{code} == 0", "not": f"~{code}"}[q.function]
             case "function" if q.function == "gauss":
                 return f"jnp.exp(-({self.written(e, q.indices)})**2) * {2 / math.sqrt(math.pi)!r}"
@@ -610,7 +615,7 @@ def _coefficient(c: Fraction, beside_literals: bool) -> tuple[list[str], str]:
         return ([], f" * {text}") if beside_literals else ([text], "")
     inverse = 1 / c
     if inverse.denominator & (inverse.denominator - 1) == 0:
-        return [], f" / {inverse if inverse.denominator == 1 else float(inverse)!r}"
+        return [], f" / {inverse}" if inverse.denominator == 1 else f" / {float(inverse)!r}"
     return ([], f" * {c.numerator} / {c.denominator}") if c.numerator != 1 else ([], f" / {c.denominator}")
 
 

@@ -95,8 +95,8 @@ def split_of(eqn: JaxprEqn) -> tuple[int, tuple[int, ...]]:
 
 
 def joined_axis(eqn: JaxprEqn) -> int:
-    """The axis along which a `concatenate` joins."""
-    return int(eqn.params["dimension"])
+    """The axis along which a `concatenate` joins, or the new one of a `stack`."""
+    return int(eqn.params["dimension" if "dimension" in eqn.params else "axis"])
 
 
 def padding(eqn: JaxprEqn) -> tuple[tuple[int, int, int], ...]:

@@ -1,5 +1,6 @@
 """`derive` as it is used: the rule is verified, the formulas are those of the lectures, what it cannot is refused."""
 
+import collections
 import dataclasses
 
 import jax
@@ -313,8 +314,11 @@ def shifted_rows(table, ids):
     return table[ids + 1]
 
 
+Pair = collections.namedtuple("Pair", "x y")
+
+
 def of_a_pair(pair):
-    return pair[0] * pair[1]
+    return pair.x * pair.y
 
 
 @pytest.mark.parametrize(
@@ -327,7 +331,7 @@ def of_a_pair(pair):
         (lambda x: x > 0, (jnp.ones(3),), "does not return a floating-point array"),
         (lambda x: {"y": x}, (jnp.ones(3),), "does not return a floating-point array"),
         (lambda x: x.astype(int) * x, (jnp.ones(3),), "a conversion of float64 to int"),
-        (of_a_pair, ((1.0, 2.0),), "pair is a tuple; give each array as an argument of its own"),
+        (of_a_pair, (Pair(1.0, 2.0),), "pair is or holds a Pair; give arrays, or lists, tuples and dictionaries"),
     ],
 )
 def test_what_cannot_be_derived_is_refused_with_its_line(function, args, says):
