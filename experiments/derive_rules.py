@@ -1,4 +1,4 @@
-"""The plain functions of the library's rules, fed to `derive` as they are: most are derived, and each of these proved."""
+"""The plain functions of the library's rules, fed to `derive` as they are: most are derived, each of these proved."""
 
 import functools
 import sys

@@ -144,7 +144,10 @@ class _Parts:
     def unpacked(self) -> list[str]:
         """The arrays of lists, tuples and dictionaries under their names."""
         return [
-            f"{self.program[key].name} = {read}" for p in self.parameters if p.structure is not None for key, read in p.leaves
+            f"{self.program[key].name} = {read}"
+            for p in self.parameters
+            if p.structure is not None
+            for key, read in p.leaves
         ]
 
     def annotation(self, dtype: str, axes: Axes) -> str:

@@ -145,7 +145,9 @@ def _check_container(name: str, x: Any) -> None:
             _check_container(name, inner)
     elif not jax.tree_util.treedef_is_leaf(jax.tree.structure(x)):
         what = f"an empty {type(x).__name__}" if type(x) in (list, tuple, dict) else f"a {type(x).__name__}"
-        raise CannotDerive(f"derive: {name} is or holds {what}; give arrays, or lists, tuples and dictionaries of them.")
+        raise CannotDerive(
+            f"derive: {name} is or holds {what}; give arrays, or lists, tuples and dictionaries of them."
+        )
 
 
 class _Tracer:
@@ -993,7 +995,9 @@ def reshaped(tracer: _Tracer, x: Value, shape: Sequence[int]) -> Value:
             rest = [(size(j), Fraction(-1)) for j in parts if j != i]
             others = math.prod(j.size for j in parts if j != i)
             whole = quantity(size(merged))
-            tracer.sized(i, [number(i.size), whole * number(Fraction(1, others)), expression([((), rest, Fraction(1))]) * whole])
+            tracer.sized(
+                i, [number(i.size), whole * number(Fraction(1, others)), expression([((), rest, Fraction(1))]) * whole]
+            )
         e = (e * quantity(placement(tracer, merged, parts, [ZERO]))).summed([merged])
         axes += parts
     left = iter(axes)

@@ -4,7 +4,6 @@ An array holds a quantity's indices in their order, without axes of size 1; insi
 """
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -194,10 +193,10 @@ class Writer:
             return r.code(keep=True)
         if order != list(piece.axes):
             permutation = tuple(piece.axes.index(i) for i in order)
-            code = f"{code}.T" if permutation == (1, 0) else f"jnp.transpose({code}, {permutation})"
+            code = f"{_bracketed(code)}.T" if permutation == (1, 0) else f"jnp.transpose({code}, {permutation})"
         if order and order != list(target[-len(order) :]):
             first = list(target).index(order[0])
-            code = f"{code}[{', '.join(':' if i in order else 'None' for i in target[first:])}]"
+            code = f"{_bracketed(code)}[{', '.join(':' if i in order else 'None' for i in target[first:])}]"
         return code
 
     # Expressions.
@@ -261,7 +260,10 @@ class Writer:
         def at(e: Expression) -> Fraction:
             sizes = {f.key: int(self.program[f.key].value) for _, powers in e.terms for f, _ in powers}
             return sum(
-                (c * math.prod(Fraction(sizes[f.key]) ** int(p) for f, p in powers) for (_, powers), c in e.terms.items()),
+                (
+                    c * math.prod(Fraction(sizes[f.key]) ** int(p) for f, p in powers)
+                    for (_, powers), c in e.terms.items()
+                ),
                 Fraction(0),
             )
 
@@ -575,11 +577,13 @@ class Writer:
 
 
 def _bracketed(code: str) -> str:
-    """Code of which an entry can be taken."""
-    simple = re.fullmatch(r"[\w.]+", code) or (code.startswith("(") and _unwrapped(code) != code)
-    call = re.match(r"[\w.]+(?=\()", code)
-    is_call = call is not None and _unwrapped(code[call.end() :]) != code[call.end() :]
-    return code if simple or is_call else f"({code})"
+    """Code of which an entry can be taken: in brackets, if it is an operation."""
+    depth = 0
+    for k, character in enumerate(code):
+        depth += (character in "([") - (character in ")]")
+        if depth == 0 and (character == " " or code[k : k + 2] == "**" or character in "-~"):
+            return f"({code})"
+    return code
 
 
 def _fits(reduction: Reduction, target: Sequence[Index]) -> bool:

@@ -10,7 +10,7 @@ import pytest
 
 from jaxbackprop.fasttext import Settings, TextClassifier
 from jaxbackprop.fasttext.train import chunks as chunk_module
-from jaxbackprop.fasttext.train.checkpointing import Checkpoints
+from jaxbackprop.fasttext.train.checkpoints.storage import Checkpoints
 
 Run = Callable[..., tuple[int, str, str]]
 WORDS = {"warm": "sun heat fire summer sand", "cold": "snow ice frost winter wind"}
@@ -233,7 +233,7 @@ def test_where_nothing_is_kept_it_is_said(run: Run, trained: str, monkeypatch: p
         (("train", "text", "--data", "train.txt", "--valid", "none.txt"), "no such file"),
         (("train", "text", "--data", "train.txt", "--patience", "0"), "patience is 0"),
         (("train", "text", "--data", "train.txt", "--optimizer", "adma"), "one of sgd, adagrad, adam"),
-        (("train", "text", "--data", "train.txt", "--loss", "hs", "--out", "run"), "a folder that is not empty"),
+        (("train", "text", "--data", "train.txt", "--loss", "hs", "--out", "run"), "a run that is there already"),
         (("train", "text", "--data", "trian.txt", "--loss", "hs"), "train.txt"),
         (("train", "text", "--data", "bad.txt", "--loss", "hs"), "bad.txt, line 2, byte 15"),
         (("test", "run/model.bin"), "Give labelled data to test on"),
@@ -269,6 +269,7 @@ def test_training_that_diverges_ends_with_status_1(run: Run, trained: str):
     status, _, err = run("train", "text", "--data", "train.txt", "--lr", "1e30", "--out", "worse")
     assert status == 1
     assert "lr 1e+30 is too large" in err
+    assert "in epoch 1, in the texts 1 to" in err.replace("\n", " ")
     assert not Path("worse").exists()
 
 
@@ -308,3 +309,22 @@ def test_a_linear_model_is_trained_tested_and_asked(run: Run, trained: str):
     status, _, err = run("train", "text", "--model", "linear", *data, "--lr", "0.5", "--out", "no")
     assert status == 2
     assert "no use for it" in err
+
+
+def test_texts_have_weights_and_the_linear_model_is_held_out_tuned_and_calibrated(run: Run, trained: str):
+    Path("weights.txt").write_text("1\n" * len(Path("train.txt").read_text().splitlines()))
+    how = ("--data", "train.txt", "--model", "linear", "--class-weight", "cold=2,warm=0.5")
+    more = ("--sample-weight", "weights.txt", "--valid", "0.2", "--calibrate-on", "test.txt", "--patience", "3")
+    status, out, err = run("train", "text", *how, *more, "--out", "weighted")
+    assert status == 0, err
+    assert "held-out" in out
+    assert "temperature" in out
+    settings = json.loads(Path("weighted/config.json").read_text())["settings"]
+    assert settings["class_weight"] == {"cold": 2.0, "warm": 0.5}
+    tuned = ("--tune-on", "test.txt", "--tune-seconds", "1", "--tune-metric", "macroF1")
+    status, out, err = run("train", "text", *how, *tuned, "--out", "tuned")
+    assert status == 0, err
+    assert "C 1, idf 1" in out
+    status, _, err = run("train", "text", "--data", "train.txt", "--class-weight", "cold=two", "--out", "no")
+    assert status == 2
+    assert "'cold=two' is not such as label=2" in err

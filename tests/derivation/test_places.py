@@ -1,4 +1,4 @@
-"""Slices, joins, reshapes, padding and containers: where entries stand is an index, and the rule holds at every size."""
+"""Slices, joins, reshapes, padding and containers: where entries stand is an index; the rule holds at every size."""
 
 import jax
 import jax.numpy as jnp

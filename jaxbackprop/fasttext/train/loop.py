@@ -1,10 +1,11 @@
-"""The training loop of a text classifier: epochs over a corpus, and the learning rate that falls to 0.
+"""The training loop of a text classifier: epochs over a corpus.
 
-The arithmetic of a step is in sequential.py and step.py.
+The arithmetic of a step is in sequential.py and step.py, the rate in learning_rate_schedule.py.
 """
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import NamedTuple, Protocol
 
 import jax
@@ -13,23 +14,26 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ...data import Bags
+from ...training.stop_signals import StopSignals
 from ..corpus.vocabulary import Vocabulary
 from ..model import Model
 from ..predict.huffman import paths
 from ..settings import Settings
 from .batched import AXIS, Batching, train_chunk_in_batches
-from .checkpoint_manager import CheckpointManager
-from .checkpointing import Checkpoints, training_of
+from .checkpoints.manager import CheckpointManager
+from .checkpoints.storage import Checkpoints, training_of
 from .chunks import Chunker, most_in_a_batch
 from .compile_cache import compiled
 from .epochs import EpochMonitor
 from .idf import idf_learning_rate_scale
 from .initial_tables import Start, initial_tables
+from .learning_rate_schedule import linear_decay
 from .losses import Targets
 from .progress import ProgressTracker, Report
 from .sampler import Sampler
 from .sequential import Texts, train_chunk
 from .tables import Tables, init_slots
+from .text_weights import label_weights, text_weights
 
 BATCH = 256  # texts a step on an accelerator: on five data sets within a hundredth of one text at a time
 VECTOR = 8  # numbers that a CPU adds at once
@@ -55,6 +59,11 @@ class Corpus(Protocol):
         """How many tokens a pass has, as fastText counts them."""
         ...
 
+    @property
+    def weights(self) -> np.ndarray | None:
+        """How much each text counts, in the order of a pass; None: all alike."""
+        ...
+
     def chunks(self) -> Iterator[tuple[Bags, Bags]]:
         """One pass over all texts in their order: some texts' rows, and the same texts' labels, chunk after chunk."""
         ...
@@ -78,7 +87,7 @@ def train(
             vectors; None draws them.
         progress: called with a `Report` now and then, ten times a second at most, and at the end.
         checkpoints: where training is saved as it goes; where it was saved before, it continues from there, bit for
-            bit; None saves nothing.
+            bit; None saves nothing. They stay until the caller has the model on disk.
         monitor: measures each epoch and stops early; None: no epoch is waited for.
 
     Returns:
@@ -89,22 +98,29 @@ def train(
         DataError: the checkpoint is of another training, or damaged.
         FloatingPointError: training met a number that is not finite.
     """
+    if corpus.weights is not None and settings.optimizer != "sgd":
+        raise ValueError(f"sample_weight is given; it needs the optimizer sgd, not {settings.optimizer}.")
     labels = corpus.vocabulary.counts[corpus.vocabulary.word_count :]
     if not len(labels):
         raise ValueError("train: the vocabulary has no label.")
     batch = settings.batch or (1 if jax.default_backend() == "cpu" else BATCH)
     sampler = Sampler(labels, settings.neg, settings.seed)
-    chunker = Chunker(settings, sampler, paths(labels) if settings.loss == "hs" else None, batch=batch)
+    weighted = settings.class_weight is not None or corpus.weights is not None
+    tree = paths(labels) if settings.loss == "hs" else None
+    chunker = Chunker(settings, sampler, tree, batch=batch, weighted=weighted)
     tracker = ProgressTracker(corpus.texts, corpus.tokens, settings, progress)
     devices = len(jax.devices()) if batch > 1 else 1
     identity = training_of(settings, corpus.vocabulary, corpus.texts, batch, devices)
+    if corpus.weights is not None:
+        identity["sample_weight"] = float(corpus.weights @ np.arange(1, len(corpus.weights) + 1))
     if monitor is not None:
         identity["validation"] = monitor.identity
     manager = CheckpointManager(checkpoints, identity, chunker, tracker, monitor)
     training = _Training(corpus, settings, start, chunker, tracker, manager, monitor)
-    tables = _in_order(training) if batch == 1 else _in_batches(training)
+    # Without checkpoints nothing can be saved, and signals do what they always do.
+    with StopSignals() if checkpoints is not None else nullcontext() as manager.signals:
+        tables = _in_order(training) if batch == 1 else _in_batches(training)
     tracker.end()
-    manager.end()
     best = None if monitor is None else monitor.best
     model = training.model(*(best or (tables.input.rows, tables.output.rows)))
     if not np.isfinite(np.asarray(model.output)).all():
@@ -139,7 +155,7 @@ class _Training(NamedTuple):
         """Measure an epoch that has ended (from 0), unless that was done before an interruption; whether to stop."""
         if self.monitor is None or epoch < len(self.monitor.epochs):
             return False
-        return self.monitor.end_of_epoch(tables, self.tracker, self.model)
+        return self.monitor.end_of_epoch((tables.input.rows, tables.output.rows), self.tracker, self.model)
 
 
 def _without_padding(table: jax.Array, rows: int, dim: int) -> np.ndarray:
@@ -242,14 +258,25 @@ def _in_batches(training: _Training) -> Tables:
     return tables
 
 
-def _chunks_with_rates(corpus: Corpus, settings: Settings, epoch: int) -> Iterator[tuple[Bags, Bags, np.ndarray]]:
-    """Every chunk of one epoch (from 0), and the learning rate at each of its texts: it falls to 0 over all epochs."""
+def _chunks_with_rates(
+    corpus: Corpus, settings: Settings, epoch: int
+) -> Iterator[tuple[Bags, Bags, np.ndarray, np.ndarray | None]]:
+    """Every chunk of one epoch (from 0), the learning rate at each of its texts, and how much each counts."""
     visits, done = settings.epoch * max(corpus.texts, 1), epoch * corpus.texts
-    chunks = corpus.chunks()
+    chunks = _chunks_with_weights(corpus, settings)
     if settings.shuffle and epoch:  # the first epoch begins while the last chunks are still encoded
         chunks = list(chunks)
         np.random.default_rng((settings.seed, epoch)).shuffle(chunks)
-    for rows, labels in chunks:
-        falls = 1 - np.arange(done, done + len(rows)) / visits
-        yield rows, labels, (settings.lr * np.maximum(falls, 0)).astype(np.float32)
+    for rows, labels, weights in chunks:
+        rates = linear_decay(settings.lr, np.arange(done, done + len(rows)) / visits)
+        yield rows, labels, rates.astype(np.float32), weights
         done += len(rows)
+
+
+def _chunks_with_weights(corpus: Corpus, settings: Settings) -> Iterator[tuple[Bags, Bags, np.ndarray | None]]:
+    """Every chunk in the corpus's order, and how much each of its texts counts."""
+    of_labels, first = label_weights(corpus.vocabulary, settings.class_weight), 0
+    for rows, labels in corpus.chunks():
+        own = None if corpus.weights is None else corpus.weights[first : first + len(rows)]
+        yield rows, labels, text_weights(labels, of_labels, own)
+        first += len(rows)

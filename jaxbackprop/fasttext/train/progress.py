@@ -1,5 +1,6 @@
 """How far training is: counted as chunks are trained, reported now and then."""
 
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from time import perf_counter
 from jax import Array
 
 from ..settings import Settings
+from .learning_rate_schedule import linear_decay
 
 AHEAD = 2  # chunks prepared while one is trained on
 A_WHILE = 0.1  # seconds between two reports
@@ -67,7 +69,15 @@ class ProgressTracker:
 
     def _settle(self) -> None:
         texts, loss = self.pending.popleft()
-        self.loss += float(loss)
+        value = float(loss)
+        if not math.isfinite(value):
+            done = self.texts % self.in_a_pass
+            raise FloatingPointError(
+                f"The loss is {'NaN' if math.isnan(value) else 'infinite'}: training stopped in epoch "
+                f"{self.texts // self.in_a_pass + 1}, in the texts {done + 1:,} to {done + texts:,}.\n"
+                f"  lr {self.settings.lr:g} is too large: try a tenth of it."
+            )
+        self.loss += value
         self.texts += texts
 
     def _tell(self) -> None:
@@ -81,7 +91,7 @@ class ProgressTracker:
                 epoch=int(share * self.settings.epoch),
                 words=words,
                 words_per_s=words / seconds,
-                lr=self.settings.lr * (1 - share),
+                lr=float(linear_decay(self.settings.lr, share)),
                 loss=self.loss / max(self.texts, 1),
                 seconds_left=seconds * (1 - share) / share if share else float("inf"),
             )
