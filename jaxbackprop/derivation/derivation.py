@@ -13,6 +13,7 @@ import numpy as np
 
 from ..core.rule import Rule
 from ..verification.api import verify
+from ..verification.audit import Site, audit
 from ..verification.oracles.finite_field import Answer
 from ..verification.report import Verification
 from .code import Form, program_text
@@ -103,6 +104,27 @@ class Derivation:
         quantities = (self.program[key] for key in self.residuals.saved)
         return {q.name: q.elements * (1 if q.is_mask else 4) for q in quantities}
 
+    @functools.cached_property
+    def wrong_rules(self) -> tuple[Site, ...]:
+        """The handwritten rules inside the function that are wrong at its arguments, each with its source.
+
+        The derivation is that of their plain functions, so that it is right where they are not; but autodiff of the
+        function runs them, and the proof, which compares with it, is refuted.
+        """
+        if not self.program.holds_rules:
+            return ()
+        return tuple(
+            site for site in audit(self.function, *self.args, checks=["gradient"]).sites if site.verdict == "wrong"
+        )
+
+    def _remarks(self) -> list[str]:
+        """Of each wrong rule inside, in words, where it is."""
+        return [
+            f"the handwritten backward pass of {site.name} ({site.source}) is wrong; this derivation is that of "
+            f"{site.name}'s plain function, and autodiff of {self.name} differs from it"
+            for site in self.wrong_rules
+        ]
+
     # On paper.
 
     @functools.cached_property
@@ -162,7 +184,8 @@ class Derivation:
                     rows.append(rf"& {equation.matrix} && \text{{\small in matrices}} \notag")
             body = " \\\\\n".join(rows)
             text.append(f"\\paragraph{{{section.title}}}\n\\begin{{align}}\n{body}\n\\end{{align}}")
-        return "\n".join([*text, *(f"Provided that {_escaped(c)}." for c in self.conditions)]) + "\n"
+        text += [f"Provided that {_escaped(c)}." for c in self.conditions]
+        return "\n".join([*text, *(f"Note that {_escaped(remark)}." for remark in self._remarks())]) + "\n"
 
     @functools.cached_property
     def markdown(self) -> str:
@@ -179,6 +202,7 @@ class Derivation:
                 if equation.reason:
                     text.append(f"*{equation.reason}*")
         text += [f"Provided that {condition}." for condition in self.conditions]
+        text += [f"Note that {remark}." for remark in self._remarks()]
         return "\n\n".join(text) + "\n"
 
     def _repr_html_(self) -> str:
@@ -200,8 +224,8 @@ class Derivation:
         return f"<derivation of {self.name}: {', '.join(map(str, self.saved)) or 'nothing'} saved{provided}>"
 
     def __str__(self) -> str:
-        """In plain text: the backward pass, line by line."""
-        return "\n".join([f"{self.name}", *self._plain("  ")])
+        """In plain text: the backward pass, line by line; and which handwritten rules inside the function are wrong."""
+        return "\n".join([f"{self.name}", *self._plain("  "), *(f"  {'Wrong':10}{r}" for r in self._remarks())])
 
     def _plain(self, indent: str = "") -> list[str]:
         notation = Notation(self.program, Letters(self.program), Style())
@@ -252,7 +276,8 @@ class Derivation:
         """Whether the rule and autodiff of the function are the same formulas: proved, refuted or not decided.
 
         Without tolerance, over finite fields, for the branches that the given arguments take (`.why` says what stopped
-        an answer, `.differs` where the two differ). The arithmetic is `verify`'s business.
+        an answer, `.differs` where the two differ). The arithmetic is `verify`'s business. Where it is refuted though
+        the derivation is right, `wrong_rules` says which handwritten rule inside the function is not.
         """
         return proof_of(self.rule, self.function, self.args, self.program, self.sums_to_one)
 

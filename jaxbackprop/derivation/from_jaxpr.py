@@ -28,6 +28,7 @@ from ..jaxprs import array_primitives as params
 from ..jaxprs.compat import Jaxpr, JaxprEqn, Literal, body_of, dtype_of, function_of, scan_of, shape_of
 from ..jaxprs.provenance import Frame, frames
 from ..jaxprs.queries import UNTRACEABLE
+from ..jaxprs.rules import HANDWRITTEN_BACKWARD
 from .index_notation import (
     SIZE,
     ZERO,
@@ -478,6 +479,7 @@ class _Tracer:
         body = body_of(eqn)
         if body is not None:
             jaxpr, consts = body
+            self.program.holds_rules |= name in HANDWRITTEN_BACKWARD
             if "logaddexp" in function_of(jaxpr)[0] and ins[1].expression == ZERO:
                 return [self.function("softplus", ins[0])]
             return self.run(jaxpr, [self.literal(c) for c in consts], ins)

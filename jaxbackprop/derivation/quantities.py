@@ -137,6 +137,7 @@ class Program:
         parameters: what the function takes; each array in it is an argument.
         outputs: in order; `several` says whether the function returns a tuple.
         conditions: in words, what must hold for the derivation to be right.
+        holds_rules: whether a function in it has a backward pass of its own, which was not read.
         size_of: the size of an axis that slices, joins or reshapes others, by theirs; expressions as in `offsets`.
     """
 
@@ -150,6 +151,7 @@ class Program:
     loop_axes: list[int] = field(default_factory=list)
     upstream: list[str] = field(default_factory=list)
     size_of: dict[int, tuple[Expression, ...]] = field(default_factory=dict)
+    holds_rules: bool = False
 
     def add(self, name: str, indices: Iterable[Index], kind: Kind, **properties: object) -> Quantity:
         """A new quantity; where its name is taken it gets the next free number."""

@@ -339,6 +339,40 @@ def test_what_cannot_be_derived_is_refused_with_its_line(function, args, says):
         jbp.derive(function, *args)
 
 
+@jax.custom_vjp
+def square(x):
+    return x**2
+
+
+square.defvjp(lambda x: (x**2, x), lambda x, upstream: (x * upstream,))  # the factor 2 is forgotten
+
+
+@jax.custom_vjp
+def cube(x):
+    return x**3
+
+
+cube.defvjp(lambda x: (x**3, x), lambda x, upstream: (3 * x**2 * upstream,))
+
+
+def test_a_wrong_rule_inside_the_function_is_named_with_its_line():
+    def energy(x):
+        return (square(x) + cube(x)).sum()
+
+    derived = jbp.derive(energy, normal(4))
+    assert [site.name for site in derived.wrong_rules] == ["square"]
+    assert "dx_i = " in str(derived)
+    for text in (str(derived), derived.markdown, derived.latex):
+        assert "backward pass of square (" in text
+        assert "test" in text.partition("square (")[2].partition(")")[0]
+    assert "cube (" not in str(derived)
+    assert derived.proof.verdict == "refuted"
+    right = jbp.derive(lambda x: cube(x).sum(), normal(4))
+    assert right.wrong_rules == ()
+    assert right.proof.verdict == "proved"
+    assert "Wrong" not in str(right)
+
+
 def test_a_condition_is_stated():
     derived = derive(DERIVABLE["cross_entropy"])
     assert derived.conditions == ("each row of y sums to 1",)
