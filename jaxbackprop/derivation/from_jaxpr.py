@@ -713,7 +713,9 @@ def _mul(tracer: _Tracer, _: JaxprEqn, x: Value, y: Value) -> Value:
 
 
 @primitive("div")
-def _div(tracer: _Tracer, _: JaxprEqn, x: Value, y: Value) -> Value:
+def _div(tracer: _Tracer, eqn: JaxprEqn, x: Value, y: Value) -> Value:
+    if not jnp.issubdtype(dtype_of(eqn.outvars[0]), np.floating):
+        raise tracer.cannot(eqn, "a division of integers has no derivation")
     return tracer.mean_or_quotient(x, y)
 
 
