@@ -365,17 +365,14 @@ def difference(
         return "its sign"
     if found.ndim == 2 and found.shape[0] == found.shape[1] and is_same(found.T, truth):
         return "it is transposed"
-    with np.errstate(all="ignore"):
-        ratio = truth / found
     others = {n: x for n, x in names.items() if not np.array_equal(np.squeeze(x), truth)}
-    if np.all(np.isfinite(ratio)):
+    if np.any(found) and np.any(truth):
         for words, x in _factors(others):
             for view in _views(x, truth):
-                if is_same(np.broadcast_to(view, truth.shape), ratio):
+                if is_same(found * view, truth):
                     return f"the factor {words} is missing"
-                with np.errstate(all="ignore"):
-                    if is_same(np.broadcast_to(1 / view, truth.shape), ratio):
-                        return f"the factor {words} is one too many"
+                if is_same(truth * view, found):
+                    return f"the factor {words} is one too many"
     for n, x in others.items():
         for view in _views(np.asarray(x, float), truth):
             for sign, words in ((1, "missing"), (-1, "one too many")):
