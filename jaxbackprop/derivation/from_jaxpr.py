@@ -245,11 +245,21 @@ class _Tracer:
         """Remember the size of a new axis in terms of others."""
         self.program.size_of[index.axis] = (*self.program.size_of.get(index.axis, ()), *sizes)
 
+    def in_range(self, ids: Quantity) -> None:
+        """Make it a condition that integers are indices."""
+        condition = f"every entry of {ids.name} is an index in range, counted from 0"
+        if condition not in self.program.conditions:
+            self.program.conditions.append(condition)
+
     def compared_with_number(self, ids: Value, other: Value, name: str) -> Value:
         """Integers compared with a number, or with the size of the one axis that is as long."""
         bound = of(other).constant
-        if bound == 0 and name == "lt" and ids.clip[0] == 0:
-            return Value(ids.axes, known=False)
+        if bound == 0 and name == "lt" and ids.ids is not None:
+            q = self.program[ids.ids.key]
+            if ids.clip[0] != 0 and q.function != "padded":
+                self.in_range(q)  # an index counted from the end is not read as one
+            if ids.clip[0] == 0 or q.function != "padded":
+                return Value(ids.axes, known=False)
         if bound is None or ids.clip != (None, None) or ids.ids is None:
             return Value(ids.axes, refused="a comparison of integer indices")
         step = int(name in ("gt", "le"))
@@ -863,9 +873,7 @@ def one_hot(tracer: _Tracer, which: Value, index: Index, padded: bool = False) -
     )  # fmt: skip
     if function:
         return q.factor
-    condition = f"every entry of {name} is an index in range, counted from 0"
-    if condition not in tracer.program.conditions:
-        tracer.program.conditions.append(condition)
+    tracer.in_range(tracer.program[ids.key])
     return q.factor
 
 
@@ -910,12 +918,6 @@ def _select(tracer: _Tracer, eqn: JaxprEqn, which: Value, *cases: Value) -> Valu
         raise tracer.cannot(eqn, "a select among more than two has no derivation")
     if which.known is not None:
         return cases[bool(which.known)]
-    if cases[0].ids is not None and not which.refused:
-        below = tracer.program.quantities.get(of(which).single.key) if of(which).single else None  # type: ignore[union-attr]
-        if below is not None and below.kind == "mask" and cases[1].refused:
-            if tracer.program[cases[0].ids.key].function == "padded":
-                raise tracer.cannot(eqn, "an index counted from the end has no derivation")
-            return cases[0]
     refused = next((v.refused for v in (which, *cases) if v.refused), "")
     if refused:
         raise tracer.cannot(eqn, refused)
@@ -1107,7 +1109,8 @@ def _split(tracer: _Tracer, eqn: JaxprEqn, x: Value) -> list[Value]:
 
 @primitive("concatenate")
 def _concatenate(tracer: _Tracer, eqn: JaxprEqn, *pieces: Value) -> Value:
-    return joined(tracer, pieces, params.joined_axis(eqn)) if len(pieces) > 1 else pieces[0]
+    first, *others = pieces
+    return joined(tracer, pieces, params.joined_axis(eqn)) if others else first
 
 
 @primitive("stack")

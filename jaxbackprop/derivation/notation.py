@@ -284,7 +284,7 @@ class Notation:
 
     def place(self, q: Quantity, f: Factor, used: dict[Index, str]) -> str:
         """Where the entries of a placement stand in the whole."""
-        parts = f.indices[1:]
+        parts = list(f.indices[1:])
         offset = self.expression(q.offsets[0], used)
         if not parts:
             return offset

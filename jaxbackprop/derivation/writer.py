@@ -218,9 +218,11 @@ class Writer:
         wholes: set[Index] = set()
         for (bound, powers), c in opened(e):
             at = [f for f, p in powers if self.kind(f) == "placement" and p == 1 and f.indices[0] in target]
-            if len(at) != 1 or len(at[0].indices) > 2 or not set(at[0].indices[1:]) <= set(bound):
+            if len(at) != 1 or not set(at[0].indices[1:]) <= set(bound):
                 return None
             whole, *parts = at[0].indices
+            if len(parts) > 1:
+                return None
             rest = [(f, p) for f, p in powers if f != at[0]]
             if any(whole in f.indices for f, _ in rest):
                 return None
