@@ -1,6 +1,6 @@
 """All checks, in the order in which they are made. There is no other list."""
 
-from . import devices, formula, gradient, other_inputs, precision, residuals, second_order, transformations
+from . import accumulation, devices, formula, gradient, other_inputs, precision, residuals, second_order, transformations
 from .result import Check
 
 CHECKS: dict[str, Check] = {
@@ -14,6 +14,7 @@ CHECKS: dict[str, Check] = {
         Check(formula.limits_at_infinity),
         Check(precision.precision, everywhere=True),
         Check(precision.bias),
+        Check(accumulation.accumulation, everywhere=True),
         Check(other_inputs.other_points),
         Check(other_inputs.kinks),
         Check(other_inputs.other_batches),

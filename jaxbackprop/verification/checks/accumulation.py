@@ -1,0 +1,211 @@
+"""Sums at the length they are used at: what a narrow accumulator loses shows at no small example.
+
+Where the handwritten program adds up, its arguments are made long (`stretch`) and it is run in float32, bfloat16 and
+float16, with upstream gradients of one sign, that cancel, of mixed magnitude, and nearly alike. Exact is the same
+program in float64 at the same numbers; a type permits the exact value rounded once, and a few roundings on the way.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ...core.accumulation import accumulator_dtype
+from ...jaxprs.inputs import Inputs, unit_roundoff
+from ...jaxprs.queries import UNTRACEABLE, holds
+from ...jaxprs.sums import Sum, most_terms, sums
+from ..problem import FLOATS, Cache, Problem
+from ..rounding import as_wide, largest, size
+from ..stretch import ALIKE, CANCELLING, MIXED, PROBE, Stretch, far_from_zero, stretched, stretches, upstreams
+from ..wording import index, number
+from .result import OPAQUE, CheckResult
+
+PERMITTED = 8.0
+"""Units of a type's resolution that a chain of a few roundings may lose, however long the sums."""
+WORSE = 4.0
+"""A rule that loses so many times what autodiff loses, and more than is permitted, fails."""
+GROWS = 3.0
+"""What is lost at a great length over what is lost at a small one, where it is the sum that loses it."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The largest error of a program at one length.
+
+    Attributes:
+        ulps: in units of the type's resolution, at the size of the value, beyond what its accumulator permits.
+        leaf: which of the outputs and gradients.
+        at: the element.
+        expected: the exact value there.
+        actual: what was computed.
+        kind: of the upstream gradients.
+    """
+
+    ulps: float
+    leaf: int
+    at: tuple[int, ...]
+    expected: Any
+    actual: Any
+    kind: str
+
+
+def accumulation(problem: Problem) -> CheckResult | None:
+    """Sums as long as in use lose no more than the type must lose, whatever the upstream gradients."""
+    if not _chosen(problem) or problem.function.typed or problem.sizes == () or not problem.differentiable:
+        return None
+    if holds(problem.trace("handwritten").jaxpr, *OPAQUE) or any(np.iscomplexobj(x) for x in problem.inputs.arrays):
+        return None
+    worst: CheckResult | None = None
+    for k, stretch in enumerate(stretches(problem, max(problem.sizes or (LONG,)))):
+        for name in FLOATS if problem.sizes else ("bfloat16", *OTHERS[k : k + 1]):
+            if unit_roundoff(FLOATS[name]) >= unit_roundoff(problem.dtype):
+                result = _judged(problem, stretch, name)
+                worst = max((r for r in (worst, result) if r is not None), key=_gravity, default=None)
+    return worst
+
+
+LONG = 3 * 2**12
+"""The length that sums are judged at, where no other is wanted; chunks of a power of two divide it."""
+LONGER = 3 * 2**15
+"""The length that those go on to which lose something there."""
+OTHERS = ("float16", "float32")
+"""Beside bfloat16, one of these along each of the first axes."""
+
+
+def _chosen(problem: Problem) -> bool:
+    """Whether sums are judged at this example: at a rule's plain one, or where its second argument is repeated."""
+    rule = problem.function.rule
+    if rule is None or problem.given.label == Inputs.label:
+        return problem.main
+    return problem.given.label == ("row" if rule.signature.broadcasts else "plain")
+
+
+def _gravity(result: CheckResult) -> tuple[bool, bool, float]:
+    return not result.passed, result.imprecise, result.units or 0.0
+
+
+def _judged(problem: Problem, stretch: Stretch, name: str) -> CheckResult | None:
+    """In one precision, along one stretch."""
+    long = _Long(problem, stretch, name)
+    try:
+        hand = long.loss("handwritten", stretch.longest)
+    except (*UNTRACEABLE, NotImplementedError):
+        return None  # not for this type, which the check of precision reports
+    terms = most_terms(long.low(stretch.longest).trace("handwritten").jaxpr)
+    if hand.ulps <= PERMITTED:
+        return CheckResult(True, f"{hand.ulps:.1f} ulp in {name} at {terms:,} terms", "accumulation", hand.ulps)
+    short = long.loss("handwritten", PROBE)
+    if hand.kind not in (CANCELLING, ALIKE) and not hand.ulps > GROWS * short.ulps:
+        return CheckResult(True, f"{hand.ulps:.1f} ulp in {name} at any length", "accumulation", hand.ulps)
+    try:
+        autodiff = long.loss("autodiff", stretch.longest)
+    except (*UNTRACEABLE, NotImplementedError):
+        return None
+    between = [n for n in (stretch.longest // 64, stretch.longest // 8) if n > 2 * PROBE]
+    ladder = [(PROBE, short), *((n // 3 * 3, long.loss("handwritten", n // 3 * 3)) for n in between)]
+    growth = ", ".join(f"{each.ulps:.1f} at {n:,}" for n, each in ladder)
+    where = [*(f"output {j}" for j in range(len(problem.outputs))), *(f"the gradient of {n}" for n in problem.names())]
+    detail = (
+        f"{where[hand.leaf]}{index(hand.at)}: {number(hand.actual)} for {number(hand.expected)} in {name} at "
+        f"{stretch.longest:,}, upstream gradients {hand.kind}: {hand.ulps:.0f} ulp ({growth}); "
+        f"autodiff's {autodiff.ulps:.0f}; {_cure(long, stretch, hand)}"
+    )
+    worse = hand.ulps > WORSE * autodiff.ulps + PERMITTED
+    if not worse and hand.ulps <= long.one_by_one(stretch.longest):
+        return CheckResult(True, f"{hand.ulps:.1f} ulp in {name} at {terms:,} terms", "accumulation", hand.ulps)
+    suspect = f"accuracy: sums lose more in {name} than autodiff's; {_cure(long, stretch, hand)}" if worse else ""
+    return CheckResult(not worse, detail, "accumulation", hand.ulps, imprecise=True, suspect=suspect)
+
+
+class _Long:
+    """A problem along one stretch in one precision, at several lengths."""
+
+    def __init__(self, problem: Problem, stretch: Stretch, name: str):
+        self.problem, self.stretch, self.dtype = problem, stretch, FLOATS[name]
+        self.made = Cache()
+
+    def wide(self, n: int) -> Problem:
+        """In float64, at numbers that the type holds."""
+        return self.made.get(("wide", n), lambda: self._wide(n))
+
+    def _wide(self, n: int) -> Problem:
+        given = stretched(self.problem, self.stretch, n).cast(self.dtype)
+        caches = self.problem.answers.get(("long", self.stretch, n), dict)
+        made = Problem(self.problem.function, given, dtype=self.problem.dtype, caches=caches)
+        shapes = enumerate(self.problem.outputs)
+        outputs = [jax.ShapeDtypeStruct(self.stretch.output_shape(j, n), o.dtype) for j, o in shapes]
+        made.programs.get("outputs", lambda: outputs)
+        return made
+
+    def low(self, n: int) -> Problem:
+        """In the precision itself."""
+        return self.made.get(("low", n), lambda: self.wide(n).at(self.dtype))
+
+    def loss(self, program: str, n: int) -> Loss:
+        """The largest error of "handwritten" or "autodiff" at that length."""
+        return self.made.get((program, n), lambda: self._loss(program, n))
+
+    def _loss(self, program: str, n: int) -> Loss:
+        wide, low = self.wide(n), self.low(n)
+        unit, found, magnitude = self._of_the_accumulator(n), [], []
+        for kind, upstream in upstreams(low, self.stretch):
+            if kind == MIXED:
+                wide = wide.moved(far_from_zero(wide, self.stretch).cast(self.dtype))
+                low = wide.at(self.dtype)
+            else:
+                wide, low = self.wide(n), self.low(n)
+            actual = [x for part in low.as_run(program, upstream) for x in part]
+            pull = wide.handwritten_vjp if program == "handwritten" else wide.autodiff_vjp
+            exact = [x for part in pull([as_wide(u) for u in upstream]) for x in part]
+            magnitude = magnitude or [largest(x) for x in exact]
+            for j, (a, t, m, least) in enumerate(zip(actual, exact, magnitude, self.in_the_example, strict=True)):
+                found.append(_worst(j, kind, a, t, unit * max(m, largest(t)), least / (16 * n)))
+        return max(found, key=lambda loss: loss.ulps)
+
+    def one_by_one(self, n: int) -> float:
+        """The ulps that adding up one by one may lose in a type that has no wider accumulator."""
+        return n / 2 if accumulator_dtype(self.dtype) == self.dtype else 0.0
+
+    @cached_property
+    def in_the_example(self) -> list[float]:
+        """The largest number of each output and gradient there: what is smaller by far is lost for another reason."""
+        return [largest(x) for part in self.problem.handwritten_vjp(self.problem.upstream(0)) for x in part]
+
+    def _of_the_accumulator(self, n: int) -> float:
+        """What adding up in the widest type that the hardware adds in may lose, beside the sum of absolute values."""
+        wide = unit_roundoff(accumulator_dtype(self.dtype))
+        return (8 if wide < unit_roundoff(self.dtype) else np.sqrt(n)) * wide
+
+
+def _worst(leaf: int, kind: str, actual: Any, exact: np.ndarray, permitted: float, least: float) -> Loss:
+    """The largest error of an array; numbers that the type does not hold are left out."""
+    dtype, info = actual.dtype, jnp.finfo(actual.dtype)
+    f, t = as_wide(actual), np.where(size(exact) < float(info.max) / 2, exact, np.nan)
+    count = int(np.count_nonzero(t == t))
+    if not count:
+        return Loss(0.0, leaf, (), 0.0, 0.0, kind)
+    typical = np.sqrt(np.nansum(t * t) / max(np.count_nonzero(t) - (t.size - count), 1))
+    with np.errstate(all="ignore"):
+        gap = np.abs(f - t) - permitted - 2 * float(info.smallest_normal)
+        ulps = np.maximum(gap, 0) / (2 * unit_roundoff(dtype) * np.maximum(np.abs(t), max(typical, least)))
+    ulps = np.where(np.isnan(t), 0.0, np.where(np.isfinite(f), ulps, np.inf))
+    at = np.unravel_index(int(np.argmax(ulps)), ulps.shape)
+    return Loss(float(ulps[at]), leaf, tuple(map(int, at)), t[at], f[at], kind)
+
+
+def _cure(long: _Long, stretch: Stretch, hand: Loss) -> str:
+    """The longest sum in a narrow type; where there is none, something is rounded before it cancels."""
+    wanted = accumulator_dtype(long.dtype)
+    program = long.low(stretch.longest).trace("handwritten").jaxpr
+    narrow = [s for s in sums(program) if s.dtype == long.dtype and s.terms > PROBE and long.dtype != wanted]
+    if not narrow:
+        return f"keep in {np.dtype(wanted).name} what is added up, and round once, at the end"
+    longest: Sum = max(narrow, key=lambda s: s.terms)
+    place = f" ({longest.place})" if longest.place else ""
+    return (
+        f"{longest.name} adds {longest.terms:,} terms in {longest.dtype.name}{place}: "
+        f"accumulate in {np.dtype(wanted).name}"
+    )
