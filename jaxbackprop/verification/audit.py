@@ -234,7 +234,7 @@ def judged_rules(
     found = find(function, point)
     told = {(one.name, one.place) for one in found.not_examined}
     rules = [rule for rule in found.rules if rule.calls or (rule.name, rule.source) not in told]
-    return found, [(rule, _site(rule, checks or _ASKED, found.error)) for rule in rules]
+    return found, [(rule, _site(rule, checks, found.error)) for rule in rules]
 
 
 def _gradient(
@@ -259,7 +259,7 @@ def _in_the_program(site: Site, gradient: ProgramGradient | None) -> Site:
     return replace(site, program=GOOD if gradient.verdict == RIGHT else BAD)
 
 
-def _site(rule: Observed, checks: Sequence[str], error: Exception | None) -> Site:
+def _site(rule: Observed, checks: Sequence[str] | None, error: Exception | None) -> Site:
     """What is found about one rule; an exception on the way is what was found, and the other rules are still judged."""
     try:
         verification = _judged(rule, checks)
@@ -274,8 +274,9 @@ def _unjudged(rule: Observed, why: str) -> Verification:
     return Verification(rule.name, (CheckResult(None, why, UNJUDGED.name),), rule.source)
 
 
-def _judged(rule: Observed, checks: Sequence[str]) -> Verification | None:
-    start, collected, problems = time.perf_counter(), Collected(), []
+def _judged(rule: Observed, checks: Sequence[str] | None) -> Verification | None:
+    start, collected, problems = time.perf_counter(), Collected(prove=checks is None), []
+    checks = checks or _ASKED
     asked = (*checks, "checkpoint") if rule.own_remat and "checkpoint" not in checks else checks
     if rule.kind not in ("custom_vjp", "custom_jvp") and not rule.mapped:
         asked = [check for check in asked if check != "vmap"]  # others need not be mapped

@@ -4,9 +4,6 @@ import foreign
 import pytest
 from foreign import Foreign
 
-# Four entries of the corpus fail since the last merges and are not looked into yet: see the issue of foreign rules.
-pytestmark = pytest.mark.xfail(strict=False)
-
 RIGHT, WRONG = foreign.right(), foreign.wrong()
 
 

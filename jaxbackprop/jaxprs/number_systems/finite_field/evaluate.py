@@ -223,7 +223,7 @@ def _while(field: Field, walk: Walk, eqn: JaxprEqn, inputs: list[Any]) -> list[A
         if not going:
             return carry
         carry = walk.run(*loop.body, [*for_body, *carry])
-    raise Refused("a long while loop")
+    raise Refused(f"a while loop of more than {MOST_STEPS} steps")
 
 
 def _known(x: Any) -> Any:
@@ -246,7 +246,7 @@ def _solved(walk: Walk, eqn: JaxprEqn, inputs: list[Any]) -> list[Any]:
     return walk.run(programs.solve.jaxpr, programs.solve.consts, [*constants, *inputs[of:]])
 
 
-MOST_STEPS = 10_000
+MOST_STEPS = 500
 
 _INSIDE = frozenset({*CALLS, *REMAT, *RULES})
 _LOOPS = {"scan": _scan, "while": _while, "cond": _cond}
