@@ -38,6 +38,14 @@ def matmul_operand(x: Array) -> Array:
     return to_accumulator(x) if jax.default_backend() == "cpu" else x
 
 
+def narrowed(x: Array, dtype: DTypeLike) -> Array:
+    """`x`, which is in the accumulator type, as an operand of a product with an array of `dtype`.
+
+    Rounded to that type where hardware multiplies it faster; not on CPU, which multiplies in the accumulator type.
+    """
+    return x if jax.default_backend() == "cpu" else x.astype(dtype)
+
+
 def matmul_accumulating(x: Array, y: Array) -> Array:
     """`x @ y` accumulated and answered in the accumulator type."""
     dtype = accumulator_dtype(jnp.promote_types(x.dtype, y.dtype))

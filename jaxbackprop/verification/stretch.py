@@ -30,11 +30,11 @@ Axes = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class Stretch:
-    """Axes of the arguments that grow together.
+    """Axes of the arguments that grow together; without any, the arguments as they are.
 
     Attributes:
         axes: of each the array and the axis.
-        size: their length in the example.
+        size: their length in the example; without any, the terms of the longest sum.
         longest: the greatest length that is still cheap, up to the one that is wanted.
         outputs: of each output the shape in the example and at the length `PROBE`.
     """
@@ -46,7 +46,8 @@ class Stretch:
 
     def output_shape(self, j: int, n: int) -> tuple[int, ...]:
         """The shape of an output where those axes are `n` long."""
-        return tuple(a if a == b else a + (b - a) * (n - self.size) // (PROBE - self.size) for a, b in zip(*self.outputs[j]))
+        grown = (a + (b - a) * (n - self.size) // (PROBE - self.size) if a != b else a for a, b in zip(*self.outputs[j]))
+        return tuple(grown)
 
     def grown(self, j: int) -> int | None:
         """The first axis of an output that grows."""
@@ -65,10 +66,12 @@ def stretches(problem: Problem, longest: int) -> Iterator[Stretch]:
     terms, count = most_terms(example.jaxpr), equation_count(example.jaxpr)
     if not terms:
         return
+    if terms > PROBE:
+        yield Stretch((), terms, terms, tuple((o.shape, o.shape) for o in problem.outputs))
     done: set[int] = set()
     for axes, size in _groups(problem.inputs.arrays):
         probe = None if size in done else _traced(problem, axes)
-        if probe is None or most_terms(probe.jaxpr) <= max(terms, PROBE // 2):
+        if probe is None or most_terms(probe.jaxpr) <= max(terms, PROBE // 4):
             continue
         done.add(size)
         outputs = tuple((o.shape, p.shape) for o, p in zip(problem.outputs, probe.out_avals))
@@ -184,7 +187,7 @@ def upstreams(problem: Problem, stretch: Stretch) -> Iterator[tuple[str, Leaves]
         yield CANCELLING, each(lambda o, axis: _cancelling(rng, o, axis, unit))
     yield MIXED, each(lambda o, _: rng.uniform(0.5, 1.5, o.shape) * 2.0 ** -rng.integers(0, 9, o.shape))
     if unit > 2.0**-20:
-        yield ALIKE, each(lambda o, _: 1 + 4 * unit * rng.integers(0, 2, o.shape))
+        yield ALIKE, each(lambda o, _: 1 + 2 * unit * (rng.random(o.shape) < 0.3))
 
 
 def _cancelling(rng: np.random.Generator, o: Any, axis: int | None, unit: float) -> np.ndarray:

@@ -45,8 +45,14 @@ def as_it_is(x: Any) -> Any:
 
 
 def total(x: Any, axis: int = 0) -> Any:
-    """A sum in the type of its terms: `jnp.sum` adds in float32."""
-    return lax.reduce(x, np.zeros((), x.dtype), lax.add, (axis % x.ndim,))
+    """A sum that is rounded to the type of its terms at every step: XLA's own sums on CPU are not."""
+    x = jnp.moveaxis(x, axis, 0)
+    return jnp.zeros((1, *x.shape[1:]), x.dtype).at[jnp.zeros(x.shape[0], int)].add(x)[0]
+
+
+def rounded(wide: Wide, x: Any, dtype: Any) -> Any:
+    """`x` as one that adds up in `dtype` takes it; as it is, where `wide` adds up in float32."""
+    return x.astype(dtype) if wide is as_it_is else x
 
 
 def mean(x: Any, axis: int = 0) -> Any:
@@ -124,7 +130,9 @@ def _(wide, s, u):
 @backward("embedding: sorted, cumulated and subtracted", lookup, table, ids)
 def _(wide, s, u):
     order = jnp.argsort(s[1])
-    running = jnp.concatenate([jnp.zeros_like(wide(u)[:1]), jnp.cumsum(wide(u)[order], 0)])
+    step = lambda at, row: (at + row, at + row)  # noqa: E731
+    sums = lax.scan(step, jnp.zeros_like(wide(u)[0]), wide(u)[order])[1]
+    running = jnp.concatenate([jnp.zeros_like(sums[:1]), sums])
     ends = jnp.searchsorted(s[1][order], jnp.arange(s[0].shape[0] + 1))
     return jnp.diff(running[ends], axis=0).astype(u.dtype), None
 
@@ -204,7 +212,7 @@ def _bits(x: Any) -> int:
 @backward("slope of a leaky unit: added up", lambda x, a: jnp.where(x > 0, x, a * x), rows, few)
 def _(wide, s, u):
     x, a = s
-    return jnp.where(x > 0, u, a * u), total(wide(jnp.where(x > 0, 0, x * u))).astype(u.dtype)
+    return jnp.where(x > 0, u, a * u), total(jnp.where(x > 0, 0, wide(x) * wide(u))).astype(u.dtype)
 
 
 @backward("weights: outer products one by one", lambda x, W: x @ W, rows, table.T[:, :2])
@@ -288,7 +296,7 @@ def _(wide, s, u):
 def _(wide, s, u):
     n, r = _norm_parts(s[0])
     u32 = to_float32(u)
-    through_r = n * to_float32(mean(wide((u32 * n).astype(u.dtype)), -1))
+    through_r = n * to_float32(mean(rounded(wide, u32 * n, u.dtype), -1))
     return ((r * (u32 - u32.mean(-1, keepdims=True) - through_r)).astype(u.dtype),)
 
 
@@ -307,7 +315,7 @@ def softmax(x: Any) -> Any:
 @backward("softmax: sum of p u", softmax, rows)
 def _(wide, s, u):
     p = jax.nn.softmax(to_float32(s[0]))
-    through = jnp.expand_dims(total(wide((p * u).astype(u.dtype)), -1), -1)
+    through = jnp.expand_dims(total(rounded(wide, p * u, u.dtype), -1), -1)
     return ((p * (u - to_float32(through))).astype(u.dtype),)
 
 
@@ -350,7 +358,7 @@ def _(wide, s, u):
     q, k, p, delta = _attention_parts(s, u)
     add = lambda grad, row: grad + jnp.outer(*row)  # noqa: E731
     low = u.dtype
-    dk = one_by_one(jnp.zeros(k.shape, wide(u).dtype), add, (wide(delta.astype(low)), wide(q.astype(low))))
+    dk = one_by_one(jnp.zeros(k.shape, wide(u).dtype), add, (rounded(wide, delta, low), rounded(wide, q, low)))
     return (delta @ k).astype(low), dk.astype(low), (p.T @ u).astype(low)
 
 
@@ -358,7 +366,7 @@ def _(wide, s, u):
 def _(wide, s, u):
     q, k, p, delta = _attention_parts(s, u)
     low = u.dtype
-    dv = total(wide(p.astype(low))[:, :, None] * wide(u)[:, None, :])
+    dv = total(rounded(wide, p, low)[:, :, None] * wide(u)[:, None, :])
     return (delta @ k).astype(low), (delta.T @ q).astype(low), dv.astype(low)
 
 
@@ -387,33 +395,41 @@ def _(wide, x, y):
 
 @forward("layer norm: the mean", rows + 3)
 def _(wide, x):
-    c = to_float32(x) - to_float32(mean(wide(x), -1))
+    x32 = to_float32(x)
+    c = x32 - to_float32(mean(rounded(wide, x32, x.dtype), -1))
     return (c * lax.rsqrt((c * c).mean(-1, keepdims=True) + 1e-5)).astype(x.dtype)
 
 
 @forward("layer norm: the variance", rows)
 def _(wide, x):
-    c = to_float32(x) - to_float32(x).mean(-1, keepdims=True)
-    low = c.astype(x.dtype)
-    return (c * lax.rsqrt(to_float32(mean(wide(low) * wide(low), -1)) + 1e-5)).astype(x.dtype)
+    c = to_float32(x)
+    c = c - c.mean(-1, keepdims=True)
+    low = rounded(wide, c, x.dtype)
+    return (c * lax.rsqrt(to_float32(mean(low * low, -1)) + 1e-5)).astype(x.dtype)
 
 
 @forward("rms norm: the mean of squares", rows)
 def _(wide, x):
-    return (to_float32(x) * lax.rsqrt(to_float32(mean(wide(x) * wide(x), -1)) + 1e-5)).astype(x.dtype)
+    x32 = to_float32(x)
+    low = rounded(wide, x32, x.dtype)
+    return (x32 * lax.rsqrt(to_float32(mean(low * low, -1)) + 1e-5)).astype(x.dtype)
+
+
+def _exponentials(z: Any) -> Any:
+    return jnp.exp(z - lax.stop_gradient(z.max(-1, keepdims=True)))
 
 
 @forward("softmax: the normalizer", rows)
 def _(wide, x):
-    e = jnp.exp(to_float32(x) - lax.stop_gradient(to_float32(x).max(-1, keepdims=True)))
-    return (e / to_float32(jnp.expand_dims(total(wide(e.astype(x.dtype)), -1), -1))).astype(x.dtype)
+    e = _exponentials(to_float32(x))
+    return (e / to_float32(jnp.expand_dims(total(rounded(wide, e, x.dtype), -1), -1))).astype(x.dtype)
 
 
 @forward("logsumexp", rows)
 def _(wide, x):
-    top = lax.stop_gradient(to_float32(x).max(-1, keepdims=True))
-    s = total(wide(jnp.exp(to_float32(x) - top).astype(x.dtype)), -1)
-    return (jnp.log(to_float32(s)) + top[:, 0]).astype(x.dtype)
+    x32 = to_float32(x)
+    s = total(rounded(wide, _exponentials(x32), x.dtype), -1)
+    return (jnp.log(to_float32(s)) + lax.stop_gradient(x32.max(-1))).astype(x.dtype)
 
 
 @forward("segment_sum", signal, ids)
@@ -426,18 +442,17 @@ def _(wide, x):
     return jnp.sqrt(to_float32(total(wide(x) * wide(x)))).astype(x.dtype) * jnp.ones(2, x.dtype)
 
 
-@forward("attention: the row sums", rows[:2, :2], table[:, :2], table)
+@forward("attention: the row sums", rows[:2, :2] / 8, table[:, :2], table)
 def _(wide, q, k, v):
-    z = to_float32(q) @ to_float32(k).T
-    e = jnp.exp(z - lax.stop_gradient(z.max(-1, keepdims=True)))
-    s = to_float32(total(wide(e.astype(q.dtype)), -1))
+    e = _exponentials(to_float32(q) @ to_float32(k).T)
+    s = to_float32(total(rounded(wide, e, q.dtype), -1))
     return (e @ to_float32(v) / s[:, None]).astype(q.dtype)
 
 
 @forward("a cross-entropy over many classes", rows, np.array([0, 2, 1, 0, 2], np.int32))
 def _(wide, z, labels):
-    e = jnp.exp(to_float32(z) - lax.stop_gradient(to_float32(z).max(-1, keepdims=True)))
-    s = to_float32(total(wide(e.astype(z.dtype)), -1))
+    e = _exponentials(to_float32(z))
+    s = to_float32(total(rounded(wide, e, z.dtype), -1))
     return (jnp.log(s) - jnp.log(jnp.take_along_axis(e, labels[:, None], -1)[:, 0])).astype(z.dtype)
 
 

@@ -87,6 +87,11 @@ def _truncates(s: Any, u: Any) -> Any:
     return (low.astype(u.dtype) if u.dtype == jnp.bfloat16 else u * jnp.cos(s[0]),)
 
 
+def _adds_row_by_row(s: Any, u: Any) -> Any:
+    """In the type of the upstream gradient, where autodiff's sum is rounded once."""
+    return u, lax.scan(lambda at, row: (at + row, None), jnp.zeros_like(u[0]), u)[0]
+
+
 def _ramp(z: Any) -> Any:
     return jnp.maximum(z - 0.375, 0), z
 
@@ -117,6 +122,7 @@ BROKEN: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "taylor_remainder": (by_hand(jnp.sin, lambda s, u: (1.01 * u * jnp.cos(s[0]),)), (x,)),
     "precision": (by_hand(jnp.sin, lambda s, u: ((u.astype(jnp.float16) * jnp.cos(s[0])).astype(u.dtype),)), (x,)),
     "bias": (by_hand(jnp.sin, _truncates), (x,)),
+    "accumulation": (by_hand(lambda x, b: x + b, _adds_row_by_row), (batch, x)),
     "declared_formula": (_silu_that_is_nan_at_infinity(lambda z: 1.01 * z / (1 + np.exp(-z))), (x,)),
     "limits_at_infinity": (_silu_that_is_nan_at_infinity(lambda z: z / (1 + np.exp(-z))), (x,)),
     "linear_in_the_upstream": (by_hand(jnp.sin, lambda s, u: (jnp.clip(u, -0.5, 0.5) * jnp.cos(s[0]),)), (x,)),
@@ -142,7 +148,9 @@ BROKEN: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "nothing_leaks": (_leaves_a_tracer(), (x,)),
 }
 
-ALONE = ("vmap shard_map second_order other_points other_batches kinks nothing_leaks no_gradient_of_integers").split()
+ALONE = (
+    "vmap shard_map second_order other_points other_batches kinks nothing_leaks no_gradient_of_integers accumulation"
+).split()
 """Checks whose wrong rule breaks no other one."""
 
 
