@@ -7,7 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from .compat import Jaxpr, JaxprEqn, aval, dtype_of, inner_jaxprs, shape_of
+from .compat import Jaxpr, JaxprEqn, aval, dtype_of, inner_jaxprs, scan_of, shape_of
 from .provenance import frames
 
 _PACKAGE = str(Path(__file__).parents[1] / "verification")
@@ -33,8 +33,13 @@ class Sum:
         return self.eqn.primitive.name
 
     @property
+    def step_by_step(self) -> bool:
+        """Whether every partial sum is rounded to that type; XLA's own sums and products are accumulated in float32."""
+        return self.name in _STEP_BY_STEP
+
+    @property
     def place(self) -> str:
-        """`file:line` of the user's line it was traced in; empty where that is not known."""
+        """`file:line` of the line it was traced in; empty where JAX does not know, as in most backward passes."""
         found = frames(self.eqn, ends=lambda file: file.startswith(_PACKAGE))
         return f"{Path(found[-1].file).name}:{found[-1].line}" if found else ""
 
@@ -43,9 +48,9 @@ def sums(jaxpr: Jaxpr) -> Iterator[Sum]:
     """Every sum of floating-point numbers in a program, those in loops and calls too."""
     for eqn in jaxpr.eqns:
         terms = _TERMS.get(eqn.primitive.name)
-        kind = getattr(aval(eqn.outvars[0]), "dtype", None) if eqn.outvars else None
-        if terms is not None and kind is not None:
-            types = [dtype_of(v) for v in eqn.outvars if jnp.issubdtype(dtype_of(v), jnp.inexact)]
+        if terms is not None:
+            added = eqn.outvars[: scan_of(eqn).carried] if eqn.primitive.name == "scan" else eqn.outvars
+            types = [dtype_of(v) for v in added if jnp.issubdtype(dtype_of(v), jnp.inexact)]
             if types:
                 yield Sum(eqn, int(terms(eqn)), max(types, key=lambda t: float(jnp.finfo(t).eps)))
         for body in inner_jaxprs(eqn):
@@ -131,3 +136,5 @@ _TERMS: dict[str, Callable[[JaxprEqn], float]] = {
     "while": _longest_axis,
 }
 """How many terms each primitive adds up; what a loop adds, it adds once a step."""
+
+_STEP_BY_STEP = frozenset({"scatter-add", "scatter_add", "scan", "while", "cumsum"})

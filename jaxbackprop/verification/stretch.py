@@ -46,7 +46,9 @@ class Stretch:
 
     def output_shape(self, j: int, n: int) -> tuple[int, ...]:
         """The shape of an output where those axes are `n` long."""
-        grown = (a + (b - a) * (n - self.size) // (PROBE - self.size) if a != b else a for a, b in zip(*self.outputs[j]))
+        grown = (
+            a + (b - a) * (n - self.size) // (PROBE - self.size) if a != b else a for a, b in zip(*self.outputs[j])
+        )
         return tuple(grown)
 
     def grown(self, j: int) -> int | None:
@@ -160,9 +162,9 @@ def _drawn(problem: Problem, i: int, old: Any, made: Any, axes: list[int], rng: 
 
 
 def far_from_zero(problem: Problem, stretch: Stretch) -> Inputs:
-    """The arguments of a stretched problem, those that grew moved to around `FAR` where any number will do."""
+    """The arguments of a stretched problem; those of a rule that grew moved to around `FAR`, where any number will do."""
     grown = {i for i, _ in stretch.axes} & set(problem.given.live)
-    free = [i for i in grown if domain_of(problem, i) is real and not inferred(problem, i)]
+    free = [i for i in grown if problem.function.rule is not None and domain_of(problem, i) is real]
     arrays = problem.given.arrays
     return problem.given.with_arrays(replaced(arrays, free, [(arrays[i] + FAR).astype(arrays[i].dtype) for i in free]))
 

@@ -1,6 +1,16 @@
 """All checks, in the order in which they are made. There is no other list."""
 
-from . import accumulation, devices, formula, gradient, other_inputs, precision, residuals, second_order, transformations
+from . import (
+    accumulation,
+    devices,
+    formula,
+    gradient,
+    other_inputs,
+    precision,
+    residuals,
+    second_order,
+    transformations,
+)
 from .result import Check
 
 CHECKS: dict[str, Check] = {
