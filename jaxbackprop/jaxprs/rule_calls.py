@@ -6,6 +6,7 @@ is, on copies of its arguments. Judging is done elsewhere.
 """
 
 import copy
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -59,8 +60,12 @@ class Found:
     whole: bool = True
 
 
-WAYS: tuple[dict[str, bool], ...] = ({}, {"each": True}, {"each": True, "kept": False})
-"""The settings of an `Observer` that are tried in turn: from the one that sees most to the one that JAX allows most."""
+OBSERVERS: tuple[Callable[[], Observer], ...] = (
+    Observer,
+    functools.partial(Observer, each=True),
+    functools.partial(Observer, each=True, kept=False),
+)
+"""Tried one after the other: from the one that sees most to the one that JAX allows most."""
 
 
 def find(function: Callable, point: Inputs) -> Found:
@@ -73,8 +78,8 @@ def find(function: Callable, point: Inputs) -> Found:
     """
     failed: Exception | None = None
     for whole, run in ((True, _as_one_program), (False, _as_it_is)):
-        for way in WAYS if whole else WAYS[:2]:
-            observer = Observer(**way)
+        for make in OBSERVERS if whole else OBSERVERS[:2]:
+            observer = make()
             try:
                 error = run(function, point, observer)
             except Exception as raised:

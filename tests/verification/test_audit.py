@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import time
 from pathlib import Path
 
 import jax
@@ -195,15 +194,12 @@ def test_every_rule_of_a_training_loss_is_found_and_judged(monkeypatch):
     """A transformer block of nnx with dropout and layer norm, and the losses of optax."""
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "experiments"))
     loss, args = importlib.import_module("audit_of_a_training_loss").training_loss()
-    start = time.process_time()
     found = audit(loss, *args)
-    seconds = time.process_time() - start
     expected = rules_of(jax.make_jaxpr(loss)(*args).jaxpr, [])
     assert {s.name for s in found.sites} == set(expected)
     assert len(set(expected)) >= 4, expected
     assert all(s.calls > 0 for s in found.sites)
     assert found.passed, str(found)
-    assert seconds < 30
 
 
 GRADIENT = ("gradient",)

@@ -1,7 +1,6 @@
 """What is hard but right, and what is slight but wrong: verdicts through the public surface."""
 
 import re
-import time
 from pathlib import Path
 from typing import Any
 
@@ -143,12 +142,6 @@ def test_what_rounding_makes_hard_is_right(name: str):
     assert verify(made, *args, checks=["forward_pass", "gradient", "precision"]).failures == ()
 
 
-def seconds(call: Any) -> float:
-    start = time.process_time()
-    call()
-    return time.process_time() - start
-
-
 def conv2d(x: Any, w: Any) -> Any:
     return lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
@@ -161,10 +154,10 @@ def conv2d_backward(s: Any, u: Any) -> Any:
     return dx, dw
 
 
-def test_a_convolution_is_right_within_seconds_also_under_vmap():
+def test_a_convolution_is_right_also_under_vmap():
     made = by_hand(conv2d, conv2d_backward)
     args = normal(2, 6, 5, 3), normal(3, 3, 3, 4)
-    assert seconds(lambda: verify(made, *args).raise_if_failed()) < 20
+    verify(made, *args).raise_if_failed()
 
 
 def softmax_kernel(x_ref: Any, o_ref: Any) -> None:
@@ -178,17 +171,14 @@ def by_pallas(x: Any) -> Any:
 
 
 @pytest.mark.parametrize(("factor", "verdict"), [(1.0, "right"), (1.01, "wrong")])
-def test_a_pallas_kernel_is_judged_within_seconds(factor: float, verdict: str):
+def test_a_pallas_kernel_is_judged(factor: float, verdict: str):
     made = jax.custom_vjp(lambda x: by_pallas(x))
     made.defvjp(
         lambda x: (lambda p: (p, p))(by_pallas(x)), lambda p, u: (factor * p * (u - (p * u).sum(-1, keepdims=True)),)
     )
     checks = ["forward_pass", "gradient", "linear_in_the_upstream", "precision"]
 
-    def judged() -> None:
-        assert verify(made, normal(4, 8), reference=jax.nn.softmax, checks=checks).verdict == verdict
-
-    assert seconds(judged) < 10
+    assert verify(made, normal(4, 8), reference=jax.nn.softmax, checks=checks).verdict == verdict
 
 
 def test_a_wrong_rule_in_a_scan_of_a_hundred_steps_is_named():

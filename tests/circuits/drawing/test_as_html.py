@@ -1,7 +1,6 @@
 """The page in a real headless browser: its numbers are the circuit's, its console is silent, it can be used."""
 
 import re
-import time
 
 import jax
 import jax.numpy as jnp
@@ -220,13 +219,10 @@ def test_ten_thousand_gates_open_closed_into_boxes_and_stay_usable(open_page):
 
     circuit = trace(deep, 0.5)
     assert len(circuit.gates) == 10_000
-    start = time.perf_counter()
     page = open_page(circuit)
     drawn = page.run("document.querySelectorAll('#canvas .item').length")
-    opened = time.perf_counter() - start
     assert drawn < 600
     assert len(page.text) < 16e6
-    assert opened < 60  # making the page included, on a busy machine
     page.press("o")
     assert re.match(r"(\d+) of 100 boxes are open: all of them would be too much to draw", page.texts("#note")[0])
     assert drawn < page.run("document.querySelectorAll('#canvas .item').length") <= page.run("DRAWABLE")

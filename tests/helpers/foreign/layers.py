@@ -130,7 +130,12 @@ def of_gru(reset: bool = True, direct: bool = True) -> Any:
 
 def rnn(w: Array, xs: Array) -> Array:
     """h_t = tanh(w h_(t-1) + x_t)."""
-    return lax.scan(lambda h, x: (jnp.tanh(w * h + x),) * 2, jnp.zeros_like(xs[0]), xs)[1]
+
+    def step(h: Array, x: Array) -> tuple[Array, Array]:
+        h = jnp.tanh(w * h + x)
+        return h, h
+
+    return lax.scan(step, jnp.zeros_like(xs[0]), xs)[1]
 
 
 def of_rnn(
