@@ -53,8 +53,8 @@ def residual_block(
     Kink      where the unit has one
 
     A tuned `jax.checkpoint` policy with the mask drawn again reaches the same memory; this needs no tuning. What goes
-    from one part to the next, n, z and h, dh, delta and dn, is in the type of the arguments: sums are in float32, but in
-    halves their terms are rounded before they are added up and may cancel, as they are without the rule.
+    from one part to the next, n, z and h, dh, delta and dn, is in the type of the arguments: sums are in float32, but
+    in halves their terms are rounded before they are added up and may cancel, as they are without the rule.
 
     Args:
         x: examples (*B, D).

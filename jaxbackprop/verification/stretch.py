@@ -63,7 +63,7 @@ MOST_NUMBERS = 2**19
 
 
 def stretches(problem: Problem, longest: int) -> Iterator[Stretch]:
-    """The ways in which the arguments can be made up to `longest` long, so that the handwritten program adds up more."""
+    """The ways to make the arguments up to `longest` long, so that the handwritten program adds up more."""
     example = problem.trace("handwritten")
     terms, count = most_terms(example.jaxpr), equation_count(example.jaxpr)
     if not terms:
@@ -162,7 +162,7 @@ def _drawn(problem: Problem, i: int, old: Any, made: Any, axes: list[int], rng: 
 
 
 def far_from_zero(problem: Problem, stretch: Stretch) -> Inputs:
-    """The arguments of a stretched problem; those of a rule that grew moved to around `FAR`, where any number will do."""
+    """The arguments of a stretched problem; those of a `Rule` that grew moved to `FAR`, where any number will do."""
     grown = {i for i, _ in stretch.axes} & set(problem.given.live)
     free = [i for i in grown if problem.function.rule is not None and domain_of(problem, i) is real]
     arrays = problem.given.arrays
