@@ -25,6 +25,8 @@ class Row:
         memory_ratio: the hand-derived pass's temporary bytes over this one's.
         residual_bytes: what the backward pass keeps from the forward pass, arguments not counted.
         error: the largest difference from float64, divided by the largest number of the array it occurs in.
+        ulps: the same for upstream gradients of one sign, in units of the type's last place at the size of the number:
+            what long sums lose.
         note: a remark about the row, such as why it has no figures.
     """
 
@@ -39,6 +41,7 @@ class Row:
     memory_ratio: float | None = None
     residual_bytes: int | None = None
     error: float | None = None
+    ulps: float | None = None
     note: str = ""
 
 
@@ -92,7 +95,7 @@ class Benchmark:
 
     def __str__(self) -> str:
         setting = ", ".join(f"{key} {value}" for key, value in self.setting.items())
-        head = ("contender", "time", "spread", "by hand / this", "temporary", "residuals", "error")
+        head = ("contender", "time", "spread", "by hand / this", "temporary", "residuals", "error", "ulp, one sign")
         blocks = [f"{self.name}: forward and backward pass ({setting})" if setting else self.name]
         for size, description in self.sizes.items():
             rows = [r for r in self.rows if r.size == size]
@@ -143,7 +146,7 @@ def _table(rows: list[tuple[str, ...]]) -> str:
 
 def _cells(r: Row) -> tuple[str, ...]:
     if r.seconds is None:
-        return (r.name, *["-"] * 6)
+        return (r.name, *["-"] * 7)
     return (
         r.name,
         in_seconds(r.seconds),
@@ -152,6 +155,7 @@ def _cells(r: Row) -> tuple[str, ...]:
         in_bytes(r.temporary_bytes),
         in_bytes(r.residual_bytes),
         "-" if r.error is None else f"{r.error:.1e}",
+        "-" if r.ulps is None else f"{r.ulps:.1f}",
     )
 
 

@@ -139,7 +139,7 @@ class Audit:
         width = max(len(s.name) for s in self.sites)
         lines = [f"{'rule':{width}}  calls  verdict     proof"]
         for s in self.sites:
-            proof = s.verification.proof.verdict if s.verification is not None and s.verification.proof else ""
+            proof = s.verification.proof.word if s.verification is not None and s.verification.proof else ""
             lines.append(f"{s.name:{width}}  {s.calls:5d}  {s.verdict:10}  {proof:11}  {s.source}")
             if s.verification is not None and not s.verification.passed:
                 worst = s.verification.failures[0]

@@ -48,6 +48,11 @@ class Proof:
     beside: str = ""
 
     @property
+    def word(self) -> str:
+        """The verdict for a table; "kink or tie" where that alone, a convention, is refuted."""
+        return "kink or tie" if self.at_a_tie else self.verdict
+
+    @property
     def text(self) -> str:
         """Everything in one line; it begins with the verdict."""
         return "; ".join(part for part in (f"{self.verdict}: {self.detail}", self.beside) if part)

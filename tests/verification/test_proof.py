@@ -86,6 +86,7 @@ def test_a_kink_is_a_convention():
     assert report.proof is not None
     assert report.proof.at_a_tie
     assert "convention" in report.proof.text
+    assert "kink or tie" in table([report])
 
 
 def test_what_cannot_be_decided_is_named():
