@@ -24,6 +24,7 @@ from flax import nnx
 
 from jaxbackprop.benchmarking.timing import interleaved, interval_of_median
 from jaxbackprop.models.mlp import MLP
+from jaxbackprop.training.data_source import ArraySource
 from jaxbackprop.training.minibatches import on_device
 from jaxbackprop.training.optimizer import make_optimizer
 from jaxbackprop.training.step import prepare
@@ -41,16 +42,16 @@ def pictures(examples: int, sizes: tuple[int, ...] = SIZES) -> tuple[np.ndarray,
 def ours(
     x: np.ndarray, y: np.ndarray, batch: int, sizes: tuple[int, ...] = SIZES, *, dtype: str | None = None
 ) -> Callable[[], Any]:
-    """One epoch of `fit`: one compiled scan, the state donated from epoch to epoch."""
+    """One epoch of `fit`: one compiled loop over as many steps as a call may have, in an order drawn on the device."""
     model = MLP(sizes[0], sizes[1:-1], sizes[-1], rngs=nnx.Rngs(0))
     program, state = prepare(model, None, make_optimizer("sgd", optax.constant_schedule(RATE)), dtype=dtype)
-    batches, key = on_device((x, y), batch), jax.random.key(0)
-    compiled = program.epoch.lower(state, batches, key).compile()
-    held = [state]
+    source, held = ArraySource(on_device((x, y), batch), jax.random.key(0)), [state]
+    source.compile(program, state)
 
     def epoch():
-        held[0], metrics = compiled(held[0], batches, key)
-        return metrics
+        for chunk in source.chunks(program, held[0], 1, 0):
+            held[0] = chunk.after
+        return held[0]
 
     return epoch
 

@@ -148,6 +148,13 @@ def test_a_loss_that_becomes_nan_ends_with_status_1_and_names_the_rule(run: Run)
     [
         ("train mlp --hidden 5,x", "--hidden is '5,x'"),
         ("train mlp --valid 1.5", "--valid is 1.5"),
+        ("train mlp --data two.csv --optimizer adamm", "Did you mean adam"),
+        ("train mlp --data two.csv --lr -1", "lr is -1"),
+        ("train mlp --data two.csv --batch 0", "batch is 0"),
+        ("train mlp --data two.csv --dtype float8", "dtype is 'float8'"),
+        ("train mlp --data two.csv --out two.csv", "two.csv: found a file, expected a new folder"),
+        ("train text --out .", "found a folder that is not empty"),
+        ("train text --data labelled.txt --calibrate-on nowhere.txt", "nowhere.txt"),
         ("train mlp --unit rleu", "'rleu' is not a unit"),
         ("train mlp --data nowhere.csv", "nowhere.csv: found no such file"),
         ("train mlp --data docstrings", "found labelled texts, expected numbers"),
@@ -159,11 +166,40 @@ def test_a_loss_that_becomes_nan_ends_with_status_1_and_names_the_rule(run: Run)
 )
 def test_bad_input_ends_with_status_2_and_one_clear_message(run: Run, command: str, message: str):
     Path("broken.txt").write_text("__label__a some words\nno label here\n")
+    Path("labelled.txt").write_text("__label__a some words\n__label__b other ones\n")
+    write_numbers(Path("two.csv"), 20, 0)
     status, out, err = run(*command.split())
     assert status == 2
     assert message in err.replace("\n", " ")
     assert "Traceback" not in err
     assert out == ""
+    assert not list(Path().glob("runs/*")), "nothing was begun"
+
+
+def test_raw_pixels_are_scaled_as_in_training(run: Run):
+    """Trained on bytes, which are divided by 255; asked with the same pixels as numbers in a text file."""
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % 2
+    x = (rng.integers(0, 100, (60, 4)) + 155 * (y[:, None] == [0, 1, 0, 1])).astype(np.uint8)
+    np.savez("pixels.npz", x=x, y=y)
+    train = ("train", "mlp", "--data", "pixels.npz", "--hidden", "", "--epochs", "60", "--lr", "0.05", "--out", "run")
+    status, out, _ = run(*train)
+    assert status == 0
+    assert "training accuracy" in out
+    np.savetxt("raw.csv", x, "%d", delimiter=",")
+    np.savetxt("scaled.csv", x / 255, "%.6f", delimiter=",")
+    raw, scaled, bytes_ = (run("predict", "run", file) for file in ("raw.csv", "scaled.csv", "pixels.npz"))
+    assert [json.loads(line)["label"] for line in raw[1].splitlines()] == [str(label) for label in y]
+    assert "divided by 255, as in training" in raw[2]
+    for other in (scaled, bytes_):
+        assert other[2] == ""
+        for ours, theirs in zip(raw[1].splitlines(), other[1].splitlines(), strict=True):
+            assert json.loads(ours)["probability"] == pytest.approx(json.loads(theirs)["probability"], abs=1e-4)
+    np.savetxt("far.csv", 1000.0 * x, "%d", delimiter=",")
+    assert "in training they were from 0 to 0.99" in run("predict", "run", "far.csv")[2].replace("\n", " ")
+    status, _, err = run("resume", "run")
+    assert status == 2
+    assert "a finished run" in err
 
 
 def test_an_unknown_option_ends_with_status_2(run: Run):

@@ -29,10 +29,11 @@ def test_a_rule_is_right_in_the_gpus_own_arithmetic(name: str):
 
 def test_nothing_passes_between_host_and_gpu_during_an_epoch():
     program, state = prepare(jbp.MLP(16, [32], 4, dropout=0.1, rngs=nnx.Rngs(0)), None, optax.adam(1e-2))
-    batches, key = on_device((X, Y), 50), jax.random.key(0)
-    compiled = program.epoch.lower(state, batches, key).compile()
+    batches = on_device((X, Y), 50)
+    order, first = batches.order(jax.random.key(0)), jax.device_put(np.int32(0))
+    compiled = program.steps.lower(state, batches, order, first, batches.steps).compile()
     with jax.transfer_guard("disallow"):
-        _, metrics = jax.block_until_ready(compiled(state, batches, key))
+        _, metrics = jax.block_until_ready(compiled(state, batches, order, first))
     assert np.isfinite(metrics.loss).all()
 
 

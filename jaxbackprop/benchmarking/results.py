@@ -5,7 +5,10 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ..core.html_table import html_lines, html_table
+
 BY_HAND, AUTODIFF = "by hand", "autodiff"
+HEAD = ("contender", "time", "spread", "by hand / this", "temporary", "residuals", "error", "ulp, one sign")
 
 
 @dataclass(frozen=True)
@@ -93,13 +96,28 @@ class Benchmark:
         """Whether the hand-derived pass has the plain function's numbers, up to rounding, at every size."""
         return not any(r.note for r in self.rows if r.name == BY_HAND)
 
-    def __str__(self) -> str:
-        setting = ", ".join(f"{key} {value}" for key, value in self.setting.items())
-        head = ("contender", "time", "spread", "by hand / this", "temporary", "residuals", "error", "ulp, one sign")
-        blocks = [f"{self.name}: forward and backward pass ({setting})" if setting else self.name]
+    def __repr__(self) -> str:
+        known = [r for r in self.rows if r.name == AUTODIFF and r.time_ratio is not None]
+        ratio = f": {self.time_ratio:.2f}x the time of autodiff{' (within noise)' * self.within_noise}" if known else ""
+        return f"<benchmark of {self.name}{ratio}>"
+
+    def _repr_html_(self) -> str:
+        blocks = [html_lines([self._title()])]
         for size, description in self.sizes.items():
             rows = [r for r in self.rows if r.size == size]
-            blocks.append(f"\n{size}: {description}\n{_table([head, *map(_cells, rows)])}")
+            blocks += [html_lines([f"{size}: {description}"]), html_table(HEAD, map(_cells, rows))]
+            blocks.append(html_lines(f"{r.name}: {r.note}" for r in rows if r.note))
+        return "".join(blocks)
+
+    def _title(self) -> str:
+        setting = ", ".join(f"{key} {value}" for key, value in self.setting.items())
+        return f"{self.name}: forward and backward pass ({setting})" if setting else self.name
+
+    def __str__(self) -> str:
+        blocks = [self._title()]
+        for size, description in self.sizes.items():
+            rows = [r for r in self.rows if r.size == size]
+            blocks.append(f"\n{size}: {description}\n{_table([HEAD, *map(_cells, rows)])}")
             blocks += [f"  {r.name}: {r.note}" for r in rows if r.note]
         return "\n".join(blocks)
 

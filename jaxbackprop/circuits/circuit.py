@@ -2,19 +2,25 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import fields
+from html import escape
 from pathlib import Path
 from typing import Any
 
+from ..verification.wording import count
 from .analysis.compare import Checked, check
 from .analysis.health import Health, health
 from .drawing.as_dot import to_dot
 from .drawing.as_html import to_html
 from .drawing.as_json import to_json
+from .drawing.as_pdf import to_pdf, to_png
 from .drawing.as_svg import to_svg
 from .drawing.as_text import table
-from .drawing.write_file import write_file
+from .drawing.write_file import write_bytes, write_file
 from .model import Gate, Graph
 from .walk import walk_inside
+
+DISPLAYED = 400
+"""Notebooks display circuits of at most this many gates."""
 
 
 class Circuit(Graph):
@@ -35,7 +41,7 @@ class Circuit(Graph):
         return cls(**{f.name: getattr(graph, f.name) for f in fields(Graph)})
 
     def __repr__(self) -> str:
-        return f"<circuit {self.name}: {len(self.gates)} gates, {len(self.wires)} wires>"
+        return f"<circuit {self.name}: {count(len(self.gates), 'gate')}, {count(len(self.wires), 'wire')}>"
 
     def __str__(self) -> str:
         if len(self.gates) <= 200:
@@ -85,8 +91,33 @@ class Circuit(Graph):
         """
         return write_file(to_svg(self, view, digits, opened=opened, legend=legend), path)
 
+    def _repr_html_(self) -> str | None:
+        if len(self.gates) > DISPLAYED:
+            return None
+        style = "width:100%;height:520px;border:1px solid #8888;border-radius:8px"
+        return f'<iframe srcdoc="{escape(self.to_html())}" style="{style}" title="{escape(self.name)}"></iframe>'
+
     def _repr_svg_(self) -> str | None:
-        return self.to_svg() if len(self.gates) <= 400 else None
+        """For where a page is not displayed; as wide as the cell at most."""
+        if len(self.gates) > DISPLAYED:
+            return None
+        return self.to_svg().replace("<svg ", '<svg style="max-width:100%;height:auto" ', 1)
+
+    def to_pdf(self, path: str | Path | None = None, **drawn: Any) -> bytes:
+        """The drawing as a PDF, for slides; the arguments are those of `to_svg`.
+
+        Raises:
+            ImportError: cairosvg is not installed.
+        """
+        return write_bytes(to_pdf(self.to_svg(**drawn)), path)
+
+    def to_png(self, path: str | Path | None = None, *, scale: float = 2.0, **drawn: Any) -> bytes:
+        """The drawing as a PNG of `scale` pixels for each unit; the other arguments are those of `to_svg`.
+
+        Raises:
+            ImportError: cairosvg is not installed.
+        """
+        return write_bytes(to_png(self.to_svg(**drawn), scale), path)
 
     def to_json(self, path: str | Path | None = None, *, elements: int = 4096) -> str:
         """Everything as JSON, by the schema in `as_json.SCHEMA`; arrays above `elements` are summarised."""

@@ -51,6 +51,7 @@ class Wire:
         autodiff_upstream: the same by autodiff alone; the very same array unless `diverged`.
         diverged: whether a handwritten rule had a part in `upstream`, so that the two were computed apart.
         named: whether the name is final.
+        short: of an argument with a long name, the parts of it that tell it from the others.
     """
 
     id: int
@@ -65,6 +66,7 @@ class Wire:
     autodiff_upstream: Gradient | None = None
     diverged: bool = False
     named: bool = False
+    short: str = ""
 
     def __repr__(self) -> str:
         return f"<wire {self.name} {self.dtype}{list(self.shape)}>"
@@ -154,7 +156,7 @@ ACTIVATIONS = frozenset(
 class Box:
     """Gates drawn together: a named scope, a module, a loop, one step of it, a branch, a checkpointed or opened part.
 
-    `kind` is one of "scope", "scan", "while", "step", "cond", "remat", "rule".
+    `kind` is one of "scope", "scan", "while", "step", "cond", "remat", "rule", "part" (of a long program).
     """
 
     id: int

@@ -40,6 +40,30 @@ def argument_names(fun: Callable, args: tuple) -> list[str]:
     return names
 
 
+LONG = 12
+"""Names of arguments that are longer are also given short."""
+
+
+def short_names(names: list[str]) -> list[str]:
+    """Of each name the parts that tell it from the others, its last part among them: `…layers.0…kernel`."""
+    paths = [re.findall(r"[^.\[\]'\"]+", name)[::-1] for name in names]
+    return [_short(path, [other for other in paths if other is not path]) for path in paths]
+
+
+def _short(path: list[str], others: list[list[str]]) -> str:
+    """The parts of a path, given from its end, that no other one has at the same places."""
+    kept = {0}
+    for other in others:
+        if all(place < len(other) and other[place] == path[place] for place in kept):
+            differ = [i for i, part in enumerate(path) if i >= len(other) or part != other[i]]
+            kept.update(differ[:1])
+    text, last = "", len(path)
+    for place in sorted(kept, reverse=True):
+        text += ("…" if place < last - 1 else "." if text else "") + path[place]
+        last = place
+    return text
+
+
 def output_names(tree: Any) -> list[str]:
     """One name for each array that the function returns."""
     return ["output" + jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]

@@ -22,6 +22,7 @@ from .analysis.rule_check import check_derivatives, check_rule
 from .gradients import Equation, Stack, Unstack, sweep
 from .model import Box, Edge, Gate, Graph, Operation, Wire
 from .output_cotangents import set_cotangent, set_output_cotangents
+from .parts import divide_into_parts
 from .summary import is_inexact, precision_of
 
 
@@ -60,6 +61,7 @@ def walk_function(
     sweep(graph.gates, check_rule, autodiff=autodiff, summaries=summaries)
     if autodiff and noticing.differentiates(program.jaxpr):
         check_derivatives(graph.gates, fun, args)
+    divide_into_parts(graph)
     return graph
 
 
@@ -106,6 +108,9 @@ class _Walk:
         for wire in self.wires:
             if not wire.named:
                 wire.name = self.names.new(wire.name)
+        long = [wire for wire in arguments if len(wire.name) > naming.LONG]
+        for wire, short in zip(long, naming.short_names([wire.name for wire in long]), strict=True):
+            wire.short = short
         return Graph(name, self.gates, self.wires, self.boxes, arguments, outputs, tree)
 
     def wire(self, name: str, kind: str, value: Any, source: Gate | None = None, named: bool = True) -> Wire:

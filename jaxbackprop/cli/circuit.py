@@ -19,8 +19,18 @@ class View(StrEnum):
     chain = "chain"
 
 
+GATES = """abs add clip cos div dot elu exp gelu hard_tanh leaky_relu log log_softmax matmul max maxout mean min mul neg
+norm power prelu reciprocal reduce_max relu reshape selu sigmoid silu sin softmax softplus softsign sqrt square sub sum
+tanh transpose"""
+"""The gates of expressions, as `--help` shows them; written out, since to collect them takes JAX."""
+
+
 # "-x * y" is an expression, and so is "-tanh(x)", whose letters are no options
-@app.command("circuit", context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
+@app.command(
+    "circuit",
+    epilog=f"Gates: {GATES}",
+    context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]},
+)
 def circuit_command(
     expression: Annotated[str, typer.Argument(help='Such as "(x + y) * z"; names, numbers, + - * / @ **, gates.')],
     values: Annotated[list[str] | None, typer.Argument(help="A value for each name: x=-2, or W=[[1,2],[3,4]].")] = None,
@@ -29,6 +39,8 @@ def circuit_command(
     exact: Annotated[bool, typer.Option("--exact", help="Numbers unrounded.")] = False,
     html: Annotated[Path | None, typer.Option(help="Write a page to step through.")] = None,
     svg: Annotated[Path | None, typer.Option(help="Write the drawing.")] = None,
+    pdf: Annotated[Path | None, typer.Option(help="Write the drawing as a PDF.")] = None,
+    png: Annotated[Path | None, typer.Option(help="Write the drawing as a PNG.")] = None,
     dot: Annotated[Path | None, typer.Option(help="Write it in Graphviz's language.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -44,6 +56,8 @@ def circuit_command(
     for path, write in (
         (html, lambda p: circuit.to_html(p)),
         (svg, lambda p: circuit.to_svg(p, view=view.value, digits=digits)),
+        (pdf, lambda p: circuit.to_pdf(p, view=view.value, digits=digits)),
+        (png, lambda p: circuit.to_png(p, view=view.value, digits=digits)),
         (dot, lambda p: circuit.to_dot(p, digits=digits)),
     ):
         if path is not None:

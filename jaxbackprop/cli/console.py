@@ -3,6 +3,9 @@
 import json
 import os
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -22,7 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+BAD_INPUT, FAILED, INTERRUPTED, TERMINATED = 2, 1, 130, 143
 WORTH_KEEPING = 0.05  # seconds a program took to compile; a small one is compiled faster than it is found
 TRACEBACK_VARIABLE = "JAXBACKPROP_TRACEBACK"
 
@@ -55,6 +58,18 @@ def err() -> Console:
 def note(text: str) -> None:
     """A line beside the results."""
     err().print(text, style="dim", markup=False, soft_wrap=True)
+
+
+@contextmanager
+def warnings_as_notes() -> Iterator[None]:
+    """Each different warning once, as a note at the end."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            yield
+        finally:
+            for message in dict.fromkeys(str(warning.message) for warning in caught):
+                note(message)
 
 
 def print_json(value: Any) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import app, print_json
+from .console import app, print_json, warnings_as_notes
 from .options import RunPath, Threshold
 
 if TYPE_CHECKING:
@@ -50,8 +50,10 @@ def _predict_numbers(run: "Run", file: str, top: int, threshold: float) -> None:
     preprocessor = run.trained.preprocessor  # type: ignore[attr-defined]
     if preprocessor is None:
         raise ValueError(f"{run.path} was trained by fit() on arrays: load_run(folder).predict(x) predicts.")
-    features = _features(preprocessor, file)
-    for row in run.probabilities(features) if len(features) else ():
+    with warnings_as_notes():
+        features = _features(preprocessor, file)
+        probabilities = run.probabilities(features) if len(features) else ()
+    for row in probabilities:
         best = np.argsort(-row, kind="stable")[: None if top == -1 else top]
         likely = (k for k in best if row[k] >= threshold)
         classes = [{"label": run.classes[k], "probability": round(float(row[k]), 6)} for k in likely]

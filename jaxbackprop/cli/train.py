@@ -16,13 +16,24 @@ train_app = typer.Typer(help="Train a classifier: every gradient by a hand-deriv
 app.add_typer(train_app, name="train")
 
 
-def free_folder(kind: str, data: str) -> Path:
-    """runs/KIND-DATA-N, with the first N that is free."""
-    name = Path(data).name.split(".")[0] or "data"
-    number = 1
-    while (folder := Path("runs") / f"{kind}-{name}-{number}").exists():
-        number += 1
-    return folder
+@contextmanager
+def run_folder(given: Path | None, kind: str, data: str) -> Iterator[Path]:
+    """The folder of a new run: the one given, checked; or runs/KIND-DATA-N, made with the first N that is free.
+
+    Where training fails before it has written anything, none is left behind.
+    """
+    from ..training.run_folder import check_new, new_folder
+
+    if given is not None:
+        check_new(given)
+        yield given
+        return
+    folder = new_folder(Path("runs"), f"{kind}-{Path(data).name.split('.')[0] or 'data'}")
+    try:
+        yield folder
+    finally:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 @contextmanager

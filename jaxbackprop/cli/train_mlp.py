@@ -1,7 +1,6 @@
 """`train mlp`: a multi-layer perceptron on examples of numbers."""
 
 import math
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -11,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from .console import INTERRUPTED, err, fail, note, out, print_json
+from .console import INTERRUPTED, TERMINATED, err, fail, note, out, print_json, warnings_as_notes
 from .options import HELD_OUT, Output, Patience, Seed, takes_options
-from .train import files_in, free_folder, progress_bar, train_app
+from .train import files_in, progress_bar, run_folder, train_app
 
 if TYPE_CHECKING:
     from ..data import DataSet
@@ -68,6 +67,7 @@ class Training:
     l2: Annotated[float, typer.Option("--l2", help="Lambda of the penalty lambda/2 ||W||^2.")] = 0.0
     clip: Annotated[float | None, typer.Option(help="The largest norm of the gradient.")] = None
     patience: Patience = None
+    gradient_norm: Annotated[bool, typer.Option(help="Record the norm of the gradient.")] = False
     dtype: Annotated[
         str | None, typer.Option(help="bfloat16: what the passes compute in, on accelerators; updates stay float32.")
     ] = None
@@ -89,16 +89,17 @@ def mlp_command(data: Data, network: Network, training: Training, output: Output
     from ..data import Examples, load
     from ..training.preprocessing import Preprocessor
 
-    loaded = load(data.data, data.test_data, kind="examples", label_column=data.label_column)
-    assert isinstance(loaded.train, Examples)
-    preprocessor = Preprocessor.of(loaded.train)
-    model = {
-        "class": "MLP", "features": math.prod(preprocessor.shape), "hidden": _sizes(network.hidden),
-        "classes": len(preprocessor.classes), "unit": network.unit, "dropout": network.dropout,
-        "norm": None if network.norm == "none" else network.norm, "smoothing": network.smoothing,
-    }  # fmt: skip
-    folder = output.out or free_folder("mlp", data.data)
-    train_module(loaded, preprocessor, model, training.settings, data.config, folder, as_json=output.as_json)
+    settings, sizes = training.settings, _sizes(network.hidden)
+    with run_folder(output.out, "mlp", data.data) as folder:
+        loaded = load(data.data, data.test_data, kind="examples", label_column=data.label_column)
+        assert isinstance(loaded.train, Examples)
+        preprocessor = Preprocessor.of(loaded.train)
+        model = {
+            "class": "MLP", "features": math.prod(preprocessor.shape), "hidden": sizes,
+            "classes": len(preprocessor.classes), "unit": network.unit, "dropout": network.dropout,
+            "norm": None if network.norm == "none" else network.norm, "smoothing": network.smoothing,
+        }  # fmt: skip
+        train_module(loaded, preprocessor, model, settings, data.config, folder, as_json=output.as_json)
 
 
 def train_module(
@@ -116,8 +117,9 @@ def train_module(
     import jax
     from flax import nnx
 
+    from ..data import DataError
     from ..models import build
-    from ..training import RunFolder, fit
+    from ..training import RunFolder, Terminated, fit
 
     module = build(model, rngs=nnx.Rngs(settings["seed"]))
     params = sum(x.size for x in jax.tree.leaves(nnx.state(module, nnx.Param)))
@@ -126,11 +128,16 @@ def train_module(
     if not as_json:
         _print_setup(data, len(y), preprocessor, model, params, folder)
     config = {"data": dict(data_config), "preprocessor": preprocessor.to_config()}
-    with _warnings_as_notes(), _epochs_bar(settings["epochs"]) as progress:
+    was_tested = test is None or (folder / "test.json").exists()
+    with warnings_as_notes(), _epochs_bar(settings["epochs"]) as on_epoch:
         try:
-            history = fit(module, (x, y), **settings, out=folder, resume=resume, config=config, progress=progress)
-        except KeyboardInterrupt:
-            fail(f"interrupted; continue with: jaxbackprop resume {folder}", INTERRUPTED)
+            history = fit(module, (x, y), **settings, out=folder, resume=resume, config=config, on_epoch=on_epoch)
+        except (KeyboardInterrupt, Terminated) as stopped:
+            status = TERMINATED if isinstance(stopped, Terminated) else INTERRUPTED
+            fail(f"interrupted; continue with: jaxbackprop resume {folder}", status)
+    if resume and was_tested and history.compile_seconds is None:
+        advice = "Train it further with --epochs, more than it has."
+        raise DataError("a finished run", expected="one that was interrupted", file=folder, advice=advice)
     result = None
     if test is not None:
         result = _test(module, test, preprocessor, RunFolder.open(folder))
@@ -199,13 +206,17 @@ def _print_result(folder: Path, history: "History", result: Mapping[str, Any] | 
     if as_json:
         summary = {"run": str(folder), "best": best.as_dict(), "epochs": len(history.epochs), "seconds": seconds}
         return print_json({**summary, "compile_seconds": history.compile_seconds, "test": result})
-    note(f"compiled in {history.compile_seconds:.1f} s, trained in {seconds:.1f} s")
+    compiled = "" if history.compile_seconds is None else f"compiled in {history.compile_seconds:.1f} s, "
+    note(f"{compiled}trained in {seconds:.1f} s")
     console = out()
     if best.valid_accuracy is not None:
         early = f" of {len(history.epochs)} (stopped early)" if history.stopped_early else ""
         console.print(f"[bold]best [/] epoch {best.epoch}{early}: {best.valid_accuracy:.2%} of the held-out examples")
     if result is not None:
         console.print(as_line(result))
+    elif best.valid_accuracy is None and best.accuracy is not None:
+        about = "there is no test set, and nothing was held out"
+        console.print(f"[bold]best [/] epoch {best.epoch}: training accuracy {best.accuracy:.2%}; {about}")
     console.print(f"[bold]files[/] {files_in(folder)}")
 
 
@@ -224,17 +235,7 @@ def _epochs_bar(epochs: int) -> Iterator[Any]:
 def _status(epoch: "Epoch") -> str:
     held_out = "" if epoch.valid_accuracy is None else f"  held out {epoch.valid_accuracy:.2%}"
     speed = f"{epoch.examples_per_second:,.0f} examples/s"
-    return f"loss {epoch.loss:.4f}  accuracy {epoch.accuracy:.2%}{held_out}  {speed}"
-
-
-@contextmanager
-def _warnings_as_notes() -> Iterator[None]:
-    """A warning of ours (matplotlib is missing) becomes a line on stderr."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield
-    for warning in caught:
-        note(str(warning.message))
+    return f"loss {epoch.loss:.4f}  training accuracy {epoch.accuracy:.2%}{held_out}  {speed}"
 
 
 def _sizes(hidden: str) -> list[int]:

@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from .console import INTERRUPTED, err, fail, note, out, print_json
+from .console import INTERRUPTED, TERMINATED, err, fail, out, print_json, warnings_as_notes
 from .options import HELD_OUT, Output, Patience, Seed, takes_options
-from .train import files_in, free_folder, progress_bar, train_app
+from .train import files_in, progress_bar, run_folder, train_app
 
 if TYPE_CHECKING:
     from ..fasttext import TextClassifier, Trial
@@ -159,7 +158,7 @@ def text_command(
     """
     from ..fasttext.options import settings_of
     from ..fasttext.presets import with_defaults
-    from ..fasttext.run import TextRequest, check_new
+    from ..fasttext.run import TextRequest
 
     given = _given(data, table, training)
     if table.model == "linear" and tuning.tune_on is not None:
@@ -173,12 +172,11 @@ def text_command(
         calibrate_on=validation.calibrate_on, checkpoint_seconds=tuning.checkpoint_seconds,
         pretrained=table.pretrained,
     )  # fmt: skip
-    folder = output.out or free_folder("text", data.data)
-    check_new(folder)
-    if tuning.tune_on is None:
-        train_classifier(request, folder, as_json=output.as_json)
-    else:
-        _tune(request, tuning, folder, as_json=output.as_json)
+    with run_folder(output.out, "text", data.data) as folder:
+        if tuning.tune_on is None:
+            train_classifier(request, folder, as_json=output.as_json)
+        else:
+            _tune(request, tuning, folder, as_json=output.as_json)
 
 
 def _given(data: Data, table: Table, training: Training) -> dict[str, Any]:
@@ -199,17 +197,18 @@ def train_classifier(request: "TextRequest", folder: Path, *, as_json: bool) -> 
     """Train into a new folder or continue in it, save the model, test it, and print the result."""
     from ..fasttext.options import settings_of
     from ..fasttext.run import can_continue, train
+    from ..training.stop_signals import Terminated
 
     _set_compiler_flags(request)
     if not as_json:
         err().print(f"[bold]run  [/] {escape(str(folder))}", soft_wrap=True)
     began, epochs = time.perf_counter(), settings_of(request.settings, called="train text").epoch
     try:
-        with _warnings_as_notes(), _training_bar(epochs) as (progress, on_epoch):
+        with warnings_as_notes(), _training_bar(epochs) as (progress, on_epoch):
             classifier = train(request, folder, progress=progress, on_epoch=on_epoch)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Terminated) as stopped:
         how = f"continue with: jaxbackprop resume {folder}" if can_continue(folder) else "nothing is saved"
-        fail(f"interrupted; {how}", INTERRUPTED)
+        fail(f"interrupted; {how}", TERMINATED if isinstance(stopped, Terminated) else INTERRUPTED)
     _finish(classifier, request, folder, time.perf_counter() - began, as_json=as_json)
 
 
@@ -241,7 +240,7 @@ def _tune(request: "TextRequest", tuning: Tuning, folder: Path, *, as_json: bool
     train, _ = request.sources
     _set_compiler_flags(request)
     began = time.perf_counter()
-    with _warnings_as_notes(), _tuning_bar(tuning.tune_seconds) as progress:
+    with warnings_as_notes(), _tuning_bar(tuning.tune_seconds) as progress:
         classifier = autotune(
             train, str(tuning.tune_on), seconds=tuning.tune_seconds, metric=tuning.tune_metric,
             predictions=tuning.tune_predictions, model_size=tuning.tune_size, unlabelled=request.unlabelled,
@@ -260,7 +259,7 @@ def _finish(
     """Save and test what was trained, and print the result."""
     from ..fasttext.run import finish
 
-    with _warnings_as_notes():
+    with warnings_as_notes():
         calibration, result = finish(classifier, request, folder)
     history = classifier.history
     if as_json:
@@ -280,18 +279,6 @@ def _finish(
     if result is not None:
         console.print(as_line(result))
     console.print(f"[bold]files[/] {files_in(folder)}")
-
-
-@contextmanager
-def _warnings_as_notes() -> Iterator[None]:
-    """Each different warning once, as a note at the end."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        try:
-            yield
-        finally:
-            for message in dict.fromkeys(str(warning.message) for warning in caught):
-                note(message)
 
 
 def _calibration_line(calibration: "Calibration") -> str:

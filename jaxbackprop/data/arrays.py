@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO
 
 import numpy as np
@@ -29,6 +30,7 @@ class Examples:
     classes  the names of the classes
     shape    the shape of one example before it was laid out as a row, (28, 28) for MNIST
     source   the file, or the name of the set, for messages
+    scale    what the numbers were divided by when they were read, 255 for bytes
     """
 
     x: np.ndarray
@@ -36,6 +38,7 @@ class Examples:
     classes: tuple[str, ...]
     shape: tuple[int, ...] = ()
     source: str | None = None
+    scale: float = 1.0
 
     def __post_init__(self):
         x, y = np.asarray(self.x), np.asarray(self.y)
@@ -62,7 +65,7 @@ class Examples:
 
     def take(self, which: np.ndarray) -> "Examples":
         """The examples numbered by `which`, in that order."""
-        return Examples(self.x[which], self.y[which], self.classes, self.shape, self.source)
+        return Examples(self.x[which], self.y[which], self.classes, self.shape, self.source, self.scale)
 
     def split(self, fraction: float = 0.2, *, seed: int = 0) -> tuple["Examples", "Examples"]:
         """Two sets, the second with about `fraction` of each class, at least one example of each on each side.
@@ -104,7 +107,7 @@ class Examples:
                     advice="Train with an example of it, or remove it from the test set.",
                 )
         number = np.array([train.classes.index(name) if name in train.classes else -1 for name in self.classes])
-        return Examples(self.x, number[self.y], train.classes, self.shape, self.source)
+        return Examples(self.x, number[self.y], train.classes, self.shape, self.source, self.scale)
 
     def _refuse_not_finite(self) -> None:
         row, column = (int(k[0]) for k in np.nonzero(~np.isfinite(self.x)))
@@ -122,12 +125,19 @@ def sizes(shape: Sequence[int]) -> str:
 
 
 def examples(
-    x: np.ndarray, y: np.ndarray, *, source: str | None = None, classes: Sequence[str] | None = None
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    source: str | None = None,
+    classes: Sequence[str] | None = None,
+    scale: float | None = None,
 ) -> Examples:
     """Examples from raw arrays: each flattened to a row, bytes scaled to [0, 1], labels numbered in sorted order.
 
     x  (N, ...) of any number type; uint8 means pixels, which are divided by 255
     y  (N,) integers or strings; with `classes`, integers that number them
+
+    scale  what the numbers are divided by, 255 for bytes where none is given
     """
     if x.dtype.kind not in "uifb":
         advice = "Images of unequal size cannot be one array: bring them to one size." if x.dtype.kind == "O" else ""
@@ -135,16 +145,17 @@ def examples(
     if x.ndim < 1 or y.ndim != 1 or len(x) != len(y):
         raise DataError(f"{_shaped(x)} examples and {_shaped(y)} labels", expected="one label an example", file=source)
     rows = x.reshape(len(x), math.prod(x.shape[1:]))
-    rows = rows.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 else rows.astype(np.float32)
+    scale = (255.0 if x.dtype == np.uint8 else 1.0) if scale is None else scale
+    rows = rows.astype(np.float32) / np.float32(scale)
     if classes is not None:
-        return Examples(rows, y, tuple(classes), x.shape[1:], source)
+        return Examples(rows, y, tuple(classes), x.shape[1:], source, scale)
     if y.dtype.kind == "f" and (y == np.floor(y)).all():
         y = y.astype(np.int64)
     if y.dtype.kind not in "uibUS":
         raise DataError(f"labels of type {y.dtype}", expected="whole numbers or strings", file=source)
     y = np.char.decode(y, "utf-8") if y.dtype.kind == "S" else y
     names, numbers = np.unique(y, return_inverse=True)
-    return Examples(rows, numbers, tuple(str(name) for name in names), x.shape[1:], source)
+    return Examples(rows, numbers, tuple(str(name) for name in names), x.shape[1:], source, scale)
 
 
 def _shaped(array: np.ndarray) -> str:
@@ -227,7 +238,7 @@ def _header(file: IO[bytes], name: str, path: Path) -> tuple[tuple[int, ...], bo
     try:
         read = npy.read_array_header_1_0 if npy.read_magic(file) == (1, 0) else npy.read_array_header_2_0
         shape, fortran, dtype = read(file)
-    except (ValueError, SyntaxError, TypeError) as error:
+    except (ValueError, SyntaxError, TypeError, TokenError, RecursionError, MemoryError) as error:
         raise DataError(f"{name}, which is no array ({error})", expected="an array", file=path) from error
     if dtype.hasobject:
         raise DataError(

@@ -95,8 +95,8 @@ def _digits() -> DataSet:
         advice = "Install it: pip install 'jaxbackprop[data]'."
         raise DataError("no scikit-learn", expected="it, for its digits", advice=advice) from error
     x, y = load_digits(return_X_y=True)
-    scans = (np.asarray(x, np.float32) / 16).reshape(-1, 8, 8)  # a pixel counts 0 to 16 dark points
-    return DataSet("digits", *examples(scans, np.asarray(y), source="digits").split(0.2, seed=0))
+    scans = np.asarray(x, np.float32).reshape(-1, 8, 8)  # a pixel counts 0 to 16 dark points
+    return DataSet("digits", *examples(scans, np.asarray(y), source="digits", scale=16).split(0.2, seed=0))
 
 
 def _named(name: str, found: DataSet) -> DataSet:

@@ -192,6 +192,10 @@ class Derivation:
                 )
         return f"<table>{''.join(rows)}</table>"
 
+    def __repr__(self) -> str:
+        provided = f", provided that {'; '.join(self.conditions)}" if self.conditions else ""
+        return f"<derivation of {self.name}: {', '.join(map(str, self.saved)) or 'nothing'} saved{provided}>"
+
     def __str__(self) -> str:
         """In plain text: the backward pass, line by line."""
         return "\n".join([f"{self.name}", *self._plain("  ")])

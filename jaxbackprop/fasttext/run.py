@@ -19,13 +19,14 @@ import numpy as np
 
 from ..data import DataError
 from ..training.history import Epoch
+from ..training.integrity import of_file
 from ..training.plots import draw_confusion, draw_curves
 from ..training.run import TEXT_CLASSIFIER
-from ..training.run_folder import CHECKPOINTS, CONFIG, TEST, RunFolder
+from ..training.run_folder import CHECKPOINTS, CONFIG, METRICS, TEST, RunFolder
 from .classifier import TextClassifier
 from .corpus.reading import STDIN, Source, text_groups, train_and_test_sources
 from .files import model_folder
-from .files.model_folder import is_model
+from .files.model_folder import FILES, is_model
 from .options import settings_of
 from .predict.metrics import Scoring, Skipped, encoded, nothing_to_score
 from .predict.predictor import Predictor
@@ -84,17 +85,17 @@ class TextRequest:
         settings = dataclasses.asdict(settings_of(rest.pop("settings"), called="train text"))
         return {"kind": TEXT_CLASSIFIER, "data": data, "settings": settings, **rest}
 
+    def content(self) -> dict[str, str]:
+        """The hashes of the files that are trained on."""
+        given = {"data": self.data, "valid": self.valid, "pretrained": self.pretrained}
+        paths = {name: Path(value) for name, value in given.items() if isinstance(value, str)}
+        files = {name: path if path.is_file() else next(path.glob("train.*"), path) for name, path in paths.items()}
+        return {name: of_file(path) for name, path in files.items() if path.is_file()}
+
     @cached_property
     def sources(self) -> tuple[Source, Source | None]:
         """The texts to train on and to test on."""
         return train_and_test_sources(self.data, self.test, self.label_column)
-
-
-def check_new(folder: Path) -> None:
-    """A DataError where the folder of a new run holds anything."""
-    if folder.exists() and any(folder.iterdir()):
-        advice = "Give another folder, or remove it."
-        raise DataError("a folder that is not empty", expected="a new folder", file=folder, advice=advice)
 
 
 def train(
@@ -109,8 +110,16 @@ def train(
     A run that fails before anything is saved leaves no folder behind.
     """
     train_on, _ = request.sources
+    if request.calibrate_on is not None:
+        all_of(request.calibrate_on)  # read once training is done, looked for before it is begun
     valid = all_of(request.valid) if isinstance(request.valid, str) else request.valid
-    run = RunFolder(folder) if is_unfinished(folder) else RunFolder.create(folder, request.to_config())
+    content = request.content()
+    run = RunFolder(folder)
+    if not is_unfinished(folder):
+        run = RunFolder.create(folder, request.to_config() | {"content": content})
+    elif run.config.get("content") != content:
+        advice = "Resume with the data that the run was begun with, or train anew."
+        raise DataError(f"{request.data} with another content than before", file=folder, advice=advice)
     checkpoints = None
     linear = request.settings.get("model") == "linear"
     if request.checkpoint_seconds and request.data != STDIN and not linear:
@@ -122,17 +131,18 @@ def train(
         if on_epoch is not None:
             on_epoch(epoch)
 
-    try:
-        return TextClassifier.train(
-            train_on, valid=valid, patience=request.patience, unlabelled=request.unlabelled, cache=request.cache,
-            pretrained=request.pretrained, checkpoints=checkpoints, progress=progress, on_epoch=record,
-            **request.settings,
-        )  # fmt: skip
-    except BaseException as error:
-        useful = can_continue(folder) or (run.epochs() and not isinstance(error, KeyboardInterrupt))
-        if not useful:
-            shutil.rmtree(folder)
-        raise
+    with run.locked():
+        try:
+            return TextClassifier.train(
+                train_on, valid=valid, patience=request.patience, unlabelled=request.unlabelled, cache=request.cache,
+                pretrained=request.pretrained, checkpoints=checkpoints, progress=progress, on_epoch=record,
+                **request.settings,
+            )  # fmt: skip
+        except BaseException as error:
+            useful = can_continue(folder) or (run.epochs() and not isinstance(error, KeyboardInterrupt))
+            if not useful:
+                shutil.rmtree(folder)
+            raise
 
 
 def finish(
@@ -144,32 +154,31 @@ def finish(
         What calibration changed, and the metrics on the test set; None where there is none.
     """
     calibration = None if request.calibrate_on is None else classifier.calibrate(all_of(request.calibrate_on))
-    settings = dataclasses.asdict(classifier.model.settings)
-    run = RunFolder(folder)
-    if (folder / CONFIG).exists():
-        run.write(CONFIG, run.config | {"settings": settings})
-    else:  # settings that were searched for are known only now
-        run = RunFolder.create(folder, request.to_config() | {"settings": settings})
-    classifier.save_model(folder / model_folder.name_of(classifier.model))
-    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-    _, test_on = request.sources
-    result = None
-    if test_on is not None:
-        scoring, _, confusion = evaluate(classifier, test_on)
-        result = metrics_of(scoring, 1)
-        run.write(TEST, result)
-        if confusion is not None:
-            draw_confusion(confusion, folder / "confusion.png", classes=_names(classifier), title="Test examples")
-    history = classifier.history
-    if history is not None and history.best.valid_accuracy is not None:  # the training loss alone says little
-        draw_curves(history, folder / "curves.png")
+    # Settings that were searched for are known only now.
+    run = RunFolder(folder) if (folder / CONFIG).exists() else RunFolder.create(folder, request.to_config())
+    name, history, result = model_folder.name_of(classifier.model), classifier.history, None
+    with run.locked():
+        classifier.save_model(folder / name)
+        _, test_on = request.sources
+        if test_on is not None:
+            scoring, _, confusion = evaluate(classifier, test_on)
+            result = metrics_of(scoring, 1)
+            run.write(TEST, result)
+            if confusion is not None:
+                draw_confusion(confusion, folder / "confusion.png", classes=_names(classifier), title="Test examples")
+        if history is not None and history.best.valid_accuracy is not None:  # the training loss alone says little
+            draw_curves(history, folder / "curves.png")
+        files = {file: of_file(folder / file) for file in (name, METRICS) if (folder / file).exists()}
+        settings = dataclasses.asdict(classifier.model.settings)
+        run.write(CONFIG, run.config | {"settings": settings, FILES: files})  # with that, the run is finished
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     return calibration, result
 
 
 def is_unfinished(folder: Path) -> bool:
-    """Whether a text classifier was being trained there and no model has been saved."""
-    path = folder / CONFIG
-    return path.is_file() and RunFolder(folder).config.get("kind") == TEXT_CLASSIFIER and not is_model(folder)
+    """Whether a text classifier was being trained there, and its model has not been saved and tested."""
+    config = RunFolder(folder).config if (folder / CONFIG).is_file() else {}
+    return config.get("kind") == TEXT_CLASSIFIER and FILES not in config
 
 
 def can_continue(folder: Path) -> bool:

@@ -46,7 +46,7 @@ def lazy_names(
         module = importlib.import_module(f".{module_of[name]}", package)
         return getattr(module, name) if public[module_of[name]] else module
 
-    return get, lambda: sorted([*vars(sys.modules[package]), *module_of])
+    return get, lambda: sorted(module_of)
 
 
 mpmath = lazy_import("mpmath")

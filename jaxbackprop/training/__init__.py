@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from .fitting import fit as fit
     from .history import Epoch as Epoch
     from .history import History as History
+    from .history import Step as Step
     from .optimizer import make_optimizer as make_optimizer
     from .run import Run as Run
     from .run import load_run as load_run
     from .run_folder import RunFolder as RunFolder
+    from .stop_signals import Terminated as Terminated
 
 __getattr__, __dir__ = lazy_names(
     __name__,
@@ -24,9 +26,10 @@ __getattr__, __dir__ = lazy_names(
         "evaluation": ("Evaluation", "evaluate", "scores"),
         "first_nonfinite": ("Fault", "NotFinite"),
         "fitting": ("fit",),
-        "history": ("Epoch", "History"),
+        "history": ("Epoch", "History", "Step"),
         "run": ("Run", "load_run"),
         "optimizer": ("make_optimizer",),
         "run_folder": ("RunFolder",),
+        "stop_signals": ("Terminated",),
     },
 )

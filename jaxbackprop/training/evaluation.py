@@ -1,6 +1,6 @@
 """Evaluation of a trained model: scores, loss, accuracy, and which classes it confuses."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -25,8 +25,8 @@ class Evaluation:
 
     loss: float
     accuracy: float
-    predicted: np.ndarray
-    confusion: np.ndarray
+    predicted: np.ndarray = field(repr=False)
+    confusion: np.ndarray = field(repr=False)
 
 
 def scores(model: nnx.Module, x: Data, *, batch: int = BATCH) -> np.ndarray:

@@ -3,16 +3,15 @@
 Runs only after a run has failed, so nothing here need be fast.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
 from ..circuits import trace
-from .minibatches import Batches
 from .step import Program, State, all_finite
 
 
@@ -48,64 +47,45 @@ class NotFinite(FloatingPointError):
     Attributes:
         epoch: in which the first number was not finite, counted from 1.
         step: of that epoch, counted from 1.
-        fault: the first rule that made such a number; None where the epoch, run again, had none.
+        fault: the first rule that made such a number; None where the steps, run again, had none.
     """
 
-    def __init__(self, epoch: int, step: int, steps: int, fault: Fault | None, seen: str):
+    def __init__(self, epoch: int, step: int, steps: int | None, fault: Fault | None, seen: str):
         self.epoch, self.step, self.fault = epoch, step, fault
-        cause = fault or "Run again from the start of this epoch, no step did so: the fault does not repeat itself."
+        cause = fault or "Run again, no step did so: the fault does not repeat itself."
+        of = "" if steps is None else f" of {steps}"
         super().__init__(
-            f"{seen}: training stopped in epoch {epoch}, step {step} of {steps}.\n  {cause}\n"
+            f"{seen}: training stopped in epoch {epoch}, step {step}{of}.\n  {cause}\n"
             "  Often the learning rate is too high: try a tenth of it, or clip the gradient."
         )
 
 
-def find_fault(program: Program, state: State, batches: Batches, key: Array) -> tuple[int, Fault] | None:
-    """Replay an epoch from the state at its start: the first step that went wrong (from 1) and the rule to blame.
+def find_fault(program: Program, state: State, minibatches: Iterable[tuple]) -> tuple[int, Fault] | None:
+    """Replay steps from the state before them: the first that went wrong (from 0) and the rule to blame.
 
     Goes wrong: the objective, its gradient or the parameters after the update are not finite. None where no step does.
     """
-    order = jax.jit(batches.order)(key)
-    state, step, well = _replay(program, state, batches, batches.whole(order))
-    batch = batches.whole(order)[step - 1] if not well else None
-    if well and batches.rest:
-        batch, step = batches.remainder(order), batches.steps + 1
-        well = bool(jax.jit(lambda s: _try(program, s, batches, batch)[1])(state))
-    if well or batch is None:
-        return None
 
+    @jax.jit
+    def try_step(state: State, batch: tuple) -> tuple[State, Array]:
+        new, metrics, gradient = program.step(state, batch)
+        return new, all_finite((metrics.objective, gradient, new.params))
+
+    for number, batch in enumerate(minibatches):
+        new, well = try_step(state, batch)
+        if not well:
+            return number, _fault_of(program, state, new, batch)
+        state = new
+    return None
+
+
+def _fault_of(program: Program, state: State, new: State, batch: tuple) -> Fault:
     def objective(params: Any, model_state: Any, batch: Any) -> Array:
         return program.objective(params, model_state, batch)[0]
 
-    fault = first_not_finite(
-        objective, {"params": state.params, "model_state": state.model_state, "batch": batches.take(batch)}
-    )
-    return step, fault or _update_fault(program, state, batches.take(batch))
-
-
-def _replay(program: Program, state: State, batches: Batches, whole: Array) -> tuple[State, int, bool]:
-    """The state before the first step that went wrong, its number from 1, False; or the last state, 0, True."""
-
-    def body(carry: tuple[State, Array, Array]) -> tuple[State, Array, Array]:
-        state, i, _ = carry
-        new, well = _try(program, state, batches, whole[i])
-        return jax.tree.map(lambda a, b: jnp.where(well, a, b), new, state), i + 1, well
-
-    run = jax.jit(
-        lambda s: lax.while_loop(lambda c: c[2] & (c[1] < len(whole)), body, (s, jnp.int32(0), jnp.array(True)))
-    )
-    state, i, well = run(state)
-    return state, int(i), bool(well)
-
-
-def _try(program: Program, state: State, batches: Batches, which: Array) -> tuple[State, Array]:
-    """One step, and whether all of it was finite."""
-    new, _, objective, _, gradient = program.step(state, batches.take(which))
-    return new, all_finite((objective, gradient, new.params))
-
-
-def _update_fault(program: Program, state: State, batch: tuple) -> Fault:
-    new, *_ = program.step(state, batch)
+    arguments = {"params": state.params, "model_state": state.model_state, "batch": batch}
+    if fault := first_not_finite(objective, arguments):
+        return fault
     broken = [x for x in jax.tree.leaves(new.params) if not all_finite(x)]
     return Fault(None, "update", _kind(broken[0]) if broken else "not in this run alone")
 

@@ -1,246 +1,381 @@
-"""fit(): train a model on arrays, epoch by epoch, and keep the best epoch's parameters."""
+"""fit(): train a model on arrays or a loader's minibatches, and keep the best epoch's parameters."""
 
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 
+from ..data.errors import DataError
 from ..models import describe
 from .checkpoints import Checkpoints
+from .data_source import ArraySource, Chunk, DataSource, HeldOut, LoaderSource, Totals, is_iterator, is_loader
 from .evaluation import evaluate
 from .first_nonfinite import NotFinite, find_fault
-from .history import Epoch, History, best_of
-from .minibatches import Batches, Data, on_device, parts_of, size_of, take_rows
-from .optimizer import Schedule, learning_rate, make_optimizer
+from .history import Epoch, History, Step, best_of
+from .integrity import of_arrays
+from .minibatches import Data, example_sharding, on_device, parts_of, size_of, take_rows
+from .optimizer import LEARNING_RATE, Schedule, learning_rate, make_optimizer
 from .plots import draw_confusion, draw_curves
-from .run_folder import CHECKPOINTS, RunFolder
-from .step import EpochMetrics, LossAndCorrect, Program, State, prepare
+from .run_folder import CHECKPOINTS, CONFIG, TEST, RunFolder, check_new
+from .step import ACCURACY, Loss, Program, State, all_finite, prepare
+from .stop_signals import StopSignals
 
-EVALUATION_BATCH = 1024
+_all_finite = jax.jit(all_finite)
 
 
 def fit(
     model: nnx.Module,
     data: Data,
     *,
+    loss: Loss | None = None,
     valid: Data | float | None = None,
     epochs: int = 10,
     batch: int = 64,
     optimizer: str | optax.GradientTransformation = "adam",
-    lr: float = 1e-3,
+    lr: float | None = None,
     optimizer_settings: Mapping[str, Any] | None = None,
     schedule: Schedule = "constant",
     warmup: float = 0.0,
     weight_decay: float | None = None,
     l2: float = 0.0,
     clip: float | None = None,
+    accumulate: int = 1,
+    wrt: Any = nnx.Param,
     patience: int | None = None,
     seed: int = 0,
-    loss_and_correct: LossAndCorrect | None = None,
     devices: Sequence[Any] | None = None,
     dtype: str | None = None,
     out: str | Path | None = None,
     resume: bool = False,
     config: Mapping[str, Any] | None = None,
-    progress: Callable[[Epoch], None] | None = None,
+    gradient_norm: bool = False,
+    on_step: Callable[[Step], None] | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
 ) -> History:
-    """Train `model` in place: each epoch is one jitted scan over minibatches shuffled on the device.
+    """Train `model` in place, in jitted loops over minibatches.
 
     The same seed on the same machine gives the same bits. At the end the model has the parameters of the best epoch
     on held-out data, or of the last one where nothing is held out, and is in evaluation mode.
 
+    With `out`, SIGINT and SIGTERM save the run at the step they come, and training ends with KeyboardInterrupt or
+    SystemExit(143); a run that is killed loses a few seconds. Either is continued with `resume`.
+
     Args:
-        model: any flax.nnx module with a method `loss_and_correct(*minibatch)` that returns the loss of each example
-            and whether the model got it right; all of the library's models have one.
-        data: the arguments of `loss_and_correct`: a tuple of arrays with one row per example (`Bags` among them, for
-            texts of any length), or anything with `x` and `y`.
+        model: any flax.nnx module. Without `loss`, it has a method `loss_and_correct(*minibatch)` that returns the loss
+            of each example and whether the model got it right; all of the library's models have one.
+        data: a tuple of arrays with one row per example (`Bags` among them, for texts of any length), a dictionary of
+            them, or anything with `x` and `y`; these are shuffled on the device. Or minibatches: an iterable that
+            gives them anew each epoch, such as a data loader, or a function of the epoch (from 1) that returns one.
+            Of a tuple the parts become arguments of the loss, anything else is one argument.
+        loss: `loss(model, *minibatch)`, the loss of each example or their mean; or a pair of that and metrics, a
+            dictionary by name of values of each example or means.
         valid: held-out data of the same kind, or the share of `data` to hold out.
         epochs: passes over the examples.
-        batch: examples per step; the last step of an epoch takes the remainder.
+        batch: examples per step; the last step of an epoch takes the remainder. A loader makes its own minibatches.
         optimizer: sgd, momentum, nesterov, adagrad, rmsprop, adam, adamw, or an optax transformation.
-        lr: the learning rate.
+        lr: the learning rate, 0.001 where none is given; an optax transformation has its own.
         optimizer_settings: as optax names them, for an optimizer called by name.
         schedule: constant, linear or cosine (both fall to 0), or a function of the step.
         warmup: the share of all steps over which the rate first rises from 0.
         weight_decay: decoupled weight decay, as in AdamW.
         l2: lambda of the penalty lambda/2 ||W||^2 on all weights, added to what is minimised.
         clip: the largest norm of the gradient.
+        accumulate: steps over which the mean gradient of one update is taken.
+        wrt: the variables to train, as `nnx.Optimizer` takes them: a type or another nnx filter, such as
+            `nnx.All(nnx.Param, nnx.PathContains("head"))`; all others are frozen.
         patience: stop after this many epochs without a better one on held-out data.
         seed: for the shuffling, and for the choice of what `valid` holds out.
-        loss_and_correct: used instead of the model's own; takes the model first.
         devices: split every minibatch over these; the gradient is the same up to rounding.
         dtype: what the passes compute in, "bfloat16" on accelerators; parameters, updates and losses stay float32.
-        out: a folder for the run: config, metrics, checkpoints, plots; `load_run` loads it.
+        out: a new folder for the run: config, metrics, checkpoints, plots; `load_run` loads it.
         resume: continue from the last checkpoint in `out`, bit for bit as a run that was never interrupted.
         config: more entries for the run's config.json.
-        progress: called after every epoch.
+        gradient_norm: whether the metrics have the gradient's norm; it costs a pass over the gradient in each step.
+        on_step: called with the metrics of each step.
+        on_epoch: called with the metrics of each epoch.
 
     Returns:
         The history: every epoch's metrics, and which epoch was the best.
 
     Raises:
         ValueError: settings or data that do not fit; says which.
+        DataError: a folder that holds something else, is in use or cannot be written; a damaged checkpoint.
         NotFinite: the loss became NaN or infinite; names the step and the first rule whose output or gradient did.
     """
-    parts, held_out = _held_out(parts_of(data), valid, seed)
-    _check(model, parts, held_out, epochs, patience)
-    batches = on_device(parts, batch) if devices is None else on_device(parts, batch).split_over(devices)
-    steps = epochs * (batches.steps + bool(batches.rest))
-    rate = learning_rate(schedule, lr, steps, warmup)
+    if jax.process_count() > 1:
+        raise ValueError(f"fit: {jax.process_count()} processes; fit trains in one process, over all of its `devices`.")
+    if out is None and resume:
+        raise ValueError("fit: resume=True needs out=, the folder of the run.")
+    if out is not None and not resume:
+        check_new(Path(out))
+    parts, held_out = _split(data, valid, seed)
+    counts = {"epochs": epochs, "batch": batch, "accumulate": accumulate, "patience": patience}
+    _check(model, data, parts, held_out, loss, counts)
+    source = _source(data if parts is None else parts, batch, devices, seed)
+    rate = _rate(optimizer, lr, schedule, warmup, source.steps, epochs, accumulate)
     update = make_optimizer(optimizer, rate, settings=optimizer_settings, weight_decay=weight_decay, clip=clip)
-    program, state = prepare(model, loss_and_correct, update, l2, dtype)
-    if batches.share is not None:
-        state = jax.device_put(state, NamedSharding(batches.share.mesh, PartitionSpec()))
+    if accumulate > 1:
+        update = optax.MultiSteps(update, accumulate).gradient_transformation()
+    rate_of_step = rate and (lambda step: rate(step // accumulate))
+    program, state = prepare(model, loss, update, l2, dtype, rate=rate_of_step, wrt=wrt, norms=gradient_norm)
+    if devices is not None:
+        state = jax.device_put(state, NamedSharding(example_sharding(devices).mesh, PartitionSpec()))
     config_of_fit = {
-        "epochs": epochs, "batch": batch, "optimizer": _name(optimizer), "lr": lr, "schedule": _name(schedule),
-        "optimizer_settings": dict(optimizer_settings or {}), "warmup": warmup, "weight_decay": weight_decay, "l2": l2,
-        "clip": clip, "patience": patience, "seed": seed, "dtype": dtype,
+        "epochs": epochs, "batch": batch, "optimizer": _name(optimizer), "lr": _lr(optimizer, lr),
+        "schedule": _name(schedule), "optimizer_settings": dict(optimizer_settings or {}), "warmup": warmup,
+        "weight_decay": weight_decay, "l2": l2, "clip": clip, "accumulate": accumulate, "patience": patience,
+        "seed": seed, "dtype": dtype, "gradient_norm": gradient_norm,
         "valid": valid if isinstance(valid, float) else None,
     }  # fmt: skip
-    run = _run_folder(
-        out,
+    run = None if out is None else _run_folder(
+        Path(out),
         resume,
-        {**(config or {}), "model": describe(model), "fit": config_of_fit, "device": jax.devices()[0].device_kind},
-    )
-    loop = _Loop(program, batches, _on_device(held_out), jax.random.key(seed), run, patience, progress, state, state)
-    history = loop.run(epochs, resume=resume)
-    best = loop.best_params if devices is None else jax.device_put(loop.best_params, devices[0])
-    nnx.update(model, *best)
+        {
+            **(config or {}), "model": describe(model), "fit": config_of_fit, "device": jax.devices()[0].device_kind,
+            "content": {"loss": _name(loss or ""), "trained": str(wrt), "data": _hash_of(parts, held_out)},
+        },
+    )  # fmt: skip
+    loop = _Loop(program, source, held_out and HeldOut(held_out), run, patience, on_step, on_epoch, state)
+    with run.locked() if run is not None else nullcontext():
+        history = loop.run(epochs, resume=resume)
+    best = loop.best_model if devices is None else jax.device_put(loop.best_model, devices[0])
+    nnx.update(model, best)
     model.eval()
+    if loop.unsaved is not None:
+        raise loop.unsaved
     if run is not None:
-        _draw(run.path, history, model, held_out)
+        _draw(run.path, history, model, held_out, loss)
     return history
 
 
 @dataclass
 class _Loop:
-    """The run in progress: the state, the epochs so far, and the model's best parameters."""
+    """The run in progress: the state, the epochs so far, the epoch begun, and the best model."""
 
     program: Program
-    batches: Batches
-    held_out: Batches | None
-    key: jax.Array
+    source: DataSource
+    held_out: HeldOut | None
     folder: RunFolder | None
     patience: int | None
-    progress: Callable[[Epoch], None] | None
+    on_step: Callable[[Step], None] | None
+    on_epoch: Callable[[Epoch], None] | None
     state: State
-    before: State
-    best_params: tuple[Any, Any] = (None, None)
-    checkpoints: Checkpoints | None = None
+    done: list[Epoch] = field(default_factory=list)
+    first: int = 0  # steps of the epoch begun
+    totals: Totals = field(default_factory=Totals)
+    norms: float = 0.0
+    seconds: float = 0.0
+    rate: float | None = None
+    best_model: Any = None
+    unsaved: DataError | None = None
 
     def __post_init__(self):
-        if self.folder is not None:
-            self.checkpoints = Checkpoints(self.folder.path / CHECKPOINTS)
+        self.best_model = self._model()
+        self.checkpoints = None if self.folder is None else Checkpoints(self.folder.path / CHECKPOINTS)
 
     def run(self, epochs: int, *, resume: bool) -> History:
-        self.best_params = _copy((self.state.params, self.state.model_state))
-        done = self._resumed() if resume else []
-        best = best_of(done) if done else None
-        stopped = self._out_of_patience(done, best)
-        started = time.perf_counter()
-        compiled = self.program.epoch.lower(self.state, self.batches, self.key).compile()
-        compile_seconds = time.perf_counter() - started
-        while len(done) < epochs and not stopped:
-            self.before = _copy(self.state)  # the epoch uses its state up; should it fail, this is where it began
+        if resume:
+            self._resume()
+        compile_seconds = None
+        if len(self.done) < epochs and not self._out_of_patience():
+            if self.folder is not None:
+                (self.folder.path / TEST).unlink(missing_ok=True)  # of the model before
+            started = time.perf_counter()
+            self.source.compile(self.program, self.state)
+            compile_seconds = time.perf_counter() - started
+        # Without a folder nothing can be saved, and signals do what they always do.
+        with StopSignals() if self.folder is not None else nullcontext() as signals:
             try:
-                epoch = self._epoch(compiled, len(done) + 1)
-            except KeyboardInterrupt:
-                if done:
-                    self._save(best, len(done), self.before)
+                while len(self.done) < epochs and not self._out_of_patience():
+                    self._epoch(signals)
+                    if self.checkpoints is not None and (self._is_over(epochs) or self.checkpoints.due()):
+                        self._save()
+                    if self.on_epoch is not None:
+                        self.on_epoch(self.done[-1])
+            except BaseException:
+                if signals is not None and signals.received is None:  # by a callback, a loader, a loss that is NaN
+                    self._save()
                 raise
-            done.append(epoch)
-            if epoch.better_than(best):
-                best, self.best_params = epoch, _copy((self.state.params, self.state.model_state))
-            stopped = self._out_of_patience(done, best)
-            if self.folder is not None and self.checkpoints is not None:
-                self.folder.record(epoch)
-                if stopped or len(done) == epochs or self.checkpoints.due():
-                    self._save(best, len(done), self.state)
-            if self.progress is not None:
-                self.progress(epoch)
-        assert best is not None
-        return History(tuple(done), best, stopped and len(done) < epochs, compile_seconds)
+        return History(tuple(self.done), best_of(self.done), self._out_of_patience() and len(self.done) < epochs,
+                       compile_seconds)  # fmt: skip
 
-    def _epoch(self, compiled: Any, number: int) -> Epoch:
-        key = jax.random.fold_in(self.key, number)
-        started = time.perf_counter()
-        self.state, metrics = compiled(self.state, self.batches, key)
-        metrics = jax.device_get(metrics)
-        seconds = time.perf_counter() - started
-        if not (np.isfinite(metrics.objective).all() and metrics.finite):
-            self._stop(number, key, metrics)
-        sizes = [self.batches.batch] * self.batches.steps + [self.batches.rest] * bool(self.batches.rest)
-        loss = float(np.average(metrics.loss.astype(np.float64), weights=sizes))
-        valid_loss, valid_accuracy = self._evaluate()
-        size = self.batches.size
-        return Epoch(
-            number, loss, int(metrics.correct.sum()) / size, valid_loss, valid_accuracy, seconds, size / seconds
-        )
+    def _is_over(self, epochs: int) -> bool:
+        return len(self.done) == epochs or self._out_of_patience()
 
-    def _evaluate(self) -> tuple[float | None, float | None]:
-        if self.held_out is None:
-            return None, None
-        metrics = jax.device_get(self.program.evaluate(self.state.params, self.state.model_state, self.held_out))
-        return float(metrics.loss.mean(dtype=np.float64)), float(metrics.correct.mean(dtype=np.float64))
+    def _epoch(self, signals: StopSignals | None) -> None:
+        number, began = len(self.done) + 1, time.perf_counter()
+        for chunk in self.source.chunks(self.program, self.state, number, self.first):
+            self._check_finite(chunk, number)
+            self._add(chunk, number)
+            self.seconds, began = self.seconds + time.perf_counter() - began, time.perf_counter()
+            if signals is not None and signals.received is not None:
+                self._save()
+                assert self.folder is not None
+                signals.stop(f"saved after step {int(self.state.step)}; resume continues the run in {self.folder.path}")
+            if self.checkpoints is not None and self.checkpoints.due():
+                self._save()
+                began = time.perf_counter()
+        self._end_epoch(number)
 
-    def _stop(self, number: int, key: jax.Array, metrics: EpochMetrics) -> None:
+    def _add(self, chunk: Chunk, number: int) -> None:
+        metrics = chunk.metrics
+        self.state, step = chunk.after, int(chunk.before.step)
+        self.first += len(chunk.sizes)
+        self.totals.add(metrics.loss, metrics.sums, chunk.sizes)
+        self.norms = sum(map(float, metrics.gradient_norm), self.norms)
+        self.rate = _known(metrics.learning_rate[-1])
+        if self.on_step is None:
+            return
+        for i, size in enumerate(chunk.sizes):
+            means = {name: float(sums[i] / size) for name, sums in metrics.sums.items()}
+            loss, norm = float(metrics.loss[i]), _known(metrics.gradient_norm[i])
+            self.on_step(Step(step + i + 1, number, loss, norm, _known(metrics.learning_rate[i]), means))
+
+    def _end_epoch(self, number: int) -> None:
+        valid_loss, held_out = (None, {}) if self.held_out is None else self.held_out.evaluate(self.program, self.state)
+        loss, means = self.totals.means()
+        epoch = Epoch(
+            number, loss, means.pop(ACCURACY, None), valid_loss, held_out.pop(ACCURACY, None), self.seconds,
+            self.totals.examples / self.seconds, int(self.state.step), self.rate, _known(self.norms / self.first),
+            means, held_out,
+        )  # fmt: skip
+        if epoch.better_than(best_of(self.done) if self.done else None):
+            self.best_model = self._model()
+        self.done.append(epoch)
+        self.first, self.totals, self.norms, self.seconds = 0, Totals(), 0.0, 0.0
+        if self.folder is not None:
+            self.folder.record(epoch)
+
+    def _model(self) -> Any:
+        return nnx.merge_state(self.state.params, self.state.model_state)
+
+    def _check_finite(self, chunk: Chunk, number: int) -> None:
+        metrics = chunk.metrics
         bad = np.flatnonzero(~np.isfinite(metrics.objective))
-        symptom = "The parameters became NaN or infinite after the last step"
+        if not len(bad) and _all_finite(chunk.after.params):
+            return
+        symptom = "The parameters became NaN or infinite"
         if len(bad):
             value = metrics.objective[bad[0]]
-            symptom = f"The loss of step {bad[0] + 1} is {'NaN' if np.isnan(value) else 'infinite'}"
-        found = find_fault(self.program, self.before, self.batches, key)
-        step, fault = found or (int(bad[0]) + 1 if len(bad) else len(metrics.loss), None)
-        raise NotFinite(number, step, len(metrics.loss), fault, symptom)
+            symptom = f"The loss of step {self.first + bad[0] + 1} is {'NaN' if np.isnan(value) else 'infinite'}"
+        found = find_fault(self.program, chunk.before, chunk.minibatches())
+        at, fault = found or (int(bad[0]) if len(bad) else len(metrics.loss) - 1, None)
+        raise NotFinite(number, self.first + at + 1, self.source.steps, fault, symptom)
 
-    def _out_of_patience(self, done: list[Epoch], best: Epoch | None) -> bool:
-        return self.patience is not None and best is not None and len(done) - best.epoch >= self.patience
+    def _out_of_patience(self) -> bool:
+        return (
+            self.patience is not None and bool(self.done) and len(self.done) - best_of(self.done).epoch >= self.patience
+        )
 
-    def _save(self, best: Epoch | None, number: int, state: State) -> None:
-        if self.checkpoints is not None and best is not None:
-            # The best first: were it the other way round, a run cut off between the two would lack its best model.
-            self.checkpoints.save("best", best.epoch, self.best_params)
-            self.checkpoints.save("last", number, state)
+    def _save(self) -> None:
+        """Save the run; where that fails, training goes on, a warning says so, and `unsaved` is the error."""
+        assert self.checkpoints is not None
+        assert self.folder is not None
+        if not int(self.state.step):
+            return
+        about = {
+            "step": int(self.state.step),
+            "epochs": len(self.done),
+            "metrics": self.folder.hash_of_epochs(len(self.done)),
+            "first": self.first,
+            "totals": asdict(self.totals),
+            "norms": self.norms,
+            "rate": self.rate,
+            "seconds": self.seconds,
+        }
+        best = best_of(self.done).epoch if self.done else 0
+        try:
+            self.checkpoints.save(about, self.state, best, self.best_model)
+            self.unsaved = None
+        except DataError as error:
+            if self.unsaved is None:
+                warnings.warn(str(error), stacklevel=2)
+            self.unsaved = error
 
-    def _resumed(self) -> list[Epoch]:
-        """Load the last state and the best parameters; returns the epochs up to that state."""
+    def _resume(self) -> None:
+        """Load the last state and the best model, and where in the run they stand.
+
+        A run that ended before its first checkpoint begins anew, to the same bits.
+        """
         assert self.folder is not None
         assert self.checkpoints is not None
-        number, self.state = self.checkpoints.load("last", self.state)
-        _, self.best_params = self.checkpoints.load("best", self.best_params)
-        return self.folder.forget_after(number)
+        if not self.checkpoints.any():
+            self.folder.forget_after(0)
+            return
+        saved = self.checkpoints.load(self.state, self.best_model)
+        self.folder.check_epochs(saved.about["epochs"], saved.about["metrics"])
+        self.state, self.best_model = saved.state, saved.best
+        self.done = self.folder.forget_after(saved.about["epochs"])
+        self.first, self.totals = saved.about["first"], Totals(**saved.about["totals"])
+        self.norms, self.rate, self.seconds = (saved.about[name] for name in ("norms", "rate", "seconds"))
 
 
-def _run_folder(out: str | Path | None, resume: bool, config: dict[str, Any]) -> RunFolder | None:
-    if out is None:
-        if resume:
-            raise ValueError("fit: resume=True needs out=, the folder of the run.")
+def _source(data: Data, batch: int, devices: Sequence[Any] | None, seed: int) -> DataSource:
+    if is_loader(data):
+        return LoaderSource(data, None if devices is None else example_sharding(devices))
+    batches = on_device(data, batch) if devices is None else on_device(data, batch).split_over(devices)
+    return ArraySource(batches, jax.random.key(seed))
+
+
+def _rate(
+    optimizer: Any, lr: float | None, schedule: Schedule, warmup: float, steps: int | None, epochs: int, accumulate: int
+) -> optax.Schedule | None:
+    """The learning rate at each update; None for an optimizer that has its own."""
+    if not isinstance(optimizer, str):
+        given = {"lr": lr is not None, "schedule": schedule != "constant", "warmup": warmup != 0}
+        if names := " and ".join(name for name, is_given in given.items() if is_given):
+            raise ValueError(f"fit: {names} given with an optimizer of your own, which has its own learning rate.")
         return None
+    updates = None if steps is None else epochs * steps // accumulate
+    return learning_rate(schedule, LEARNING_RATE if lr is None else lr, updates, warmup)
+
+
+def _known(number: Any) -> float | None:
+    """A metric; None where it is NaN, which stands for one that there is not."""
+    return None if np.isnan(number) else float(number)
+
+
+def _lr(optimizer: Any, lr: float | None) -> float | None:
+    return LEARNING_RATE if lr is None and isinstance(optimizer, str) else lr
+
+
+def _run_folder(out: Path, resume: bool, config: dict[str, Any]) -> RunFolder:
     if not resume:
         return RunFolder.create(out, config)
     run = RunFolder.open(out)
-    for part in ("model", "fit"):
-        before, now = run.config[part], config[part]
-        changed = [name for name in now if name != "epochs" and before.get(name) != now[name]]
+    before = run.config
+    for part in ("model", "fit", "content"):
+        was, now = before.get(part, {}), config[part]
+        changed = [name for name in now if name != "epochs" and was.get(name) != now[name]]
+        if part == "content" and "data" in changed:
+            raise DataError("other data than the run was begun with", expected="the same examples in the same order",
+                            file=out, advice="Resume with those, or begin another run.")  # fmt: skip
         if changed:
-            differ = ", ".join(f"{name} was {before.get(name)!r} and is {now[name]!r}" for name in changed)
+            differ = ", ".join(f"{name} was {was.get(name)!r} and is {now[name]!r}" for name in changed)
             raise ValueError(f"fit: a run is resumed with the settings it began with; {differ}.")
+    if before["fit"]["epochs"] != config["fit"]["epochs"]:
+        run.write(CONFIG, {**before, "fit": config["fit"]})
     return run
 
 
-def _held_out(parts: tuple, valid: Data | float | None, seed: int) -> tuple[tuple, tuple | None]:
-    """What to train on, and what to hold out."""
+def _split(data: Data, valid: Data | float | None, seed: int) -> tuple[tuple | None, Data | None]:
+    """The parts of what to train on, None for a loader; and what to hold out."""
+    if is_loader(data):
+        if isinstance(valid, int | float):
+            raise ValueError(f"fit: valid is {valid}, but of a loader no share can be held out: give other data.")
+        return None, valid
+    parts = parts_of(data)
     if valid is None or not isinstance(valid, int | float):
-        return parts, None if valid is None else parts_of(valid)
+        return parts, None if valid is None else valid if is_loader(valid) else parts_of(valid)
     size = size_of(parts)
     count = round(size * valid)
     if not 0 < count < size:
@@ -249,15 +384,36 @@ def _held_out(parts: tuple, valid: Data | float | None, seed: int) -> tuple[tupl
     return take_rows(parts, np.sort(order[count:])), take_rows(parts, np.sort(order[:count]))
 
 
-def _check(model: nnx.Module, parts: tuple, held_out: tuple | None, epochs: int, patience: int | None) -> None:
-    if epochs < 1:
-        raise ValueError(f"fit: epochs is {epochs}; it is at least 1.")
-    if patience is not None and held_out is None:
+def _hash_of(parts: tuple | None, held_out: Data | None) -> str | None:
+    """The hash of all examples; None where they come from a loader."""
+    given = [side for side in (parts, held_out) if isinstance(side, tuple)]
+    leaves, _ = jax.tree_util.tree_flatten_with_path(given)
+    return of_arrays({jax.tree_util.keystr(path): leaf for path, leaf in leaves}) if given else None
+
+
+def _check(
+    model: nnx.Module, data: Data, parts: tuple | None, held_out: Data | None, loss: Loss | None, counts: dict[str, Any]
+) -> None:
+    for name, count in counts.items():
+        if count is not None and (isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1):
+            raise ValueError(f"fit: {name} is {count!r}; it is a whole number, at least 1.")
+    if counts["patience"] is not None and held_out is None:
         raise ValueError("fit: patience counts epochs without progress on held-out data: give valid= as well.")
-    if patience is not None and patience < 1:
-        raise ValueError(f"fit: patience is {patience}; it is at least 1.")
+    if is_iterator(data) and counts["epochs"] > 1:
+        raise ValueError(
+            "fit: data is an iterator, which can be read only once.\n"
+            "  Give a loader, a function of the epoch that returns an iterator, or epochs=1."
+        )
+    if loss is not None:
+        return
+    if parts is not None and isinstance(parts[0], Mapping):
+        raise TypeError(
+            f"fit: data is a dictionary of {', '.join(map(str, parts[0]))}; the loss of "
+            f"{type(model).__name__} takes none.\n"
+            "  Name its arrays x and y, or pass loss=, a function of the model and the dictionary."
+        )
     for side in (parts, held_out):
-        if side is not None and len(side) == 2 and isinstance(side[1], np.ndarray):
+        if isinstance(side, tuple) and len(side) == 2 and isinstance(side[1], np.ndarray):
             _check_labels(side[1], getattr(model, "classes", None))
 
 
@@ -271,24 +427,17 @@ def _check_labels(y: np.ndarray, classes: int | None) -> None:
         )
 
 
-def _draw(folder: Path, history: History, model: nnx.Module, held_out: tuple | None) -> None:
+def _draw(folder: Path, history: History, model: nnx.Module, held_out: Data | None, loss: Loss | None) -> None:
     """The run's plots; where matplotlib is missing, a warning that says so."""
     try:
         draw_curves(history, folder / "curves.png")
-        if held_out is not None and len(held_out) == 2 and hasattr(model, "classes"):
+        labelled = loss is None and isinstance(held_out, tuple) and len(held_out) == 2
+        if labelled and hasattr(model, "classes"):
             draw_confusion(evaluate(model, held_out).confusion, folder / "confusion.png", title="Held-out examples")
     except ModuleNotFoundError as missing:
         warnings.warn(str(missing), stacklevel=3)
 
 
-def _on_device(parts: tuple | None) -> Batches | None:
-    return None if parts is None else on_device(parts, EVALUATION_BATCH)
-
-
-def _copy(tree: Any) -> Any:
-    return jax.tree.map(jnp.copy, tree)
-
-
 def _name(value: Any) -> str:
-    """The name of an optimizer or schedule; "custom" for a function or transformation of the caller's."""
-    return value if isinstance(value, str) else "custom"
+    """The name of an optimizer, schedule or loss; "custom" for what has none."""
+    return value if isinstance(value, str) else getattr(value, "__qualname__", "custom")

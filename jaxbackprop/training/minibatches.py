@@ -4,7 +4,7 @@ Every example is in exactly one minibatch of an epoch: after the whole ones come
 What is done with a minibatch is not known here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -100,9 +100,9 @@ class Batches:
         """
         if self.batch % len(devices):
             raise ValueError(f"fit: a minibatch of {self.batch} examples cannot be split over {len(devices)} devices.")
-        mesh = Mesh(np.array(devices), ("example",), axis_types=(AxisType.Auto,))
-        moved = jax.device_put(self, NamedSharding(mesh, PartitionSpec()))
-        return replace(moved, share=NamedSharding(mesh, PartitionSpec("example")))
+        share = example_sharding(devices)
+        moved = jax.device_put(self, NamedSharding(share.mesh, PartitionSpec()))
+        return replace(moved, share=share)
 
     def take(self, which: Array) -> tuple:
         """The minibatch of the examples numbered by `which`: (batch,) or (rest,)."""
@@ -125,17 +125,28 @@ class Batches:
         return RaggedBags(jnp.where(at < ends[-1], ids[source], -1), starts)
 
 
+def example_sharding(devices: Sequence[Any]) -> NamedSharding:
+    """Arrays split over devices by their first axis, one row an example."""
+    mesh = Mesh(np.array(devices), ("example",), axis_types=(AxisType.Auto,))
+    return NamedSharding(mesh, PartitionSpec("example"))
+
+
+def arguments_of(data: Data) -> tuple:
+    """What is passed to a loss behind the model: the parts of a tuple, x and y of what has them, or one argument."""
+    if isinstance(data, Mapping) and set(data) == {"x", "y"}:
+        return data["x"], data["y"]
+    if not isinstance(data, Mapping) and hasattr(data, "x") and hasattr(data, "y"):
+        return data.x, data.y
+    return tuple(data) if isinstance(data, tuple | list) else (data,)
+
+
 def parts_of(data: Data) -> tuple:
     """The parts of `data`, each a pytree of NumPy arrays or `Bags`, checked to be of one length.
 
     Raises:
         ValueError: no examples, or parts of unequal length.
     """
-    if hasattr(data, "x") and hasattr(data, "y"):
-        data = (data.x, data.y)
-    if not isinstance(data, tuple | list):
-        data = (data,)
-    parts = tuple(part if isinstance(part, Bags) else jax.tree.map(np.asarray, part) for part in data)
+    parts = tuple(part if isinstance(part, Bags) else jax.tree.map(np.asarray, part) for part in arguments_of(data))
     sizes = [_rows(leaf) for part in parts for leaf in jax.tree.leaves(part)]
     if len(set(sizes)) != 1 or not sizes[0]:
         raise ValueError(

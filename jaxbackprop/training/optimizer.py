@@ -7,6 +7,8 @@ from typing import Any
 import jax
 import optax
 
+from ..data.errors import did_you_mean
+
 Schedule = str | Callable[[Any], Any]
 
 OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
@@ -27,26 +29,33 @@ SCHEDULES: dict[str, Callable[[float, int], optax.Schedule]] = {
 }
 """The learning rate over a number of steps, from `lr` on."""
 
-ADAMW_DECAY = 1e-4
+ADAMW_DECAY, LEARNING_RATE = 1e-4, 1e-3
 
 
-def learning_rate(schedule: Schedule, lr: float, steps: int, warmup: float = 0.0) -> optax.Schedule:
+def learning_rate(schedule: Schedule, lr: float, steps: int | None, warmup: float = 0.0) -> optax.Schedule:
     """The learning rate at each step: a linear rise over the share `warmup` of all `steps`, then `schedule`.
 
     `schedule` is constant, linear or cosine (the last two fall to 0 at the end), or any function of the step, which
-    is taken as it is.
+    is taken as it is. `steps` is None where their number is not known, as of a loader without length.
 
     Raises:
-        ValueError: an unknown name, a negative rate, warmup outside 0..1.
+        ValueError: an unknown name, a negative rate, warmup outside 0..1, a schedule that needs the number of steps.
     """
     if callable(schedule):
         return schedule
     if schedule not in SCHEDULES:
-        raise ValueError(f"schedule is {schedule!r}; it is {', '.join(SCHEDULES)} or a function of the step.")
-    if not (lr >= 0 and math.isfinite(lr)):
-        raise ValueError(f"lr is {lr}; a learning rate is a number, not negative.")
+        near = did_you_mean(str(schedule), SCHEDULES)
+        raise ValueError(
+            f"schedule is {schedule!r}; it is {', '.join(SCHEDULES)} or a function of the step. {near}".strip()
+        )
+    if isinstance(lr, bool) or not isinstance(lr, int | float) or not (lr >= 0 and math.isfinite(lr)):
+        raise ValueError(f"lr is {lr!r}; a learning rate is a number, not negative.")
     if not 0 <= warmup < 1:
         raise ValueError(f"warmup is {warmup}; it is the share of all steps over which the rate rises, below 1.")
+    if steps is None:
+        if schedule != "constant" or warmup:
+            raise ValueError("warmup and a falling schedule need the number of steps: give a loader with a length.")
+        return optax.constant_schedule(lr)
     rise = round(warmup * steps)
     falls = SCHEDULES[schedule](lr, max(steps - rise, 1))
     return optax.join_schedules([optax.linear_schedule(0.0, lr, rise), falls], [rise]) if rise else falls
@@ -54,7 +63,7 @@ def learning_rate(schedule: Schedule, lr: float, steps: int, warmup: float = 0.0
 
 def make_optimizer(
     optimizer: str | optax.GradientTransformation,
-    rate: optax.Schedule,
+    rate: optax.Schedule | None,
     *,
     settings: Mapping[str, Any] | None = None,
     weight_decay: float | None = None,
@@ -65,7 +74,7 @@ def make_optimizer(
     Args:
         optimizer: sgd, momentum, nesterov, adagrad, rmsprop, adam, adamw; or any optax transformation, which has its
             own learning rate.
-        rate: the learning rate at each step.
+        rate: the learning rate at each step, of an optimizer called by name.
         settings: of the optimizer, as optax names them: momentum, decay, b1, b2, eps, ...
         weight_decay: draws weights (arrays of two or more axes, not biases) towards 0 by that share of the learning
             rate, apart from the gradient (decoupled, as in AdamW); None is 1e-4 for adamw and 0 for all others.
@@ -85,8 +94,12 @@ def make_optimizer(
         if settings or weight_decay:
             raise ValueError("settings and weight_decay belong to optimizers called by name: put them into your own.")
         return optax.chain(*clipped, optimizer)
+    assert rate is not None
     if optimizer not in OPTIMIZERS:
-        raise ValueError(f"optimizer is {optimizer!r}; it is {', '.join(OPTIMIZERS)} or an optax transformation.")
+        near = did_you_mean(optimizer, OPTIMIZERS)
+        raise ValueError(
+            f"optimizer is {optimizer!r}; it is {', '.join(OPTIMIZERS)} or an optax transformation. {near}"
+        )
     try:
         direction = OPTIMIZERS[optimizer](**(settings or {}))
     except TypeError as error:

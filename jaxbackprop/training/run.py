@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,7 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from .history import History, best_of
-from .run_folder import CONFIG, RunFolder
+from .integrity import check_file
+from .run_folder import METRICS, RunFolder
 
 TEXT_CLASSIFIER, MODULE = "text classifier", "module"
 LOADERS = {TEXT_CLASSIFIER: "..fasttext.run", MODULE: ".trained_module"}
@@ -51,8 +52,8 @@ class Run:
     """
 
     path: Path
-    config: Mapping[str, Any]
-    trained: Trained
+    config: Mapping[str, Any] = field(repr=False)
+    trained: Trained = field(repr=False)
 
     @property
     def kind(self) -> str:
@@ -77,6 +78,7 @@ class Run:
     @cached_property
     def history(self) -> History | None:
         """The metrics of every epoch, and the best one; None where none were recorded."""
+        check_file(self.path / METRICS, self.config.get("files", {}))
         epochs = RunFolder(self.path).epochs() if self.path.is_dir() else []
         if not epochs:
             return None
@@ -130,4 +132,5 @@ def _is_bare_model(path: Path) -> bool:
     """Whether the path names a text classifier's file, or a folder that holds nothing but one."""
     if not path.is_dir():
         return path.suffix in MODEL_FILES
-    return not (path / CONFIG).exists() and any((path / f"model{ending}").is_file() for ending in MODEL_FILES)
+    names = {entry.name for entry in path.iterdir()}
+    return bool(names) and names <= {f"model{ending}" for ending in MODEL_FILES}

@@ -1,12 +1,13 @@
-"""One step, one epoch and one evaluation, as pure functions of a state and of data on the device."""
+"""One step, some steps and one evaluation, as pure functions of a state and of data on the device."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 from jax import Array, lax
@@ -17,8 +18,13 @@ from ..gates import add, reduce_mean
 from ..losses import l2_penalty
 from .minibatches import Batches
 
-LossAndCorrect = Callable[..., tuple[Array, Array]]
-"""(model, *minibatch) -> the loss of each example, and whether it was classified correctly."""
+Loss = Callable[..., Any]
+"""(model, *minibatch) -> the loss of each example or their mean; or that and metrics, of each example or their means:
+a mapping by name, or an array alone, which is the accuracy."""
+
+ACCURACY = "accuracy"
+MOST_STEPS = 4096
+"""Steps of one call at most."""
 
 
 @jax.tree_util.register_dataclass
@@ -26,155 +32,234 @@ LossAndCorrect = Callable[..., tuple[Array, Array]]
 class State:
     """All that changes from step to step.
 
-    params       the model's parameters
-    model_state  its other variables: running statistics, random keys
+    params       the parameters that are trained
+    model_state  the model's other variables: running statistics, random keys, parameters that are not trained
     optimizer    the optimizer's state
+    step         the steps so far
     """
 
     params: Any
     model_state: Any
     optimizer: Any
+    step: Array
 
 
-class EpochMetrics(NamedTuple):
-    """An epoch's metrics.
+class StepMetrics(NamedTuple):
+    """The metrics of a step, or of many along a first axis.
 
-    loss       (steps,) the mean loss of each minibatch
-    objective  (steps,) what was minimised: the loss and the penalty
-    correct    (steps,) how many examples of each minibatch were classified correctly
-    finite     whether all parameters were finite at the end
+    loss           the mean loss of the minibatch
+    objective      what was minimised: the loss and the penalty
+    gradient_norm  the Euclidean norm of the whole gradient, before clipping; NaN where it is not wanted
+    learning_rate  that of the update; NaN where the optimizer does not say
+    sums           each metric added up over the examples of the minibatch
     """
 
     loss: Array
     objective: Array
-    correct: Array
-    finite: Array
+    gradient_norm: Array
+    learning_rate: Array
+    sums: dict[str, Array]
 
 
 class EvalMetrics(NamedTuple):
-    """An evaluation's metrics, in the order of evaluation.
+    """The metrics of minibatches evaluated, (minibatches,) each.
 
-    loss     (N,) the loss of each example
-    correct  (N,) whether it was classified correctly
-    order    (N,) its index in the data
+    loss  the mean loss
+    sums  each metric added up over the examples
     """
 
     loss: Array
-    correct: Array
-    order: Array
+    sums: dict[str, Array]
 
 
 @dataclass(frozen=True, eq=False)
 class Program:
     """The computations of one training run, each compiled once.
 
-    train, test       the model's graph in training and in evaluation mode
-    loss_and_correct  the loss of each example, and whether it was classified correctly
-    optimizer         the update
-    l2                strength of the penalty on all weights (arrays of two or more axes)
-    dtype             what the forward and backward pass compute in; None: that of parameters and data
+    train, test  the model's graph in training and in evaluation mode
+    loss         of a minibatch, and its metrics
+    optimizer    the update
+    rate         the learning rate at each step; None where the optimizer has its own
+    l2           strength of the penalty on all trained weights (arrays of two or more axes)
+    dtype        what the forward and backward pass compute in; None: that of parameters and data
+    wrt          which of the model's variables are trained
+    norms        whether the gradient's norm is computed; it keeps XLA from adding a product to the weights directly
     """
 
     train: Any
     test: Any
-    loss_and_correct: LossAndCorrect
+    loss: Loss
     optimizer: optax.GradientTransformation = field(repr=False)
+    rate: optax.Schedule | None = None
     l2: float = 0.0
     dtype: DTypeLike | None = None
+    wrt: Any = nnx.Param
+    norms: bool = False
 
     def start(self, params: Any, model_state: Any) -> State:
         """The state before the first step; its arrays are its own."""
         params, model_state = jax.tree.map(jnp.copy, (params, model_state))
-        return State(params, model_state, self.optimizer.init(params))
+        return State(params, model_state, self.optimizer.init(params), jnp.zeros((), jnp.int32))
 
-    def objective(self, params: Any, model_state: Any, batch: tuple) -> tuple[Array, tuple[Any, Array, Array]]:
-        """What a step minimises, and beside it the new model state, the mean loss, how many were correct."""
-        computed, batch = (params, batch) if self.dtype is None else cast((params, batch), self.dtype)
+    def objective(self, params: Any, model_state: Any, batch: tuple) -> tuple[Array, tuple[Any, Array, dict]]:
+        """What a step minimises, and beside it the new model state, the mean loss, the sum of each metric."""
+        frozen, others = nnx.split_state(model_state, nnx.Param, ...)
+        computed = params, frozen
+        if self.dtype is not None:
+            computed, batch = cast((computed, batch), self.dtype)
         # a copy, since its state changes while the gradient is computed
-        model = nnx.merge(self.train, computed, model_state, copy=True)
-        losses, correct = self.loss_and_correct(model, *batch)
-        loss = total = reduce_mean(to_accumulator(losses))
+        model = nnx.merge(self.train, *computed, others, copy=True)
+        loss, sums = means_and_sums(self.loss(model, *batch), batch)
+        total = loss
         if self.l2:
             weights = [p for p in jax.tree.leaves(params) if p.ndim >= 2]
             total = add(loss, l2_penalty(weights, self.l2))
-        _, _, model_state = nnx.split(model, nnx.Param, ...)
-        return total, (model_state, loss, correct.sum())
+        _, _, others = nnx.split(model, nnx.Param, ...)
+        return total, (nnx.merge_state(frozen, others), loss, sums)
 
-    def step(self, state: State, batch: tuple) -> tuple[State, Array, Array, Array, Any]:
-        """One update: the new state, the mean loss, what was minimised, how many were correct, the gradient."""
+    def step(self, state: State, batch: tuple) -> tuple[State, StepMetrics, Any]:
+        """One update: the new state, the metrics of the minibatch, the gradient."""
         gradient = jax.value_and_grad(self.objective, has_aux=True)
-        (total, (model_state, loss, correct)), g = gradient(state.params, state.model_state, batch)
+        (total, (model_state, loss, sums)), g = gradient(state.params, state.model_state, batch)
         updates, optimizer = self.optimizer.update(g, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
-        return State(params, model_state, optimizer), loss, total, correct, g
+        rate = self._rate(state)
+        norm = optax.tree.norm(g) if self.norms else jnp.array(jnp.nan)
+        metrics = StepMetrics(loss, total, norm, rate, sums)
+        return State(params, model_state, optimizer, state.step + 1), metrics, g
+
+    def _rate(self, state: State) -> Array:
+        rate = self.rate(state.step) if self.rate else optax.tree.get(state.optimizer, "learning_rate", jnp.nan)
+        return jnp.asarray(rate, jnp.float32)
 
     @cached_property
-    def epoch(self) -> jax.stages.Wrapped:
-        """(state, batches, key) -> (state, EpochMetrics): a whole epoch in one call, a scan over the
-        minibatches, shuffled by the key. The state is donated.
+    def steps(self) -> jax.stages.Wrapped:
+        """(state, batches, order, first, count) -> (state, StepMetrics): `count` steps, `MOST_STEPS` at most, on the
+        whole minibatches of an order from `first` on, in one call. The metrics of the other steps are 0.
+
+        On accelerators, where a loop of unknown length waits for the host at each step, `count` is static.
         """
 
-        def epoch(state: State, batches: Batches, key: Array) -> tuple[State, EpochMetrics]:
-            order = batches.order(key)
+        def steps(state: State, batches: Batches, order: Array, first: Array, count: Any) -> tuple[State, StepMetrics]:
+            whole = batches.whole(order)
+            shapes = jax.eval_shape(lambda: self.step(state, batches.take(whole[0]))[1])
+            room = min(batches.steps, MOST_STEPS)
+            empty = jax.tree.map(lambda m: jnp.zeros((room, *m.shape), m.dtype), shapes)
 
-            def body(state: State, which: Array) -> tuple[State, tuple]:
-                state, loss, objective, correct, _ = self.step(state, batches.take(which))
-                return state, (loss, objective, correct)
+            def body(i: Any, carry: tuple[State, StepMetrics]) -> tuple[State, StepMetrics]:
+                state, metrics = carry
+                state, new, _ = self.step(state, batches.take(whole[first + i]))
+                return state, jax.tree.map(lambda all, one: all.at[i].set(one), metrics, new)
 
-            state, per_step = lax.scan(body, state, batches.whole(order))
-            if batches.rest:
-                state, last = body(state, batches.remainder(order))
-                per_step = tuple(jnp.append(whole, rest) for whole, rest in zip(per_step, last, strict=True))
-            loss, objective, correct = per_step
-            return state, EpochMetrics(loss, objective, correct, all_finite(state.params))
+            return lax.fori_loop(0, count, body, (state, empty))
 
-        return jax.jit(epoch, donate_argnums=0)
+        return jax.jit(steps, static_argnums=() if jax.default_backend() == "cpu" else 4)
+
+    @cached_property
+    def rest(self) -> jax.stages.Wrapped:
+        """(state, batches, order) -> (state, StepMetrics): the step on the remainder of an order."""
+        return jax.jit(lambda state, batches, order: self.step(state, batches.take(batches.remainder(order)))[:2])
+
+    @cached_property
+    def one_step(self) -> jax.stages.Wrapped:
+        """(state, minibatch) -> (state, StepMetrics)."""
+        return jax.jit(lambda state, batch: self.step(state, batch)[:2])
 
     @cached_property
     def evaluate(self) -> jax.stages.Wrapped:
-        """(params, model_state, batches) -> EvalMetrics of all examples, in evaluation mode."""
+        """(params, model_state, batches) -> EvalMetrics of all minibatches, in evaluation mode."""
 
         def evaluate(params: Any, model_state: Any, batches: Batches) -> EvalMetrics:
-            def loss_and_correct(which: Array) -> tuple[Array, Array]:
-                return self.loss_and_correct(nnx.merge(self.test, params, model_state, copy=True), *batches.take(which))
-
             order = batches.order(None)
-            loss, correct = in_minibatches(loss_and_correct, batches, order)
-            return EvalMetrics(loss, correct, order)
+
+            def metrics(which: Array) -> EvalMetrics:
+                return self._metrics(params, model_state, batches.take(which))
+
+            _, whole = lax.scan(lambda _, which: (None, metrics(which)), None, batches.whole(order))
+            if not batches.rest:
+                return whole
+            rest = metrics(batches.remainder(order))
+            return jax.tree.map(lambda all, one: jnp.append(all, one), whole, rest)
 
         return jax.jit(evaluate)
+
+    @cached_property
+    def evaluate_one(self) -> jax.stages.Wrapped:
+        """(params, model_state, minibatch) -> EvalMetrics of that minibatch, in evaluation mode."""
+        return jax.jit(self._metrics)
+
+    def _metrics(self, params: Any, model_state: Any, batch: tuple) -> EvalMetrics:
+        model = nnx.merge(self.test, params, model_state, copy=True)
+        return EvalMetrics(*means_and_sums(self.loss(model, *batch), batch))
 
 
 def prepare(
     model: nnx.Module,
-    loss_and_correct: LossAndCorrect | None,
+    loss: Loss | None,
     update: optax.GradientTransformation,
     l2: float = 0.0,
     dtype: str | None = None,
+    *,
+    rate: optax.Schedule | None = None,
+    wrt: Any = nnx.Param,
+    norms: bool = False,
 ) -> tuple[Program, State]:
     """The computations of a run and the state it starts from; the model is left in training mode.
 
     Raises:
-        TypeError: a model without `loss_and_correct`, and none given.
-        ValueError: another `dtype` than bfloat16.
+        TypeError: a model without `loss_and_correct`, and no loss given.
+        ValueError: another `dtype` than bfloat16; nothing to train.
     """
     if dtype not in (None, "bfloat16"):
         raise ValueError(
             f"fit: dtype is {dtype!r}; it is 'bfloat16', or None: as the parameters are.\n"
             "  float16 has too small a range for gradients; its losses would have to be scaled."
         )
-    if loss_and_correct is None and not hasattr(model, "loss_and_correct"):
+    if loss is None and not hasattr(model, "loss_and_correct"):
         raise TypeError(
             f"fit: {type(model).__name__} has no method loss_and_correct(*minibatch) -> (losses, correct).\n"
-            "  Define it, or pass loss_and_correct=, a function that takes the model first."
+            "  Define it, or pass loss=, a function of the model and the minibatch."
         )
     model.eval()
-    test, _, _ = nnx.split(model, nnx.Param, ...)
+    test, _, _ = nnx.split(model, wrt, ...)
     model.train()
-    train, params, model_state = nnx.split(model, nnx.Param, ...)
-    loss_and_correct = loss_and_correct or (lambda model, *minibatch: model.loss_and_correct(*minibatch))
-    program = Program(train, test, loss_and_correct, update, l2, dtype)
+    train, params, model_state = nnx.split(model, wrt, ...)
+    if not jax.tree.leaves(params):
+        raise ValueError(f"fit: {type(model).__name__} has no parameter to train; wrt is {wrt}.")
+    loss = loss or (lambda model, *minibatch: model.loss_and_correct(*minibatch))
+    program = Program(train, test, loss, update, rate, l2, dtype, wrt, norms)
     return program, program.start(params, model_state)
+
+
+def means_and_sums(returned: Any, batch: tuple) -> tuple[Array, dict[str, Array]]:
+    """What a loss returned for a minibatch, as the mean loss and the sum of each metric over the examples.
+
+    Raises:
+        TypeError: it returned something else than a loss, or a loss and metrics.
+    """
+    losses, metrics = returned if isinstance(returned, tuple) and len(returned) == 2 else (returned, {})
+    if not isinstance(losses, jax.Array | np.ndarray | float):
+        raise TypeError(
+            f"fit: the loss returned {type(returned).__name__}.\n"
+            "  It returns the loss of each example or their mean, or a pair of that and metrics: a dictionary by name."
+        )
+    losses = jnp.asarray(losses)
+    metrics = metrics if isinstance(metrics, Mapping) else {ACCURACY: metrics}
+    size = losses.shape[0] if losses.ndim else jax.tree.leaves(batch)[0].shape[0]
+
+    def total(name: str, metric: Any) -> Array:
+        metric = jnp.asarray(metric)
+        if metric.ndim == 0:
+            return metric * size
+        if metric.shape[0] != size:
+            raise TypeError(
+                f"fit: {name} has shape {metric.shape}; it has a value for each of {size} examples, or is a mean."
+            )
+        return metric.sum() if metric.ndim == 1 else metric.reshape(size, -1).mean(1).sum()
+
+    sums = {name: total(name, metric) for name, metric in metrics.items()}
+    mean = reduce_mean(to_accumulator(losses)) if losses.ndim else to_accumulator(losses)
+    return mean, sums
 
 
 def in_minibatches(function: Callable[[Array], Any], batches: Batches, order: Array) -> Any:

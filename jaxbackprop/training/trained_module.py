@@ -1,7 +1,7 @@
 """A trained flax module as a run holds it: built from its description, its best parameters loaded, ready to predict."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from ..models.registry import MODELS
 from .checkpoints import Checkpoints
 from .evaluation import scores
 from .preprocessing import Preprocessor
-from .run_folder import CHECKPOINTS
+from .run_folder import CHECKPOINTS, CONFIG, RunFolder
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class TrainedModule:
     preprocessor  of the data it was trained on by `jaxbackprop train`; None where `fit` was given arrays
     """
 
-    model: nnx.Module
+    model: nnx.Module = field(repr=False)
     preprocessor: Preprocessor | None = None
 
     @property
@@ -38,15 +38,18 @@ class TrainedModule:
 
     def probabilities(self, x: Any) -> np.ndarray:
         """The softmax of the module's scores, (N, classes)."""
-        return np.asarray(softmax(jnp.asarray(scores(self.model, x))))
+        return np.asarray(softmax(jnp.asarray(self._scores(x))))
 
     def predict(self, x: Any) -> np.ndarray:
         """The class with the highest score; of a module without `classes`, its output."""
-        computed = scores(self.model, x)
+        computed = self._scores(x)
         if not hasattr(self.model, "classes"):
             return computed
         best = computed.argmax(-1)
         return np.array(self.classes)[best] if self.classes else best
+
+    def _scores(self, x: Any) -> np.ndarray:
+        return scores(self.model, x if self.preprocessor is None else self.preprocessor.scaled(np.asarray(x)))
 
 
 def load(path: Path, config: Mapping[str, Any], model: nnx.Module | None = None) -> TrainedModule:
@@ -65,11 +68,14 @@ def load(path: Path, config: Mapping[str, Any], model: nnx.Module | None = None)
                 file=path,
                 advice="Give the module to load the parameters into: load_run(folder, model=...).",
             )
-        model = build(description, rngs=nnx.Rngs(0))
-    _, params, model_state = nnx.split(model, nnx.Param, ...)
-    like = jax.tree.map(jnp.asarray, (params, model_state))
-    _, best = Checkpoints(path / CHECKPOINTS).load("best", like)
-    nnx.update(model, *best)
+        try:
+            model = build(description, rngs=nnx.Rngs(0))
+        except (TypeError, ValueError) as error:
+            raise DataError(f"a model that cannot be made ({error})", file=path / CONFIG) from None
+    checkpoints = Checkpoints(path / CHECKPOINTS)
+    _, about = checkpoints.newest()
+    RunFolder(path).check_epochs(about["epochs"], about["metrics"])
+    nnx.update(model, checkpoints.load_best(jax.tree.map(jnp.asarray, nnx.state(model))))
     model.eval()
     described = config.get("preprocessor")
     return TrainedModule(model, Preprocessor.from_config(described) if described else None)

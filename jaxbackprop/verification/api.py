@@ -193,7 +193,7 @@ def verify_rules(
         jobs: so many processes, 0 for one a core; only worth their start for many rules.
 
     Raises:
-        ValueError: there is no rule of such a name.
+        ValueError: there is no such package, or it has no rules, or none of such a name.
     """
     known = _known(package, names := list(names or ()))
     chosen = names or list(known)
@@ -218,9 +218,16 @@ def _verified_by_name(name: str, package: str, prove: bool) -> Verification:
 
 def _known(package: str, names: list[str]) -> dict[str, Rule]:
     """The registered rules; no more of the package is imported than until all of `names` are among them."""
-    importlib.import_module(package)
+    try:
+        importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{package}.".startswith(f"{error.name}."):
+            raise
+        raise ValueError(f"there is no package called {package} here.") from None
     if not names or not set(names) <= set(rules(package)):
         load(package)
+    if not rules(package):
+        raise ValueError(f"{package} registers no rule with @jaxbackprop.rule: there is nothing to verify.")
     return rules(package)
 
 

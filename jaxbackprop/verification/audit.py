@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 
+from ..core.html_table import html_lines, html_table
 from ..core.rule import registered_as
 from ..jaxprs.compat import weakly_typed
 from ..jaxprs.inputs import Inputs, inexact
@@ -22,6 +23,7 @@ from .problem import HandwrittenFunction, Problem
 from .program_gradient import CANNOT_TELL, RIGHT, WRONG, ProgramGradient, against_numerical, against_plain_functions
 from .report import Verification, VerificationError
 from .surroundings import undisturbed
+from .wording import count
 
 _ASKED = (
     "forward_pass", "gradient", "linear_in_the_upstream", "precision", "structure", "same_value_when_differentiated",
@@ -76,6 +78,16 @@ class Site:
             return True
         return self.verification.passed or self.program == GOOD
 
+    def __repr__(self) -> str:
+        source = f", {self.source}" if self.source else ""
+        return f"<rule {self.name}: {self.verdict}, {count(self.calls, 'call')}{source}>"
+
+
+def _why(site: Site) -> str:
+    """What a reader wants to know of a rule that is not right, in a line."""
+    found = site.verification
+    return "" if found is None or found.passed else found.by_design or found.likely_cause or found.failures[0].detail
+
 
 NOT_JUDGED = "not judged"
 GOOD = "differs from its primal; the program's gradient is right"
@@ -129,6 +141,15 @@ class Audit:
             raise VerificationError(str(self))
         return self
 
+    def __repr__(self) -> str:
+        left = f", {len(self.not_examined)} not examined" if self.not_examined else ""
+        return f"<audit of {count(len(self.sites), 'rule')}: {'passed' if self.passed else 'not passed'}{left}>"
+
+    def _repr_html_(self) -> str:
+        rows = [[s.name, str(s.calls), s.verdict, s.program or _why(s), s.source] for s in self.sites]
+        table = html_table(["rule", "calls", "verdict", "finding", "defined"], rows, verdicts=2) if rows else ""
+        return table + html_lines(self._rest() if rows else [*self._table(), *self._rest()])
+
     def __str__(self) -> str:
         return "\n".join([*self._table(), *self._rest()])
 
@@ -156,8 +177,9 @@ class Audit:
             allowed = " (allowed)" if one.name in self.allowed else ""
             lines.append(f"not examined{allowed}: {one.name}, {one.reason}  {one.place}".rstrip())
         if self.sites:
-            count = f", {len(self.not_examined)} not examined" if self.not_examined else ""
-            lines.append(f"{len(self.sites)} rules, {len(self.failures)} not right{count}, {self.seconds:.1f} s")
+            left = f", {len(self.not_examined)} not examined" if self.not_examined else ""
+            rules = count(len(self.sites), "rule")
+            lines.append(f"{rules}, {len(self.failures)} not right{left}, {self.seconds:.1f} s")
         return lines
 
     def to_dict(self) -> dict[str, Any]:

@@ -5,12 +5,10 @@ from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 
+from ..core.html_table import html_lines, html_table, verdict
 from .checks.result import CheckResult
 from .proof import Proof
-
-COLOURS = {"right": "#1a7f37", "ok": "#1a7f37", "wrong": "#cf222e"}
-"""Of verdicts; all others are amber."""
-AMBER = "#9a6700"
+from .wording import count
 
 ROWS = 34
 """The lines of a report, about: it fits a screen."""
@@ -115,6 +113,10 @@ class Verification:
         ]
         return [(label, text) for label, text in lines if text]
 
+    def __repr__(self) -> str:
+        checks = f"{count(len(self.checks), 'check')} at {count(self.inputs, 'input')}"
+        return f"<verification of {self.name}: {self.verdict}, {checks}>"
+
     def __str__(self) -> str:
         lines = [f"{self.name}: {self.verdict}{f'  ({self.source})' if self.source else ''}"]
         lines += [f"  {label}: {text}" for label, text in self._first_lines()]
@@ -129,7 +131,7 @@ class Verification:
             lines.append(f"  {c.verdict:9}  {c.name:{width}}  {size:>9}  {c.finding or c.asks}".rstrip())
         left = len(self.checks) - len(shown)
         lines += [f"  ... and {left} more"] if left else []
-        lines.append(f"  {_count(len(self.checks), 'check')} at {_count(self.inputs, 'input')}, {self.seconds:.1f} s")
+        lines.append(f"  {count(len(self.checks), 'check')} at {count(self.inputs, 'input')}, {self.seconds:.1f} s")
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
@@ -159,30 +161,18 @@ class Verification:
         return json.dumps(self.to_dict(), indent=2)
 
     def _repr_html_(self) -> str:
-        def mark(verdict: str) -> str:
-            return f"<b style='color:{COLOURS.get(verdict, AMBER)}'>{verdict}</b>"
-
         first = "".join(f"<p><b>{escape(label)}:</b> {escape(text)}</p>" for label, text in self._first_lines())
-        notes = "".join(f"<p>{escape(n)}</p>" for n in self.notes)
-        rows = "".join(
-            f"<tr><td>{mark(c.verdict)}</td><td>{escape(c.name)}</td>"
-            f"<td>{'' if c.units is None else f'{c.units:.2f}'}</td>"
-            f"<td>{escape(c.detail or c.asks)}</td><td>{escape(c.at)}</td></tr>"
+        rows = (
+            [c.verdict, c.name, "" if c.units is None else f"{c.units:.2f}", c.detail or c.asks, c.at]
             for c in sorted(self.checks, key=lambda c: c.passed is True)
         )
-        return (
-            f"<div><p><b>{escape(self.name)}</b>: {mark(self.verdict)} <small>{escape(self.source)}</small></p>"
-            f"{first}{notes}<table><tr><th></th><th>check</th><th>ulp</th><th>finding</th><th>at</th></tr>{rows}"
-            f"</table></div>"
-        )
+        title = f"<p><b>{escape(self.name)}</b>: {verdict(self.verdict)} <small>{escape(self.source)}</small></p>"
+        table = html_table(["", "check", "ulp", "finding", "at"], rows, verdicts=0)
+        return f"<div>{title}{first}{html_lines(self.notes)}{table}</div>"
 
     def __getstate__(self) -> dict[str, Any]:
         _ = self.reproduce  # a process that gets a copy has no function to search with
         return self.__dict__
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}{'' if n == 1 else 's'}"
 
 
 def table(results: list[Verification]) -> str:
@@ -199,5 +189,7 @@ def table(results: list[Verification]) -> str:
         lines.append(f"{r.name:{width}}  {r.inputs:6d}  {numbers}  {proof:11}  {r.verdict}{cause}")
     wrong = sum(not r.passed for r in results)
     total = sum(r.seconds for r in results)
-    lines.append(f"{len(results)} rules, {wrong} not right, {total:.1f} s; errors in units of each type's resolution")
+    lines.append(
+        f"{count(len(results), 'rule')}, {wrong} not right, {total:.1f} s; errors in units of each type's resolution"
+    )
     return "\n".join(lines)

@@ -20,6 +20,11 @@ def expected_and_got(expected: Any, actual: Any) -> str:
     return f"expected {number(expected, digits)}, got {number(actual, digits)}"
 
 
+def count(n: int, what: str) -> str:
+    """`1 rule`, `2 rules`."""
+    return f"{n} {what}{'' if n == 1 else 's'}"
+
+
 def index(at: Sequence[int]) -> str:
     """`[2, 15]`; nothing for a scalar."""
     return f"[{', '.join(map(str, map(int, at)))}]" if len(at) else ""
@@ -33,14 +38,14 @@ def region(wrong: np.ndarray, argument: np.ndarray | None = None) -> str:
         argument: the array whose gradient it is, for regions such as "where it is negative".
     """
     wrong = np.asarray(wrong, bool)
-    count = int(wrong.sum())
-    if wrong.size == 1 or count == 0:
+    number_wrong = int(wrong.sum())
+    if wrong.size == 1 or number_wrong == 0:
         return ""
-    if count == wrong.size:
+    if number_wrong == wrong.size:
         return f"all {wrong.size} elements" if wrong.size > 2 else "both elements"
-    if count == 1:
+    if number_wrong == 1:
         return f"that element alone of {wrong.size}"
-    return _box(wrong) or _by_sign(wrong, argument) or _diagonal(wrong) or f"{count} of {wrong.size} elements"
+    return _box(wrong) or _by_sign(wrong, argument) or _diagonal(wrong) or f"{number_wrong} of {wrong.size} elements"
 
 
 def _diagonal(wrong: np.ndarray) -> str:

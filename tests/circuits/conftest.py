@@ -35,8 +35,8 @@ def browser():
 def open_page(browser, tmp_path):
     pages = []
 
-    def opened(circuit):
-        pages.append(Page(browser, circuit, tmp_path))
+    def opened(circuit, **how):
+        pages.append(Page(browser, circuit, tmp_path, **how))
         return pages[-1]
 
     yield opened

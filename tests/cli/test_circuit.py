@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from jaxbackprop.circuits.expression.parser import COMPOSED, callable_gates
 from jaxbackprop.cli import main
+from jaxbackprop.cli.circuit import GATES
 
 
 def run(capsys, *arguments: str) -> tuple[int, str, str]:
@@ -65,3 +67,35 @@ def test_bad_input_ends_with_one_clear_message(capsys, arguments, message):
     assert (status, out) == (2, "")
     assert message in err
     assert "Traceback" not in err
+
+
+def test_the_help_lists_the_gates_of_the_language(capsys):
+    status, out, _ = run(capsys, "--help")
+    assert status == 0
+    assert set(GATES.split()) <= set(out.split())
+    assert set(GATES.split()) == {*callable_gates(), *COMPOSED, "sum", "mean"} - {"reduce_sum", "reduce_mean"}
+
+
+def test_one_gate_is_no_plural(capsys):
+    assert run(capsys, "x * y", "x=3", "y=4")[1].startswith("x * y: 1 gate; f = 12")
+    assert run(capsys, "x * y + y", "x=3", "y=4")[1].startswith("x * y + y: 2 gates; f = 16")
+
+
+def test_it_writes_slides(capsys, tmp_path):
+    pytest.importorskip("cairosvg", reason="cairosvg is not installed")
+    pdf, png = tmp_path / "c.pdf", tmp_path / "c.png"
+    assert run(capsys, "x * y", "x=3", "y=4", "--pdf", str(pdf), "--png", str(png))[0] == 0
+    assert pdf.read_bytes().startswith(b"%PDF-")
+    assert png.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("package", "message"),
+    [("jaxbackprp", "there is no package called jaxbackprp"), ("json", "json registers no rule")],
+)
+def test_rules_of_a_package_that_has_none_are_one_line(capsys, package, message):
+    with pytest.raises(SystemExit) as ended:
+        main(["verify", "--package", package])
+    captured = capsys.readouterr()
+    assert (ended.value.code, captured.out, captured.err.count("\n")) == (2, "", 1)
+    assert message in captured.err

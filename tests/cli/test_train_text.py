@@ -233,7 +233,7 @@ def test_where_nothing_is_kept_it_is_said(run: Run, trained: str, monkeypatch: p
         (("train", "text", "--data", "train.txt", "--valid", "none.txt"), "no such file"),
         (("train", "text", "--data", "train.txt", "--patience", "0"), "patience is 0"),
         (("train", "text", "--data", "train.txt", "--optimizer", "adma"), "one of sgd, adagrad, adam"),
-        (("train", "text", "--data", "train.txt", "--loss", "hs", "--out", "run"), "a folder that is not empty"),
+        (("train", "text", "--data", "train.txt", "--loss", "hs", "--out", "run"), "a run that is there already"),
         (("train", "text", "--data", "trian.txt", "--loss", "hs"), "train.txt"),
         (("train", "text", "--data", "bad.txt", "--loss", "hs"), "bad.txt, line 2, byte 15"),
         (("test", "run/model.bin"), "Give labelled data to test on"),
@@ -269,6 +269,7 @@ def test_training_that_diverges_ends_with_status_1(run: Run, trained: str):
     status, _, err = run("train", "text", "--data", "train.txt", "--lr", "1e30", "--out", "worse")
     assert status == 1
     assert "lr 1e+30 is too large" in err
+    assert "in epoch 1, in the texts 1 to" in err.replace("\n", " ")
     assert not Path("worse").exists()
 
 

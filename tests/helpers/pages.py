@@ -12,14 +12,16 @@ AT = {"w0": 2, "w1": -3, "w2": -3, "x0": -1, "x1": -2}
 
 
 class Page:
-    """A circuit's page, opened."""
+    """A circuit's page, opened; at its last step, where every number is known, or as it opens."""
 
-    def __init__(self, browser, circuit, folder):
+    def __init__(self, browser, circuit, folder, last_step=True):
         self.browser, self.circuit = browser, circuit
         path = folder / "page.html"
         self.text = circuit.to_html(path)
         browser.get_log("browser")
         browser.get(path.as_uri())
+        if last_step:
+            self.run("(go(steps), 0)")
 
     def run(self, script, *args):
         return self.browser.execute_script(f"return {script}", *args)

@@ -1,6 +1,8 @@
 """Checkpoints: what is written is read back to the bit, what is broken says so, nothing whole is lost."""
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,41 +20,68 @@ TREE = {
 }
 
 
+def zeros() -> dict[str, Any]:
+    return {**{k: jnp.zeros_like(v) for k, v in TREE.items() if k != "key"}, "key": jax.random.key(0)}
+
+
 def test_a_checkpoint_gives_back_the_very_bits(tmp_path: Path):
-    checkpoints = Checkpoints(tmp_path / "run")
-    checkpoints.save("last", 3, TREE)
-    blank = {**jax.tree.map(jnp.zeros_like, {k: v for k, v in TREE.items() if k != "key"}), "key": jax.random.key(0)}
-    number, found = Checkpoints(tmp_path / "run").load("last", blank)
-    assert number == 3
-    assert np.array_equal(jax.random.key_data(found["key"]), jax.random.key_data(TREE["key"]))
+    Checkpoints(tmp_path / "run").save({"epochs": 3}, TREE, 2, {"x": jnp.ones(2)})
+    saved = Checkpoints(tmp_path / "run").load(zeros(), {"x": jnp.zeros(2)})
+    assert saved.about == {"epochs": 3, "best_epoch": 2}
+    assert saved.best["x"].tolist() == [1, 1]
+    assert np.array_equal(jax.random.key_data(saved.state["key"]), jax.random.key_data(TREE["key"]))
     for name in ("W", "half", "n"):
-        assert found[name].dtype == TREE[name].dtype
-        assert np.array_equal(found[name], TREE[name])
+        assert saved.state[name].dtype == TREE[name].dtype
+        assert np.array_equal(saved.state[name], TREE[name])
 
 
-def test_only_the_newest_checkpoint_is_kept_and_names_do_not_mix(tmp_path: Path):
-    checkpoints = Checkpoints(tmp_path)
-    for number in (1, 2, 3):
-        checkpoints.save("last", number, {"x": jnp.full(2, number)})
-    checkpoints.save("best", 2, {"x": jnp.full(2, 20)})
-    assert [p.name for p in (tmp_path / "last").iterdir()] == ["3"]
-    assert checkpoints.load("best", {"x": jnp.zeros(2, int)})[1]["x"].tolist() == [20, 20]
+def saved(folder: Path, count: int) -> Checkpoints:
+    checkpoints = Checkpoints(folder)
+    for k in range(1, count + 1):
+        checkpoints.save({"epochs": k}, {"x": jnp.full(2, k)}, (k + 1) // 2, {"x": jnp.full(2, 10 * k)})
+    return checkpoints
+
+
+def test_the_newest_two_are_kept_with_the_best_models_they_refer_to(tmp_path: Path):
+    saved(tmp_path, 5)
+    assert sorted(p.name for p in (tmp_path / "last").iterdir()) == ["4", "4.json", "5", "5.json"]
+    assert sorted(p.name for p in (tmp_path / "best").iterdir()) == ["2", "2.json", "3", "3.json"]
 
 
 def test_a_checkpoint_that_was_cut_off_is_passed_over(tmp_path: Path):
-    """Orbax writes into a folder with another name and renames it once all is there."""
-    checkpoints = Checkpoints(tmp_path)
-    checkpoints.save("last", 1, {"x": jnp.ones(2)})
-    (tmp_path / "last" / "2.orbax-checkpoint-tmp").mkdir()
-    assert checkpoints.load("last", {"x": jnp.zeros(2)})[0] == 1
+    """Orbax writes into a folder with another name and renames it; the list of its files is written after that."""
+    checkpoints = saved(tmp_path, 2)
+    (tmp_path / "last" / "3.orbax-checkpoint-tmp").mkdir()
+    (tmp_path / "last" / "4").mkdir()
+    assert checkpoints.newest() == (2, {"epochs": 2, "best_epoch": 1})
+
+
+def test_what_is_damaged_is_never_loaded(tmp_path: Path):
+    """One byte of any file of the newest checkpoint, of its list or of its best model, or a file more or less: the one
+    before it is used, and a warning names the file. Where all are damaged, an error does.
+    """
+    saved(tmp_path / "whole", 3)
+    files = [path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*") if path.is_file()]
+    files = [file for file in files if str(file).startswith(("last/3", "best/2"))]
+    assert len(files) > 10
+    for number, file in enumerate(files):
+        folder = tmp_path / str(number)
+        shutil.copytree(tmp_path / "whole", folder)
+        content = bytearray((folder / file).read_bytes() or b" ")
+        content[len(content) // 2] ^= 4
+        (folder / file).write_bytes(content)
+        with pytest.warns(UserWarning, match=r"The checkpoint before it is used"):
+            assert Checkpoints(folder).newest() == (2, {"epochs": 2, "best_epoch": 1})
+    (tmp_path / "whole/last/3/more").touch()
+    (tmp_path / "whole/last/2/_METADATA").unlink()
+    with pytest.raises(DataError, match=r"last/3: found a checkpoint of which more was added"):
+        Checkpoints(tmp_path / "whole").newest()
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path):
-    checkpoints = Checkpoints(tmp_path)
-    checkpoints.save("last", 1, {"x": jnp.ones(2)})
-    with pytest.raises(DataError, match="do not fit"):
-        checkpoints.load("last", {"y": jnp.zeros(2)})
-    with pytest.raises(DataError, match="do not fit"):
-        checkpoints.load("last", {"x": jnp.zeros((3, 3))})
+    checkpoints = saved(tmp_path, 1)
+    for other in ({"y": jnp.zeros(2)}, {"x": jnp.zeros((3, 3))}):
+        with pytest.raises(DataError, match="do not fit"):
+            checkpoints.load_best(other)
     with pytest.raises(DataError, match="no checkpoint"):
-        checkpoints.load("best", {"x": jnp.zeros(2)})
+        Checkpoints(tmp_path / "none").newest()

@@ -1,6 +1,9 @@
 """fit(): the same seed gives the same bits, a resumed run ends as one that never stopped, the best epoch is kept."""
 
+import dataclasses
 import json
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ from flax import nnx
 
 from jaxbackprop.data import Bags, DataError, Examples
 from jaxbackprop.models import MLP, BagOfWords
-from jaxbackprop.training import NotFinite, fit
+from jaxbackprop.training import NotFinite, Terminated, fit, load_run
 from jaxbackprop.training.checkpoints import Checkpoints
 from jaxbackprop.training.minibatches import on_device
 from jaxbackprop.training.run_folder import RunFolder
@@ -26,6 +29,10 @@ Y = (X @ RNG.normal(size=(4, 3))).argmax(1)
 LENGTHS = RNG.integers(0, 9, 60)
 BAGS = Bags(RNG.integers(0, 20, LENGTHS.sum()), np.concatenate([[0], np.cumsum(LENGTHS)]))
 LABELS = RNG.integers(0, 2, 60)
+
+
+def linear() -> MLP:
+    return MLP(4, [], 3, rngs=nnx.Rngs(0))
 
 
 def noisy() -> MLP:
@@ -80,10 +87,11 @@ def test_a_run_on_two_devices_is_the_run_on_one(made: Callable[[], nnx.Module], 
 
 def test_each_device_gets_its_share_of_a_minibatch():
     program, state = prepare(MLP(4, [8], 3, rngs=nnx.Rngs(0)), None, optax.sgd(0.1))
+    order = jax.random.permutation(jax.random.key(0), 90)
     batches = on_device((X, Y), 16).split_over(jax.devices()[:2])
     assert batches.share is not None
     state = jax.device_put(state, jax.sharding.NamedSharding(batches.share.mesh, jax.sharding.PartitionSpec()))
-    compiled = program.epoch.lower(state, batches, jax.random.key(0)).compile().as_text() or ""
+    compiled = program.steps.lower(state, batches, order, 0, 5).compile().as_text() or ""
     assert "f32[8,8]" in compiled, "eight of the sixteen examples are eight rows of the hidden layer"
     assert "all-reduce" in compiled
     with pytest.raises(ValueError, match="minibatch of 15 examples cannot be split over 2 devices"):
@@ -101,7 +109,7 @@ def test_a_run_that_was_interrupted_ends_as_one_that_was_not(tmp_path: Path):
     straight, resumed = noisy(), noisy()
     through = fit(straight, (X, Y), **settings)
     with pytest.raises(KeyboardInterrupt):
-        fit(noisy(), (X, Y), **settings, out=tmp_path / "run", progress=interrupt)
+        fit(noisy(), (X, Y), **settings, out=tmp_path / "run", on_epoch=interrupt)
     history = fit(resumed, (X, Y), **settings, out=tmp_path / "run", resume=True)
     assert bits(resumed) == bits(straight)
     assert [(e.loss, e.valid_loss) for e in history.epochs] == [(e.loss, e.valid_loss) for e in through.epochs]
@@ -132,12 +140,8 @@ def test_a_run_folder_holds_all_of_a_run(tmp_path: Path):
     assert RunFolder.open(tmp_path).epochs() == list(history.epochs)
     for picture in ("curves.png", "confusion.png"):
         assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
-    _, params, others = nnx.split(noisy(), nnx.Param, ...)
-    number, (params, _) = Checkpoints(tmp_path / "checkpoints").load("best", (params, others))
-    assert number == history.best.epoch
-    kept = nnx.state(model, nnx.Param)
-    for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(kept), strict=True):
-        assert np.array_equal(a, b)
+    assert [path.name for path in (tmp_path / "checkpoints" / "best").glob("*.json")] == [f"{history.best.epoch}.json"]
+    assert bits(load_run(tmp_path).model) == bits(model)
 
 
 def test_what_was_saved_before_a_nan_stays(tmp_path: Path):
@@ -152,10 +156,7 @@ def test_what_was_saved_before_a_nan_stays(tmp_path: Path):
     assert caught.value.epoch == 3
     run = RunFolder.open(tmp_path)
     assert [e.epoch for e in run.epochs()] == [1, 2]
-    _, params, others = nnx.split(noisy(), nnx.Param, ...)
-    number, numbers = Checkpoints(tmp_path / "checkpoints").load("best", (params, others))
-    assert number in (1, 2)
-    assert all(np.isfinite(x).all() for x in jax.tree.leaves(numbers[0]))
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(nnx.state(load_run(tmp_path).model, nnx.Param)))
 
 
 def test_the_best_epoch_on_held_out_data_is_kept_and_patience_ends_the_run():
@@ -200,18 +201,201 @@ def test_examples_are_taken_as_they_are_and_so_is_any_optax_transformation():
     assert last.loss < history.epochs[0].loss
 
 
-def test_a_loss_of_ones_own_is_used():
-    """Squared error of a linear model: the solution is that of least squares."""
-    target = (X @ np.array([1.0, -2.0, 0.5, 3.0]) + 0.25).astype(np.float32)[:, None]
+def squared_error(model: Any, x: Any, y: Any) -> Any:
+    """The loss of each example and, of each output, the absolute error."""
+    error = model(x) - y
+    return (error**2).sum(-1), {"absolute error": jnp.abs(error)}
 
-    def loss_and_correct(model: Any, x: Any, y: Any) -> Any:
-        error = ((model(x) - y) ** 2).sum(-1)
-        return error, error < 1e-4
 
-    model = MLP(4, [], 1, rngs=nnx.Rngs(0))
-    fit(model, (X, target), epochs=200, batch=90, optimizer="momentum", lr=0.05, loss_and_correct=loss_and_correct)
+TARGETS = (X @ np.array([[1.0, -2.0], [-2.0, 0], [0.5, 1], [3.0, 1]]) + [0.25, 0]).astype(np.float32)
+
+
+def test_a_regression_with_several_outputs_is_measured_by_its_own_metrics(tmp_path: Path):
+    """A linear model's solution is that of least squares; it has no accuracy, and its smallest loss is its best."""
+    model = MLP(4, [], 2, rngs=nnx.Rngs(0))
+    settings: dict[str, Any] = {"epochs": 150, "batch": 90, "optimizer": "momentum", "lr": 0.05, "loss": squared_error}
+    history = fit(model, (X, TARGETS), valid=(X, TARGETS), **settings, out=tmp_path / "run")
     assert np.asarray(model.W[0][...])[:, 0] == pytest.approx([1.0, -2.0, 0.5, 3.0], rel=1e-3)
-    assert np.asarray(model.b[0][...])[0] == pytest.approx(0.25, rel=1e-3)
+    assert np.asarray(model.b[0][...]) == pytest.approx([0.25, 0], rel=1e-3, abs=1e-3)
+    last = history.epochs[-1]
+    assert (last.accuracy, last.valid_accuracy, last.step, last.learning_rate) == (None, None, 150, pytest.approx(0.05))
+    assert history.best.valid_loss == min(epoch.valid_loss or 0 for epoch in history.epochs)
+    expected = np.abs(np.asarray(model(jnp.asarray(X))) - TARGETS).mean()
+    assert history.best.valid_metrics == {"absolute error": pytest.approx(expected, rel=1e-2, abs=1e-6)}
+    assert "absolute error" in str(history)
+    assert "accuracy" not in str(history)
+    assert json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])["metrics"].keys() == {
+        "absolute error"
+    }
+
+
+def test_a_loss_alone_is_enough_and_a_mean_is_one():
+    """A loss per example, and their mean, train the same model; the steps' mean losses are the epoch's."""
+    losses: list[float] = []
+    ways: list[Any] = [
+        lambda model, x, y: squared_error(model, x, y)[0],
+        lambda model, x, y: squared_error(model, x, y)[0].mean(),
+    ]
+    models = []
+    for way in ways:
+        model = MLP(4, [], 2, rngs=nnx.Rngs(0))
+        history = fit(model, (X, TARGETS), epochs=2, batch=32, loss=way, on_step=lambda step: losses.append(step.loss))
+        assert history.epochs[1].loss == pytest.approx(np.average(losses[-3:], weights=[32, 32, 26]))
+        models.append(np.asarray(model.W[0][...]))
+    assert models[0] == pytest.approx(models[1], rel=1e-5)
+    with pytest.raises(TypeError, match="the loss returned NoneType"):
+        fit(MLP(4, [], 2, rngs=nnx.Rngs(0)), (X, TARGETS), loss=lambda *_: None)
+
+
+def test_minibatches_of_a_loader_a_function_and_dictionaries_are_trained_on():
+    """The same minibatches each time: one model. Eight, eight and the two that remain."""
+
+    def batches(epoch: int) -> Any:
+        rows = np.random.default_rng(epoch).permutation(18)
+        return ((X[part], TARGETS[part]) for part in (rows[:8], rows[8:16], rows[16:]))
+
+    class Loader:
+        epoch = 0
+
+        def __iter__(self) -> Any:
+            self.epoch += 1
+            return batches(self.epoch)
+
+        def __len__(self) -> int:
+            return 3
+
+    def of_dictionary(model: Any, batch: Any) -> Any:
+        return squared_error(model, batch["in"], batch["out"])
+
+    def dictionaries(epoch: int) -> Any:
+        return ({"in": x, "out": y} for x, y in batches(epoch))
+
+    found = []
+    for data, loss in ((Loader(), squared_error), (batches, squared_error), (dictionaries, of_dictionary)):
+        model = MLP(4, [], 2, rngs=nnx.Rngs(0))
+        history = fit(model, data, epochs=3, loss=loss, valid=(X, TARGETS) if loss is squared_error else None)
+        assert history.epochs[-1].step == 9
+        found.append(bits(model))
+    assert found[0] == found[1] == found[2]
+    once = batches(1)
+    with pytest.raises(ValueError, match="an iterator, which can be read only once"):
+        fit(MLP(4, [], 2, rngs=nnx.Rngs(0)), once, loss=squared_error)
+    fit(MLP(4, [], 2, rngs=nnx.Rngs(0)), once, loss=squared_error, epochs=1)
+    with pytest.raises(ValueError, match="need the number of steps"):
+        fit(MLP(4, [], 2, rngs=nnx.Rngs(0)), batches, loss=squared_error, schedule="cosine")
+    with pytest.raises(ValueError, match="no minibatch in epoch 1"):
+        fit(MLP(4, [], 2, rngs=nnx.Rngs(0)), lambda epoch: iter(()), loss=squared_error)
+
+
+def test_a_dictionary_of_arrays_is_shuffled_like_a_tuple():
+    tuples, pairs, own = (MLP(4, [], 3, rngs=nnx.Rngs(0)) for _ in range(3))
+    fit(tuples, (X, Y), epochs=1)
+    fit(pairs, {"x": X, "y": Y}, epochs=1)
+    data = {"image": X, "label": Y}
+    fit(own, data, epochs=1, loss=lambda model, batch: model.loss_and_correct(batch["image"], batch["label"]))
+    assert bits(tuples) == bits(pairs)
+    assert np.asarray(own.W[0][...]) == pytest.approx(np.asarray(tuples.W[0][...]), rel=1e-5)
+    with pytest.raises(TypeError, match="a dictionary of image, label; the loss of MLP takes none"):
+        fit(own, data)
+
+
+def test_gradients_of_several_steps_make_one_update():
+    """Of four steps on 22 examples each: that of one step on all 88."""
+    whole, parts = (MLP(4, [], 2, rngs=nnx.Rngs(0)) for _ in range(2))
+    settings: dict[str, Any] = {"epochs": 2, "optimizer": "sgd", "lr": 0.1, "loss": squared_error}
+    fit(whole, (X[:88], TARGETS[:88]), batch=88, **settings)
+    history = fit(parts, (X[:88], TARGETS[:88]), batch=22, accumulate=4, **settings, gradient_norm=True)
+    assert np.asarray(parts.W[0][...]) == pytest.approx(np.asarray(whole.W[0][...]), rel=1e-5)
+    assert (history.epochs[0].gradient_norm or 0) > 0
+
+
+def test_what_is_not_trained_stays_as_it_is_and_the_rest_learns(tmp_path: Path):
+    model = noisy()
+    before = np.asarray(model.W[0][...]), np.asarray(model.W[1][...])
+    head = nnx.All(nnx.Param, lambda path, _: 1 in path)
+    fit(model, (X, Y), epochs=2, wrt=head, dtype="bfloat16", l2=0.1, out=tmp_path / "run")
+    assert np.array_equal(model.W[0][...], before[0])
+    assert not np.array_equal(model.W[1][...], before[1])
+    assert bits(load_run(tmp_path / "run").model) == bits(model)
+    with pytest.raises(ValueError, match="no parameter to train"):
+        fit(model, (X, Y), wrt=nnx.PathContains("nothing"))
+
+
+def test_a_run_stopped_within_an_epoch_ends_as_one_that_was_not(tmp_path: Path):
+    """By SIGTERM, by SIGINT, and by an error of a callback: saved at the step, continued to the same bits."""
+    settings: dict[str, Any] = {"valid": 0.2, "epochs": 2, "batch": 8, "lr": 0.02, "seed": 3}
+    straight = noisy()
+    expected = fit(straight, (X, Y), **settings)
+
+    def stopping(at: int, how: Callable[[], Any]) -> Callable[[Any], None]:
+        return lambda step: how() if step.step == at else None
+
+    def fail() -> None:
+        raise RuntimeError("of the callback")
+
+    ways: list[tuple[type[BaseException], Callable[[], Any]]] = [
+        (Terminated, lambda: signal.raise_signal(signal.SIGTERM)),
+        (KeyboardInterrupt, lambda: signal.raise_signal(signal.SIGINT)),
+        (RuntimeError, fail),
+    ]
+    folder = tmp_path / "run"
+    for number, (error, how) in enumerate(ways):
+        with pytest.raises(error) as stopped:
+            fit(noisy(), (X, Y), **settings, out=folder, resume=number > 0, on_step=stopping(3 + 2 * number, how))
+        if number < 2:
+            assert "resume continues the run" in str(stopped.value)
+    with pytest.raises(DataError, match="stopped in its first epoch"):
+        load_run(folder)
+    resumed = noisy()
+    history = fit(resumed, (X, Y), **settings, out=folder, resume=True)
+    assert bits(resumed) == bits(straight)
+    timeless = [dataclasses.replace(e, seconds=0, examples_per_second=0) for e in history.epochs]
+    assert timeless == [dataclasses.replace(e, seconds=0, examples_per_second=0) for e in expected.epochs]
+    again = noisy()
+    assert fit(again, (X, Y), **settings, out=folder, resume=True).compile_seconds is None, "it is finished"
+    assert bits(again) == bits(straight)
+
+
+def test_other_data_are_not_resumed_with(tmp_path: Path):
+    fit(linear(), (X, Y), epochs=1, out=tmp_path)
+    for data in ((X[::-1], Y[::-1]), (X[:80], Y[:80]), (X, (Y + 1) % 3)):
+        with pytest.raises(DataError, match="other data than the run was begun with"):
+            fit(linear(), data, epochs=2, out=tmp_path, resume=True)
+    fit(linear(), (X, Y), epochs=2, out=tmp_path, resume=True)
+    assert load_run(tmp_path).settings["epochs"] == 2
+
+
+def test_a_folder_that_cannot_be_a_runs_is_refused_before_the_work(tmp_path: Path):
+    (tmp_path / "file").touch()
+    for path, message in ((tmp_path / "file", "found a file"), (tmp_path, "not empty"),
+                          (tmp_path / "file" / "run", "no folder that can be written")):  # fmt: skip
+        with pytest.raises(DataError, match=message):
+            fit(linear(), None, out=path)
+
+
+def test_one_process_trains_in_a_folder(tmp_path: Path):
+    def meanwhile(_: Any) -> None:
+        fit(linear(), (X, Y), epochs=2, out=tmp_path, resume=True)
+
+    with pytest.raises(DataError, match=rf"process {os.getpid()} on .*, training in it"):
+        fit(linear(), (X, Y), epochs=2, out=tmp_path, on_epoch=meanwhile)
+    fit(linear(), (X, Y), epochs=2, out=tmp_path, resume=True)
+    assert not (tmp_path / "lock").exists()
+
+
+def test_what_cannot_be_saved_is_trained_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A full disk: a warning when it is met, an error at the end, the model trained, what was saved before kept."""
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    model, straight = linear(), linear()
+    with monkeypatch.context() as changed:
+        changed.setattr(Checkpoints, "_write", full)
+        with pytest.warns(UserWarning, match="No space left"), pytest.raises(DataError, match="Make room there"):
+            fit(model, (X, Y), epochs=2, out=tmp_path)
+    fit(straight, (X, Y), epochs=2)
+    assert bits(model) == bits(straight)
 
 
 def test_bfloat16_passes_learn_what_float32_passes_learn():
@@ -229,11 +413,16 @@ def test_bfloat16_passes_learn_what_float32_passes_learn():
     ("settings", "message"),
     [
         ({"epochs": 0}, "epochs is 0"),
+        ({"lr": "fast"}, "lr is 'fast'"),
+        ({"lr": -1}, "lr is -1"),
+        ({"accumulate": 0}, "accumulate is 0"),
         ({"batch": 0}, "batch is 0"),
         ({"patience": 2}, "give valid= as well"),
         ({"patience": 0, "valid": 0.1}, "patience is 0"),
         ({"valid": 0.001}, "holds out 0 of 90"),
-        ({"optimizer": "adamm"}, "optimizer is 'adamm'"),
+        ({"optimizer": "adamm"}, "optimizer is 'adamm'.*Did you mean adam"),
+        ({"optimizer": optax.lion(1e-3), "lr": 5.0}, "lr given with an optimizer of your own"),
+        ({"optimizer": optax.lion(1e-3), "schedule": "cosine", "warmup": 0.1}, "schedule and warmup given"),
         ({"dtype": "float16"}, "dtype is 'float16'"),
     ],
 )

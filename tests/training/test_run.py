@@ -58,7 +58,7 @@ def test_a_module_of_ones_own_is_given(tmp_path: Path):
         return jbp.losses.softmax_cross_entropy(z, y), z.argmax(-1) == y
 
     model = Linear()
-    jbp.fit(model, (X, Y), epochs=2, loss_and_correct=loss_and_correct, out=tmp_path)
+    jbp.fit(model, (X, Y), epochs=2, loss=loss_and_correct, out=tmp_path)
     with pytest.raises(DataError, match=r"load_run\(folder, model=...\)"):
         jbp.load_run(tmp_path)
     run = jbp.load_run(tmp_path, model=Linear())

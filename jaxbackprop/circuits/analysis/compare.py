@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
+from ...core.html_table import html_table
 from ...jaxprs.inputs import unit_roundoff
 from ...verification.diagnosis.from_numbers import fits, multiple
 from ...verification.rounding import apart, unmeasured
-from ...verification.wording import expected_and_got
+from ...verification.wording import count, expected_and_got
 from ...verification.wording import index as shown_index
 from ..gradients import add
 from ..model import Gate, Graph, Wire
@@ -88,6 +89,13 @@ class Checked:
     @property
     def followers(self) -> list[str]:
         return [row.name for row in self.rows if row.verdict == "follows"]
+
+    def __repr__(self) -> str:
+        wrong = f"; wrong: {', '.join(self.culprits)}" if self.culprits else ""
+        return f"<check of {count(len(self.rows), 'gradient')}: {'passed' if self.passed else 'not passed'}{wrong}>"
+
+    def _repr_html_(self) -> str:
+        return html_table(["wire", "verdict", "finding"], ([r.name, r.verdict, r.hint] for r in self.rows), verdicts=1)
 
     def __str__(self) -> str:
         right = sum(row.verdict == "right" for row in self.rows)

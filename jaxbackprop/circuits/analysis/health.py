@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Inexact
 
+from ...core.html_table import html_lines, html_table
+from ...verification.wording import count
 from ..model import Gate, Graph, Wire
 from ..summary import all_finite, is_inexact, rms, share_of_zeros, size, to_numpy
 
@@ -57,16 +59,29 @@ class Health:
     path: tuple[tuple[Wire, float], ...]
     worst: Gate | None
 
+    def __repr__(self) -> str:
+        return f"<health of {count(len(self.vitals), 'wire')}: {'; '.join(self._findings()) or 'nothing to report'}>"
+
+    def _repr_html_(self) -> str:
+        rows = (
+            [v.wire.name, _shape(v), f"{v.value:.2e}", f"{v.gradient:.2e}", f"{v.zeros:.0%}", _saturated(v), _ratio(v),
+             "" if v.finite else "not finite"]
+            for v in self.vitals
+        )  # fmt: skip
+        header = ["wire", "shape", "value", "gradient", "zeros", "saturated", "update/size", ""]
+        return html_table(header, rows, verdicts=7) + html_lines(self._findings())
+
     def __str__(self) -> str:
         lines = [
             f"{'wire':<28}{'shape':>14}{'value':>11}{'gradient':>11}{'zeros':>8}{'saturated':>11}{'update/size':>13}"
         ]
         for v in self.vitals:
-            saturated = "" if v.saturated is None else f"{v.saturated:.0%}"
-            ratio = "" if v.ratio is None else f"{v.ratio:.1e}"
-            shape = "x".join(map(str, v.wire.shape)) or "scalar"
-            row = f"{v.wire.name[:27]:<28}{shape:>14}{v.value:>11.2e}{v.gradient:>11.2e}{v.zeros:>8.0%}"
-            lines.append(f"{row}{saturated:>11}{ratio:>13}{'' if v.finite else '  NOT FINITE'}")
+            row = f"{v.wire.name[:27]:<28}{_shape(v):>14}{v.value:>11.2e}{v.gradient:>11.2e}{v.zeros:>8.0%}"
+            lines.append(f"{row}{_saturated(v):>11}{_ratio(v):>13}{'' if v.finite else '  NOT FINITE'}")
+        return "\n".join([*lines, *self._findings()])
+
+    def _findings(self) -> list[str]:
+        lines = []
         for title, gate in (("forward", self.origin), ("backward", self.backward_origin)):
             if gate is not None:
                 lines.append(f"first number that is not finite, {title}: {_with_place(gate)}")
@@ -75,7 +90,19 @@ class Health:
                 lines.append(f"{title} gradient: {', '.join(w.name for w in wires)}")
         if self.vanishing and self.worst is not None:
             lines.append(f"weakest gate on the way to {self.path[0][0].name}: {_with_place(self.worst)}")
-        return "\n".join(lines)
+        return lines
+
+
+def _shape(v: Vital) -> str:
+    return "x".join(map(str, v.wire.shape)) or "scalar"
+
+
+def _saturated(v: Vital) -> str:
+    return "" if v.saturated is None else f"{v.saturated:.0%}"
+
+
+def _ratio(v: Vital) -> str:
+    return "" if v.ratio is None else f"{v.ratio:.1e}"
 
 
 def health(graph: Graph, learning_rate: float | None, updates: Mapping[str, Any] | None) -> Health:

@@ -24,7 +24,7 @@ OPENABLE = 120
 """At most this many rules come with their insides: each is traced once more."""
 
 DETAILED = 2000
-"""Circuits of more gates carry no heat maps, and no unrounded arrays."""
+"""Circuits of more gates carry no heat maps, no unrounded arrays, and the views that can be followed at that size."""
 
 MAP = 24
 """Heat maps have at most this many rows and columns; larger arrays are averaged."""
@@ -61,7 +61,7 @@ def payload(graph: Graph) -> dict[str, Any]:
     wires = [_wire(wire, detailed) for wire in graph.wires]
     views = {
         view: _subgraph(plan(graph, view, 4), plan(graph, view, None) if detailed else None, _Numbering())
-        for view in VIEWS
+        for view in (VIEWS if detailed else ("circuit", "deltas"))
     }
     rules = [gate for gate in graph.gates if gate.kind == "rule" and gate.is_whole and gate.upstream[0] is not None]
     for gate in rules if len(rules) <= OPENABLE else ():

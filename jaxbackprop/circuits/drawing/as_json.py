@@ -93,7 +93,7 @@ SCHEMA: dict[str, Any] = {
             "properties": {
                 "id": {"type": "integer"},
                 "name": {"type": "string"},
-                "kind": {"enum": ["scope", "scan", "while", "step", "cond", "remat", "rule"]},
+                "kind": {"enum": ["scope", "scan", "while", "step", "cond", "remat", "rule", "part"]},
                 "parent": {"type": ["integer", "null"]},
                 "note": {"type": "string"},
             },

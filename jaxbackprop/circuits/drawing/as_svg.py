@@ -22,7 +22,8 @@ DARK = {
     "gradient": "#ff8095", "rule": "#a892ff", "box": "#1a2030", "wrong": "#ff5470",
 }  # fmt: skip
 
-FONT = "ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospace"
+# First the one that is widespread: cairo looks at the first name alone.
+FONT = "'DejaVu Sans Mono',ui-monospace,Menlo,Consolas,monospace"
 
 PAINT: dict[str, dict[str, str]] = {
     "paper": {"fill": "paper"},
@@ -100,7 +101,8 @@ def to_svg(
         f'<svg xmlns="http://www.w3.org/2000/svg" class="jbp" role="img" aria-label="{title}" width="{width:.0f}" '
         f'height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}" font-family="{FONT}" font-size="12px">'
         f"<title>{title}</title><style>{STYLE}</style>"
-        f'<defs><marker id="jbp-tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
+        f'<defs><marker id="jbp-tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="10" markerHeight="10" '
+        f'markerUnits="userSpaceOnUse" '
         f'orient="auto">{tip}</marker></defs>'
         f"{_element('rect', 'paper', width='100%', height='100%')}{''.join(body)}</svg>"
     )
@@ -124,6 +126,11 @@ def readable(graph: Graph, most: int = READABLE) -> set[int]:
         if total > most:
             break
         opened |= {box.id for box in levels[depth]}
+    around: Box | None = None
+    for box in graph.boxes:  # of a long program the first part, down to its gates
+        if box.kind == "part" and (box.parent is around or (around is None and box.parent and box.parent.id in opened)):
+            opened.add(box.id)
+            around = box
     return opened
 
 
@@ -188,7 +195,7 @@ def _node(placed: Placed) -> str:
     cx, cy = x + w / 2, y + h / 2
     wrong = " wrong" if node.badge == "✗" else ""
     if placed.inside is not None:
-        title = " ".join([node.title, *(line.text for line in node.lines)])
+        title = " ".join([node.title, *(line.text for line in node.lines if not line.which)])
         return (
             f'<g transform="translate({x:.1f} {y:.1f})">{_element("rect", "box", width=w, height=h, rx=10)}'
             f"{_text('title', title, 12, 17)}{_subgraph(placed.inside)}</g>"
@@ -206,6 +213,6 @@ def _node(placed: Placed) -> str:
         _text("mid", node.title, cx, head),
     ]
     for i, line in enumerate(node.lines):
-        tone = ("value", "gradient")[i] if node.kind == "node" else "soft"
+        tone = line.which if line.which in ("value", "gradient") else "gradient" if line.which == "share" else "soft"
         drawn.append(_text(f"{tone} mid", line.text, cx, head + 17 * (i + 1)))
     return "".join(drawn) + badge

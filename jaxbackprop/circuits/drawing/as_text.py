@@ -1,5 +1,6 @@
 """A circuit as plain text: one table for each of the four views."""
 
+from ...verification.wording import count
 from ..model import Gate, Graph, Wire
 from .format import (
     backward_formula,
@@ -11,7 +12,7 @@ from .format import (
     short_name,
     sum_of_shares,
 )
-from .layers_and_chains import Layer, chains, layers
+from .layers_and_chains import NO_LAYERS, Layer, chains, layers
 
 
 def table(graph: Graph, view: str = "circuit", digits: int | None = 4) -> str:
@@ -106,7 +107,7 @@ def _deltas(graph: Graph, digits: int | None) -> str:
     """A delta for each layer, from the last to the first, with the shapes of each product lining up."""
     rows = layers(graph)
     if not rows:
-        return f"{_title(graph, digits)}\n\nno matrix product in it: there are no layers, and so no deltas to show"
+        return f"{_title(graph, digits)}\n\n{NO_LAYERS}"
     lines = [_title(graph, digits), ""]
     for layer in reversed(rows):
         lines += _layer(layer, digits)
@@ -129,7 +130,7 @@ def _chain(graph: Graph, digits: int | None) -> str:
 
 def _title(graph: Graph, digits: int | None) -> str:
     outputs = ", ".join(f"{w.name} = {format_array(w.value, digits)}" for w in graph.outputs[:3])
-    return f"{graph.name}: {len(graph.gates)} gates; {outputs}"
+    return f"{graph.name}: {count(len(graph.gates), 'gate')}; {outputs}"
 
 
 def _findings(graph: Graph) -> list[str]:

@@ -3,6 +3,7 @@
 Text, SVG, DOT and page all take their texts from here.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +27,8 @@ class Line:
     Attributes:
         text: the whole line.
         wire: the wire that the number belongs to.
-        which: "value" or "gradient" of that wire, "share" for a part of its gradient; "" where there is no number.
+        which: "value" or "gradient" of that wire, "share" for a part of its gradient; "" where there is no number,
+            "more" where others are left out.
         head: the text before the number.
     """
 
@@ -98,15 +100,25 @@ def format_array(value: Any, digits: int | None = 4) -> str:
     return f"{format_shape(x.shape)} ~{format_number(np.float64(size), 3)}{not_finite}"
 
 
+OPERATORS = {"+": 1, "−": 1, "×": 2, "÷": 2, "@": 2, "**": 4}
+"""The operators of formulas, by how tightly they bind."""
+_MINUS, _ATOM = 3, 5
+_SIGNS = {"+": 1, "-": 1, "−": 1, "*": 2, "/": 2, "@": 2, "×": 2, "÷": 2, "^": 4}
+
+
 def forward_formula(gate: Gate, width: int = 28) -> str:
-    """What the gate computes, in the names of its inputs: `x + y`."""
-    names = [short_name(w, width) for w in gate.inputs]
-    symbol = gate_symbol(gate)
-    if len(names) == 2 and symbol in "+−×÷@":
-        return f"{_bracketed(names[0])} {symbol} {_bracketed(names[1])}"
+    """What the gate computes, in the names of its inputs: `x + y`, `(a+b) × c`."""
+    inputs = gate.inputs
+    symbol = "**" if gate.name == "power" else gate_symbol(gate)
+    if len(inputs) == 2 and symbol in OPERATORS:
+        binds = OPERATORS[symbol]
+        left = _bracketed(inputs[0], binds + (symbol == "**"), width)
+        return f"{left} {symbol} {_bracketed(inputs[1], binds + (symbol != '**'), width)}"
     if gate.name == "neg":
-        return f"−{_bracketed(names[0])}"
-    return f"{gate.name}({', '.join(names[:4])}{', …' if len(names) > 4 else ''})"
+        return f"−{_bracketed(inputs[0], _MINUS + 1, width)}"
+    names = [short_name(w, width) for w in inputs]
+    settings = [f"{k}={v:g}" for k, v in gate.settings.items()] if gate.kind == "rule" else []
+    return f"{gate.name}({', '.join([*names[:4], *(['…'] if len(names) > 4 else []), *settings])})"
 
 
 def equation(gate: Gate) -> str:
@@ -118,8 +130,25 @@ def equation(gate: Gate) -> str:
     return f"{short_name(out)} = {forward_formula(gate)}"
 
 
-def _bracketed(name: str) -> str:
-    return f"({name})" if " " in name and not (name.endswith(")") and " " not in name.partition("(")[0]) else name
+def _bracketed(wire: Wire, binds: int, width: int) -> str:
+    """A wire's name, in brackets where it is a formula whose operators bind less tightly than `binds`."""
+    name = short_name(wire, width)
+    return f"({name})" if _binding(wire.name) < binds else name
+
+
+def _binding(formula: str) -> int:
+    """How tightly the loosest operator outside of brackets binds."""
+    if re.fullmatch(r"[\d.]+(e[-+]\d+)?", formula):
+        return _ATOM
+    loosest, depth, before = _ATOM, 0, ""
+    text = formula.replace("**", "^")
+    for character in text.replace(" ", ""):
+        depth += (character in "([{") - (character in ")]}")
+        if depth == 0 and character in _SIGNS:
+            sign = character in "-−" and (not before or before in _SIGNS)
+            loosest = min(loosest, _MINUS if sign else _SIGNS[character])
+        before = character
+    return loosest
 
 
 def _bare(text: str) -> str:
@@ -128,14 +157,16 @@ def _bare(text: str) -> str:
 
 
 def short_name(wire: Wire, width: int = 28) -> str:
-    """A wire's name, cut in the middle where it is long."""
+    """A wire's name, cut where it is long: an argument's so that it is told from the others."""
     name = wire.name
-    return name if len(name) <= width else f"{name[: width // 2 - 1]}…{name[-(width // 2) :]}"
+    if len(name) <= width:
+        return name
+    return wire.short or f"{name[: width // 2 - 1]}…{name[-(width // 2) :]}"
 
 
 def partial_derivative(out: Wire, into: Wire, width: int = 16) -> str:
     """∂out/∂into, names with operators in brackets."""
-    return f"∂{_bracketed(short_name(out, width))}/∂{_bracketed(short_name(into, width))}"
+    return f"∂{_bracketed(out, _ATOM, width)}/∂{_bracketed(into, _ATOM, width)}"
 
 
 def backward_formula(gate: Gate, slot: int, digits: int | None = 4) -> str:
@@ -195,5 +226,9 @@ def sum_of_shares(wire: Wire, digits: int | None = 4) -> str:
     """A fork's gradient as the sum of its branches' shares: a copy gate is an adder on the way back."""
     if len(wire.shares) < 2 or not wire.differentiable:
         return ""
-    total = " + ".join(format_array(share, digits) for share in wire.shares).replace("+ −", "− ")
+    shares = wire.shares
+    shown = [format_array(share, digits) for share in (shares if len(shares) <= 8 else [*shares[:4], *shares[-3:]])]
+    if len(shares) > 8:
+        shown.insert(4, f"… {len(shares) - 7} more …")
+    total = " + ".join(shown).replace("+ −", "− ")
     return f"{total} = {format_array(wire.gradient, digits)}"

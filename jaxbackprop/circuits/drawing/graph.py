@@ -12,7 +12,10 @@ from typing import Literal
 from .. import model
 from ..model import Box, Gate, Graph, Wire
 from .format import Line, format_array, format_number, format_shape, gate_symbol, number_line, short_name
-from .layers_and_chains import chains, layers
+from .layers_and_chains import NO_LAYERS, chains, layers
+
+LISTED = 6
+"""A closed box lists the gradients of this many of the arguments that enter gates in it."""
 
 PORTALS = 3
 """An argument used more often than this is drawn as a label at each use."""
@@ -217,6 +220,7 @@ class _Circuit(_Boxes):
     def __init__(self, graph: Graph, digits: int | None, *, joined: bool = False):
         super().__init__(graph.name)
         self.digits, self.joined = digits, joined
+        self.labels_in: dict[Box, dict[Wire, None]] = {}
         for gate in graph.gates:
             key = Key("gate", gate.id)
             self.subgraph(gate.box).add(key, "rule" if gate.kind == "rule" else "gate", gate_symbol(gate), gate=gate.id)
@@ -227,6 +231,8 @@ class _Circuit(_Boxes):
             end = Key("exit", wire.id) if joined else Key("output", k)
             self.root.add(end, "port" if joined else "output", short_name(wire, 20), wire=wire.id)
             self.connect(wire, wire.box, self.start(wire), None, end, 0, self.label_function(wire, None))
+        for box, wires in self.labels_in.items():
+            self.subgraph(box.parent).nodes[Key("box", box.id)].lines += tuple(self.listed(list(wires)))
 
     def start(self, wire: Wire) -> Key:
         """The node that a wire of a gate, or a port, begins at."""
@@ -254,7 +260,18 @@ class _Circuit(_Boxes):
         if self.joined and wire.kind == "argument":
             return self.root.add(Key("entry", wire.id), "port", short_name(wire, 22), wire=wire.id).key
         kind = "literal" if wire.kind == "literal" else "argument"
+        for around in _outward(box) if kind == "argument" else ():
+            if around is not None:
+                self.labels_in.setdefault(around, {})[wire] = None
         return self.subgraph(box).add(Key("label", wire.id, use), kind, short_name(wire, 22), wire=wire.id).key
+
+    def listed(self, arguments: list[Wire]) -> Iterable[Line]:
+        """What a closed box says of the arguments whose labels are in it."""
+        trained = [wire for wire in arguments if wire.differentiable]
+        for wire in trained[:LISTED]:
+            yield number_line("gradient", wire, self.digits, f"{short_name(wire, 22)}: gradient ")
+        if len(trained) > LISTED:
+            yield Line(f"… and {len(trained) - LISTED} more", which="more")
 
     def label_function(self, wire: Wire, edge: model.Edge | None) -> LabelFunction:
         """The wire's value and gradient where it begins, and where it ends the share of one use."""
@@ -317,6 +334,8 @@ def _arrow(gate: Gate, edge: model.Edge, digits: int | None) -> LabelFunction:
 def _deltas(graph: Graph, digits: int | None) -> Subgraph:
     """A card for each layer, an arrow of deltas between them, shapes lining up."""
     root, rows = Subgraph(graph.name, "root"), layers(graph)
+    if not rows:
+        root.add(Key("layer", 0), "card", NO_LAYERS)
     for layer in rows:
         delta = number_line("gradient", layer.delta, digits, f"delta_{layer.index} = ")
         title = f"layer {layer.index}: {short_name(layer.weights, 20)}"

@@ -7,6 +7,8 @@ from .format import Line, backward_formula, format_array, number_line, partial_d
 
 PRODUCTS = ("dot_general", "matmul", "conv_general_dilated")
 
+NO_LAYERS = "no matrix product in it: there are no layers, and so no deltas to show"
+
 
 @dataclass(frozen=True)
 class Layer:

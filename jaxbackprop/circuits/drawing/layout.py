@@ -107,7 +107,7 @@ def place(subgraph: Subgraph, opened: bool | Collection[int] = True, order: Orde
         if node.inside is not None and (opened is True or (opened is not False and node.inside.box in opened))
     }
     sizes = _sizes(subgraph, insides)
-    middles = _middles(order, sizes)
+    middles = _middles(order, sizes, {key for key, node in subgraph.nodes.items() if node.kind in LABELS})
     top = min((middles[key] - _height(sizes, key) / 2 for column in order.columns for key in column), default=0.0)
     down = PAD + (TITLE if subgraph.kind != "root" else 0) - top
     middles = {key: y + down for key, y in middles.items()}
@@ -123,7 +123,8 @@ def place(subgraph: Subgraph, opened: bool | Collection[int] = True, order: Orde
                 picture.nodes[key] = Placed(subgraph.nodes[key], k, left, middles[key] - h / 2, w, h, insides.get(key))
         x += width + gap
     picture.width = max(x + PAD, least_width(subgraph))
-    picture.height = max((p.y + p.h for p in picture.nodes.values()), default=0.0) + PAD
+    drawn = [middles[key] + _height(sizes, key) / 2 for column in order.columns for key in column]
+    picture.height = max(drawn, default=0.0) + PAD
     for key, placed in picture.nodes.items():  # ports stand in the border
         if placed.node.kind == "port":
             placed.x = (0.0 if key.kind == "entry" else picture.width) - placed.w / 2
@@ -249,8 +250,13 @@ def _height(sizes: dict[Key, tuple[float, float]], key: Key) -> float:
     return sizes[key][1] if key in sizes else 6.0
 
 
-def _middles(order: Order, sizes: dict[Key, tuple[float, float]]) -> dict[Key, float]:
+LABELS, LIGHT = ("argument", "literal"), 0.05
+"""Nodes that make way for others, and how much they weigh: else each gate stood a little lower than the one before."""
+
+
+def _middles(order: Order, sizes: dict[Key, tuple[float, float]], labels: set[Key]) -> dict[Key, float]:
     """The height at which each node's middle stands: near its neighbours', in order, nothing overlapping."""
+    weights = {key: LIGHT if key in labels else 1.0 for column in order.columns for key in column}
     near: dict[Key, list[list[Key]]] = {key: [[], []] for column in order.columns for key in column}
     for way in order.ways:
         for a, b in pairwise(way):
@@ -265,33 +271,37 @@ def _middles(order: Order, sizes: dict[Key, tuple[float, float]]) -> dict[Key, f
         for key in column:
             ys[key] -= y / 2
     for sweep in range(8):
+        before = dict(ys)
         side = 1 - sweep % 2  # first from the right, where everything comes together
         for column in order.columns[:: 1 if side == 0 else -1]:
             wish = []
             for key in column:
                 neighbours = near[key][side] or near[key][1 - side]
-                wish.append(sum(ys[n] for n in neighbours) / len(neighbours) if neighbours else ys[key])
+                total = sum(weights[n] for n in neighbours)
+                wish.append(sum(weights[n] * ys[n] for n in neighbours) / total if neighbours else ys[key])
             distances = [
                 (_height(sizes, a) + _height(sizes, b)) / 2 + (ROW if a in sizes or b in sizes else 10.0)
                 for a, b in pairwise(column)
             ]
-            ys |= dict(zip(column, keep_apart(wish, distances), strict=True))
+            ys |= dict(zip(column, keep_apart(wish, distances, [weights[key] for key in column]), strict=True))
+        if all(abs(ys[key] - y) < 0.5 for key, y in before.items()):
+            break
     return ys
 
 
-def keep_apart(wish: list[float], distances: list[float]) -> list[float]:
+def keep_apart(wish: list[float], distances: list[float], weights: list[float] | None = None) -> list[float]:
     """The positions nearest to `wish` (least squares) that keep their order and distances; pools that meet merge."""
     offset, total = [0.0], 0.0
     for distance in distances:
         total += distance
         offset.append(total)
-    pools: list[list[float]] = []  # [sum, count]
-    for w, o in zip(wish, offset):
-        pools.append([w - o, 1.0])
+    pools: list[tuple[float, float, int]] = []  # weighted sum, weight, count
+    for w, o, weight in zip(wish, offset, weights or [1.0] * len(wish)):
+        pools.append((weight * (w - o), weight, 1))
         while len(pools) > 1 and pools[-2][0] / pools[-2][1] > pools[-1][0] / pools[-1][1]:
-            last = pools.pop()
-            pools[-1] = [pools[-1][0] + last[0], pools[-1][1] + last[1]]
-    level = [s / c for s, c in pools for _ in range(int(c))]
+            last, before = pools.pop(), pools.pop()
+            pools.append((before[0] + last[0], before[1] + last[1], before[2] + last[2]))
+    level = [total / weight for total, weight, count in pools for _ in range(count)]
     return [lv + o for lv, o in zip(level, offset)]
 
 
@@ -302,19 +312,23 @@ def _lead(edge: Edge) -> float:
 
 def _tail(edge: Edge) -> float:
     """The same where it ends: the numbers of this one use."""
-    return 0.0 if edge.label.live else CHARACTER * max(len(edge.label.above), len(edge.label.below))
+    label = edge.label
+    ends = (label.share,) if label.live or label.share else (label.above, label.below)
+    return CHARACTER * max(map(len, ends))
 
 
 def _label_lengths(subgraph: Subgraph, order: Order) -> dict[Key, float]:
     """For each node and bend the length of the labels on its right.
 
-    Those of edges that leave it, with the shares of those that fork, and of edges whose last piece begins there.
+    Those of edges that leave it, and of edges whose last piece begins there.
     """
     lengths: dict[Key, float] = {}
     for edge, way in zip(subgraph.edges, order.ways, strict=True):
         if way:
-            lengths[way[0]] = max(lengths.get(way[0], 0.0), _lead(edge) + CHARACTER * len(edge.label.share))
-            lengths[way[-2]] = max(lengths.get(way[-2], 0.0), _tail(edge))
+            lead, tail = _lead(edge), _tail(edge)
+            lengths[way[0]] = max(lengths.get(way[0], 0.0), lead)
+            both = lead + GAP / 2 if lead and tail and len(way) == 2 else 0.0
+            lengths[way[-2]] = max(lengths.get(way[-2], 0.0), tail + both)
     return lengths
 
 
@@ -331,12 +345,13 @@ def _route(picture: Picture, middles: dict[Key, float]) -> None:
             continue
         source, target, lead, tail = picture.nodes[edge.source], picture.nodes[edge.target], _lead(edge), _tail(edge)
         points = [(source.x + source.w, starts[edge.source, edge.wire])]
-        points.append((points[0][0] + (lead + 8 if lead else 0), points[0][1]))
+        # Level within a column, so that it crosses no wider node above or below.
+        right, left = picture.columns[source.column].right, picture.columns[target.column].left
+        points.append((max(right, points[0][0] + (lead + 8 if lead else 0)), points[0][1]))
         bends = [(column_of[key], middles[key]) for key in way[1:-1]]
         for k, y in bends:
             points += [(picture.columns[k].left, y), (picture.columns[k].right, y)]
-        if tail:
-            points.append((target.x - tail - 16, ends[i]))
+        points.append((min(left, target.x - (tail + 16 if tail else 0)), ends[i]))
         points.append((target.x, ends[i]))
         first = (edge.source, edge.wire) not in labelled
         picture.routes.append(Route(edge, points, bends, first, lead, tail))

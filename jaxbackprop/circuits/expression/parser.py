@@ -8,7 +8,8 @@
     power       = atom [("**" | "^") sign]
     atom        = number | name | gate "(" sum ("," sum)* ("," setting "=" number)* ")" | "(" sum ")"
 
-A gate is any of the library's gates and units by name; `pi` is a number unless it is given a value.
+A gate is any of the library's gates and units by name, as `relu`, `ReLU` or `gates.relu`; `sum`, `mean`, `norm` and
+`dot` are made of them. `pi` is a number. The signs that a circuit prints (`−`, `×`, `÷`) are read too.
 """
 
 import difflib
@@ -16,14 +17,20 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 from ... import gates
 from ...core.rule import Rule, rules
 
 _TOKEN = re.compile(
-    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)|(?P<name>[A-Za-z_]\w*)|(?P<sign>\*\*|[-+*/@^(),;=]))"
+    r"(?P<blank>\s+)|(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)"
+    r"|(?P<name>(?:gates\.)?[A-Za-z_]\w*)|(?P<sign>\*\*|[-+*/@^(),;=−×÷])"
 )
-_OPERATORS = {"+": "add", "-": "sub", "*": "mul", "/": "div", "@": "matmul", "**": "power", "^": "power"}
+_ASCII = {"−": "-", "×": "*", "÷": "/", "^": "**"}
+_OPERATORS = {"+": "add", "-": "sub", "*": "mul", "/": "div", "@": "matmul", "**": "power"}
+_SHORT = {"sum": "reduce_sum", "mean": "reduce_mean"}
+COMPOSED = {"dot": ("x", "y"), "norm": ("x",)}
+"""Functions made of several gates, with their inputs: the inner product of two vectors, the Euclidean norm."""
 DEEPEST = 100
 """How deep brackets may be nested."""
 LONGEST = 250
@@ -50,7 +57,7 @@ class Node:
     name: str | None = None
     gate: str | None = None
     inputs: tuple["Node", ...] = ()
-    settings: tuple[tuple[str, float], ...] = ()
+    settings: tuple[tuple[str, float | int | bool], ...] = ()
 
 
 Statement = tuple[str | None, Node]
@@ -66,6 +73,7 @@ def parse(text: str) -> tuple[list[Statement], list[str]]:
     return _Parser(text).program()
 
 
+@cache
 def callable_gates() -> dict[str, Rule]:
     """The gates and units that an expression may name: those whose inputs are arrays of numbers."""
     return {
@@ -75,6 +83,11 @@ def callable_gates() -> dict[str, Rule]:
         and all(p.differentiable and not p.repeated for p in made.signature.parameters)
         and name != "copy"
     }
+
+
+def _bare(name: str) -> str:
+    """`ReLU`, `LeakyReLU` and `gates.leaky_relu` without what tells them from `relu` and `leaky_relu`."""
+    return name.removeprefix("gates.").replace("_", "").lower()
 
 
 class _Parser:
@@ -155,7 +168,7 @@ class _Parser:
 
     def power(self) -> Node:
         start, base = self.at, self.atom()
-        if self.peek() not in ("**", "^"):
+        if self.peek() != "**":
             return base
         at = self.take()[2]
         return self.node(start, at, "power", (base, self.sign()))
@@ -180,58 +193,74 @@ class _Parser:
         raise self.fail(f"Expected a number, a name or '(' here; {f'found {token!r}' if token else 'the text ends'}.")
 
     def call(self, name: str, at: int) -> Node:
-        known = callable_gates()
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 3) or sorted(known)
+        known = {_bare(gate): gate for gate in (*callable_gates(), *COMPOSED)} | _SHORT
+        gate = known.get(_bare(name))
+        if gate is None:
+            named = sorted({*callable_gates(), *COMPOSED, *_SHORT})
+            near = difflib.get_close_matches(name.lower(), named, 3) or named
             raise self.fail(f"There is no gate {name!r}; there is {', '.join(near)}.", at)
         self.take()
         inputs: list[Node] = []
-        settings: list[tuple[str, float]] = []
+        settings: list[tuple[str, float | int | bool]] = []
         while True:
             if self.tokens[self.i][0] == "name" and self.tokens[self.i + 1][1] == "=":
-                settings.append(self.setting(known[name]))
+                settings.append(self.setting(gate))
             else:
                 inputs.append(self.sum())
             if self.peek() != ",":
                 break
             self.take()
         self.expect(")")
-        wanted = [p.name for p in known[name].signature.parameters]
+        wanted = COMPOSED.get(gate) or [p.name for p in callable_gates()[gate].signature.parameters]
         if len(inputs) != len(wanted):
             raise self.fail(f"{name} takes {len(wanted)} ({', '.join(wanted)}), not {len(inputs)}.", at)
-        return self.node(at, at, name, tuple(inputs), tuple(settings))
+        if gate == "dot":
+            product = self.node(at, at, "mul", tuple(inputs), text=f"mul({inputs[0].text}, {inputs[1].text})")
+            return self.node(at, at, "reduce_sum", (product,))
+        if gate == "norm":
+            square = self.node(at, at, "square", tuple(inputs), text=f"square({inputs[0].text})")
+            total = self.node(at, at, "reduce_sum", (square,), text=f"sum({square.text})")
+            return self.node(at, at, "sqrt", (total,))
+        return self.node(at, at, gate, tuple(inputs), tuple(settings))
 
-    def setting(self, made: Rule) -> tuple[str, float]:
+    def setting(self, gate: str) -> tuple[str, float | int | bool]:
         _, name, at = self.take()
-        if name not in made.signature.settings:
-            raise self.fail(f"{made.name} has no setting {name!r}; it has {', '.join(made.signature.settings)}.", at)
+        known = callable_gates()[gate].signature.settings if gate in callable_gates() else {}
+        if name not in known:
+            raise self.fail(f"{gate} has no setting {name!r}; it has {', '.join(known) or 'none'}.", at)
         self.take()
         value = self.sign()
         if value.number is None:
             raise self.fail(f"{name} must be a number.", value.at)
-        return name, value.number
+        default = known[name]
+        if isinstance(default, float):
+            return name, value.number
+        if not value.number.is_integer():
+            raise self.fail(f"{name} must be a whole number.", value.at)
+        return name, bool(value.number) if isinstance(default, bool) else int(value.number)
 
-    def node(self, start: int, at: int, gate: str, inputs: tuple[Node, ...], settings: tuple = ()) -> Node:
+    def node(
+        self, start: int, at: int, gate: str, inputs: tuple[Node, ...], settings: tuple = (), text: str = ""
+    ) -> Node:
         self.operations += 1
         if self.operations > LONGEST:
             raise self.fail(f"More than {LONGEST} operations.", at)
-        return Node(self.text_from(start), at, gate=gate, inputs=inputs, settings=settings)
+        return Node(text or self.text_from(start), at, gate=gate, inputs=inputs, settings=settings)
 
     def text_from(self, start: int) -> str:
         _, token, at = self.tokens[self.i - 1]
-        inner = " ".join(self.text[start : at + len(token)].split())
-        return inner if inner.count("(") == inner.count(")") else inner.strip("()").strip()
+        return " ".join(self.text[start : at + len(token)].split())
 
 
 def _tokens(text: str) -> Iterator[tuple[str, str, int]]:
     at = 0
-    while text[at:].strip():
+    while at < len(text):
         found = _TOKEN.match(text, at)
         if found is None:
-            at = len(text) - len(text[at:].lstrip())
             raise ExpressionError(text, at, f"{text[at]!r} is not part of the language.")
-        kind = found.lastgroup or ""
-        yield kind, found.group(kind), found.start(kind)
+        kind, token = found.lastgroup or "", found.group()
+        if kind != "blank":
+            yield kind, _ASCII.get(token, token), at
         at = found.end()
     yield "end", "", len(text)
     yield "end", "", len(text)

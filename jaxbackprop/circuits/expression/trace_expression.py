@@ -12,6 +12,7 @@ import numpy as np
 
 from ...core.rule import rules
 from ..circuit import Circuit
+from ..naming import Names
 from ..trace import trace
 from . import parser
 from .parser import ExpressionError, Node, Statement
@@ -35,17 +36,68 @@ class Expression:
         """The value of the last statement, for the values of `names` in order."""
         return self.with_parts(*values)[0]
 
-    def with_parts(self, *values: Any) -> tuple[Any, dict[str, Any]]:
-        """The value, and the values of all parts by their text or assigned name."""
-        known, parts = dict(zip(self.names, values, strict=True)), {}
+    def with_parts(self, *values: Any) -> tuple[Any, list["Part"]]:
+        """The value, and every operation in the order in which they are computed, each once."""
+        evaluation = _Evaluation(self.text, dict(zip(self.names, values, strict=True)))
         value = None
         for target, node in self.statements:
-            value = _evaluate(node, known, parts, self.text)
+            value = evaluation.of(node)
             if target is not None:
-                known[target] = value
-                if node.gate is not None:
-                    parts[target] = parts.pop(node.text, value)
-        return value, parts
+                evaluation.assign(target, value)
+        return value, list(evaluation.parts.values())
+
+
+@dataclass
+class Part:
+    """One operation of an expression.
+
+    Attributes:
+        name: what it is assigned to, or its text.
+        value: its value.
+        node: the operation.
+        assigned: whether a name was assigned to it.
+    """
+
+    name: str
+    value: Any
+    node: Node
+    assigned: bool = False
+
+
+class _Evaluation:
+    """The values of names and operations; what is the same operation of the same values is computed once."""
+
+    def __init__(self, text: str, known: dict[str, Any]):
+        self.text, self.known = text, known
+        self.numbers: dict[float, Any] = {}
+        self.parts: dict[tuple, Part] = {}
+
+    def of(self, node: Node) -> Any:
+        if node.number is not None:
+            return self.numbers.setdefault(node.number, jnp.asarray(node.number, jnp.float64))
+        if node.name is not None:
+            return self.known[node.name]
+        inputs = [self.of(inner) for inner in node.inputs]
+        # By identity: numbers, names and parts hold every value, so none of these ids is given away.
+        key = (node.gate, tuple(map(id, inputs)), node.settings)
+        if key not in self.parts:
+            self.parts[key] = Part(node.text, self._apply(node, inputs), node)
+        return self.parts[key].value
+
+    def assign(self, name: str, value: Any) -> None:
+        self.known[name] = value
+        for part in self.parts.values():
+            if part.value is value and not part.assigned:
+                part.name, part.assigned = name, True
+
+    def _apply(self, node: Node, inputs: list[Any]) -> Any:
+        # The rule is for matrices; a vector in a product is neither a row nor a column.
+        vectors = node.gate == "matmul" and any(jnp.ndim(x) == 1 for x in inputs)
+        apply = jnp.matmul if vectors else rules()[node.gate or ""]
+        try:
+            return apply(*inputs, **dict(node.settings))
+        except (ValueError, TypeError) as error:
+            raise ExpressionError(self.text, node.at, str(error).partition("\n")[0]) from None
 
 
 def parse(text: str) -> Expression:
@@ -81,30 +133,30 @@ def trace_expression(text: str, values: Mapping[str, Any], *, upstream: Any = No
         raise ValueError(f"{', '.join(spare)} does not occur in {text}.")
     with jax.enable_x64(True):
         arrays = [jnp.asarray(values[name], jnp.float64) for name in expression.names]
-        part_names: list[str] = []
+        parts: list[Part] = []
 
         def fun(*leaves: Any) -> list[Any]:
-            value, parts = expression.with_parts(*leaves)
-            part_names[:] = list(parts)
-            return [value, *parts.values()]
+            value, parts[:] = expression.with_parts(*leaves)
+            return [value, *(part.value for part in parts)]
 
         shapes = jax.eval_shape(fun, *arrays)
         if upstream is None and shapes[0].shape != ():
             raise ValueError(f"{text} has shape {shapes[0].shape}: give the gradient that arrives there, --upstream.")
         arriving = jnp.ones((), jnp.float64) if upstream is None else jnp.asarray(upstream, jnp.float64)
         circuit = trace(fun, *arrays, upstream=[arriving, *([None] * (len(shapes) - 1))])
+    names = Names()
     for wire, name in zip(circuit.arguments, expression.names, strict=True):
-        wire.name = name
-    taken = set(expression.names)
-    for wire, part in zip(circuit.outputs[1:], part_names, strict=True):
-        if wire.kind == "value" and part not in taken:
-            wire.name, wire.named = part, True
-            taken.add(part)
+        wire.name = names.new(name)
     result = circuit.outputs[0]
-    if result.kind == "value" and expression.statements[-1][0] is None:
-        result.name = next(name for name in ("f", "out", "result") if name not in taken)
-    for wire in circuit.outputs[1:]:
+    for wire, part in zip(circuit.outputs[1:], parts, strict=True):
         wire.is_output = wire is result
+        if wire.source is None or wire.named:
+            continue
+        if wire.source.kind == "rule":
+            wire.source.settings = dict(part.node.settings)
+        free = (name for name in ("f", "out", "result") if name not in names.taken)
+        own = part.name if wire is not result or part.assigned else next(free, "f")
+        wire.name, wire.named = names.new(own), True
     circuit.outputs = [result]
     circuit.name, circuit.tree = text, jax.tree.structure(0)
     return circuit
@@ -121,35 +173,6 @@ def read_value(text: str) -> Any:
     except (ValueError, TypeError, RecursionError):
         raise ValueError(f"{text!r} is neither a number nor numbers in square brackets.") from None
     return value
-
-
-def _evaluate(node: Node, known: Mapping[str, Any], parts: dict[str, Any], text: str) -> Any:
-    if node.number is not None:
-        return jnp.asarray(node.number, jnp.float64)
-    if node.name is not None:
-        return known[node.name]
-    inputs = [_evaluate(inner, known, parts, text) for inner in node.inputs]
-    if node.text in parts:
-        return parts[node.text]
-    assert node.gate is not None
-    try:
-        value = rules()[node.gate](*inputs, **_settings(node))
-    except (ValueError, TypeError) as error:
-        raise ExpressionError(text, node.at, str(error).partition("\n")[0]) from None
-    parts[node.text] = value
-    return value
-
-
-def _settings(node: Node) -> dict[str, Any]:
-    defaults = rules()[node.gate or ""].signature.settings
-    return {k: _like(v, defaults[k]) for k, v in node.settings}
-
-
-def _like(value: float, default: Any) -> Any:
-    """A setting's number, whole where its default is whole or absent (an axis), true or false where that is."""
-    if isinstance(default, bool):
-        return bool(value)
-    return value if isinstance(default, float) else int(value)
 
 
 def _position(text: str, name: str) -> int:

@@ -14,6 +14,8 @@ from typing import Any
 from ...data import DataError
 from ...data.errors import missing
 from ...jaxprs.lazy_import import lazy_import
+from ...training.integrity import check_file, of_file, seal
+from ...training.run_folder import RunFolder
 from ..model import Model
 from ..options import settings_of
 from ..quantize.table import QuantizedTable
@@ -23,14 +25,15 @@ from .linear_file import is_linear, read_linear, write_linear
 metadata = lazy_import("importlib.metadata")  # only a model that is saved needs it
 
 CONFIG, PLAIN, SMALL, LINEAR = "config.json", "model.bin", "model.ftz", "model.linear"
-FILES = (PLAIN, SMALL, LINEAR)
+NAMES = (PLAIN, SMALL, LINEAR)
+FILES = "files"  # the entry of config.json with the hashes of finished files
 KIND = "text classifier"
 ENDINGS = (".bin", ".ftz", ".linear")
 
 
 def is_model(path: Path) -> bool:
     """Whether there is a text classifier at this path: a .bin, .ftz or .linear file, or a folder that `save` wrote."""
-    return path.suffix in ENDINGS if not path.is_dir() else any((path / name).is_file() for name in FILES)
+    return path.suffix in ENDINGS if not path.is_dir() else any((path / name).is_file() for name in NAMES)
 
 
 def save(model: Model, path: Path, about: Mapping[str, Any] = {}) -> None:
@@ -42,8 +45,9 @@ def save(model: Model, path: Path, about: Mapping[str, Any] = {}) -> None:
         advice = "Give another folder, or remove it."
         raise DataError("a run that is there already", expected="a new folder", file=path, advice=advice)
     path.mkdir(parents=True, exist_ok=True)
+    write(model, file := path / name_of(model))
     config = {"kind": KIND, **about, "settings": dataclasses.asdict(model.settings), "versions": versions()}
-    write(model, path / name_of(model))
+    config = seal(config | {FILES: {file.name: of_file(file)}})
     new = path / f"{CONFIG}.new"
     new.write_text(json.dumps(config, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     new.replace(path / CONFIG)
@@ -71,23 +75,22 @@ def load(path: Path) -> Model:
         if not path.exists():
             raise missing(path)
         return read_linear(path) if is_linear(path) else read_model(path)
-    file = next((path / name for name in FILES if (path / name).is_file()), None)
+    file = next((path / name for name in NAMES if (path / name).is_file()), None)
     if file is None:
         raise DataError(f"a folder without {PLAIN}", expected="a trained text classifier", file=path)
+    if not (path / CONFIG).is_file():
+        return read_linear(file) if is_linear(file) else read_model(file)
+    found = config(path)
+    check_file(file, found.get(FILES, {}))
+    settings = settings_of(found["settings"], called=str(path / CONFIG))
     if is_linear(file):
         return read_linear(file)
-    if not (path / CONFIG).is_file():
-        return read_model(file)
-    settings = settings_of(config(path)["settings"], called=str(path / CONFIG))
     return dataclasses.replace(read_model(file, label_prefix=settings.label_prefix), settings=settings)
 
 
 def config(path: Path) -> dict[str, Any]:
     """What is kept beside the model; DataError where it is broken."""
-    try:
-        return json.loads((path / CONFIG).read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise DataError(f"broken JSON ({error.msg})", file=path / CONFIG, line=error.lineno) from None
+    return RunFolder(path).config
 
 
 def versions() -> dict[str, str]:

@@ -6,6 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
+from ...training.stop_signals import StopSignals
 from .checkpointing import Checkpoint, Checkpoints
 from .chunks import Chunker
 from .epochs import BEST, EpochMonitor
@@ -19,6 +20,7 @@ class CheckpointManager:
     Sampler, chunks, progress and epochs are set to where they were; without checkpoints it does nothing.
 
     Attributes:
+        signals: what asks the training to stop; it is saved first.
         room: for how many ids and labels of a batch the program was compiled: another one would round otherwise.
     """
 
@@ -32,6 +34,7 @@ class CheckpointManager:
     ):
         self.checkpoints, self.training, self.chunker, self.tracker = checkpoints, training, chunker, tracker
         self.monitor = monitor
+        self.signals: StopSignals | None = None
         self.kept: Checkpoint | None = None if checkpoints is None else checkpoints.last(training)
         self.done, self.room = 0, (1, 1)
         if self.kept is not None:
@@ -54,7 +57,8 @@ class CheckpointManager:
     def visited(self, tables: Tables) -> None:
         """One chunk more was begun; its tables are waited for, and kept, if it is time."""
         self.done += 1
-        if self.checkpoints is None or not self.checkpoints.due():
+        is_stopped = self.signals is not None and self.signals.received is not None
+        if self.checkpoints is None or not (is_stopped or self.checkpoints.due()):
             return
         self.tracker.settle()
         rest = {
@@ -69,11 +73,8 @@ class CheckpointManager:
             rest["monitor"] = self.monitor.state
             parts |= dict(zip(BEST, self.monitor.best or (), strict=False))
         self.checkpoints.keep(self.done, parts, self.training, rest)
-
-    def end(self) -> None:
-        """Training is at its end: nothing needs to be kept."""
-        if self.checkpoints is not None:
-            self.checkpoints.forget()
+        if self.signals is not None and is_stopped:
+            self.signals.stop(f"saved after {self.tracker.texts:,} texts in {self.checkpoints.folder}")
 
 
 def _named(tables: Tables) -> dict[str, Array]:

@@ -19,6 +19,7 @@ import numpy as np
 
 from ...data import DataError
 from ...jaxprs.lazy_import import lazy_import
+from ...training.integrity import files_in, of_file, seal, unseal
 from ..corpus.vocabulary import Vocabulary
 from ..settings import Settings
 
@@ -73,7 +74,7 @@ class Checkpoints:
         unfinished.mkdir(parents=True)
         for name, part in parts.items():
             tables.write_table(unfinished / f"{name}.npy", part)
-        about = {"chunks": chunks, "training": training, "rest": rest}
+        about = seal({"chunks": chunks, "training": training, "rest": rest, "files": files_in(unfinished)})
         (unfinished / ABOUT).write_text(json.dumps(about), encoding="utf-8")
         before = whole_checkpoints(self.folder)
         unfinished.rename(self.folder / f"{NAME}{chunks}")
@@ -93,7 +94,9 @@ class Checkpoints:
             return None
         path = whole[-1]
         try:
-            about = json.loads((path / ABOUT).read_text(encoding="utf-8"))
+            about = unseal(json.loads((path / ABOUT).read_text(encoding="utf-8")), path / ABOUT)
+            if files_in(path) != about["files"] | {ABOUT: of_file(path / ABOUT)}:
+                raise ValueError("its files are not those that were written")
             found, chunks, rest = about["training"], int(about["chunks"]), about["rest"]
             parts = {file.stem: np.load(file, mmap_mode="r") for file in path.glob("*.npy")}
         except UNREADABLE as error:
@@ -106,10 +109,6 @@ class Checkpoints:
                     f"a training with other {name}", expected="one of these data and settings", file=path, advice=advice
                 )
         return Checkpoint(chunks, parts, rest)
-
-    def forget(self) -> None:
-        """Remove all checkpoints: training is at its end."""
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def training_of(settings: Settings, vocabulary: Vocabulary, texts: int, batch: int, devices: int) -> dict[str, Any]:

@@ -46,8 +46,17 @@ def compiled(function: Any, *arguments: Any, **settings: Any) -> Compiled:
 
 def _folder() -> Path | None:
     where, used = (jax.config.values[f"jax_{name}"] for name in ("compilation_cache_dir", "enable_compilation_cache"))
-    usable = where and "://" not in where and used
-    return Path(where) / FOLDER if usable and jax.default_backend() == "cpu" else None
+    usable = where and "://" not in where and used and jax.default_backend() == "cpu"
+    return folder if usable and _is_ones_own(folder := Path(where) / FOLDER) else None
+
+
+def _is_ones_own(folder: Path) -> bool:
+    """Whether nobody but the user can write there, as far as the system says who can."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not hasattr(os, "getuid") or there != folder:
+        return True  # a folder that is made now is one's own
+    status = folder.stat()
+    return status.st_uid == os.getuid() and not status.st_mode & 0o022
 
 
 def _name(function: Any, arguments: Any, settings: Any) -> str:
@@ -87,7 +96,7 @@ def _kept(path: Path) -> Compiled | None:
 def _keep(path: Path, program: Compiled) -> None:
     content = pickle.dumps(serialize(program))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         unfinished = path.with_name(f"{path.name}.{os.urandom(4).hex()}")
         unfinished.write_bytes(hashlib.blake2b(content, digest_size=DIGEST).digest() + content)
         unfinished.replace(path)

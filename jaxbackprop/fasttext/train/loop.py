@@ -5,6 +5,7 @@ The arithmetic of a step is in sequential.py and step.py.
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import NamedTuple, Protocol
 
 import jax
@@ -13,6 +14,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ...data import Bags
+from ...training.stop_signals import StopSignals
 from ..corpus.vocabulary import Vocabulary
 from ..model import Model
 from ..predict.huffman import paths
@@ -78,7 +80,7 @@ def train(
             vectors; None draws them.
         progress: called with a `Report` now and then, ten times a second at most, and at the end.
         checkpoints: where training is saved as it goes; where it was saved before, it continues from there, bit for
-            bit; None saves nothing.
+            bit; None saves nothing. They stay until the caller has the model on disk.
         monitor: measures each epoch and stops early; None: no epoch is waited for.
 
     Returns:
@@ -102,9 +104,10 @@ def train(
         identity["validation"] = monitor.identity
     manager = CheckpointManager(checkpoints, identity, chunker, tracker, monitor)
     training = _Training(corpus, settings, start, chunker, tracker, manager, monitor)
-    tables = _in_order(training) if batch == 1 else _in_batches(training)
+    # Without checkpoints nothing can be saved, and signals do what they always do.
+    with StopSignals() if checkpoints is not None else nullcontext() as manager.signals:
+        tables = _in_order(training) if batch == 1 else _in_batches(training)
     tracker.end()
-    manager.end()
     best = None if monitor is None else monitor.best
     model = training.model(*(best or (tables.input.rows, tables.output.rows)))
     if not np.isfinite(np.asarray(model.output)).all():

@@ -1,5 +1,6 @@
 """How far training is: counted as chunks are trained, reported now and then."""
 
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -67,7 +68,15 @@ class ProgressTracker:
 
     def _settle(self) -> None:
         texts, loss = self.pending.popleft()
-        self.loss += float(loss)
+        value = float(loss)
+        if not math.isfinite(value):
+            done = self.texts % self.in_a_pass
+            raise FloatingPointError(
+                f"The loss is {'NaN' if math.isnan(value) else 'infinite'}: training stopped in epoch "
+                f"{self.texts // self.in_a_pass + 1}, in the texts {done + 1:,} to {done + texts:,}.\n"
+                f"  lr {self.settings.lr:g} is too large: try a tenth of it."
+            )
+        self.loss += value
         self.texts += texts
 
     def _tell(self) -> None:

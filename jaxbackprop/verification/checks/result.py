@@ -50,6 +50,9 @@ class CheckResult:
     again: str = ""
     example: Callable[[], str] | None = field(default=None, repr=False, compare=False)
 
+    def __repr__(self) -> str:
+        return f"<check {self.name or self.check}: {self.verdict}{f', {self.detail}' if self.detail else ''}>"
+
     @cached_property
     def reproduce(self) -> str:
         """Python that shows the failure again at a small example, found when it is first read; empty for a pass."""

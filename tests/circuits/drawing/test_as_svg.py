@@ -1,6 +1,7 @@
 """The pictures in docs/circuits are what scripts/circuit_pictures.py draws, and every viewer shows their colours."""
 
 import importlib.util
+import io
 import re
 import shutil
 import struct
@@ -99,3 +100,29 @@ def test_a_renderer_that_is_no_browser_draws_the_colours(drawn):
     assert shares.get((0, 0, 0), 0) < 0.001
     assert any(g > 100 > max(r, b) for r, g, b in shares)
     assert any(r > 150 and max(g, b) < 100 for r, g, b in shares)
+
+
+def drawn_by(program: str, svg: str, folder: Path) -> np.ndarray:
+    """The darkness of a drawing as a grid of squares of about a letter's size."""
+    image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+    if program == "cairosvg":
+        png = pytest.importorskip("cairosvg", reason="cairosvg is not installed").svg2png(bytestring=svg.encode())
+    else:
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed")
+        source, target = folder / "drawn.svg", folder / "drawn.png"
+        source.write_text(svg, encoding="utf-8")
+        out = {"inkscape": ["--export-type=png", "-o"], "rsvg-convert": ["-o"]}[program]
+        subprocess.run([program, str(source), *out, str(target)], capture_output=True, check=True)
+        png = target.read_bytes()
+    grey = image.open(io.BytesIO(png)).convert("L")
+    return 255 - np.asarray(grey.resize((grey.width // 16, grey.height // 16), image.Resampling.BOX), float)
+
+
+@pytest.mark.parametrize("program", ["rsvg-convert", "inkscape"])
+def test_programs_that_are_no_browsers_draw_the_same_picture(drawn, tmp_path, program):
+    picture, other = (drawn_by(each, drawn["fork"], tmp_path) for each in ("cairosvg", program))
+    assert picture.shape == other.shape
+    assert picture.max() > 40
+    assert np.abs(picture - other).max() < 0.5 * picture.max()
+    assert np.corrcoef(picture.ravel(), other.ravel())[0, 1] > 0.95

@@ -165,7 +165,9 @@ def test_the_deltas_are_cards_whose_numbers_can_be_unrounded(open_page):
     assert f"delta_2 = {format_array(page.circuit.wires[page.circuit.gates[2].outputs[0].id].gradient)}" in cards
     neuron = open_page(trace_expression("x * y", {"x": 2, "y": 3}))
     neuron.click("[data-view=deltas]")
-    assert neuron.texts("#canvas > text") == ["no matrix product in it: there are no layers, and so no deltas to show"]
+    assert neuron.texts("#canvas .card .name") == [
+        "no matrix product in it: there are no layers, and so no deltas to show"
+    ]
 
 
 @pytest.mark.parametrize("view", ["flowgraph", "chain"])
@@ -204,3 +206,24 @@ def test_an_opened_rule_is_joined_to_the_wires_around_it(open_page):
     assert sorted(ends["arriving"]) == sorted(ends["entering"])
     assert set(ends["ports"]) <= set(ends["used"])
     assert set(ends["leaving"]) == set(ends["result"])
+
+
+def test_a_notebook_displays_the_page_to_step_through(browser, tmp_path):
+    circuit = trace_expression("(x + y) * z", {"x": -2, "y": 5, "z": -4})
+    path = tmp_path / "cell.html"
+    path.write_text(
+        f"<!doctype html><meta charset=utf-8><div style='width:800px'>{circuit._repr_html_()}</div>", "utf-8"
+    )
+    browser.get_log("browser")
+    browser.get(path.as_uri())
+    browser.switch_to.frame(0)
+    try:
+        browser.execute_script("go(steps)")
+        shown = browser.execute_script(
+            "return [...document.querySelectorAll('#canvas text.value')].map((t) => t.textContent)"
+        )
+        assert sorted(shown) == sorted(["−2", "5", "−4", "3", "−12"])
+        assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+    finally:
+        browser.switch_to.default_content()
+    assert browser.get_log("browser") == []

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jaxbackprop.circuits.drawing.format import equation, forward_formula
 from jaxbackprop.circuits.expression.parser import ExpressionError, callable_gates
 from jaxbackprop.circuits.expression.trace_expression import (
     parse,
@@ -87,6 +88,70 @@ def test_a_wire_is_named_as_it_is_written():
     assert [w.name for w in circuit.wires if w.kind == "value"] == ["x + y", "f"]
 
 
+@pytest.mark.parametrize(
+    ("text", "formula"),
+    [
+        ("x-(y-z)", "x − (y-z)"),
+        ("x*(y+z)", "x × (y+z)"),
+        ("1/(1+exp(-x))+y-z", "1 ÷ (1+exp(-x))"),
+        ("-(x*y)+z", "−(x*y)"),
+        ("(x-y)**2+z", "(x-y) ** 2"),
+        ("x-2e-05*y+z", "2e-05 × y"),
+    ],
+)
+def test_formulas_keep_their_brackets(text, formula):
+    circuit = trace_expression(text, {"x": 0.5, "y": 2, "z": 3})
+    printed = [forward_formula(gate) for gate in circuit.gates]
+    assert formula in printed
+    assert equation(circuit.gates[-1]) == f"f = {printed[-1]}"
+
+
+def test_derivatives_of_formulas_are_bracketed():
+    chain = trace_expression("(x+y)*z", {"x": 1, "y": 2, "z": 3}).table("chain")
+    assert "∂(x+y)/∂x" in chain
+    assert "∂x+y" not in chain
+
+
+def test_what_is_printed_can_be_typed():
+    again = trace_expression("x − (y-z) × 2 ÷ w^2", {"x": 1, "y": 2, "z": 5, "w": 2})
+    assert float(again.value) == 2.5
+
+
+@pytest.mark.parametrize("name", ["leaky_relu", "gates.leaky_relu", "LeakyReLU", "Leaky_ReLU"])
+def test_a_gate_may_be_named_as_in_the_readme_or_as_in_papers(name):
+    circuit = trace_expression(f"{name}(x - 3, negative_slope=0.5)", {"x": 1})
+    assert float(circuit.value) == -1
+    assert "leaky_relu(x - 3, negative_slope=0.5)" in circuit.table()
+
+
+def test_a_vector_times_a_matrix_and_its_norms_have_the_gradients_of_paper():
+    """W x with x a vector; |x| has the gradient x / |x|, x . y the gradient y, a mean one over n."""
+    W, x, y = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([3.0, 4.0]), np.array([1.0, -1.0])
+    product = trace_expression("sum(W @ x)", {"W": W, "x": x})
+    assert product.wire("W @ x").value.tolist() == [11, 25]
+    assert product.gradients["x"].tolist() == [4, 6]
+    assert product.gradients["W"].tolist() == [[3, 4], [3, 4]]
+    assert trace_expression("norm(x)", {"x": x}).gradients["x"].tolist() == pytest.approx([0.6, 0.8])
+    assert trace_expression("dot(x, y)", {"x": x, "y": y}).gradients["x"].tolist() == [1, -1]
+    assert trace_expression("x @ y", {"x": x, "y": y}).gradients["y"].tolist() == [3, 4]
+    assert trace_expression("mean(x)", {"x": x}).gradients["x"].tolist() == [0.5, 0.5]
+    with pytest.raises(ExpressionError, match="same shape"):
+        trace_expression("W @ x", {"W": W, "x": [1.0, 2.0, 3.0]}, upstream=[1, 1])
+
+
+def test_a_name_assigned_anew_is_another_value():
+    """The second x + 1 is not the first one, though it reads the same."""
+    circuit = trace_expression("a = x + 1; x = a * 2; a + (x + 1)", {"x": 1})
+    assert float(circuit.value) == 7
+    assert gradients(circuit) == {"x": 3}
+
+
+def test_a_long_text_is_read_once():
+    """Blanks that were looked at again for each token would take minutes here."""
+    with pytest.raises(ExpressionError, match="not part"):
+        parse("x" + " " * 3_000_000 + "+" * 200 + "$")
+
+
 def test_the_same_part_is_one_wire():
     circuit = trace_expression("(x + y) * (x + y)", {"x": 1, "y": 2})
     assert len(circuit.gates) == 2
@@ -103,6 +168,9 @@ def test_the_same_part_is_one_wire():
         ("x y", 2, "Expected an operator"),
         ("max(x)", 0, "max takes 2"),
         ("leaky_relu(x, slope=1)", 14, "has no setting 'slope'"),
+        ("norm(x, axis=1)", 8, "norm has no setting 'axis'"),
+        ("sum(x, axis=1e999)", 12, "axis must be a whole number"),
+        ("sum(x, axis=0.5)", 12, "axis must be a whole number"),
         ("__import__('os')", 11, "not part of the language"),
         ("x.real", 1, "not part of the language"),
         ("x if y else z", 2, "Expected an operator"),

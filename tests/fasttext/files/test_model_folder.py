@@ -8,6 +8,7 @@ from fasttexts_models import model_of
 
 from jaxbackprop.data import DataError
 from jaxbackprop.fasttext.files import model_folder as folder
+from jaxbackprop.training.integrity import seal
 
 
 def test_a_folder_keeps_what_fasttexts_file_does_not(tmp_path: Path):
@@ -47,5 +48,8 @@ def test_a_setting_that_is_none_names_the_config(tmp_path: Path):
     config = json.loads(path.read_text())
     config["settings"]["dimm"] = config["settings"].pop("dim")
     path.write_text(json.dumps(config))
+    with pytest.raises(DataError, match="a content that sha256 is not the hash of"):
+        folder.load(tmp_path / "run")
+    path.write_text(json.dumps(seal(config)))
     with pytest.raises(TypeError, match=r"config\.json: there is no option 'dimm'\. Did you mean dim"):
         folder.load(tmp_path / "run")

@@ -53,9 +53,10 @@ function compose(part, isOpen, exact) {
   for (const edge of part.edges) {
     const source = picture.nodes[edge.from], target = picture.nodes[edge.to], lead = width(edge.lead), tail = width(edge.tail);
     const start = [source.x + source.w, heightAt(source, edge.exit, edge.start)], end = [target.x, heightAt(target, edge.entry, edge.end)];
-    const points = [start, [start[0] + (lead ? lead + 8 : 0), start[1]]];
+    // Level within a column, so that it crosses no wider node above or below.
+    const points = [start, [Math.max(right[source.node.column], start[0] + (lead ? lead + 8 : 0)), start[1]]];
     for (const [column, y] of edge.bends) points.push([left[column], moved(y)], [right[column], moved(y)]);
-    if (tail) points.push([end[0] - tail - 16, end[1]]);
+    points.push([Math.min(left[target.node.column], end[0] - (tail ? tail + 16 : 0)), end[1]]);
     points.push(end);
     picture.routes.push({ edge, points });
   }

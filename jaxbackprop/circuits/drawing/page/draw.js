@@ -72,7 +72,7 @@ function drawNode(placed, texts) {
     group.setAttribute("transform", `translate(${x.toFixed(1)} ${y.toFixed(1)})`);
     const bar = element("g", { class: "bar", tabindex: 0, role: "button", "aria-expanded": "true", "aria-label": `close ${node.title}` });
     bar.append(element("rect", { class: "hit", width: w, height: 26, rx: 10 }));
-    bar.append(element("text", { class: "title", x: 12, y: 17 }, ["▾ " + inside.part.title, ...node.lines.map(([text]) => text)].join("  ")));
+    bar.append(element("text", { class: "title", x: 12, y: 17 }, ["▾ " + inside.part.title, ...node.lines.filter((line) => !line[2]).map(([text]) => text)].join("  ")));
     group.append(element("rect", { class: "frame", width: w, height: h, rx: 10 }), bar, drawPart(inside, texts));
     return group;
   }
@@ -87,8 +87,8 @@ function drawNode(placed, texts) {
   const title = (node.kind === "box" ? "▸ " : "") + node.title;
   group.append(element("text", { class: gate ? "sign" : "name", x: x + w / 2, y: head }, title));
   node.lines.forEach((line, i) => {
-    const tone = line[2] ? (line[2] === "value" ? "value" : "gradient") : "note";
-    group.append(changingText(texts.line(line), { class: `${tone} inner`, x: x + w / 2, y: head + apart * (i + 1), ...(line[2] ? { "data-wire": line[1] } : {}) }));
+    const tone = line[2] === "value" ? "value" : ["gradient", "share"].includes(line[2]) ? "gradient" : "note";
+    group.append(changingText(texts.line(line), { class: `${tone} inner`, x: x + w / 2, y: head + apart * (i + 1), ...(line[1] >= 0 ? { "data-wire": line[1] } : {}) }));
   });
   if (node.badge) group.append(element("text", { class: "badge", x: x + w - 2, y: y + 4 }, node.badge));
   return group;

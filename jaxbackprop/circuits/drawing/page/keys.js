@@ -65,11 +65,17 @@ function look(to) {
   canvas.setAttribute("viewBox", `${to.x} ${to.y} ${to.w} ${to.h}`);
 }
 const READABLE = 0.8; // the scale below which numbers cannot be read
-function all(least = 0.02) {
+function all(least = 0) {
   const { clientWidth: w, clientHeight: h } = $("stage"), margin = 24;
   const fit = Math.min(1.6, w / (picture.width + margin), h / (picture.height + 2 * margin)), scale = Math.max(fit, least);
   const fw = w / scale, fh = h / scale, wide = picture.width + margin > fw;
-  look({ x: wide ? -margin / 2 : (picture.width - fw) / 2, y: (picture.height - fh) / 2, w: fw, h: fh });
+  let y = (picture.height - fh) / 2;
+  if (picture.height > fh) { // too high to be seen whole: where the first nodes stand
+    const first = Object.values(picture.nodes).filter((placed) => placed.x < fw / 2), middle = (placed) => placed.y + Math.min(placed.h, fh) / 2;
+    y = first.reduce((sum, placed) => sum + middle(placed), 0) / first.length - fh / 2;
+    y = Math.max(-margin, Math.min(y, picture.height + margin - fh));
+  }
+  look({ x: wide ? -margin / 2 : (picture.width - fw) / 2, y, w: fw, h: fh });
 }
 function follow() { // bring what is current into view when a step has left it
   const item = canvas.querySelector(".item.now"), id = item?.dataset.id;
@@ -138,7 +144,7 @@ function wireText(w) {
     if (wire.gap !== null && !hidden("g" + w)) lines.push(`autodiff  ${exact[2]}`);
     if (wire.sum && !hidden("g" + w)) lines.push(`fork      ${wire.sum}`);
   }
-  if (wire.saturated !== null) lines.push(`saturated ${Math.round(100 * wire.saturated)} %`);
+  if (wire.saturated !== null && knowsGradient(w)) lines.push(`saturated ${Math.round(100 * wire.saturated)} %`);
   return lines.join("\n");
 }
 

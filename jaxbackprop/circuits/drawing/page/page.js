@@ -2,13 +2,14 @@
 "use strict";
 const data = JSON.parse(document.getElementById("data").textContent);
 const { gates, wires } = data, last = data.order.length, steps = last * 2, $ = (id) => document.getElementById(id);
-const state = { open: new Set(data.opened), step: steps, colour: "none", exact: false, guess: false, guessed: new Set(), chosen: null, view: "circuit", hits: [], hit: -1 };
+const state = { open: new Set(data.opened), step: Math.min(1, last), colour: "none", exact: false, guess: false, guessed: new Set(), chosen: null, view: "circuit", hits: [], hit: -1 };
 const canvas = $("canvas");
 for (const view of Object.values(data.views)) (function fill(part) { // what is usual is left out of the data
   for (const [id, node] of Object.entries(part.nodes)) part.nodes[id] = { ...data.usual.node, ...node };
   part.edges = part.edges.map((edge) => ({ ...data.usual.edge, ...edge }));
   for (const node of Object.values(part.nodes)) if (node.inside) fill(node.inside);
 })(view);
+const rank = new Map(data.order.map((id, i) => [id, i]));
 let picture, frame = { x: 0, y: 0, w: 100, h: 100 };
 
 // ---- what a reader may see at this step
@@ -19,6 +20,13 @@ data.order.forEach((id, i) => {
 data.order.forEach((id, i) => gates[id].inputs.forEach((w) => {
   if (!pulledAt.has(w)) pulledAt.set(w, steps - i); // a wire's gradient is whole once its first user has sent its share
 }));
+gates.forEach((gate) => { // the inside of a rule is known when the rule is
+  if (gate.inside === undefined) return;
+  const at = data.order.indexOf(gate.inside);
+  for (const w of gate.outputs) madeAt.set(w, at + 1);
+  for (const w of [...gate.inputs, ...gate.outputs]) pulledAt.set(w, steps - at);
+});
+const wasPulled = (g) => steps - (rank.get(gates[g].inside ?? g) ?? last) <= state.step; // whether its gradients were sent back
 const knowsValue = (w) => (madeAt.get(w) ?? 0) <= state.step;
 const knowsGradient = (w) => (pulledAt.get(w) ?? last + 1) <= state.step;
 const hidden = (key) => state.guess && !state.guessed.has(key);
@@ -31,7 +39,7 @@ const gradientNow = (w) => (knowsGradient(w) && wires[w].gradient ? (hidden("g" 
 const partNow = (w, text) => (text && knowsGradient(w) ? (hidden("g" + w) ? "?" : text) : ""); // a share, a local derivative
 const texts = {
   edge: (edge) => [
-    () => (edge.live ? valueNow(edge.wire) : knowsValue(edge.wire) ? edge.above : ""),
+    () => (edge.live ? valueNow(edge.wire) : knowsValue(nodeOf(edge.to)?.wire ?? -1) ? edge.above : ""), // a local derivative
     () => (edge.live ? gradientNow(edge.wire) : partNow(edge.wire, edge.below)),
     () => (knowsGradient(edge.wire) && !hidden("g" + edge.wire) ? edge.share : ""),
   ],
@@ -87,11 +95,10 @@ function redraw(fit) {
   picture = compose(data.views[state.view], isOpen, state.exact);
   canvas.replaceChildren();
   changing.clear();
-  const defs = element("defs"), tip = element("marker", { id: "arrowhead", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto" });
+  const defs = element("defs"), tip = element("marker", { id: "arrowhead", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 10, markerHeight: 10, markerUnits: "userSpaceOnUse", orient: "auto" });
   tip.append(element("path", { d: "M0 .8 7.5 4 0 7.2z", fill: "var(--line)" }));
   defs.append(tip);
   canvas.append(defs, drawPart(picture, texts));
-  if (!Object.keys(picture.nodes).length) canvas.append(element("text", { x: 12, y: 30 }, "no matrix product in it: there are no layers, and so no deltas to show"));
   if (fit) all(READABLE);
   refresh();
 }
@@ -110,7 +117,6 @@ function refresh() {
   $("at").textContent = state.step === 0 ? "start" : state.step > last ? `back ${state.step - last} of ${last}` : `forward ${state.step} of ${last}`;
   panel();
 }
-const rank = new Map(data.order.map((id, i) => [id, i]));
 
 // ---- colours: always with a width, a dash or a sign as well
 const LEGENDS = {
@@ -120,7 +126,7 @@ const LEGENDS = {
   chain: "each gradient as the chain rule makes it; arrows lead to where it is used again",
   value: "a thicker, warmer wire carries larger values; dotted: zero",
   gradient: "a thicker, warmer wire carries a larger gradient; dotted: zero",
-  health: "dashed: saturated, mostly zeros, or a gradient 100,000 times below the largest; thickest: not finite",
+  health: "dashed: an activation saturated or mostly zero, or a gradient 100,000 times below the largest; thickest: not finite",
   disagreement: "thick: by hand and by autodiff differ; ✗ a wrong gate, ∧ a kink, ? undecided",
 };
 const finite = [0, 1].map((index) => {
@@ -136,7 +142,8 @@ function paint() {
       const t = size === null ? 0 : high > low ? (Math.min(size, high) - low) / (high - low) : 0.5;
       [stroke, width, dash] = [`color-mix(in oklab, var(--plus) ${Math.round(100 * t)}%, var(--minus))`, 1 + 4 * t, size === null ? "1 4" : size === 99 ? "8 3" : ""];
     } else if (mode === "health") {
-      const sick = w.saturated > 0.5 || w.zeros > 0.9 || (size !== null && size < high - 5) || (w.gradient && size === null);
+      const dead = w.saturated !== null && (w.saturated > 0.5 || w.zeros > 0.9); // zeros of a bias or a state are none
+      const sick = dead || (size !== null && size < high - 5) || (w.gradient && size === null);
       if (w.size.includes(99)) [stroke, width] = ["var(--wrong)", 5];
       else if (sick) [stroke, width, dash] = ["var(--now)", 3, "6 4"];
     } else if (mode === "disagreement" && w.gap !== null) {

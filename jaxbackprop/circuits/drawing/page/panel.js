@@ -7,20 +7,20 @@ function line(parent, tag, text, cls) {
   parent.append(made);
   return made;
 }
+const HOW_TO_STEP = "→ computes the next gate; once all values are known, → goes back gate by gate, and each gate multiplies what arrives by its local gradient. ? shows the keys.";
 function panel() {
   const side = $("panel"), g = currentGate();
   side.replaceChildren();
   if (data.wrong.length) line(side, "p", `The first wrong gate on the way back is ${gates[data.wrong[0]].name}.`, "bad");
   if (g === null) {
     line(side, "h2", "Step through it");
-    line(side, "p", "→ computes the next gate; once all values are known, → goes back gate by gate, and each gate multiplies what arrives by its local gradient. ? shows the keys.");
-    return;
+    return line(side, "p", HOW_TO_STEP);
   }
-  const gate = gates[g], back = state.chosen !== null || state.step > last;
+  const gate = gates[g], back = wasPulled(g);
   line(side, "h2", `${gate.name}${gate.kind === "rule" ? ", a rule derived by hand" : ""}`);
   if (gate.box) line(side, "p", gate.box);
   line(side, "h3", "forward");
-  const known = gate.outputs.every(knowsValue) || gate.inside !== undefined, hiddenV = gate.outputs.some((w) => hidden("v" + w));
+  const known = gate.outputs.every(knowsValue), hiddenV = gate.outputs.some((w) => hidden("v" + w));
   line(side, "div", gate.formula, "sum");
   if (known && !hiddenV) line(side, "div", gate.numbers || gate.outputs.map((w) => `${wires[w].name} = ${shown(w, 0)}`).join("\n"), "sum v");
   if (known && hiddenV) gate.outputs.forEach((w) => guess(side, w, 0));
@@ -34,10 +34,13 @@ function panel() {
       if (wires[w].sum && knowsGradient(w)) line(side, "div", `fork: ${wires[w].sum}`, "sum g");
     });
   }
+  if (!known) line(side, "p", "Its numbers are computed at a later step.");
+  else if (!back) line(side, "p", "Its gradients are computed on the way back.");
   if (gate.verdict && gate.verdict !== "agrees") line(side, "p", `${gate.verdict}: ${gate.detail}`, "bad");
   if (gate.verdict === "agrees") line(side, "p", "By hand and by autodiff it is the same.");
   if (gate.note) line(side, "p", gate.note);
   for (const w of gate.outputs) maps(side, w, back);
+  if (state.step === 1) line(side, "p", HOW_TO_STEP);
   if (gate.source) line(side, "p", gate.source).style.fontSize = "12px";
   if (gate.defined) line(side, "p", `rule at ${gate.defined}`).style.fontSize = "12px";
 }

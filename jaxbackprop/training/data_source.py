@@ -1,0 +1,260 @@
+"""Where the minibatches of an epoch come from: arrays on the device, shuffled there, or a loader of the caller's.
+
+Both are trained on in chunks of steps: between two of them the run is saved, stopped and looked at.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding
+from jax.typing import ArrayLike
+
+from ..data.bags import Bags
+from .minibatches import Batches, Data, arguments_of, on_device, parts_of
+from .step import MOST_STEPS, EvalMetrics, Program, State, StepMetrics
+
+Loader = Iterable[Any] | Callable[[int], Iterable[Any]]
+"""Minibatches, or a function of the epoch (from 1) that returns them."""
+
+SECONDS = 0.2
+"""A chunk takes about so long: a signal is answered within it."""
+STEPS_ON_ACCELERATOR = 256
+MOST_HELD = 64
+"""Minibatches of a loader in a chunk at most: they are held until their losses are known to be finite."""
+EVALUATION_BATCH = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """Some steps of an epoch.
+
+    before, after  the state before the first and after the last step
+    metrics        of each step, on the host
+    sizes          the examples of each step
+    minibatches    gives them again
+    """
+
+    before: State
+    after: State
+    metrics: StepMetrics
+    sizes: np.ndarray
+    minibatches: Callable[[], Iterator[tuple]]
+
+
+class DataSource(Protocol):
+    """What is trained on."""
+
+    @property
+    def steps(self) -> int | None:
+        """How many an epoch has; None where only its end will show."""
+        ...
+
+    def compile(self, program: Program, state: State) -> None:
+        """Compile what an epoch runs, as far as its shapes are known."""
+        ...
+
+    def chunks(self, program: Program, state: State, epoch: int, first: int) -> Iterator[Chunk]:
+        """The steps of an epoch (from 1), without the `first` ones."""
+        ...
+
+
+@dataclass
+class _Pace:
+    """How many steps a chunk has, so that it takes about `SECONDS`."""
+
+    most: int
+    count: int = 1
+
+    def adapt(self, seconds: float) -> None:
+        if seconds < SECONDS / 2:
+            self.count = min(2 * self.count, self.most)
+        elif seconds > 2 * SECONDS:
+            self.count = max(self.count // 2, 1)
+
+
+@dataclass
+class ArraySource:
+    """Examples on the device: each epoch visits all of them, in an order drawn with the key."""
+
+    batches: Batches
+    key: jax.Array
+    _compiled: dict[int | None, Any] = field(default_factory=dict)
+
+    def __post_init__(self):
+        self._order = jax.jit(Batches.order)
+        self._pace = _Pace(min(self.batches.steps, MOST_STEPS))
+        self._is_paced = jax.default_backend() == "cpu"
+        if not self._is_paced:
+            self._pace.count = min(self._pace.most, STEPS_ON_ACCELERATOR)
+
+    @property
+    def steps(self) -> int:
+        """The whole minibatches, and the remainder."""
+        return self.batches.steps + bool(self.batches.rest)
+
+    def compile(self, program: Program, state: State) -> None:
+        """Compile the steps, and the last one where it is smaller."""
+        order = self._order(self.batches, self.key)
+        self._program(program, state, order, self._pace.count)
+        if self.batches.rest:
+            self._compiled[None] = program.rest.lower(state, self.batches, order).compile()
+
+    def _program(self, program: Program, state: State, order: jax.Array, count: int) -> Any:
+        """The compiled steps: one program for any number of them, or where the number is static, one for each."""
+        name = 0 if self._is_paced else count
+        if name not in self._compiled:
+            number = np.int32(count) if self._is_paced else count
+            self._compiled[name] = program.steps.lower(state, self.batches, order, np.int32(0), number).compile()
+        return self._compiled[name]
+
+    def chunks(self, program: Program, state: State, epoch: int, first: int) -> Iterator[Chunk]:
+        """The steps of an epoch (from 1), without the `first` ones."""
+        batches = self.batches
+        order = self._order(batches, jax.random.fold_in(self.key, epoch))
+        while first < batches.steps:
+            count, began = min(self._pace.count, batches.steps - first), time.monotonic()
+            run = self._program(program, state, order, count)
+            after, metrics = run(state, batches, order, np.int32(first), *([np.int32(count)] * self._is_paced))
+            metrics = jax.tree.map(lambda m: m[:count], jax.device_get(metrics))  # noqa: B023
+            if self._is_paced:
+                self._pace.adapt(time.monotonic() - began)
+            whole = batches.whole(order)[first : first + count]
+            yield Chunk(state, after, metrics, np.full(count, batches.batch), lambda: map(batches.take, whole))  # noqa: B023
+            state, first = after, first + count
+        if first == batches.steps and batches.rest:
+            after, metrics = self._compiled[None](state, batches, order)
+            metrics = jax.tree.map(lambda m: m[None], jax.device_get(metrics))
+            last = batches.remainder(order)
+            yield Chunk(state, after, metrics, np.array([batches.rest]), lambda: iter([batches.take(last)]))
+
+
+@dataclass
+class LoaderSource:
+    """Minibatches as an iterable gives them, or a function of the epoch that returns one.
+
+    A run that is resumed within an epoch passes over the minibatches before.
+    """
+
+    loader: Any
+    share: NamedSharding | None = None
+    _pace: _Pace = field(default_factory=lambda: _Pace(MOST_HELD))
+
+    @property
+    def steps(self) -> int | None:
+        """The loader's length, where it has one."""
+        return len(self.loader) if hasattr(self.loader, "__len__") else None
+
+    def compile(self, program: Program, state: State) -> None:
+        """Nothing: the shapes are those of the first minibatch."""
+
+    def chunks(self, program: Program, state: State, epoch: int, first: int) -> Iterator[Chunk]:
+        """The steps of an epoch (from 1), without the `first` ones."""
+        minibatches = map(self._on_device, islice(minibatches_of(self.loader, epoch), first, None))
+        while True:
+            began, before, steps, held = time.monotonic(), state, [], []
+            for batch in islice(minibatches, self._pace.count):
+                state, metrics = program.one_step(state, batch)
+                steps.append(metrics)
+                held.append(batch)
+            if not held:
+                return
+            metrics = jax.tree.map(lambda *each: np.stack(each), *jax.device_get(steps))
+            self._pace.adapt(time.monotonic() - began)
+            sizes = np.array([rows_of(batch) for batch in held])
+            yield Chunk(before, state, metrics, sizes, lambda: iter(held))  # noqa: B023
+
+    def _on_device(self, batch: tuple) -> tuple:
+        if self.share is not None and rows_of(batch) % self.share.mesh.size == 0:
+            return jax.device_put(batch, self.share)
+        return jax.tree.map(jnp.asarray, batch)
+
+
+def is_loader(data: Data) -> bool:
+    """Whether data is minibatches to iterate over, or a function that returns them, and not arrays."""
+    if hasattr(data, "x") and hasattr(data, "y"):
+        return False
+    return callable(data) or (
+        isinstance(data, Iterable) and not isinstance(data, tuple | list | Mapping | Bags | np.ndarray | jax.Array)
+    )
+
+
+def is_iterator(data: Data) -> bool:
+    """Whether data can be iterated over only once."""
+    return is_loader(data) and hasattr(data, "__next__")
+
+
+def minibatches_of(loader: Loader, epoch: int) -> Iterator[tuple]:
+    """The minibatches of an epoch (from 1), each as the arguments of a loss behind the model.
+
+    Raises:
+        ValueError: there is none, or one without rows.
+    """
+    empty = True
+    for batch in loader(epoch) if callable(loader) else loader:
+        arguments = jax.tree.map(np.asarray, arguments_of(batch))
+        if not jax.tree.leaves(arguments) or rows_of(arguments) == 0:
+            raise ValueError(f"fit: the loader gave a minibatch without rows in epoch {epoch}: {type(batch).__name__}.")
+        yield arguments
+        empty = False
+    if empty:
+        raise ValueError(f"fit: the loader gave no minibatch in epoch {epoch}; an iterator can be read only once.")
+
+
+def rows_of(batch: tuple) -> int:
+    """How many examples a minibatch has."""
+    shape = np.shape(jax.tree.leaves(batch)[0])
+    return shape[0] if shape else 0
+
+
+class HeldOut:
+    """Held-out examples, arrays or a loader, evaluated after each epoch."""
+
+    def __init__(self, data: Data):
+        self.loader = data if is_loader(data) else None
+        self.batches = None if is_loader(data) else on_device(parts_of(data), EVALUATION_BATCH)
+
+    def evaluate(self, program: Program, state: State) -> tuple[float, dict[str, float]]:
+        """The mean loss and the mean of each metric, in evaluation mode."""
+        if self.batches is not None:
+            found = jax.device_get(program.evaluate(state.params, state.model_state, self.batches))
+            sizes = [self.batches.batch] * self.batches.steps + [self.batches.rest] * bool(self.batches.rest)
+        else:
+            assert self.loader is not None
+            each, sizes = [], []
+            for batch in minibatches_of(self.loader, 1):
+                each.append(program.evaluate_one(state.params, state.model_state, batch))
+                sizes.append(rows_of(batch))
+            found: EvalMetrics = jax.tree.map(lambda *values: np.stack(values), *jax.device_get(each))
+        totals = Totals()
+        totals.add(found.loss, found.sums, np.asarray(sizes))
+        return totals.means()
+
+
+@dataclass
+class Totals:
+    """Losses and metrics added up over steps, in their order: the same sums however the steps are cut into chunks."""
+
+    examples: int = 0
+    loss: float = 0.0
+    sums: dict[str, float] = field(default_factory=dict)
+
+    def add(self, losses: ArrayLike, sums: Mapping[str, ArrayLike], sizes: np.ndarray) -> None:
+        """Add steps: their mean losses, the sums of their metrics, how many examples they had."""
+        self.examples += int(sizes.sum())
+        self.loss = _in_order(self.loss, np.asarray(losses, np.float64) * sizes)
+        for name, values in sums.items():
+            self.sums[name] = _in_order(self.sums.get(name, 0.0), values)
+
+    def means(self) -> tuple[float, dict[str, float]]:
+        """The mean loss and the mean of each metric."""
+        return self.loss / self.examples, {name: total / self.examples for name, total in self.sums.items()}
+
+
+def _in_order(total: float, values: ArrayLike) -> float:
+    return float(np.cumsum(np.concatenate([[total], np.asarray(values, np.float64)]))[-1])
