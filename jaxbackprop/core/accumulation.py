@@ -25,6 +25,7 @@ def accumulator_dtype(dtype: DTypeLike) -> np.dtype:
 
 def to_accumulator(x: Array) -> Array:
     """`x` in the type its sums are accumulated in."""
+    x = jnp.asarray(x)
     return x.astype(accumulator_dtype(x.dtype))
 
 

@@ -254,6 +254,6 @@ def test_on_several_devices_examples_are_split_and_weights_shared():
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[:2] == ["affine: right: on 2 devices", "lstm: right: on 2 devices"]
+    assert lines[:2] == ["affine: right: on 2 devices", "lstm: imprecise: on 2 devices"]
     assert lines[2] == "careless: right: on 2 devices; JAX refuses w shared by them (a Rule sums over them)"
     assert lines[3] == "forgets: wrong: shard map: x, w split over 2 device"
