@@ -61,9 +61,9 @@ class Proof:
         """In short, for a report: what `text` says, without what every proof says and what the report says anyway."""
         if self.verdict != PROVED:
             return self.text
-        regions = f", {_counted(self.regions, 'branch region')}" if self.regions > 1 else ""
+        regions = f", {count(self.regions, 'branch region')}" if self.regions > 1 else ""
         twice = {PROVED: ", the second derivative too", NOT_DECIDED: ", the second derivative not decided"}
-        found = f"{self.verdict} at {_counted(self.inputs, 'input')}{regions}{twice.get(self.second_order, '')}"
+        found = f"{self.verdict} at {count(self.inputs, 'input')}{regions}{twice.get(self.second_order, '')}"
         return "; ".join(part for part in (found, self.beside) if part)
 
     def to_dict(self) -> dict[str, Any]:
