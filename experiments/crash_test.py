@@ -19,7 +19,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -193,14 +193,18 @@ def arrays_of(folder: Path) -> str:
 
 
 def measure(
-    kills: int = KILLS, terminations: int = TERMINATIONS, interrupts: int = INTERRUPTS, seed: int = 0
+    kinds: Sequence[str] = KINDS,
+    kills: int = KILLS,
+    terminations: int = TERMINATIONS,
+    interrupts: int = INTERRUPTS,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """For each kind and signal: trials, those that were cut off, and those that ended with the bits of a whole run."""
     rng = random.Random(seed)
     rows: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         write_data(Path(folder))
-        for kind in KINDS:
+        for kind in kinds:
             whole = Path(f"whole-{kind.replace(' ', '-')}")
             if child(kind, whole, resume=False):
                 raise RuntimeError(Path(f"{whole}.log").read_text())
@@ -211,7 +215,7 @@ def measure(
                 (signal.SIGINT, interrupts),
             ):
                 row = {"trials": 0, "cut off": 0, "same bits": 0, "wrong": []}
-                for _ in range(-(-trials // len(KINDS))):
+                for _ in range(-(-trials // len(kinds))):
                     out = Path("cut")
                     shutil.rmtree(out, ignore_errors=True)
                     Path("cut.log").unlink(missing_ok=True)
