@@ -60,8 +60,10 @@ def benchmark(
 
     Raises:
         TypeError: no plain function is known, and none was given.
-        ValueError: no argument is floating-point, or a contender returns other shapes.
+        ValueError: no argument is floating-point, a contender returns other shapes, or `seconds` is not positive.
     """
+    if not seconds > 0:
+        raise ValueError(f"benchmark: seconds must be above 0, not {seconds}.")
     plain = reference or plain_function(fun)
     cases = sizes or {"": args}
     rows: list[Row] = []

@@ -1,6 +1,6 @@
 """What a function holds beside its arguments: numbers, functions, arrays, values of a program that is being traced.
 
-Two functions made by one line are told apart by it, and a function that closes over traced values is made one that
+Two functions made by one line are distinguished by it, and a function that closes over traced values is made one that
 takes them as arguments.
 """
 

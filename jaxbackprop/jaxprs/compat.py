@@ -342,7 +342,7 @@ class BoundRule:
         place: its `file:line`.
         plain: the function without its derivative; it can be called where a program traced before is run.
         key: something hashable that is another one for another rule.
-        derivative: the functions that are its derivative, as far as they can be told.
+        derivative: the functions that are its derivative, as far as they are known.
         written: the plain function as somebody wrote it, where it is known.
     """
 
@@ -527,12 +527,12 @@ _OWN: set[Primitive] = set()
 
 
 def rule_call(proceed: Callable, *args: Any, **kwargs: Any) -> Any:
-    """A watcher makes the call of a rule by this function, so that the equations of its derivative can be told."""
+    """A watcher makes the call of a rule by this function, which marks the equations of its derivative."""
     return proceed(*args, **kwargs)
 
 
 class Watcher(Protocol):
-    """Who is told of calls; each method makes the call, by `proceed`, and returns what it returns."""
+    """Observes calls; each method makes the call, by `proceed`, and returns its result."""
 
     def called(self, rule: Any, parts: RuleParts, args: tuple, kwargs: dict[str, Any], proceed: Callable) -> Any:
         """A function with a hand-written derivative is called: `proceed(*args, **kwargs)`."""
@@ -616,7 +616,7 @@ _INTERCEPTION = _Interception()
 
 @contextmanager
 def intercepted(watcher: Watcher | None) -> Iterator[None]:
-    """Within it `watcher` is told of every call that this thread makes; None: nobody is told."""
+    """Within it `watcher` observes every call that this thread makes; None: nobody does."""
     before = _INTERCEPTION.watcher
     _INTERCEPTION.enter()
     _INTERCEPTION.local.watcher = watcher

@@ -2,8 +2,8 @@
 
 Differentiation uses a rule up: nothing of it is left in the program. So a rule is noticed where it is called. While a
 function is traced, or run as it is, the arguments of each call pass through a tap: an identity that differentiation,
-`vmap`, `jax.checkpoint` and loops leave where it is. It stands in the finished program and tells which values come by.
-The rule, its functions and its object are not touched. A mark on each output tells whether a gradient arrives there.
+`vmap`, `jax.checkpoint` and loops leave where it is. It stands in the finished program and records its values.
+The rule, its functions and its object are not touched. A mark on each output records whether a gradient arrives there.
 
 Functions that were jitted before are traced again: JAX's caches depend on a context (`jax.make_user_context`) that has
 another value each time. Nothing is cleared. What cannot be looked into is listed, with its name and place.
@@ -72,8 +72,8 @@ _LINEAR_CALLS = tuple(map(code_of, (jax.custom_derivatives.linear_call, jax.lax.
 """The functions that people call; JAX itself binds the primitives once more."""
 
 
-def _came_by(*values: Any, call: Call | Part, axes: tuple[MappedAxis, ...], differentiated: frozenset[int]) -> None:
-    """Values reached a tap outside of a program that is watched step by step."""
+def _record(*values: Any, call: Call | Part, axes: tuple[MappedAxis, ...], differentiated: frozenset[int]) -> None:
+    """Record the values at a tap outside of a program that is watched step by step."""
     if not call.ended:
         call.count(1, axes, differentiated)
         call.keep([x if is_key(x) else np.array(x) for x in values], axes, differentiated)
@@ -85,14 +85,14 @@ def _pulled(call: Call, output: int) -> None:
 
 @functools.cache
 def _primitives() -> tuple[Primitive, Primitive]:
-    return define_tap(_came_by), define_mark(_pulled)
+    return define_tap(_record), define_mark(_pulled)
 
 
 class Observer:
     """Notices calls of rules (a `compat.Watcher`), and what cannot be looked into.
 
     Attributes:
-        rules: what was found, by something that tells rules apart.
+        rules: what was found, by a key that is different for each.
         not_examined: what cannot be looked into.
         kept: whether taps stay where nothing else of the call is needed, as where only its backward pass runs. Some
             parts of JAX do not allow that.
@@ -336,7 +336,7 @@ class Observer:
         return [tap(x, call=part)[0] for x, part in zip(operands, self.parts[-1], strict=True)]
 
     def _marked(self, outputs: Any, call: Call | None) -> Any:
-        """The outputs, each floating-point one with a mark that tells whether a gradient arrives there."""
+        """The outputs, each floating-point one with a mark that records whether a gradient arrives there."""
         if call is None:
             return outputs
         leaves, tree = jax.tree.flatten(outputs)

@@ -63,14 +63,14 @@ class Observed:
         source: the `file:line` where that is defined.
         arguments: the names of its arguments, as far as known.
         own_remat: whether `jax.checkpoint` runs other functions in it than `jax.grad` does.
-        differentiated: how many calls a derivative was asked of.
+        differentiated: how many calls are differentiated.
         undifferentiated: how many other calls there were.
         inside: how many calls its own derivative made.
         mapped: whether `jax.vmap` maps any of the calls.
-        kept: some of the calls: of those that a derivative was asked of, of others, and of its own derivative's.
-        derivative: where its derivative is written, as far as that can be told.
+        kept: some of the calls: of those that are differentiated, of others, and of its own derivative's.
+        derivative: where its derivative is written, as far as that is known.
         called_from: the lines that led to each call (see `provenance.calling_lines`).
-        key: something that tells it from others, also when the program is traced again.
+        key: a key that no other rule has, also when the program is traced again.
     """
 
     kind: str
@@ -89,7 +89,7 @@ class Observed:
 
     @property
     def samples(self) -> list[Sample]:
-        """Some of the calls: those that a derivative was asked of, where there are any."""
+        """Some of the calls: those that are differentiated, where there are any."""
         return next(filter(None, self.kept), [])
 
     @property

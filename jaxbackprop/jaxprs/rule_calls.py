@@ -40,7 +40,7 @@ from .queries import equations
 
 LOOPS = frozenset({"scan", "while"})
 STEP_BY_STEP = OPENED - {"shard_map"}
-"""Equations whose bodies are watched: counts cannot be carried out of shards, there taps call the host themselves."""
+"""Equations whose bodies are watched: counts cannot be carried out of shards, where taps call the host themselves."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def _copied(x: Any) -> Any:
 
 
 def watch(program: ClosedJaxpr, args: Sequence[Any]) -> Exception | None:
-    """Run a program that has taps and tell each call of a rule what came by; answers the exception that ended the run.
+    """Run a program that has taps and give each call of a rule its values; returns the exception that ended the run.
 
     It is run once, and where a tap stands in a loop a second time: which call is the middle or the last one is known
     only then.

@@ -18,7 +18,7 @@ from ..core.example_inputs import examples
 from ..core.rule import Rule, rules
 from ..jaxprs.inputs import Inputs
 from .checks.precision import precisions
-from .checks.registry import CHECKS
+from .checks.registry import chosen_checks
 from .checks.result import Check, CheckResult, what_happened
 from .checks.self_test import finds_planted_errors
 from .collect import Collected
@@ -59,12 +59,15 @@ def verify(
 
     Raises:
         TypeError: nothing says what the derivative must be, or at which arguments; no argument is an array or a float;
-            `fun` returns nothing; or a program is being traced.
-        ValueError: the plain function raises at the arguments, or there is no check of such a name.
+            `fun` returns nothing; `checks` is one string; or a program is being traced.
+        ValueError: the plain function raises at the arguments, there is no check of such a name, or `time_limit` is
+            negative.
     """
     start = time.perf_counter()
     refuse_tracers("verify", args)
-    chosen = _chosen(checks)
+    chosen = chosen_checks("verify", checks)
+    if time_limit is not None and not time_limit >= 0:
+        raise ValueError(f"verify: time_limit must be a number of seconds, at least 0, not {time_limit}.")
     problems = _problems(fun, args, reference, seed, settings)
     if not problems:
         name = handwritten_function(fun, reference).name
@@ -88,8 +91,10 @@ def verify(
 
 def _nothing_to_differentiate(problems: Sequence[Problem]) -> str:
     """Why there is none; empty where there is something."""
-    if not any(problem.x.size for problem in problems):
+    if not any(problem.inputs.live for problem in problems):
         return f"no argument holds a floating-point or complex number ({problems[0].given.described})"
+    if not any(problem.x.size for problem in problems):
+        return f"every floating-point argument is empty ({problems[0].given.described})"
     if not any(problem.outputs for problem in problems):
         return "no output is a floating-point or complex array"
     return ""
@@ -101,15 +106,6 @@ def _compile_together(problems: list[Problem]) -> None:
     compile_together([*backward_passes(main), *((p, "handwritten value", p.inputs.arrays) for p in main)])
     compile_together(backward_passes(others))
     compile_together(backward_passes((low for p in others for _, low in precisions(p)), ["handwritten"]))
-
-
-def _chosen(names: Sequence[str] | None) -> list[Check]:
-    if names is None:
-        return list(CHECKS.values())
-    unknown = [name for name in names if name not in CHECKS]
-    if unknown:
-        raise ValueError(f"verify: there is no check called {unknown[0]}. There are {', '.join(CHECKS)}.")
-    return [CHECKS[name] for name in names]
 
 
 def _usable(fun: Callable, given: Inputs) -> Inputs:

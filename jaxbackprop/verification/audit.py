@@ -16,7 +16,7 @@ from ..jaxprs.inputs import Inputs, inexact
 from ..jaxprs.observed import NotExamined, Observed, Sample
 from ..jaxprs.on_mesh import on_every_device, on_mesh
 from ..jaxprs.rule_calls import Found, find
-from .checks.registry import CHECKS
+from .checks.registry import CHECKS, chosen_checks
 from .checks.result import Check, CheckResult, what_happened
 from .collect import Collected
 from .problem import HandwrittenFunction, Problem
@@ -25,7 +25,7 @@ from .report import Verification, VerificationError
 from .surroundings import undisturbed
 from .wording import count
 
-_ASKED = (
+CHECKS_AT_A_POINT = (
     "forward_pass", "gradient", "linear_in_the_upstream", "precision", "structure", "same_value_when_differentiated",
     "vmap", "second_order",
 )  # fmt: skip
@@ -74,7 +74,7 @@ class Site:
 
         What was not judged stands in `Audit.not_examined`.
         """
-        if self.verification is None or self.verdict == NOT_JUDGED:
+        if self.verification is None or self.verdict in (NOT_JUDGED, NOT_EXAMINED):
             return True
         return self.verification.passed or self.program == GOOD
 
@@ -90,6 +90,7 @@ def _why(site: Site) -> str:
 
 
 NOT_JUDGED = "not judged"
+NOT_EXAMINED = "not examined"
 GOOD = "differs from its primal; the program's gradient is right"
 BAD = "differs from its primal; the program's gradient is not that of its value"
 
@@ -223,14 +224,14 @@ def audit(
         settings: keyword arguments of `fun`, held static.
 
     Raises:
-        TypeError: `fun` is no function.
+        TypeError: `fun` is no function, or `checks` or `allow` is no list.
         ValueError: there is no check of such a name.
     """
     if not callable(fun):
         raise TypeError(f"audit: {fun!r:.60} is no function that could be looked through.")
-    unknown = [name for name in checks or () if name not in CHECKS]
-    if unknown:
-        raise ValueError(f"audit: there is no check called {unknown[0]}. There are {', '.join(CHECKS)}.")
+    chosen_checks("audit", checks)
+    if isinstance(allow, str):
+        raise TypeError(f"audit: allow must be a list of names, such as allow=[{allow!r}].")
     start, point = time.perf_counter(), Inputs(args)
     function = functools.partial(fun, **settings)
     found, judged = judged_rules(function, point, checks)
@@ -246,6 +247,8 @@ def _not_examined(site: Site) -> NotExamined | None:
     if site.verdict == NOT_JUDGED and site.verification is not None:
         reason = site.verification.checks[0].detail
         return NotExamined(site.name, site.source, f"a rule that could not be judged: {reason}")
+    if site.verdict == NOT_EXAMINED:
+        return NotExamined(site.name, site.source, "a rule none of whose gradients is finite here: nothing to compare")
     return None if site.calls else NotExamined(site.name, site.source, "a rule on a branch that was not taken")
 
 
@@ -254,8 +257,8 @@ def judged_rules(
 ) -> tuple[Found, list[tuple[Observed, Site]]]:
     """The rules that run inside `function` at `point`, each with what is found about it."""
     found = find(function, point)
-    told = {(one.name, one.place) for one in found.not_examined}
-    rules = [rule for rule in found.rules if rule.calls or (rule.name, rule.source) not in told]
+    listed = {(one.name, one.place) for one in found.not_examined}
+    rules = [rule for rule in found.rules if rule.calls or (rule.name, rule.source) not in listed]
     return found, [(rule, _site(rule, checks, found.error)) for rule in rules]
 
 
@@ -298,15 +301,20 @@ def _unjudged(rule: Observed, why: str) -> Verification:
 
 def _judged(rule: Observed, checks: Sequence[str] | None) -> Verification | None:
     start, collected, problems = time.perf_counter(), Collected(prove=checks is None), []
-    checks = checks or _ASKED
-    asked = (*checks, "checkpoint") if rule.own_remat and "checkpoint" not in checks else checks
+    checks = checks or CHECKS_AT_A_POINT
+    if rule.own_remat and "checkpoint" not in checks:
+        checks = (*checks, "checkpoint")
     if rule.kind not in ("custom_vjp", "custom_jvp") and not rule.mapped:
-        asked = [check for check in asked if check != "vmap"]  # others need not be mapped
+        checks = [check for check in checks if check != "vmap"]  # others need not be mapped
     for k, sample in enumerate(rule.samples):
         function, inputs, note = _function(rule, sample, f"its call {k + 1}")
         problem = Problem(function, inputs)
         collected.notes += [note] if note else []
         if not problem.inputs.live:
+            continue
+        if not problem.x.size:
+            collected.enter(UNJUDGED, CheckResult(None, "every floating-point argument is empty"), problem)
+            problems.append(problem)
             continue
         problems.append(problem)
         try:
@@ -314,7 +322,7 @@ def _judged(rule: Observed, checks: Sequence[str] | None) -> Verification | None
         except Exception as error:
             collected.enter(UNJUDGED, CheckResult(None, what_happened(error)), problem)
             continue
-        collected.make(problem, (CHECKS[check] for check in asked if k == 0 or CHECKS[check].everywhere))
+        collected.make(problem, (CHECKS[check] for check in checks if k == 0 or CHECKS[check].everywhere))
     if not problems:
         return None
     return collected.verification(problems[0].function, len(problems), time.perf_counter() - start)

@@ -7,6 +7,7 @@ from .checks.result import Check, CheckResult, what_happened
 from .diagnosis.from_numbers import described
 from .diagnosis.intended import by_design, knows_more
 from .diagnosis.likely_cause import likely_cause
+from .examine import has_numbers
 from .problem import HandwrittenFunction, OutOfTime, Problem
 from .proof import beside, proved
 from .report import Verification
@@ -47,6 +48,8 @@ class Collected:
             return
         for check in checks:
             try:
+                if check.needs_numbers and not has_numbers(problem):
+                    continue
                 for result in check.results(problem):
                     self.enter(check, result, problem)
             except OutOfTime:
@@ -78,7 +81,7 @@ class Collected:
             result,
             name=name,
             check=check.key,
-            asks=check.claim,
+            claim=check.claim,
             at=result.at or problem.given.label,
             evidence=None,
         )

@@ -1,7 +1,7 @@
 """The decision: from what the oracles say about one number of a gradient to a verdict. Pure functions, nothing else.
 
-`decide` is asked about a row of evidence. Where it cannot tell yet, it names the oracle to ask next, the cheapest
-first; `examine.py` asks it, and `decide` again about the longer row. So an element costs as much as its case is hard.
+`decide` takes a row of evidence. Where that is not enough, it names the oracle that must add to it, the cheapest first;
+`examine.py` queries it and calls `decide` again with the longer row. So an element costs as much as its case is hard.
 """
 
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ import numpy as np
 
 
 class Verdict(Enum):
-    """What is said of one number; the later ones are the graver ones."""
+    """The verdict on one number; the later ones are the graver ones."""
 
     RIGHT = "right"
     OUTSIDE = "outside the domain"
@@ -22,7 +22,7 @@ class Verdict(Enum):
 
 
 class Oracle(Enum):
-    """Who may be asked."""
+    """The sources of evidence beside autodiff."""
 
     NUMERICAL = "numerical derivatives"
     INTERVAL = "one-sided derivatives"
@@ -71,17 +71,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Decision:
-    """A verdict, or the oracle to ask first.
+    """A verdict, or the oracle that is needed first.
 
     Attributes:
-        verdict: None where another oracle must be asked.
-        ask: that oracle.
+        verdict: None where another oracle is needed.
+        needs: that oracle.
         by: who decided, in words; empty where autodiff did.
         expected: the true value as far as known.
     """
 
     verdict: Verdict | None
-    ask: Oracle | None = None
+    needs: Oracle | None = None
     by: str = ""
     expected: Any = None
 
@@ -97,7 +97,7 @@ def decide(row: Row) -> Decision:
     """One number's verdict; the order of trust, from the first that can tell to the last:
 
     1. Autodiff in float64, within the rounding of both programs: right. Along a direction that is not enough, numerical
-       derivatives are asked as well: autodiff may itself be wrong.
+       derivatives are needed as well: autodiff may itself be wrong.
     2. Where a `stop_gradient` means what autodiff says, autodiff alone.
     3. Where the plain function is finite at a single point only, or jumps on both sides, nothing is said.
     4. At a kink the interval between the derivatives from its sides, and of points close by.
@@ -214,7 +214,7 @@ class ArithmeticRow:
         rounding: how far rounding in that precision moves autodiff's program.
         own_rounding: how far it moves the handwritten one.
         floor: what a last place is worth here.
-        autodiff_error: how far autodiff is off in that precision; None where it was not asked yet.
+        autodiff_error: how far autodiff is off in that precision; None where that is not known yet.
     """
 
     actual: Any

@@ -1,4 +1,4 @@
-"""Evidence is collected here, and the decision applied: element by element, asking each oracle only where it is needed.
+"""Evidence is collected here, and the decision applied: element by element, each oracle queried only where needed.
 
 A million elements that agree cost one comparison. What is left is examined row by row; of very many disputed elements
 a sample stands for the others.
@@ -64,7 +64,7 @@ class Comparison:
 
     @property
     def hidden(self) -> bool:
-        """Whether rounding alone is more than a hundredth of a whole leaf: nothing can be told from it."""
+        """Whether rounding alone is more than a hundredth of a whole leaf: it says nothing."""
         return any(
             np.any(~w & (b > 1e-2 * largest(e))) and largest(e) > 0
             for w, b, e in zip(self.wrong, self.error_bound, self.expected, strict=True)
@@ -102,7 +102,7 @@ def compared(actual: Leaves, expected: Leaves, error_bound: Leaves, dtype: Any) 
 
 
 QUICK = (200 * 2.0**-53, 8 * 2.0**-53)
-"""Within so many units of an element and of its leaf two float64 programs agree, and no noise need be asked for."""
+"""Within so many units of an element and of its leaf two float64 programs agree; no rounding need be measured."""
 
 
 def _quick(expected: Leaves) -> Leaves:
@@ -123,7 +123,7 @@ def compare_values(problem: Problem, actual: Leaves) -> Comparison:
 def _where_infinite(problem: Problem, found: Comparison) -> Comparison:
     """Where the plain function is infinite in float64 and `actual` is not: many digits say whether it overflows there.
 
-    Where it is not a number nothing is asked of `actual`.
+    Where it is not a number `actual` may be anything.
     """
     exact = many_digits.value(problem)
     wrong, undecided, values = [], [], []
@@ -146,6 +146,19 @@ def error_bounds(problem: Problem, upstream: Leaves) -> Leaves:
     """The tolerance of each number of the gradient, from the rounding of both programs."""
     both = [_rounding(problem, program, upstream)[1] for program in ("handwritten", "autodiff")]
     return tolerance(both, problem.autodiff_vjp(upstream)[1])
+
+
+def has_numbers(problem: Problem) -> bool:
+    """Whether some number of the gradient is finite, by hand or by autodiff: else there is nothing to compare."""
+    return problem.answers.get("has numbers", lambda: _has_numbers(problem))
+
+
+def _has_numbers(problem: Problem) -> bool:
+    if not problem.x.size:
+        return True
+    upstream = problem.upstreams[0]
+    passes = [problem.handwritten_vjp(upstream)[1], problem.autodiff_vjp(upstream)[1] if problem.differentiable else []]
+    return any(np.isfinite(as_wide(g)).any() for gradients in passes for g in gradients)
 
 
 def compare_gradient(problem: Problem, actual: Leaves, upstream: Leaves) -> Comparison:
@@ -287,7 +300,7 @@ LONGER = 1e4
 
 @dataclass
 class Rows:
-    """Evidence along some directions, asked for only as `decide` needs it; derivatives are per `unit` of each."""
+    """Evidence along some directions, computed only as `decide` needs it; derivatives are per `unit` of each."""
 
     problem: Problem
     directions: np.ndarray
@@ -311,11 +324,11 @@ class Rows:
         """The decision about direction `k`; `place` is the leaf and index where it moves a single number."""
         while True:
             decision = decide(row)
-            if decision.ask is None:
+            if decision.needs is None:
                 return decision
-            row = row.with_(**self.asked(decision.ask, k, row, place))
+            row = row.with_(**self.evidence(decision.needs, k, row, place))
 
-    def asked(self, oracle: Oracle, k: int, row: Row, place: tuple[int, tuple[int, ...]] | None) -> dict[str, Any]:
+    def evidence(self, oracle: Oracle, k: int, row: Row, place: tuple[int, tuple[int, ...]] | None) -> dict[str, Any]:
         """What an oracle says."""
         with np.errstate(all="ignore"):
             if oracle is Oracle.NUMERICAL:
@@ -420,7 +433,7 @@ def _contradictions(
         decision = rows.decided(k, row)
         if decision.verdict is Verdict.WRONG:
             by |= {decision.by} if decision.by else set()
-            value, bound = rows.asked(Oracle.NUMERICAL, k, row, None)["numerical"]
+            value, bound = rows.evidence(Oracle.NUMERICAL, k, row, None)["numerical"]
             said = f"{expected_and_got(value, mine)} (error bound {bound:.1g})"
             outside.append(f"derivative {_direction_name(problem, direction)}: {said}")
     return outside, frozenset(by)

@@ -41,6 +41,18 @@ def inferred(problem: Problem, i: int) -> tuple[Property, ...]:
     return problem.programs.get(key, lambda: tuple(p for p in found if not p.if_unseen or _unseen(problem, i, p)))
 
 
+def distinct(problem: Problem, i: int) -> bool:
+    """Whether the integers of array `i` must stay distinct: a shuffled permutation, or places to which values are set.
+
+    Where two values are set at one place, JAX does not say which of them stays.
+    """
+    x = problem.inputs.arrays[i]
+    if is_key(x) or x.dtype.kind not in "iu" or x.size < 2 or len(np.unique(x)) < x.size:
+        return False
+    is_permutation = x.ndim == 1 and x.size > 3 and set(x.tolist()) == set(range(x.size)) and np.any(np.diff(x) < 0)
+    return bool(is_permutation) or problem.holds("scatter")
+
+
 def _unseen(problem: Problem, i: int, p: Property) -> bool:
     """Whether the plain function has one value for an array without the property and for the restored one, or none."""
     x = problem.inputs.arrays[i]
@@ -105,9 +117,15 @@ Choose = Callable[[int], int]
 
 def _moved_arrays(problem: Problem, choose: Choose) -> Leaves:
     return [
-        restored(_moved(choose, x, domain_of(problem, i)), inferred(problem, i))
+        _shuffled(choose, x)
+        if distinct(problem, i)
+        else restored(_moved(choose, x, domain_of(problem, i)), inferred(problem, i))
         for i, x in enumerate(problem.inputs.arrays)
     ]
+
+
+def _shuffled(choose: Choose, x: np.ndarray) -> np.ndarray:
+    return np.random.default_rng(choose(2**8)).permutation(x.reshape(-1)).reshape(x.shape)
 
 
 def _moved(choose: Choose, x: Any, domain: Domain) -> Any:

@@ -143,7 +143,7 @@ def _argument_names(fun: Callable) -> tuple[str, ...]:
 
 @dataclass
 class Cache:
-    """What was traced, compiled or computed, by name: made when first asked for."""
+    """What was traced, compiled or computed, by name: made when first needed."""
 
     held: dict[Any, Any] = field(default_factory=dict)
 
@@ -397,7 +397,7 @@ class Problem:
         def tried() -> bool:
             try:
                 _ = self.trace("autodiff")
-            except UNTRACEABLE:
+            except Exception:  # of a Pallas kernel an AssertionError, say
                 return False
             return True
 
@@ -501,14 +501,14 @@ def compile_together(programs: Iterable[Program]) -> None:
     """Compile small programs as one: what XLA spends on any program, however small, it then spends once.
 
     Running one of them runs them all, the others at the arguments given here. What cannot be traced, is large or calls
-    back into Python is left to be compiled alone, where it is asked for.
+    back into Python is left to be compiled alone, where it is needed.
     """
     groups: dict[bool, list[Program]] = {}
     for problem, name, args in programs:
         try:
             jaxpr = problem.trace(name).jaxpr
         except Exception:
-            continue  # it is raised again where the program is asked for
+            continue  # it is raised again where the program is needed
         size = sum(aval(v).size for v in (*jaxpr.invars, *jaxpr.outvars))
         if size <= TOGETHER and not holds(jaxpr, *CALLBACKS):
             groups.setdefault(problem.dtype.itemsize == 8, []).append((problem, name, args))
@@ -526,7 +526,7 @@ def backward_passes(
             try:
                 upstream = problem.upstream_for(name, problem.upstream(0))
             except Exception:
-                continue  # it is raised again where the outputs are asked for
+                continue  # it is raised again where the outputs are needed
             yield problem, name, [*problem.inputs.arrays, *upstream]
 
 

@@ -51,7 +51,7 @@ class ProgramGradient:
 
 
 def against_numerical(function: Callable, point: Inputs) -> ProgramGradient | None:
-    """The gradient of `function` at `point` against numerical derivatives; None where it has none to ask for."""
+    """The gradient of `function` at `point` against numerical derivatives; None where it has none."""
     try:
         return _against_numerical(function, point)
     except Exception as error:

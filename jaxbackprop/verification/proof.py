@@ -17,7 +17,7 @@ from .checks.second_order import second_derivatives
 from .oracles.finite_field import ENOUGH, NOT_DECIDED, PROVED, REFUTED, Answer, Element, prove
 from .points import domain_of
 from .problem import OutOfTime, Problem
-from .wording import expected_and_got, index
+from .wording import count, expected_and_got, index
 
 if TYPE_CHECKING:
     from .report import Verification
@@ -117,13 +117,9 @@ def _holds(about: dict[str, Any], second: Sequence[_Found]) -> str:
     }
     return (
         "the same function of its inputs wherever the program takes the same branches "
-        f"({_counted(about['inputs'], 'input')}, {_counted(about['regions'], 'branch region')}"
+        f"({count(about['inputs'], 'input')}, {count(about['regions'], 'branch region')}"
         f"{twice.get(about['second_order'], '')}; chance of error below 2^{ENOUGH:.0f})"
     )
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" + ("s" if count != 1 else "")
 
 
 def _difference(bad: _Found, good: Sequence[_Found]) -> str:
@@ -155,7 +151,7 @@ def _named(bad: _Found, element: Element) -> tuple[str, int | None]:
 
 
 def _side(bad: _Found, element: Element, argument: int | None) -> str:
-    """The sign of the argument that tells the wrong elements from the right ones; empty where it does not."""
+    """The sign of the argument that separates the wrong elements from the right ones; empty where it does not."""
     if argument is None or element.where.all():
         return ""
     x, name = bad.problem.inputs.arrays[argument], bad.problem.inputs.label_of(argument, bad.problem.function.names)
@@ -167,6 +163,8 @@ def _side(bad: _Found, element: Element, argument: int | None) -> str:
 
 def _answers(problems: Sequence[Problem]) -> Iterator[_Found]:
     for problem in problems:
+        if not problem.differentiable:
+            continue
         try:
             programs = problem.trace("handwritten"), problem.trace("autodiff")
         except UNTRACEABLE:

@@ -71,7 +71,7 @@ class RulesCollector(pytest.Collector):
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Add the rules of each package that was asked for."""
+    """Add the rules of each package that was named."""
     for package in config.getoption("--verify-rules") or ():
         items += RulesCollector.from_parent(session, name=package, nodeid=f"rules of {package}").collect()
 

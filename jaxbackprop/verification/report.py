@@ -66,12 +66,12 @@ class Verification:
         if self.by_design and not self.passed:
             return "by design?"
         found = {check.verdict for check in self.checks if self.passed or check.passed is not True}
-        return next((word for word in ("wrong", "imprecise", "undecided") if word in found), "right")
+        return next((word for word in ("wrong", "imprecise", "not examined", "undecided") if word in found), "right")
 
     @property
     def worst(self) -> CheckResult | None:
         """The failure to look at first; None where there is none."""
-        rank = {"wrong": 0, "imprecise": 1, "undecided": 2}
+        rank = {"wrong": 0, "imprecise": 1, "undecided": 2, "not examined": 3}
         return min(self.failures, key=lambda c: rank[c.verdict], default=None)
 
     @property
@@ -128,7 +128,7 @@ class Verification:
         lines += [""] * bool(shown)
         for c in shown:
             size = f"{c.units:.2f} ulp" if c.units is not None and c.passed else ""
-            lines.append(f"  {c.verdict:9}  {c.name:{width}}  {size:>9}  {c.finding or c.asks}".rstrip())
+            lines.append(f"  {c.verdict:9}  {c.name:{width}}  {size:>9}  {c.finding or c.claim}".rstrip())
         left = len(self.checks) - len(shown)
         lines += [f"  ... and {left} more"] if left else []
         lines.append(f"  {count(len(self.checks), 'check')} at {count(self.inputs, 'input')}, {self.seconds:.1f} s")
@@ -150,7 +150,7 @@ class Verification:
             "seconds": round(self.seconds, 3),
             "notes": list(self.notes),
             "checks": [
-                {"name": c.name, "check": c.check, "asks": c.asks, "passed": c.passed, "verdict": c.verdict,
+                {"name": c.name, "check": c.check, "claim": c.claim, "passed": c.passed, "verdict": c.verdict,
                  "detail": c.detail, "at": c.at, "units": c.units, "again": c.again}
                 for c in self.checks
             ],
@@ -163,7 +163,7 @@ class Verification:
     def _repr_html_(self) -> str:
         first = "".join(f"<p><b>{escape(label)}:</b> {escape(text)}</p>" for label, text in self._first_lines())
         rows = (
-            [c.verdict, c.name, "" if c.units is None else f"{c.units:.2f}", c.detail or c.asks, c.at]
+            [c.verdict, c.name, "" if c.units is None else f"{c.units:.2f}", c.detail or c.claim, c.at]
             for c in sorted(self.checks, key=lambda c: c.passed is True)
         )
         title = f"<p><b>{escape(self.name)}</b>: {verdict(self.verdict)} <small>{escape(self.source)}</small></p>"

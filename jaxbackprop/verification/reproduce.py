@@ -1,6 +1,8 @@
 """A failure as a program that shows it again: the imports, the inputs shrunk to a small example, what must hold."""
 
+import ast
 import base64
+import inspect
 import keyword
 import sys
 from collections.abc import Sequence
@@ -292,10 +294,19 @@ def _module(module: ModuleType) -> tuple[str, str] | None:
         return None
     path = Path(file)
     if module.__name__ == "__main__":
-        return (str(path.resolve().parent), path.stem) if path.stem.isidentifier() else None
+        return (str(path.resolve().parent), path.stem) if path.stem.isidentifier() and _guarded(module) else None
     above = len(module.__name__.split(".")) + (path.stem == "__init__")
     folder = str(path.resolve().parents[above - 1])
     return "" if "site-packages" in folder else folder, module.__name__
+
+
+def _guarded(script: ModuleType) -> bool:
+    """Whether a script can be imported without running it: it has an `if __name__ == "__main__":`."""
+    try:
+        body = ast.parse(inspect.getsource(script)).body
+    except (OSError, SyntaxError):
+        return False
+    return any(isinstance(each, ast.If) and "__name__" in ast.unparse(each.test) for each in body)
 
 
 # Arguments as code.

@@ -45,14 +45,21 @@ def rounding_of(problem: Problem, program: str, args: Leaves, scale: tuple[float
     """How far rounding of that `scale`, in the arguments and at every step, moves the outputs of a program."""
     exact = problem.exact(program, args)
     moved = [np.zeros(np.shape(x)) for x in exact]
+    elsewhere = [np.full(np.shape(x), np.inf) for x in exact]
+    counted = 0
     with np.errstate(all="ignore"):
         *_, decisions = problem.noisy(program, args, np.zeros(BANK), (0.0, 0.0, 0.0))
         for k, bank in enumerate(banks(problem.random("rounding"), DRAWS)):
             given = [_perturbed(x, scale[0], bank, i + k) for i, x in enumerate(args)]
             *found, taken = problem.noisy(program, given, bank, scale)
             if abs(taken - decisions) > 1e-9 * abs(decisions):
-                continue  # the noise carried the point across a floor, a mask or a tie
+                # The noise carried the point across a floor, a mask or a tie.
+                elsewhere = [np.fmin(m, np.abs(f - x)) for m, f, x in zip(elsewhere, found, exact, strict=True)]
+                continue
+            counted += 1
             moved = [np.fmax(m, np.abs(f - x)) for m, f, x in zip(moved, found, exact, strict=True)]
+    if not counted:  # every draw did: what moved least is all that is known
+        moved = [np.where(np.isfinite(m), m, 0.0) for m in elsewhere]
     return [_pooled(m, x) for m, x in zip(moved, exact, strict=True)]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from planted.formulas import by_hand
 
+from jaxbackprop import benchmark
 from jaxbackprop.gates.sigmoid_like import tanh
 from jaxbackprop.verification import VerificationError, assert_verified, audit, table, verify, verify_rules
 
@@ -126,9 +127,9 @@ def test_arguments_at_which_the_plain_function_raises_are_named():
 
 def test_what_is_no_function_is_refused():
     nothing: Any = 3
-    for ask in (verify, audit):
+    for function in (verify, audit):
         with pytest.raises(TypeError, match="3 is no function"):
-            ask(nothing, x)
+            function(nothing, x)
 
 
 def test_a_backward_pass_that_raises_is_one_failure_with_the_whole_message():
@@ -139,7 +140,7 @@ def test_a_backward_pass_that_raises_is_one_failure_with_the_whole_message():
     assert re.search(r"float\d\d\[4\].*float\d\d\[3\]", only.detail)
 
 
-def test_of_a_leaked_tracer_the_leak_is_the_cause_and_its_exception_is_told_once():
+def test_of_a_leaked_tracer_the_leak_is_the_cause_and_its_exception_is_reported_once():
     held = []
 
     def forward(a):
@@ -155,3 +156,57 @@ def test_one_number_of_a_smaller_batch_does_not_decide_on_the_cause():
     """At -1 the wrong derivative is 0 by chance; so it is for a batch of one, which holds nothing else."""
     found = verify(by_hand(jnp.tanh, lambda s, u: (u * (1 - s[0] ** 2),)), np.linspace(-1, 1, 5))
     assert "at the input instead of the output" in found.likely_cause
+
+
+@pytest.mark.parametrize("rule", [sine, wrong_sine])
+def test_where_no_number_is_finite_nothing_was_examined(rule: Any):
+    found = verify(rule, np.full(3, np.nan), checks=["forward_pass", "gradient", "precision"])
+    assert found.verdict == "not examined"
+    assert not found.passed
+    assert "nothing was compared" in str(found)
+
+
+def test_what_was_not_compared_among_finite_numbers_is_named():
+    right, wrong = (verify(rule, np.array([1.0, np.nan, 2.0]), checks=["gradient"]) for rule in (sine, wrong_sine))
+    assert (right.verdict, wrong.verdict) == ("right", "wrong")
+    assert "not compared, as neither is finite there: [1]" in right.checks[0].detail
+
+
+def test_an_empty_array_is_called_empty():
+    found = verify(sine, np.zeros(0, np.float32))
+    assert found.verdict == "not examined"
+    assert found.notes == ("every floating-point argument is empty (float32[0])",)
+
+
+def test_arguments_that_make_no_sense_get_an_error_that_says_what_is_expected():
+    one: Any = "gradient"
+    for function in (verify, audit):
+        with pytest.raises(TypeError, match=r"checks must be a list of names, such as checks=\['gradient'\]"):
+            function(sine, x, checks=one)
+    with pytest.raises(TypeError, match=r"allow must be a list of names"):
+        audit(sine, x, allow=one)
+    with pytest.raises(ValueError, match="time_limit must be a number of seconds, at least 0, not -1"):
+        verify(sine, x, time_limit=-1)
+    with pytest.raises(ValueError, match="seconds must be above 0, not -1"):
+        benchmark(sine, x, seconds=-1)
+
+
+def test_a_saturated_function_is_no_step_and_no_identity():
+    """At such points the derivative is zero, or the value is the argument, of functions that are neither everywhere."""
+    relu = by_hand(jax.nn.relu, lambda s, u: (u,))
+    softplus = by_hand(lambda x: jnp.logaddexp(x, 0), lambda s, u: (u * jnp.exp(s[0]) / (1 + jnp.exp(s[0])),))
+    for rule, at in ((relu, np.array([-1.0, -2.0])), (softplus, np.array([800.0, 900.0]))):
+        found = verify(rule, at, checks=["gradient"])
+        assert (found.verdict, found.by_design) == ("wrong", "")
+
+
+def test_a_kernel_in_blocks_may_refuse_other_sizes_also_where_only_its_backward_pass_does():
+    def backward(s, u):
+        pairs = s[0].reshape(-1, 2, s[0].shape[1])
+        return ((2 * pairs * u.reshape(pairs.shape)).reshape(u.shape),)
+
+    found = verify(by_hand(jnp.square, backward), np.ones((4, 3)), checks=["other_batches", "gradient"])
+    assert found.verdict == "right"
+    assert "a batch of one is refused" in str(found.notes)
+    squeezes = by_hand(jnp.square, lambda s, u: (2 * jnp.squeeze(s[0]) * u.reshape(jnp.squeeze(s[0]).shape),))
+    assert verify(squeezes, np.ones((4, 3)), checks=["other_batches"]).verdict == "wrong"

@@ -57,7 +57,7 @@ def test_a_branch_not_taken_is_reported_and_not_judged():
     assert (site.calls, site.verdict) == (0, "not reached")
 
 
-def test_what_is_meant_is_told_from_what_is_wrong_but_does_not_pass():
+def test_what_is_meant_is_distinguished_from_what_is_wrong_but_does_not_pass():
     for rule, words in ((reverse, "reversal"), (clipped, "clipping"), (straight, "straight-through")):
         found = audit(lambda x, rule=rule: rule(x).sum(), x * 2)
         (site,) = found.sites
@@ -66,7 +66,7 @@ def test_what_is_meant_is_told_from_what_is_wrong_but_does_not_pass():
         assert not found.passed
 
 
-def test_outputs_thrown_away_are_not_judged_and_silent_ones_are_told_from_wrong():
+def test_outputs_thrown_away_are_not_judged_and_silent_ones_are_not_called_wrong():
     """A softmax whose largest score is handed out beside: no gradient is meant to pass it."""
 
     @jax.custom_vjp
@@ -434,7 +434,7 @@ def test_the_gradient_of_the_whole_program_is_held_against_numerical_derivatives
     assert audit(lambda v: jnp.sin(v).sum(), x).gradient is None
 
 
-def test_a_difference_that_is_meant_is_told_from_one_that_spoils_the_program():
+def test_a_difference_that_is_meant_is_distinguished_from_one_that_spoils_the_program():
     """A helper that exists for its derivative, as jnp.sinc had one; and a straight-through estimator."""
     helper = jax.custom_jvp(lambda v: jnp.zeros_like(v))
     helper.defjvp(lambda p, t: (helper(*p), jnp.cos(p[0]) * t[0]))
@@ -455,3 +455,17 @@ def test_a_step_is_held_against_itself_with_plain_functions_in_place_of_wrong_ru
     assert found.verdict == "wrong"
     assert "with plain functions in place" in found.detail
     assert audit(step_of(lambda v: tanh(v).sum()), x, checks=GRADIENT).gradient is None
+
+
+def test_a_rule_that_sees_no_finite_number_is_not_examined():
+    found = audit(jax.grad(lambda x: wrong(x).sum()), np.full(3, np.nan, np.float32))
+    assert [site.verdict for site in found.sites] == ["not examined"]
+    assert not found.passed
+    assert "nothing to compare" in str(found)
+    assert "1 rule, 0 not right, 1 not examined" in str(found)
+
+
+def test_a_rule_that_sees_an_empty_array_is_not_examined():
+    found = audit(wrong, np.zeros(0, np.float32))
+    assert not found.passed
+    assert "every floating-point argument is empty" in str(found)

@@ -1,10 +1,23 @@
-"""Rules that others write: no right one is rejected, no wrong one passes, and the cause is named for nine in ten."""
+"""Rules that others write: no right one is rejected, no wrong one passes.
+
+Of families that hold little that is special to JAX a quarter is verified here; all of them, in three types and with the
+causes, in experiments/foreign_rules.py.
+"""
+
+import zlib
 
 import foreign
 import pytest
-from foreign import Foreign
+from foreign import Foreign, indexing, layers, losses, normalization
 
-RIGHT, WRONG = foreign.right(), foreign.wrong()
+SAMPLED = {e.name for family in (indexing, layers, losses, normalization) for e in (*family.right(), *family.wrong())}
+
+
+def verified_here(entries: list[Foreign]) -> list[Foreign]:
+    return [e for e in entries if e.name not in SAMPLED or zlib.crc32(e.name.encode()) % 4 == 0]
+
+
+RIGHT, WRONG = verified_here(foreign.right()), verified_here(foreign.wrong())
 
 
 def named(entries: list[Foreign]) -> list:
@@ -12,7 +25,7 @@ def named(entries: list[Foreign]) -> list:
 
 
 def test_every_entry_has_a_name_of_its_own():
-    names = [entry.name for entry in (*RIGHT, *WRONG)]
+    names = [entry.name for entry in (*foreign.right(), *foreign.wrong())]
     assert len(set(names)) == len(names)
 
 
@@ -25,4 +38,6 @@ def test_a_right_rule_passes_every_check(entry: Foreign):
 @pytest.mark.parametrize("entry", named(WRONG))
 def test_a_wrong_rule_is_found(entry: Foreign):
     found = entry.verified()
-    assert found.verdict in ("wrong", "imprecise"), found
+    assert not found.passed
+    named = entry.named(found.likely_cause)
+    assert found.verdict in ("wrong", "imprecise") or (found.verdict == "by design?" and named), found

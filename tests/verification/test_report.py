@@ -33,7 +33,7 @@ def test_the_first_screen_says_verdict_cause_number_place_and_what_to_run(report
 
 def test_every_row_says_what_was_asked_or_found(report):
     assert "The value is that of the plain function." in str(report)
-    assert all(check.asks for check in report.checks)
+    assert all(check.claim for check in report.checks)
     assert "The value is that of the plain function." in report._repr_html_()
 
 

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import jax
 import jax.numpy as jnp
@@ -145,3 +146,15 @@ def test_the_call_of_a_registered_rule_needs_no_arguments():
     (worst,) = verify(wrong, checks=["gradient"]).failures
     assert worst.again == 'verify(sigmoid, checks=["gradient"])'
     assert verify(sigmoid, checks=["structure"]).reproduce == ""
+
+
+@pytest.mark.parametrize(("end", "imported"), [("verify(...)", False), ('if __name__ == "__main__":\n    ...', True)])
+def test_a_script_is_imported_only_where_that_does_not_run_it(end: str, imported: bool, tmp_path, monkeypatch):
+    script = tmp_path / "my_script.py"
+    script.write_text(f"doubled = None\n{end}\n")
+    main = ModuleType("__main__")
+    main.__dict__.update(__file__=str(script), doubled=by_hand(jnp.sin, lambda s, u: (2 * u * jnp.cos(s[0]),)))
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    program = verify(main.doubled, 0.5, checks=["gradient"]).reproduce
+    assert ("from my_script import doubled" in program) == imported
+    assert ("put its definition here" in program) != imported

@@ -9,8 +9,10 @@ import numpy as np
 from ..oracles.formula import Limits, elementwise, limits_of
 from ..problem import Problem
 from ..wording import expected_and_got, index
-from .gradient import FORWARD
 from .result import CheckResult
+
+DECLARED = "another value than that of the declared formula"
+LIMITS = "another value or slope at infinity than the limits of the declared formula"
 
 
 def declared_formula(problem: Problem) -> CheckResult | None:
@@ -24,7 +26,7 @@ def declared_formula(problem: Problem) -> CheckResult | None:
     actual, _ = problem.handwritten_vjp(problem.upstream(0))
     if [np.shape(a) for a in actual] != [np.shape(e) for e in expected]:
         shapes = (", ".join(str(np.shape(x)) for x in each) for each in (actual, expected))
-        return CheckResult(False, "got a value of shape {}, expected {}".format(*shapes), suspect=FORWARD)
+        return CheckResult(False, "got a value of shape {}, expected {}".format(*shapes), suspect=DECLARED)
     resolution = 1e-6 if problem.dtype.itemsize >= 8 else 1e-2
     for a, e in zip(actual, expected, strict=True):
         a, e = np.asarray(a, np.float64), np.asarray(e, np.float64)
@@ -33,7 +35,7 @@ def declared_formula(problem: Problem) -> CheckResult | None:
         wrong = finite & ~(np.abs(a - np.where(finite, e, 0)) <= resolution * size)
         if wrong.any():
             at = tuple(map(int, np.argwhere(wrong)[0]))
-            return CheckResult(False, f"output{index(at)}: {expected_and_got(e[at], a[at])}", suspect=FORWARD)
+            return CheckResult(False, f"output{index(at)}: {expected_and_got(e[at], a[at])}", suspect=DECLARED)
     return CheckResult(True)
 
 
@@ -60,4 +62,4 @@ def _at_infinity(function: Callable, expected: Limits) -> CheckResult:
         for end, a, limit in zip(("-inf", "inf"), actual, limits, strict=True)
         if limit is not None and not (a == limit or abs(a - limit) <= 1e-5 * abs(limit))
     ]
-    return CheckResult(not wrong, "; ".join(wrong), suspect=FORWARD if wrong else "")
+    return CheckResult(not wrong, "; ".join(wrong), suspect=LIMITS if wrong else "")

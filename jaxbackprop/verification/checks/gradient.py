@@ -9,11 +9,12 @@ import numpy as np
 from ...jaxprs.flatten import dual, flatten
 from ...jaxprs.inputs import Leaves, unit_roundoff
 from ..diagnosis.evidence import Evidence
-from ..examine import compare_by_differences, compare_gradient, compare_values, compared, confirmed
+from ..examine import compare_by_differences, compare_gradient, compare_values, compared, confirmed, has_numbers
 from ..oracles import autodiff, finite_differences, subgradient_interval
 from ..oracles.finite_differences import Slopes
 from ..problem import Problem
-from ..wording import region
+from ..rounding import as_wide
+from ..wording import index, region
 from .result import CheckResult
 
 FORWARD = "forward pass: its value is not that of the plain function"
@@ -32,6 +33,9 @@ def forward_pass(problem: Problem) -> CheckResult:
 def gradient(problem: Problem) -> Iterator[CheckResult]:
     """The gradient of each argument is the derivative of the plain function."""
     names = problem.names()
+    if not has_numbers(problem):
+        yield CheckResult(None, NOTHING_FINITE, examined=False)
+        return
     if not problem.differentiable:
         upstream = problem.upstreams[0]
         yield CheckResult(*compare_by_differences(problem, problem.handwritten_vjp(upstream)[1], upstream))
@@ -39,8 +43,11 @@ def gradient(problem: Problem) -> Iterator[CheckResult]:
     failed: dict[int, Evidence] = {}
     undecided: dict[int, str] = {}
     worst, by = [0.0] * len(names), set()
+    not_compared = [np.ones(np.shape(problem.inputs.arrays[i]), bool) for i in problem.inputs.live]
     for upstream in problem.upstreams:
         found = compare_gradient(problem, problem.handwritten_vjp(upstream)[1], upstream)
+        for mask, actual, expected in zip(not_compared, found.actual, found.expected, strict=True):
+            mask &= ~np.isfinite(as_wide(actual)) & ~np.isfinite(as_wide(expected))
         if problem.main or found.by:
             found = confirmed(problem, found, upstream)
         by |= found.by
@@ -59,8 +66,22 @@ def gradient(problem: Problem) -> Iterator[CheckResult]:
             yield CheckResult(False, failed[j].sentence(), f"gradient of {name}", worst[j], failed[j])
         elif j in undecided:
             yield CheckResult(None, undecided[j], f"gradient of {name}", worst[j])
+        elif not_compared[j].size and not_compared[j].all():
+            yield CheckResult(None, NOTHING_FINITE, f"gradient of {name}", examined=False)
         else:
-            yield CheckResult(True, how, f"gradient of {name}", worst[j])
+            details = [how, _left_out(not_compared[j])]
+            yield CheckResult(True, "; ".join(filter(None, details)), f"gradient of {name}", worst[j])
+
+
+NOTHING_FINITE = "nothing was compared: no number of it is finite, neither by hand nor by autodiff"
+
+
+def _left_out(mask: np.ndarray) -> str:
+    """Where nothing was compared; empty where everything was."""
+    if not mask.any():
+        return ""
+    first = index(tuple(np.argwhere(mask)[0]))
+    return f"not compared, as neither is finite there: {first} ({region(mask)})"
 
 
 def _disagreement(undecided: np.ndarray) -> str:

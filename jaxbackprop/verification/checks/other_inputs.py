@@ -16,16 +16,17 @@ from ...core.domains import real
 from ...core.rule import Rule
 from ...jaxprs.evaluate import compiled
 from ...jaxprs.inputs import Inputs, Leaves, is_key, replaced
-from ...jaxprs.queries import UNTRACEABLE
+from ...jaxprs.queries import UNTRACEABLE, holds
 from ..diagnosis.evidence import Evidence
+from ..diagnosis.from_numbers import why_not_finite
 from ..examine import Comparison, compare_gradient, confirmed
 from ..inferred_domains import restored
 from ..oracles.finite_differences import LARGE
-from ..points import domain_of, drawn, inferred
-from ..problem import Problem
+from ..points import distinct, domain_of, drawn, inferred
+from ..problem import HandwrittenFunction, Problem
 from ..rounding import apart, size
 from ..wording import expected_and_got, index
-from .result import CheckResult, raised_under, what_happened
+from .result import OPAQUE, CheckResult, raised_under, what_happened
 
 DRAWN = 24
 """So many further points are drawn at random; a sixth of that where one point holds numbers of every kind."""
@@ -89,6 +90,7 @@ def _repeated(problem: Problem) -> Iterator[Inputs]:
     """Every integer array full of its first element: all indices the same."""
     arrays = problem.inputs.arrays
     whole = [i for i, x in enumerate(arrays) if not is_key(x) and x.dtype.kind in "iu" and x.size > 1]
+    whole = [i for i in whole if not distinct(problem, i)]
     if whole:
         same = [np.full_like(arrays[i], arrays[i].reshape(-1)[0]) for i in whole]
         yield problem.inputs.with_arrays(replaced(arrays, whole, same), "all indices the same")
@@ -158,7 +160,8 @@ def _judge_at(problem: Problem, point: Inputs) -> tuple[CheckResult | None, bool
     y, actual = here.handwritten_vjp(upstream)
     if not all(np.isfinite(a).all() for a in y):
         detail = f"{point.label}: expected the finite value of the plain function, got one that is not finite"
-        return CheckResult(False, detail, suspect="overflow", at=point.label), True
+        suspect = why_not_finite(here, lambda there: there.handwritten_vjp(upstream)[0])
+        return CheckResult(False, detail, suspect=suspect, at=point.label), True
     found = _clear_of_doubt(compare_gradient(here, actual, upstream), here.autodiff_vjp(upstream)[1])
     if found.by and found.passed:
         found = confirmed(here, found, upstream)
@@ -168,7 +171,7 @@ def _judge_at(problem: Problem, point: Inputs) -> tuple[CheckResult | None, bool
 
 
 APPROXIMATE = 1e-6
-"""At points nobody asked for, algorithms that approximate (a matrix exponential's) agree to six digits and no more."""
+"""At points that were not given, approximate algorithms (a matrix exponential's) agree to six digits and no more."""
 
 
 def _clear_of_doubt(found: Comparison, autodiff: Leaves) -> Comparison:
@@ -294,6 +297,9 @@ def other_batches(problem: Problem) -> CheckResult | None:
         return None
     if any(np.size(x) > 1 for i in inputs.static for x in jax.tree.leaves(inputs.args[i]) if hasattr(x, "shape")):
         return None  # an array held static may belong to the batch, too
+    kernels = [name for name in OPAQUE if holds(problem.trace("handwritten").jaxpr, name)]
+    if kernels:  # outside of the blocks of its grid a kernel leaves numbers as they happen to be
+        return CheckResult(True, f"not tried: the sizes that a {kernels[0]} supports are not known", note=True)
     first = inputs.arrays[inputs.live[0]]
     size = first.shape[0] if first.ndim else 0
     same = tuple(i for i, x in enumerate(inputs.arrays) if np.ndim(x) and x.shape[0] == size)
@@ -312,7 +318,7 @@ def other_batches(problem: Problem) -> CheckResult | None:
                 continue
             if count == 0 and not _row_by_row(problem, which):
                 continue  # of no examples at all a mean or a norm has no meaning
-            refusal = _refusal(function.handwritten, point)
+            refusal = _refusal(function.handwritten, point) or _refused_with_more(function, problem, which, size, point)
             if refusal is not None:
                 refused.append(f"{label} is refused: {what_happened(refusal)}")
                 break
@@ -334,6 +340,24 @@ def other_batches(problem: Problem) -> CheckResult | None:
     return CheckResult(True, f"at {' and '.join(seen)}") if seen else None
 
 
+def _refused_with_more(
+    function: HandwrittenFunction, problem: Problem, which: Sequence[int], size: int, point: Inputs
+) -> Exception | None:
+    """What the backward pass raises at a point, where it raises with one example more, too: it works in blocks."""
+    refusals = [_refusal_of_derivative(function, at) for at in (point, _with_batch(problem, which, size + 1))]
+    return refusals[0] if all(refusals) else None
+
+
+def _refusal_of_derivative(function: HandwrittenFunction, point: Inputs) -> Exception | None:
+    pull, flat = point.pulling(function.handwritten), point.call(function.handwritten)
+    try:
+        with jax.enable_x64(True):
+            jax.eval_shape(lambda *arrays: pull(arrays, flat(*arrays)), *point.arrays)
+    except Exception as error:
+        return error
+    return None
+
+
 def _with_batch(problem: Problem, which: Sequence[int], count: int, label: str = "") -> Inputs:
     """The inputs with `count` examples along the leading axis of some arrays; integers stay valid as indices of it."""
     arrays = problem.inputs.arrays
@@ -346,7 +370,10 @@ def _with_batch(problem: Problem, which: Sequence[int], count: int, label: str =
 
 
 def _is_batch(problem: Problem, which: Sequence[int], size: int) -> bool:
-    """Whether the leading axis may have another size: one more example works, and comes out where examples come out."""
+    """Whether the leading axis holds examples.
+
+    One more of them works, and comes out where examples come out; in another order they change nothing but their order.
+    """
     flat = problem.inputs.call(problem.function.plain)
     try:
         with jax.enable_x64(True):
@@ -355,7 +382,16 @@ def _is_batch(problem: Problem, which: Sequence[int], size: int) -> bool:
             )
     except Exception:
         return False
-    return all(a.shape == b.shape or a.shape[:1] == (size + 1,) for a, b in zip(after, before, strict=True))
+    if not all(a.shape == b.shape or a.shape[:1] == (size + 1,) for a, b in zip(after, before, strict=True)):
+        return False
+    arrays = problem.inputs.arrays
+    rolled = problem.inputs.with_arrays(replaced(arrays, which, [np.roll(arrays[i], 1, 0) for i in which]))
+    values = zip(problem.value(), problem.moved(rolled).value(), strict=True)
+    return all(_same(y, z) or (y.ndim > 0 and _same(np.roll(y, 1, 0), z)) for y, z in values)
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    return bool(np.allclose(a, b, rtol=1e-9, atol=1e-12, equal_nan=True))
 
 
 def _row_by_row(problem: Problem, which: Sequence[int]) -> bool:

@@ -21,18 +21,18 @@ def precision(problem: Problem) -> Iterator[CheckResult]:
     """In float32, bfloat16 and float16 no more is lost than the type must lose, or autodiff loses."""
     if not problem.differentiable or not problem.x.size:
         return
-    asked = list(precisions(problem))
-    narrower = [low for _, low in asked if low is not problem]
+    chosen = list(precisions(problem))
+    narrower = [low for _, low in chosen if low is not problem]
     in_halves = [low for low in narrower if problem.main and low.dtype == jnp.bfloat16]  # for the check of bias
     compile_together([*backward_passes(narrower, ["handwritten"]), *backward_passes(in_halves, ["autodiff"])])
-    for name, low in asked:
+    for name, low in chosen:
         result = _in_precision(problem, name, low)
         if result is not None:
             yield result
 
 
 def precisions(problem: Problem) -> Iterator[tuple[str, Problem]]:
-    """The precisions to ask for: all of them at the main input; at the others one, in turn.
+    """The precisions to check: all of them at the main input; at each of the others one of them.
 
     The problem's own as well, where a program rounds to a narrower type than float64 on its way.
     """
@@ -78,7 +78,10 @@ def _compared(problem: Problem, name: str, low: Problem, one_sign: bool) -> Chec
         actual = low.handwritten_vjp(exact)[1]
         found = _to_that_precision(compare_gradient(low, actual, exact), unit_roundoff(low.dtype))
         if found.passed is False and not _as_in_float64(problem, low, actual, exact):
-            return _failed(name, low, found, exact, "the program for this type has another formula")
+            suspect = (
+                f"right in float64, wrong in {name}: a cast, or a constant or epsilon that this type does not hold"
+            )
+            return _failed(name, low, found, exact, suspect)
     values, gradients = compare_arithmetic(here, low, upstream)
     if gradients.passed is False:
         return _failed(name, here, gradients, exact, f"accuracy: less accurate than {name} allows")
@@ -108,7 +111,7 @@ def _to_that_precision(found: Comparison, unit: float) -> Comparison:
 def _as_in_float64(problem: Problem, low: Problem, actual: Leaves, upstream: Leaves) -> bool:
     """Whether the program for this type answers what that for float64 does, but for its constants' rounding.
 
-    That one was judged already. Asked where autodiff is no measure, as of a program that looks at bits.
+    That one was judged already. It counts where autodiff is no measure, as of a program that looks at bits.
     """
     here, unit = problem.rounded_to(low.dtype), unit_roundoff(low.dtype)
     expected = here.handwritten_vjp(upstream)[1]

@@ -30,6 +30,8 @@ def exercised(problem: Problem) -> Iterator[CheckResult]:
 
 def memory(problem: Problem) -> CheckResult | None:
     """No more is kept for the backward pass than autodiff, arguments and outputs together hold, twice."""
+    if not problem.differentiable:
+        return None
 
     def kept(function: Any) -> int:
         flat = problem.inputs.call(function)

@@ -30,8 +30,9 @@ class CheckResult:
         evidence: the numbers of a failure, from which its cause is found.
         suspect: a cause the check itself knows.
         note: reported, but neither a pass nor a failure.
+        examined: False where there was nothing to compare.
         imprecise: the formula is right, and its rounding larger than the precision must have.
-        asks: what was checked, in a sentence.
+        claim: what was checked, in a sentence.
         again: the call that makes this check alone, where it failed.
         example: makes `reproduce`.
     """
@@ -43,10 +44,11 @@ class CheckResult:
     evidence: Evidence | None = None
     suspect: str = ""
     note: bool = False
+    examined: bool = True
     at: str = ""
     check: str = ""
     imprecise: bool = False
-    asks: str = ""
+    claim: str = ""
     again: str = ""
     example: Callable[[], str] | None = field(default=None, repr=False, compare=False)
 
@@ -60,7 +62,9 @@ class CheckResult:
 
     @property
     def verdict(self) -> str:
-        """ok, imprecise, wrong, undecided."""
+        """ok, imprecise, wrong, undecided, not examined."""
+        if not self.examined:
+            return "not examined"
         if self.imprecise:
             return "imprecise"
         return {True: "ok", False: "wrong", None: "undecided"}[self.passed]
@@ -82,10 +86,12 @@ class Check:
     Attributes:
         function: answers results about a problem; its docstring's first line is the claim.
         everywhere: made at every example; otherwise only at the main one.
+        needs_numbers: says nothing where no number of the gradient is finite, neither by hand nor by autodiff.
     """
 
     function: Callable[[Problem], Any]
     everywhere: bool = False
+    needs_numbers: bool = True
 
     @property
     def key(self) -> str:
@@ -99,7 +105,7 @@ class Check:
 
     @property
     def claim(self) -> str:
-        """What it asks, in one sentence."""
+        """What it checks, in one sentence."""
         return (self.function.__doc__ or "").strip().split("\n")[0]
 
     def results(self, problem: Problem) -> Iterator[CheckResult]:

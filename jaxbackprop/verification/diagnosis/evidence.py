@@ -71,7 +71,7 @@ class Evidence:
         return next((index for leaf, index in self.found.elements() if leaf == self.leaf), None)
 
     def sentence(self) -> str:
-        """Which argument, which element, the value expected there and the one that came, and where else it is wrong."""
+        """Which argument, which element, the expected and the actual value, and where else it is wrong."""
         at = self.worst()
         if at is None:
             return "; ".join(self.found.outside[:2])

@@ -1,4 +1,4 @@
-"""Hypotheses about a wrong gradient that can be told from the numbers alone: each predicts it, and is compared."""
+"""Hypotheses about a wrong gradient from its numbers alone: each predicts it, and is compared."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from ...jaxprs.inputs import is_key, replaced
+from ...jaxprs.inputs import Leaves, is_key, replaced
+from ..problem import Problem
 from ..wording import number, region
 from .evidence import Evidence
 
@@ -51,16 +52,35 @@ def _others(e: Evidence) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def not_finite(e: Evidence) -> Iterator[tuple[str, Any]]:
-    """Right at small values only."""
+    """Not finite where the truth is."""
     lost = ~np.isfinite(e.actual)
     if lost.any() and np.isfinite(e.expected[lost]).all():
-        yield "overflow: right at small values only; what came is not finite where the truth is", True
+        yield why_not_finite(e.problem, lambda here: [here.handwritten_vjp(e.upstream)[1][e.leaf]]), True
+
+
+def why_not_finite(problem: Problem, evaluate: Callable[[Problem], Leaves]) -> str:
+    """The likely cause of numbers that are not finite where the true ones are.
+
+    Args:
+        problem: where they are not.
+        evaluate: the numbers at a problem.
+    """
+
+    def lost(x: np.ndarray) -> int:
+        return sum(int((~np.isfinite(y)).sum()) for y in evaluate(problem.at_flat(x)))
+
+    aside = 1e-3 * np.maximum(np.abs(problem.x), 1.0) * problem.random("aside").uniform(0.5, 1, problem.x.size)
+    if not lost(problem.x + aside):
+        return "not a number at this very point, such as 0 / 0 or 0 times infinity; close by it is finite"
+    if lost(1e-2 * problem.x) < lost(problem.x):
+        return "overflow: finite at a hundredth of these values, and not finite here, where the truth is"
+    return "not finite where the truth is, such as a division by zero or a root or logarithm of a negative number"
 
 
 def nothing(e: Evidence) -> Iterator[tuple[str, Any]]:
-    """Zero came."""
+    """A gradient of zero."""
     if not np.any(e.actual) and np.any(e.expected):
-        yield "the gradient is left out: zero came (a stop_gradient, a None, a forgotten argument)", True
+        yield "the gradient is left out: it is zero (a stop_gradient, a None, a forgotten argument)", True
 
 
 def conjugated(e: Evidence) -> Iterator[tuple[str, Any]]:

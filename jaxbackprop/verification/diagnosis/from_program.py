@@ -2,7 +2,7 @@
 
 The plain function is differentiated with one equation's derivative changed (left out, negated, doubled, evaluated at
 the output or the input) or one use of a value cut off (a branch of a fork), and what autodiff then answers is compared
-with what came. All changes are in one compiled program, which is told the number of the one to make.
+with the actual one. All changes are in one compiled program, which takes the number of the one to make.
 """
 
 from collections.abc import Callable, Iterator

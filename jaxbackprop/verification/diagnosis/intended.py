@@ -20,10 +20,12 @@ from .from_numbers import fits
 def by_design(evidence: Evidence) -> str:
     """What speaks for an intended difference, in words; empty where nothing does."""
     problem, actual, expected = evidence.problem, evidence.actual, evidence.expected
+    if not np.isfinite(actual).all():
+        return ""
     if _is_identity(problem, evidence.leaf):
         return _of_an_identity(actual, np.asarray(evidence.upstream[0], np.float64))
-    flat = any(holds(problem.trace("value").jaxpr, name) for name in _STEPS)
-    if flat and not np.any(expected) and np.any(actual):
+    steps = any(holds(problem.trace("value").jaxpr, name) for name in _STEPS)
+    if steps and not np.any(expected) and _passes(evidence) and _is_constant_in_pieces(problem, evidence.leaf):
         return "straight-through estimator: the plain function is a step, whose derivative is zero; a gradient passes"
     if holds(problem.trace("value").jaxpr, "stop_gradient") and not np.any(expected) and np.any(actual):
         return "the plain function stops this gradient, the backward pass lets one through"
@@ -31,6 +33,24 @@ def by_design(evidence: Evidence) -> str:
     if silent:
         return f"no gradient passes output {', '.join(map(str, silent))}: handed out beside the value; else it is right"
     return ""
+
+
+def _passes(evidence: Evidence) -> bool:
+    """Whether some gradient passes: a number of the upstream gradient's size, and not of its rounding."""
+    arriving = max((float(np.abs(u).max(initial=0.0)) for u in evidence.upstream), default=0.0)
+    return float(np.abs(evidence.actual).max(initial=0.0)) > 1e-3 * arriving
+
+
+def _is_constant_in_pieces(problem: Problem, leaf: int) -> bool:
+    """Whether the plain function's derivative by that argument is zero everywhere, as that of a step is."""
+    if not problem.differentiable:
+        return False
+    points = (-problem.x, problem.x + _aside(problem, 0.7), _aside(problem, 3.0))
+    return not any(np.any(problem.at_flat(x).autodiff_vjp(problem.upstream(0))[1][leaf]) for x in points)
+
+
+def _aside(problem: Problem, reach: float) -> np.ndarray:
+    return problem.random("aside", reach).uniform(-reach, reach, problem.x.size)
 
 
 def _silent_outputs(evidence: Evidence) -> list[int]:
@@ -55,10 +75,11 @@ def _silent_outputs(evidence: Evidence) -> list[int]:
 
 
 def _is_identity(problem: Problem, leaf: int) -> bool:
-    """Whether the value is that argument: here, and a little aside (clip answers its argument at its bounds, too)."""
-    rng = problem.random("identity")
-    away = rng.uniform(-0.1, 0.1, problem.x.size) * (1 + np.abs(problem.x))
-    for x in (problem.x, problem.x + away):
+    """Whether the value is that argument: here, a little aside, and at both signs of a common size.
+
+    Clip is the identity at its bounds, softplus at large values.
+    """
+    for x in (problem.x, problem.x + _aside(problem, 0.1) * (1 + np.abs(problem.x)), _aside(problem, 3.0)):
         here = problem.at_flat(x)
         value, x = here.value(), here.inputs.arrays[here.inputs.live[leaf]]
         if len(value) != 1 or value[0].shape != x.shape or not np.array_equal(value[0], x):
@@ -75,9 +96,10 @@ def knows_more(problem: Problem) -> str:
         return f"the same comes as the gradient of {handed}, whatever arrives: a new value handed out in its place"
     if _draws_until_accepted(problem.trace("value").jaxpr):
         return "the plain function draws at random until it accepts: the derivative of the distribution is meant"
-    if np.any(finite_differences.slopes_of(problem).value):
+    points = (problem.x, -problem.x, _aside(problem, 3.0))
+    if any(np.any(finite_differences.slopes_of(problem.at_flat(x)).value) for x in points):
         return ""
-    return "the plain function is constant here: only its derivative rule can be meant"
+    return "the plain function is constant: only its derivative rule can be meant"
 
 
 def _hands_out_values(problem: Problem) -> str:

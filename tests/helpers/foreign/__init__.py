@@ -5,15 +5,20 @@ from . import (
     attention,
     complex_numbers,
     domains,
+    indexing,
     kernels,
     kinks_and_infinities,
+    layers,
     linear_algebra,
+    losses,
+    normalization,
     precision,
 )
 from .entry import Foreign
 
 _FAMILIES = (
-    arguments, attention, complex_numbers, domains, kernels, kinks_and_infinities, linear_algebra, precision,
+    arguments, attention, complex_numbers, domains, indexing, kernels, kinks_and_infinities, layers, linear_algebra,
+    losses, normalization, precision,
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from .entry import Foreign, normal, vjp
 
@@ -51,6 +52,41 @@ def flash(
     return vjp(lambda q, k, v: attention(q, k, v, mask), forward, backward)
 
 
+def flash_in_blocks(block: int, of_rest: Callable = lambda p: p) -> Any:
+    """The same in blocks of keys: the forward pass rescales what it has at each new maximum."""
+
+    def blocks(x: Array) -> Array:
+        return x.reshape(-1, block, x.shape[-1])
+
+    def forward(q: Array, k: Array, v: Array) -> Any:
+        def step(state: Any, kv: Any) -> Any:
+            o, total, largest = state
+            s = scores(q, kv[0])
+            new = jnp.maximum(largest, s.max(-1, keepdims=True))
+            p, shrink = jnp.exp(s - new), jnp.exp(largest - new)
+            return (o * shrink + p @ kv[1], total * shrink + p.sum(-1, keepdims=True), new), None
+
+        row = jnp.zeros_like(q[:, :1])
+        start = jnp.zeros((q.shape[0], v.shape[1]), q.dtype), row, row - jnp.inf
+        (o, total, largest), _ = lax.scan(step, start, (blocks(k), blocks(v)))
+        return o / total, (q, k, v, o / total, largest + jnp.log(total))
+
+    def backward(kept: Any, do: Array) -> Any:
+        q, k, v, o, lse = kept
+        delta = (do * o).sum(-1, keepdims=True)
+        scale = jnp.asarray(1 / np.sqrt(q.shape[-1]), q.dtype)
+
+        def step(dq: Array, kv: Any) -> Any:
+            p = jnp.exp(scores(q, kv[0]) - lse)
+            ds = p * (do @ kv[1].T - of_rest(delta)) * scale
+            return dq + ds @ kv[0], (ds.T @ q, p.T @ do)
+
+        dq, (dk, dv) = lax.scan(step, jnp.zeros_like(q), (blocks(k), blocks(v)))
+        return dq, dk.reshape(k.shape), dv.reshape(v.shape)
+
+    return vjp(attention, forward, backward)
+
+
 def qkv(rows: int, columns: int, width: int, times: float = 1.0, heads: tuple[int, ...] = ()) -> tuple:
     return (
         normal(*heads, rows, width, seed=1) * np.float32(times),
@@ -65,6 +101,7 @@ def right() -> list[Foreign]:
         Foreign("flash attention 16x4", flash(), qkv(16, 16, 4)),
         Foreign("flash attention, saturated", flash(), qkv(6, 7, 4, times=30)),
         Foreign("flash attention, causal", flash(causal), qkv(6, 6, 4)),
+        Foreign("flash attention in blocks", flash_in_blocks(2), qkv(4, 4, 2)),
         Foreign("flash attention, heads", flash(), qkv(3, 4, 2, heads=(2,))),
         Foreign("attention with capped scores", vjp(capped, capped_forward, capped_backward(True)), qkv(4, 4, 3)),
         Foreign(
@@ -152,6 +189,13 @@ def wrong() -> list[Foreign]:
             flash(causal, lambda r, c: jnp.ones((r, c), bool)),
             qkv(5, 5, 4),
             causes=("mask",),
+            checks=GRADIENT,
+        ),
+        Foreign(
+            "flash in blocks: delta of one block's share",
+            flash_in_blocks(2, lambda delta: delta / 2),
+            qkv(4, 4, 2),
+            causes=("another formula", "left out", "factor", "fork"),
             checks=GRADIENT,
         ),
         Foreign(

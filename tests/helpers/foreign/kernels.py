@@ -72,6 +72,71 @@ def column_sums(x: Array, rows: int = 2) -> Array:
     )(x)[0]
 
 
+def matmul_kernel(x_ref: Any, y_ref: Any, o_ref: Any) -> None:
+    @pl.when(pl.program_id(2) == 0)
+    def _() -> None:
+        o_ref[...] = jnp.zeros_like(o_ref)
+
+    o_ref[...] += x_ref[...] @ y_ref[...]
+
+
+def matmul_in_blocks(x: Array, y: Array) -> Array:
+    """Blocks of two by two, added up along the inner axis."""
+    (m, k), n = x.shape, y.shape[1]
+    return pl.pallas_call(
+        matmul_kernel,
+        grid=(m // 2, n // 2, k // 2),
+        in_specs=[pl.BlockSpec((2, 2), lambda i, j, k: (i, k)), pl.BlockSpec((2, 2), lambda i, j, k: (k, j))],
+        out_specs=pl.BlockSpec((2, 2), lambda i, j, k: (i, j)),
+        out_shape=jax.ShapeDtypeStruct((m, n), x.dtype),
+        interpret=True,
+    )(x, y)
+
+
+def layer_norm(x: Array) -> Array:
+    centred = x - x.mean(-1, keepdims=True)
+    return centred * lax.rsqrt((centred * centred).mean(-1, keepdims=True) + 1e-5)
+
+
+def layer_norm_kernel(x_ref: Any, o_ref: Any, r_ref: Any) -> None:
+    centred = x_ref[...] - x_ref[...].mean(-1, keepdims=True)
+    r_ref[...] = lax.rsqrt((centred * centred).mean(-1, keepdims=True) + 1e-5)
+    o_ref[...] = centred * r_ref[...]
+
+
+def layer_norm_backward_kernel(n_ref: Any, r_ref: Any, u_ref: Any, dx_ref: Any) -> None:
+    n, u = n_ref[...], u_ref[...]
+    dx_ref[...] = r_ref[...] * (u - u.mean(-1, keepdims=True) - n * (u * n).mean(-1, keepdims=True))
+
+
+def layer_norm_in_blocks(x: Array) -> Any:
+    """Blocks of two rows; what the backward pass needs of each row is a second output."""
+    rows, each = (pl.BlockSpec((2, width), lambda i: (i, 0)) for width in (x.shape[1], 1))
+    shapes = [jax.ShapeDtypeStruct(s, x.dtype) for s in (x.shape, (x.shape[0], 1))]
+    n, r = pl.pallas_call(
+        layer_norm_kernel,
+        grid=(x.shape[0] // 2,),
+        in_specs=[rows],
+        out_specs=[rows, each],
+        out_shape=shapes,
+        interpret=True,
+    )(x)
+    return n, (n, r)
+
+
+def layer_norm_backward_in_blocks(kept: Any, u: Array) -> Any:
+    rows, each = (pl.BlockSpec((2, width), lambda i: (i, 0)) for width in (u.shape[1], 1))
+    dx = pl.pallas_call(
+        layer_norm_backward_kernel,
+        grid=(u.shape[0] // 2,),
+        in_specs=[rows, each, rows],
+        out_specs=rows,
+        out_shape=jax.ShapeDtypeStruct(u.shape, u.dtype),
+        interpret=True,
+    )(*kept, u)
+    return (dx,)
+
+
 def sine_on_the_host(x: Array) -> Array:
     shape = jax.ShapeDtypeStruct(x.shape, x.dtype)
     return jax.pure_callback(lambda a: np.sin(a), shape, x, vmap_method="expand_dims")
@@ -141,6 +206,17 @@ def right() -> list[Foreign]:
             ),
             (normal(4, 3),),
             reference=lambda x: x.sum(0),
+        ),
+        # Its plain function is the kernel itself, which autodiff cannot differentiate.
+        Foreign(
+            "a product of matrices in blocks by Pallas",
+            of_arguments(matmul_in_blocks, lambda s, u: (matmul_in_blocks(u, s[1].T), matmul_in_blocks(s[0].T, u))),
+            (normal(4, 2), normal(2, 4)),
+        ),
+        Foreign(
+            "layer norm in blocks by Pallas",
+            vjp(layer_norm, layer_norm_in_blocks, layer_norm_backward_in_blocks),
+            (normal(4, 3),),
         ),
         Foreign(
             "sine on the host",

@@ -312,6 +312,21 @@ def wrong() -> list[Foreign]:
             causes=("again",),
             checks=("second_order",),
         ),
+        # tensorflow-probability 1005 and its kind: right everywhere but at the one point where it is 0 / 0.
+        Foreign(
+            "sinc: 0 / 0 at zero",
+            of_arguments(sinc_two_wheres, lambda s, u: (u * (s[0] * jnp.cos(s[0]) - jnp.sin(s[0])) / s[0] ** 2,)),
+            (np.array([0, 1, -2], np.float32),),
+            causes=("this very point",),
+            checks=("gradient",),
+        ),
+        Foreign(
+            "softplus: e^x / (1 + e^x) far out",
+            of_arguments(softplus, lambda s, u: (u * jnp.exp(s[0]) / (1 + jnp.exp(s[0])),)),
+            (np.array([1, 800, -2], np.float32),),
+            causes=("overflow",),
+            checks=("gradient",),
+        ),
         Foreign(
             "log_sigmoid: 1 - sigmoid far out",
             of_arguments(log_sigmoid, lambda s, u: (u * (1 - jax.nn.sigmoid(s[0])),)),

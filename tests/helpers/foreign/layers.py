@@ -250,7 +250,7 @@ def right() -> list[Foreign]:
 
 def wrong() -> list[Foreign]:
     gradient = ("gradient",)
-    pool = np.array([5, 3, 1, 2, 4], np.float32)
+    pool = np.array([1, 5, 3, 2, 4], np.float32)
     weights = (normal(2, 3, 2), normal(2, 2, seed=1), normal(2, seed=2))
     return [
         Foreign(
