@@ -33,7 +33,8 @@ from harness import report
 import jaxbackprop as jbp
 from jaxbackprop.cli import main
 from jaxbackprop.fasttext.run import RunFolder
-from jaxbackprop.fasttext.train import checkpointing, chunks, loop  # noqa: F401
+from jaxbackprop.fasttext.train import chunks, loop  # noqa: F401  (so is what trains texts)
+from jaxbackprop.fasttext.train.checkpoints import storage
 from jaxbackprop.training import checkpoints, data_source, fitting
 
 KINDS = ("mlp", "own model", "text")
@@ -111,7 +112,7 @@ def watch(event: Callable[[str], None]) -> None:
         setattr(owner, name, watched)
 
     for owner, name in ((checkpoints.Checkpoints, "_write"), (checkpoints.Checkpoints, "_remove_old"),
-                        (checkpointing.Checkpoints, "keep"), (RunFolder, "write"), (RunFolder, "record"),
+                        (storage.Checkpoints, "keep"), (RunFolder, "write"), (RunFolder, "record"),
                         (RunFolder, "forget_after"), (jbp.fasttext.TextClassifier, "save_model"),
                         (fitting._Loop, "_add"), (fitting._Loop, "_end_epoch")):  # fmt: skip
         around(owner, name)
