@@ -5,6 +5,9 @@ import gzip
 import importlib
 import json
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -114,3 +117,38 @@ def test_orders_of_the_texts_are_judged_beside_two_threads_of_fasttext():
     for rate, wrong in (("0.5", [0.39, 0.392, 0.34]), ("0.5", [0.36, 0.362, 0.361]), ("1.0", [0.39, 0.2, 0.39])):
         with pytest.raises(AssertionError):
             orders.claim(measured | {"64 texts at a time": ours | {rate: wrong}})
+
+
+def test_a_run_that_is_killed_is_resumed_to_the_same_bits():
+    """In a process of its own, which has computed nothing before it forks: one kill, one SIGTERM."""
+    code = (
+        "import crash_test as c; measured = c.measure(('own model',), 1, 1, 0);"
+        "assert all(row['same bits'] == row['trials'] for row in measured['runs'].values()), measured"
+    )
+    path = os.pathsep.join([str(EXPERIMENTS), str(EXPERIMENTS.parent)])
+    environment = os.environ | {"PYTHONPATH": path}
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_a_damaged_run_is_refused_or_gives_the_same():
+    damaged = importlib.import_module("damaged_runs")
+    measured = damaged.measure(trials=12)
+    assert {kind: row.get("wrong", 0) for kind, row in measured.items()} == {"module": 0, "text": 0}, measured
+    with pytest.raises(AssertionError):
+        damaged.claim({"text": {"damaged": 9, "refused": 8, "wrong": 1, "examples of wrong": ["config.json"]}})
+
+
+def test_a_run_that_does_not_end_with_the_same_bits_is_reported():
+    crash, parallel, long = (importlib.import_module(name) for name in ("crash_test", "data_parallel", "long_run"))
+    row = {"trials": 9, "cut off": 8, "same bits": 9, "wrong": []}
+    crash.claim({"runs": {"text, SIGKILL": row}})
+    for wrong in ({"same bits": 8}, {"cut off": 3}):
+        with pytest.raises(AssertionError):
+            crash.claim({"runs": {"text, SIGKILL": row | wrong}})
+    with pytest.raises(AssertionError):
+        parallel.claim({"8": {"losses": [1.0], "difference": 2e-5}})
+    grown = {"MiB after a tenth": 300, "MiB at the end": 330, "share of the time for saving": 0.01}
+    with pytest.raises(AssertionError):
+        long.claim(grown)
+    long.claim(grown | {"MiB at the end": 301})
