@@ -279,10 +279,16 @@ def _wire(wire: Wire, detailed: bool) -> dict[str, Any]:
     return fields
 
 
+ADJUSTABLE = 20
+"""Pages of circuits with more arguments have no fields to change them in."""
+
+
 def _live(graph: Graph) -> dict[str, Any] | None:
     """What a page needs to compute the circuit again; None where it is not one of scalars and gates of `LIVE`."""
     output = graph.outputs[0] if len(graph.outputs) == 1 else None
     if output is None or output.source is None or output.output_cotangent is None or graph.wrong:
+        return None
+    if len(graph.gates) > DETAILED or len(graph.arguments) > ADJUSTABLE:
         return None
     scalars = all(wire.shape == () and is_inexact(wire.value) for wire in graph.wires)
     if not scalars or any(gate.name not in LIVE or gate.note for gate in graph.gates):
