@@ -1,4 +1,4 @@
-"""The tables of docs/fasttext.md, text quality and cost, from their JSONs alone: `quality()`, `orders()`, `cost()`."""
+"""The tables of docs/fasttext.md, from their JSONs alone."""
 
 import json
 from collections.abc import Iterable
@@ -7,7 +7,8 @@ from typing import Any
 
 from harness import RESULTS
 
-LINEAR = {"quality": ".1%", "CPU seconds": ".1f", "peak MB": ".0f"}
+COLUMNS = {"quality": ".1%", "CPU seconds": ".1f", "peak MB": ".0f"}
+OF_THE_MEAN = ("imdb", "trec", "clinc150", "cooking", "reuters21578", "docstrings")
 
 
 def quality() -> list[str]:
@@ -58,20 +59,62 @@ def orders() -> list[str]:
     ]
 
 
-def linear() -> list[str]:
-    """The linear model beside LinearSVC: quality, CPU seconds, peak memory."""
-    result = json.loads((RESULTS / "linear_against_linearsvc.json").read_text())
+def comparison() -> list[str]:
+    """Our models beside fastText's program and LinearSVC: quality, ratios of pairs, CPU seconds, peak memory."""
+    result = json.loads((RESULTS / "text_comparison.json").read_text())
     measured = result["measured"]
-    programs = list(next(iter(measured.values())))
-    means = {what: {p: fmean(of[p][what] for of in measured.values()) for p in programs} for what in LINEAR}
-    rows = {name: {what: {p: of[p][what] for p in programs} for what in LINEAR} for name, of in measured.items()}
-    heads = [f"{what}, {program}" for what in LINEAR for program in programs]
-    lines = [f"| data | {' | '.join(heads)} |", "|---" + "|---:" * len(heads) + "|"]
-    for name, row in (rows | {"mean": means}).items():
-        cells = [format(row[what][program], form) for what, form in LINEAR.items() for program in programs]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+    programs = list(next(iter(measured.values())))[2:]  # after options and measure
+    lines = []
+    for what, form in COLUMNS.items():
+        lines += [f"| {what} | {' | '.join(programs)} |", "|---" + "|---:" * len(programs) + "|"]
+        for name, row in measured.items():
+            cells = [format(row[p][what], form) if p in row else "" for p in programs]
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+        means = [format(fmean(measured[name][p][what] for name in OF_THE_MEAN), form) for p in programs]
+        lines += [f"| mean of the first six | {' | '.join(means)} |", ""]
+    ours = [program for program in programs if "seconds: times as fast" in measured["imdb"][program]]
+    pairs = dict(zip(ours, (p for p in programs if p not in ours), strict=True))
+    heads = [f"{what}, beside {pairs[p]}" for p in ours for what in ("seconds", "CPU seconds")]
+    lines += [f"| times as fast | {' | '.join(heads)} |", "|---" + "|---:" * len(heads) + "|"]
+    for name, row in measured.items():
+        found = [row.get(p, {}).get(f"{what}: times as fast") for p in ours for what in ("seconds", "CPU seconds")]
+        lines.append(f"| {name} | {' | '.join(_ratio(ratio) for ratio in found)} |")
     where = f"on {result['setting']['device']}, Python {result['setting']['python']}, JAX {result['setting']['jax']}"
-    return [*lines, "", f"Measured by `experiments/linear_against_linearsvc.py` {where}."]
+    return [*lines, "", f"Measured by `experiments/text_comparison.py` {where}; one to three pairs."]
+
+
+def prediction() -> list[str]:
+    """Documents a second by one core and by two, and the time of one text."""
+    result = json.loads((RESULTS / "text_prediction.json").read_text())
+    heads = (
+        "documents/s, one core",
+        "two cores",
+        "GB/s, one core",
+        "CPU s, one core",
+        "other labels",
+        "µs for one text",
+    )
+    lines = [f"| data | program | {' | '.join(heads)} |", "|---|---" + "|---:" * len(heads) + "|"]
+    for name, of in result["measured"].items():
+        for program, row in of["programs"].items():
+            one, two = (row[f"{cores} cores"]["seconds"] for cores in (1, 2))
+            cells = [f"{of['documents'] / one:,.0f}", f"{of['documents'] / two:,.0f}", f"{of['bytes'] / one / 1e9:.3f}",
+                     f"{row['1 cores']['CPU seconds']:.1f}", f"{row['other labels']:,}",
+                     f"{row['microseconds a text']:.1f}" if "microseconds a text" in row else ""]  # fmt: skip
+            lines.append(f"| {name} | {program} | {' | '.join(cells)} |")
+    return [
+        *lines,
+        "",
+        f"Measured by `experiments/text_prediction.py`: {of['documents']:,} documents, the whole process; of one",
+        "text in a running process the CPU time. Prediction is array arithmetic on the CPU: a GPU is not used.",
+    ]
+
+
+def _ratio(found: list[float] | None) -> str:
+    if found is None:
+        return ""
+    middle, least, most = found
+    return f"{middle:.2f}" if least == most else f"{middle:.2f} ({least:.2f} to {most:.2f})"
 
 
 def cost() -> list[str]:

@@ -91,30 +91,6 @@ def wrong_rules_table() -> list[str]:
     ]
 
 
-def text_table() -> list[str]:
-    """Speed and accuracy beside fastText, from the JSONs that the experiment wrote, one a version of JAX."""
-    lines = []
-    for path in sorted(RESULTS.glob("text_against_fasttext_jax_*.json")):
-        result = json.loads(path.read_text())
-        setting = result["setting"]
-        lines += [
-            f"Python {setting['python']}, JAX {setting['jax']}, {setting['device']}:",
-            "",
-            "| data | times as fast | seconds | fastText | P@1 or best F1 | fastText | peak MB | fastText |",
-            "|---|---:|---:|---:|---:|---:|---:|---:|",
-        ]
-        for name, row in result["measured"].items():
-            speed = f"{row['times as fast']:.2f} ({row['from']:.2f} to {row['to']:.2f})"
-            pairs = [
-                f"{row[who][what]:{form}}"
-                for what, form in (("seconds", ".1f"), ("accuracy", ".1%"), ("peak MB", ".0f"))
-                for who in ("jaxbackprop", "fasttext")
-            ]
-            lines.append(f"| {' | '.join([name, speed, *pairs])} |")
-        lines.append("")
-    return lines[:-1]
-
-
 def audit_table() -> list[str]:
     """The rules that `audit` met in other people's code, each with its verdict, from the JSON of the experiment."""
     measured = json.loads((RESULTS / "audit_in_the_open.json").read_text())["measured"]
@@ -146,11 +122,10 @@ def headline() -> list[str]:
     rival = next((name for name in SCANS if all(name in of for of in epochs.values())), "flax + optax")
     ratios = [of[rival]["times ours"][1] for of in epochs.values()]
     sizes = [int(size) for size in epochs]
-    text = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("text_against_fasttext_jax_*.json"))]
-    pairs = [row for result in text for row in result["measured"].values()]
-    speeds = [row["times as fast"] for row in pairs]
+    pairs = json.loads((RESULTS / "text_comparison.json").read_text())["measured"].values()
+    speeds = [row["jaxbackprop"]["CPU seconds: times as fast"][0] for row in pairs]
     faster = sum(speed > 1 for speed in speeds)
-    apart = [100 * (row["jaxbackprop"]["accuracy"] - row["fasttext"]["accuracy"]) for row in pairs]
+    apart = [100 * (row["jaxbackprop"]["quality"] - row["fastText"]["quality"]) for row in pairs]
     judges = json.loads((RESULTS / "wrong_rules.json").read_text())
     rivals = {name: judges[f"{name}, float64"] for name in ("jaxbackprop", "check_grads", "torch gradcheck")}
     missed = {name: f"{row['missed']} missed, {row['rejected']} rejected" for name, row in rivals.items()}
@@ -162,9 +137,9 @@ def headline() -> list[str]:
         f"{missed['check_grads']}; PyTorch `gradcheck` {missed['torch gradcheck']} | `scripts/wrong_rules.py` |",
         f"| an epoch of an MLP at batch {sizes[0]} to {sizes[-1]:,}, beside {SCANS.get(rival, rival)} | "
         f"{min(ratios):.2f} to {max(ratios):.2f} times as fast | `scripts/bench` |",
-        f"| text, the whole process beside fastText's C++ program | {min(speeds):.2f} to {max(speeds):.2f} times as "
-        f"fast, faster on {faster} of {len(speeds)}; accuracy {min(apart):+.1f} to {max(apart):+.1f} points | "
-        "`experiments/text_against_fasttext.py` |",
+        f"| text, CPU time of the whole process beside fastText's C++ program | {min(speeds):.2f} to {max(speeds):.2f} "
+        f"times as fast, faster on {faster} of {len(speeds)}; accuracy {min(apart):+.1f} to {max(apart):+.1f} points | "
+        "`experiments/text_comparison.py` |",
     ]
 
 
@@ -180,8 +155,8 @@ def pages() -> dict[Path, str]:
         },
         "docs/audit_in_the_open.md": {"audit": audit_table()},
         "docs/fasttext.md": {
-            "fastText": text_table(),
-            "linear": text_tables.linear(),
+            "comparison": text_tables.comparison(),
+            "prediction": text_tables.prediction(),
             "one against all": text_tables.orders(),
             "text quality": text_tables.quality(),
             "text cost": text_tables.cost(),

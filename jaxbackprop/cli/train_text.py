@@ -75,7 +75,7 @@ class Training:
         str | None,
         typer.Option(
             help="softmax, hs (hierarchical), ns (negative sampling) or ova (one against all); linear: squared_hinge, "
-            "ova or softmax. [softmax, linear squared_hinge]"
+            "hinge, ova or softmax. [softmax, linear squared_hinge]"
         ),
     ] = None
     neg: Annotated[int | None, typer.Option(help="ns: labels drawn at random beside the right one. [5]")] = None
@@ -85,7 +85,17 @@ class Training:
         float | None, typer.Option(help="The learning rate, falling to 0. [0.35, adagrad 0.05, adam 0.01; 0.1]")
     ] = None
     idf: Annotated[
-        float | None, typer.Option(help="sgd: rows learn in proportion to their idf to this power. [2; 0]")
+        float | None,
+        typer.Option(
+            help="sgd: rows learn in proportion to their idf to this power; linear: they weigh so. [2; 0, linear 1]"
+        ),
+    ] = None
+    class_weight: Annotated[
+        str | None,
+        typer.Option(help="How much a text counts by its label: balanced, or such as rare=5,other=0.5; else 1."),
+    ] = None
+    sample_weight: Annotated[
+        str | None, typer.Option(help="A file with a number for each line of the data: how much it counts.")
     ] = None
     epochs: Annotated[int | None, typer.Option(help="Passes over the texts. [12; 5]")] = None
     batch: Annotated[int | None, typer.Option(help="Texts per step. [1 on a CPU, 256 on an accelerator]")] = None
@@ -136,7 +146,7 @@ class Tuning:
         str | None, typer.Option(help="Search for the settings not given that do best on this file.")
     ] = None
     tune_seconds: Annotated[float, typer.Option(help="--tune-on: the time for the search.")] = 300
-    tune_metric: Annotated[str, typer.Option(help="--tune-on: f1, f1:LABEL, precisionAtRecall:30, ...")] = "f1"
+    tune_metric: Annotated[str, typer.Option(help="--tune-on: f1, f1:LABEL, macroF1, precisionAtRecall:30, ...")] = "f1"
     tune_predictions: Annotated[int, typer.Option(help="--tune-on: how many labels of a text are counted.")] = 1
     tune_size: Annotated[
         str | None, typer.Option(help="--tune-on: the model's size, such as 2M; it is quantized to fit.")
@@ -161,8 +171,6 @@ def text_command(
     from ..fasttext.run import TextRequest
 
     given = _given(data, table, training)
-    if table.model == "linear" and tuning.tune_on is not None:
-        raise ValueError("--tune-on searches for settings of --model fasttext.")
     settings = given if tuning.tune_on is not None or table.model == "linear" else with_defaults(given, table.preset)
     settings_of(settings, called="train text")  # checked before anything is begun
     request = TextRequest(
@@ -170,7 +178,7 @@ def text_command(
         valid=validation.held_out, patience=validation.patience,
         unlabelled="skip" if data.skip_unlabelled else "refuse", cache=None if data.cache is None else str(data.cache),
         calibrate_on=validation.calibrate_on, checkpoint_seconds=tuning.checkpoint_seconds,
-        pretrained=table.pretrained,
+        pretrained=table.pretrained, sample_weight=training.sample_weight,
     )  # fmt: skip
     with run_folder(output.out, "text", data.data) as folder:
         if tuning.tune_on is None:
@@ -187,10 +195,26 @@ def _given(data: Data, table: Table, training: Training) -> dict[str, Any]:
     thread = options.pop("thread")
     if thread is not None and options["shuffle"] is None:
         options["shuffle"] = thread > 1
-    for no_setting in ("preset", "pretrained"):
+    if isinstance(options["class_weight"], str):
+        options["class_weight"] = _class_weight(options["class_weight"])
+    for no_setting in ("preset", "pretrained", "sample_weight"):
         del options[no_setting]
     ours = {"ngrams": "word_ngrams", "epochs": "epoch"}
     return {ours.get(name, name): value for name, value in options.items() if value is not None}
+
+
+def _class_weight(text: str) -> str | dict[str, float]:
+    """The weights in `label=2,other=0.5`; a word without `=` stays as it is."""
+    if "=" not in text:
+        return text
+    weights = {}
+    for part in text.split(","):
+        label, _, number = part.rpartition("=")
+        try:
+            weights[label] = float(number)
+        except ValueError:
+            raise ValueError(f"--class-weight: {part!r} is not such as label=2.") from None
+    return weights
 
 
 def train_classifier(request: "TextRequest", folder: Path, *, as_json: bool) -> None:
@@ -244,10 +268,12 @@ def _tune(request: "TextRequest", tuning: Tuning, folder: Path, *, as_json: bool
         classifier = autotune(
             train, str(tuning.tune_on), seconds=tuning.tune_seconds, metric=tuning.tune_metric,
             predictions=tuning.tune_predictions, model_size=tuning.tune_size, unlabelled=request.unlabelled,
-            progress=progress, **request.settings,
+            progress=progress, sample_weight=request.sample_weight, **request.settings,
         ).classifier  # fmt: skip
     if not as_json:
-        names = ("lr", "epoch", "dim", "word_ngrams", "minn", "maxn", "bucket", "loss")
+        linear = request.settings.get("model") == "linear"
+        names = ("C", "idf") if linear else ("lr", "epoch", "dim", "bucket")
+        names = (*names, "word_ngrams", "minn", "maxn", "loss")
         chosen = [f"{name} {_short(getattr(classifier.model.settings, name))}" for name in names]
         out().print(f"[bold]best [/] {', '.join(chosen)}")
     _finish(classifier, request, folder, time.perf_counter() - began, as_json=as_json)

@@ -11,7 +11,7 @@ from typing import Any
 from ..jaxprs.lazy_import import lazy_import
 from .classifier import TextClassifier
 from .corpus.corpus import Unlabelled
-from .corpus.reading import Source
+from .corpus.reading import SampleWeight, Source
 from .options import FASTTEXT_NAMES, KINDS, refuse_unknown, string, whole_number
 
 search = lazy_import(f"{__package__}.tune.search")  # it needs JAX, which reading a model does not
@@ -47,6 +47,7 @@ def train_supervised(
     unlabelled: Unlabelled = "skip",
     valid: Source | float | None = None,
     patience: int | None = None,
+    sample_weight: SampleWeight | None = None,
     cache: str | PathLike[str] | None = None,
     checkpoints: str | PathLike[str] | None = None,
     progress: Callable[..., None] | None = None,
@@ -68,9 +69,9 @@ def train_supervised(
     Args:
         unlabelled: lines without label are skipped, and a warning says how many ("skip"), or the first is an error
             ("refuse").
-        valid: see `TextClassifier.train`, as for patience, cache, checkpoints, progress and on_epoch.
+        valid: see `TextClassifier.train`, as for patience, sample_weight, cache, checkpoints, progress and on_epoch.
         **others: `min_count` and the like, which is what fastText understands, too; and the settings that it has not:
-            optimizer, batch, shuffle, max_words, smoothing, idf. See `Settings`.
+            optimizer, batch, shuffle, max_words, smoothing, idf, class_weight, model, C, lowercase. See `Settings`.
 
     Raises:
         TypeError: an option that is none, with the nearest that is one; a value of another type.
@@ -93,7 +94,7 @@ def train_supervised(
     if not autotuneValidationFile:
         return TextClassifier.train(
             input, valid=valid, patience=patience, unlabelled=unlabelled, cache=cache, pretrained=pretrained,
-            checkpoints=checkpoints, progress=progress, on_epoch=on_epoch, **settings,
+            sample_weight=sample_weight, checkpoints=checkpoints, progress=progress, on_epoch=on_epoch, **settings,
         )  # fmt: skip
     more = {"pretrainedVectors": pretrained, "valid": valid, "patience": patience, "cache": cache,
             "checkpoints": checkpoints, "on_epoch": on_epoch}  # fmt: skip
@@ -102,8 +103,8 @@ def train_supervised(
             raise ValueError(f"train_supervised: autotune draws its tables and reads its own file; give no {name}.")
     return search.autotune(
         input, autotuneValidationFile, seconds=autotuneDuration, metric=autotuneMetric,
-        predictions=autotunePredictions, unlabelled=unlabelled, progress=progress,
-        model_size=autotuneModelSize or None, **settings,
+        predictions=autotunePredictions, unlabelled=unlabelled, sample_weight=sample_weight,
+        progress=progress, model_size=autotuneModelSize or None, **settings,
     ).classifier  # fmt: skip
 
 

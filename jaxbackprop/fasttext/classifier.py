@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -16,17 +15,17 @@ import numpy as np
 from ..data import Tokens
 from ..jaxprs.lazy_import import lazy_import
 from .corpus.corpus import Unlabelled
-from .corpus.reading import Source
+from .corpus.reading import SampleWeight, Source
 from .files import model_folder as folder
 from .model import Model, Table, mean_row
-from .options import FASTTEXT_NAMES, KINDS, checked, refuse_unknown, settings_of, string, whole_number
+from .options import FASTTEXT_NAMES, KINDS, checked, file_name, refuse_unknown, settings_of, string, whole_number
 from .predict.metrics import Meter, Scoring, Skipped, score
 from .predict.predictor import LabelsAndProbabilities, Predictions, Predictor, as_fasttext_lists
-from .predict.subwords import one_line, one_line_each, subword_row, subwords, words_and_labels
+from .predict.subwords import list_of_strings, one_line, one_line_each, subword_row, subwords, words_and_labels
 from .predict.vectors import analogy, nearest_rows, text_vector, unit_rows, word_vectors
 from .quantize.product_quantizer import quantize
 from .quantize.table import QuantizedTable
-from .train.checkpointing import Checkpoints
+from .train.checkpoints.storage import Checkpoints
 from .train.train_from_file import train_from_file
 
 if TYPE_CHECKING:
@@ -40,7 +39,9 @@ calibration, tuning = (lazy_import(f"{__package__}.{name}") for name in ("predic
 PIECE = 1 << 16  # texts are predicted in pieces of this size
 Answer = tuple[tuple[str, ...], np.ndarray]
 Neighbour = tuple[float, str]
-CHANGEABLE = ("lr", "epoch", "neg", "lr_update_rate", "optimizer", "batch", "shuffle", "smoothing", "idf", "seed")
+CHANGEABLE = (
+    "lr", "epoch", "neg", "lr_update_rate", "optimizer", "batch", "shuffle", "smoothing", "idf", "class_weight", "seed"
+)  # fmt: skip
 """What training that goes on from a model may change."""
 
 
@@ -68,6 +69,7 @@ class TextClassifier:
         unlabelled: Unlabelled = "refuse",
         cache: str | PathLike[str] | None = None,
         pretrained: str | PathLike[str] | None = None,
+        sample_weight: SampleWeight | None = None,
         checkpoints: str | PathLike[str] | Checkpoints | None = None,
         progress: "Callable[[Report], None] | None" = None,
         on_epoch: "Callable[[Epoch], None] | None" = None,
@@ -82,6 +84,8 @@ class TextClassifier:
             unlabelled: a line without label is an error ("refuse"), or is skipped ("skip").
             cache: a folder in which the encoded text is kept for the next time; not where a share is held out.
             pretrained: a .vec file of word vectors, `dim` numbers each, to start from; all its words have a row then.
+            sample_weight: how much each text counts: numbers, or a file with one a line; one for each line of a file,
+                blank ones included, or for each of the Texts.
             checkpoints: a folder in which training is saved every minute, at most a twentieth of its time; where it was
                 saved there before, it continues from there, bit for bit; removed at the end.
             progress: called with a `train.progress.Report` now and then.
@@ -97,24 +101,25 @@ class TextClassifier:
         return cls(
             *train_from_file(
                 data, chosen, valid=valid, patience=patience, unlabelled=unlabelled, cache=cache,
-                pretrained=pretrained, checkpoints=checkpoints, progress=progress, on_epoch=on_epoch,
+                pretrained=pretrained, sample_weight=sample_weight, checkpoints=checkpoints, progress=progress,
+                on_epoch=on_epoch,
             )
         )  # fmt: skip
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> "TextClassifier":
         """The classifier in fastText's .bin or .ftz file, or in a folder that `save` wrote."""
-        return cls(folder.load(Path(path)))
+        return cls(folder.load(file_name(path, "path", "load")))
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write a new folder with the model's file and all settings; the file alone where its name ends so: .bin, .ftz
         or, of a linear model, .linear.
         """
-        folder.save(self.model, Path(path))
+        folder.save(self.model, file_name(path, "path", "save"))
 
     def save_fasttext(self, path: str | PathLike[str]) -> None:
         """Write the file that fastText reads, whatever its name; of a linear model its own, which fastText does not."""
-        folder.write(self.model, Path(path))
+        folder.write(self.model, file_name(path, "path", "save_model"))
 
     save_model = save_fasttext
 
@@ -160,6 +165,7 @@ class TextClassifier:
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """The probability of every label, (texts, labels) float32, in the order of `labels`; not rounded."""
+        texts = list_of_strings(texts, "probabilities")
         parts = [self.model.encode(texts[start : start + PIECE]) for start in range(0, max(len(texts), 1), PIECE)]
         return np.concatenate([self._predictor.probabilities(part) for part in parts])
 
@@ -203,7 +209,8 @@ class TextClassifier:
 
         Labels and their order stay. See `calibration.calibrate`; its answer says what has changed.
         """
-        self._must_classify("calibrate")
+        if self.model.kind != "linear":
+            self._must_classify("calibrate")
         model, found = calibration.calibrate(self.model, data)
         self._replace(model)
         return found
@@ -226,6 +233,7 @@ class TextClassifier:
         With `retrain`, the rows that the cutoff has left are trained further on `input` before they are quantized.
         """
         self._must_classify("quantize")
+        cutoff, dsub = whole_number(cutoff, "cutoff", "quantize"), whole_number(dsub, "dsub", "quantize")
         again = None
         if retrain:
             if input is None:
@@ -251,7 +259,7 @@ class TextClassifier:
             data: labelled texts, as `train` takes them.
             progress: called with a `train.progress.Report` now and then.
             **settings: those that change, by the names of `Settings`: lr, epoch, neg, optimizer, batch, shuffle,
-                smoothing, idf, seed; the others stay.
+                smoothing, idf, class_weight, seed; the others stay.
 
         Raises:
             TypeError: a setting that is none, or that a trained model cannot change.
@@ -311,11 +319,11 @@ class TextClassifier:
         return self._entries(slice(0, self.model.vocabulary.word_count), include_freq, on_unicode_error)
 
     def _label(self, number: int, errors: str) -> str:
-        vocabulary = self.model.vocabulary
+        vocabulary, errors = self.model.vocabulary, string(errors, "on_unicode_error", "predict")
         return vocabulary.entries[vocabulary.word_count + number].as_py().decode("utf-8", errors)
 
     def _entries(self, which: slice, include_freq: bool, errors: str) -> Any:
-        vocabulary = self.model.vocabulary
+        vocabulary, errors = self.model.vocabulary, string(errors, "on_unicode_error", "get_labels")
         names = [entry.decode("utf-8", errors) for entry in vocabulary.entries[which].to_pylist()]
         return (names, vocabulary.counts[which].copy()) if include_freq else names
 
@@ -376,7 +384,7 @@ class TextClassifier:
 
     def get_input_vector(self, ind: int) -> np.ndarray:
         """Row `ind` of the input table, (dim,)."""
-        rows = self.model.input.shape[0]
+        rows, ind = self.model.input.shape[0], whole_number(ind, "ind", "get_input_vector")
         if not 0 <= ind < rows:
             raise IndexError(f"get_input_vector: row {ind} of a table with {rows:,} rows.")
         return np.array(self.model.input[np.array([ind])][0])

@@ -68,7 +68,14 @@ class Model:
 
         `vocabulary.encode` numbers rows as if nothing had been pruned; this is right for a pruned table too.
         """
-        return self._left(self.vocabulary.encode(texts))
+        return self.remaining(self.vocabulary.encode(texts))
+
+    def remaining(self, bags: Bags) -> Bags:
+        """Rows numbered as if nothing had been pruned -> those that are left, as they are numbered now."""
+        if self.kept is None:
+            return bags
+        ids, is_left = self._renumbered(bags.ids)
+        return Bags(ids, np.concatenate([[0], np.cumsum(is_left)])[bags.offsets])
 
     def encode_line(self, text: str) -> np.ndarray:
         """The rows of one text, as `encode` has them."""
@@ -80,14 +87,7 @@ class Model:
 
     def word_bags(self, words: Sequence[str]) -> Bags:
         """The rows of the input table that stand for each word: its own, and those of its character n-grams."""
-        return self._left(self.vocabulary.word_bags(words))
-
-    def _left(self, bags: Bags) -> Bags:
-        """Rows numbered as if nothing had been pruned -> those that are left, as they are numbered now."""
-        if self.kept is None:
-            return bags
-        ids, is_left = self._renumbered(bags.ids)
-        return Bags(ids, np.concatenate([[0], np.cumsum(is_left)])[bags.offsets])
+        return self.remaining(self.vocabulary.word_bags(words))
 
     def _left_of(self, ids: np.ndarray) -> np.ndarray:
         return ids if self.kept is None else self._renumbered(ids)[0]

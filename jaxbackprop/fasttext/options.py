@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import fields
 from numbers import Integral, Real
+from os import PathLike, fspath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,9 +24,11 @@ KINDS = {field.name: field.type for field in fields(Settings)}
 SWITCHES = {name for name, default in vars(Settings()).items() if isinstance(default, bool)}
 WHOLE = {name for name, default in vars(Settings()).items() if type(default) is int} | {"batch", "max_words"}
 NUMBERS = {"lr", "t", "smoothing", "idf", "C"}
-LINEAR = {"lowercase": True, "loss": "squared_hinge", "word_ngrams": 2, "epoch": 10, "bucket": 2_000_000_000}
+LINEAR = {
+    "lowercase": True, "loss": "squared_hinge", "word_ngrams": 2, "epoch": 10, "bucket": 2_000_000_000, "idf": 1.0
+}  # fmt: skip
 """The defaults of the linear model: a bucket so large that hardly two n-grams share a row; only those met have one."""
-NOT_LINEAR = ("lr", "dim", "neg", "optimizer", "batch", "smoothing", "idf")
+NOT_LINEAR = ("lr", "dim", "neg", "optimizer", "batch")
 
 
 def settings_of(options: Mapping[str, Any], *, called: str) -> Settings:
@@ -74,6 +78,13 @@ def string(value: Any, name: str, called: str) -> str:
     return value
 
 
+def file_name(value: Any, name: str, called: str) -> Path:
+    """The argument's value as a path, or a TypeError where it is no name of a file or folder."""
+    if not isinstance(value, str | PathLike) or isinstance(fspath(value), bytes):
+        raise TypeError(f"{called}: {name} is {value!r}; it must be the name of a file or folder, a string or a path.")
+    return Path(value)
+
+
 def checked(name: str, value: Any, called: str) -> Any:
     """The value of a setting, or a TypeError where it is of another type."""
     if name in WHOLE:
@@ -84,6 +95,11 @@ def checked(name: str, value: Any, called: str) -> Any:
         if not isinstance(value, bool | np.bool_):
             raise TypeError(f"{called}: {name} is {value!r}; it must be True or False.")
         return bool(value)
+    if name == "class_weight":
+        if isinstance(value, Mapping):
+            return {string(label, f"a label of {name}", called): real_number(weight, f"{name}[{label!r}]", called)
+                    for label, weight in value.items()}  # fmt: skip
+        return None if value is None else string(value, name, called)
     if name in NUMBERS:
         return real_number(value, name, called)
     return string(value, name, called)

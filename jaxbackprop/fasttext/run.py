@@ -30,7 +30,7 @@ from .files.model_folder import FILES, is_model
 from .options import settings_of
 from .predict.metrics import Scoring, Skipped, encoded, nothing_to_score
 from .predict.predictor import Predictor
-from .train.checkpointing import Checkpoints, whole_checkpoints
+from .train.checkpoints.storage import Checkpoints, whole_checkpoints
 
 if TYPE_CHECKING:
     from .predict.calibration import Calibration
@@ -54,6 +54,7 @@ class TextRequest:
     unlabelled         "refuse" or "skip" lines without label
     cache              a folder for the encoded text
     pretrained         a .vec file of word vectors to start from
+    sample_weight      a file with a number for each line: how much it counts
     calibrate_on       texts to fit the temperature of the probabilities on
     checkpoint_seconds the time between two checkpoints; 0 for none
     """
@@ -67,6 +68,7 @@ class TextRequest:
     unlabelled: Any = "refuse"
     cache: str | None = None
     pretrained: str | None = None
+    sample_weight: str | None = None
     calibrate_on: str | None = None
     checkpoint_seconds: float = 60.0
 
@@ -135,8 +137,8 @@ def train(
         try:
             return TextClassifier.train(
                 train_on, valid=valid, patience=request.patience, unlabelled=request.unlabelled, cache=request.cache,
-                pretrained=request.pretrained, checkpoints=checkpoints, progress=progress, on_epoch=record,
-                **request.settings,
+                pretrained=request.pretrained, sample_weight=request.sample_weight, checkpoints=checkpoints,
+                progress=progress, on_epoch=record, **request.settings,
             )  # fmt: skip
         except BaseException as error:
             useful = can_continue(folder) or (run.epochs() and not isinstance(error, KeyboardInterrupt))

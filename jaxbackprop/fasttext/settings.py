@@ -1,13 +1,16 @@
 """What a text classifier is trained with, by fastText's names and defaults, checked where it is written down."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 Loss = Literal["softmax", "hs", "ns", "ova"]
-LinearLoss = Literal["squared_hinge", "ova", "softmax"]
+LinearLoss = Literal["squared_hinge", "hinge", "ova", "softmax"]
 ModelKind = Literal["fasttext", "linear"]
 Optimizer = Literal["sgd", "adagrad", "adam"]
+LABEL_BY_LABEL = ("ova", "ns", "squared_hinge", "hinge")
+"""The losses under which each label is judged for itself, and its probability by itself."""
 POSITIVE = ("lr", "dim", "epoch", "neg", "lr_update_rate", "C")
 NOT_NEGATIVE = ("min_count", "min_count_label", "word_ngrams", "bucket", "minn", "maxn", "smoothing", "idf")
 
@@ -38,14 +41,18 @@ class Settings:
                      (in the first pass as they are), and of the texts within each
     max_words        the largest number of words, those that occur most
     smoothing        share of the target spread evenly over all labels (softmax)
+    class_weight     how much a text counts by its label, in the mean over its labels where it has several: the weight
+                     of some labels by name, others have 1; or "balanced", in inverse proportion to the labels' counts;
+                     sgd, or linear
     model            fasttext: the mean of a text's rows, scored by the labels' rows; linear: the tf-idf weighted sum of
-                     rows that are the labels' weights, by the losses squared_hinge, ova and softmax. It has lr, dim,
-                     smoothing and so on no use for; its defaults are in options.py
+                     rows that are the labels' weights, by the losses squared_hinge, hinge, ova and softmax. It has no
+                     use for lr, dim, neg, optimizer and batch; its defaults are in options.py
     lowercase        linear: words are lower-cased and cut at punctuation, which is dropped
     C                linear: the weight of the losses beside the square of the weights, as in scikit-learn's LinearSVC
     idf              exponent: a row's learning rate is lr idf^exponent, of mean 1 over all visits, with
                      idf = log(1 + texts / times the row was named); 0 is fastText; see train/idf.py; sgd;
-                     the loop takes about a fifth longer
+                     the loop takes about a fifth longer. linear: a row's weight in a text is its idf^exponent, see
+                     linear/features.py
     """
 
     lr: float = 0.1
@@ -69,6 +76,7 @@ class Settings:
     shuffle: bool = False
     max_words: int | None = None
     smoothing: float = 0.0
+    class_weight: str | Mapping[str, float] | None = None
     idf: float = 0.0
     model: ModelKind = "fasttext"
     C: float = 1.0
@@ -90,6 +98,9 @@ class Settings:
         _refuse_unless(math.isfinite(self.idf), "idf", self.idf, "finite")
         _refuse_unless(not self.idf or self.optimizer == "sgd", "idf", self.idf, f"0 under {self.optimizer}")
         _refuse_unless(self.smoothing < 1, "smoothing", self.smoothing, "below 1")
+        smooth = not self.smoothing or self.loss == "softmax"
+        _refuse_unless(smooth, "smoothing", self.smoothing, f"0 under {self.loss}: it is softmax's")
+        self._check_class_weight()
         _refuse_unless(self.maxn == 0 or self.minn <= self.maxn, "minn", self.minn, f"at most maxn ({self.maxn})")
         for name, known in (
             ("model", get_args(ModelKind)),
@@ -97,6 +108,15 @@ class Settings:
             ("optimizer", get_args(Optimizer)),
         ):
             _refuse_unless(getattr(self, name) in known, name, getattr(self, name), f"one of {', '.join(known)}")
+
+    def _check_class_weight(self) -> None:
+        given, name = self.class_weight, "class_weight"
+        is_one = given is None or given == "balanced" or isinstance(given, Mapping)
+        _refuse_unless(is_one, name, given, '"balanced", or the weight of each label by its name')
+        for label, weight in given.items() if isinstance(given, Mapping) else ():
+            fits = math.isfinite(weight) and weight >= 0
+            _refuse_unless(fits, f"{name}[{label!r}]", weight, "finite, and at least 0")
+        _refuse_unless(given is None or self.optimizer == "sgd", name, given, f"None under {self.optimizer}")
 
 
 def _refuse_unless(holds: bool, name: str, value: Any, expected: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from jaxbackprop.fasttext import Settings, TextClassifier
 from jaxbackprop.fasttext.train import chunks as chunk_module
-from jaxbackprop.fasttext.train.checkpointing import Checkpoints
+from jaxbackprop.fasttext.train.checkpoints.storage import Checkpoints
 
 Run = Callable[..., tuple[int, str, str]]
 WORDS = {"warm": "sun heat fire summer sand", "cold": "snow ice frost winter wind"}
@@ -309,3 +309,22 @@ def test_a_linear_model_is_trained_tested_and_asked(run: Run, trained: str):
     status, _, err = run("train", "text", "--model", "linear", *data, "--lr", "0.5", "--out", "no")
     assert status == 2
     assert "no use for it" in err
+
+
+def test_texts_have_weights_and_the_linear_model_is_held_out_tuned_and_calibrated(run: Run, trained: str):
+    Path("weights.txt").write_text("1\n" * len(Path("train.txt").read_text().splitlines()))
+    how = ("--data", "train.txt", "--model", "linear", "--class-weight", "cold=2,warm=0.5")
+    more = ("--sample-weight", "weights.txt", "--valid", "0.2", "--calibrate-on", "test.txt", "--patience", "3")
+    status, out, err = run("train", "text", *how, *more, "--out", "weighted")
+    assert status == 0, err
+    assert "held-out" in out
+    assert "temperature" in out
+    settings = json.loads(Path("weighted/config.json").read_text())["settings"]
+    assert settings["class_weight"] == {"cold": 2.0, "warm": 0.5}
+    tuned = ("--tune-on", "test.txt", "--tune-seconds", "1", "--tune-metric", "macroF1")
+    status, out, err = run("train", "text", *how, *tuned, "--out", "tuned")
+    assert status == 0, err
+    assert "C 1, idf 1" in out
+    status, _, err = run("train", "text", "--data", "train.txt", "--class-weight", "cold=two", "--out", "no")
+    assert status == 2
+    assert "'cold=two' is not such as label=2" in err

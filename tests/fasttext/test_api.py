@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from labelled_lines import write_lines
 
@@ -108,3 +109,48 @@ def test_with_a_validation_file_the_rest_is_searched_for(tmp_path: Path):
     model = jbp.fasttext.train_supervised(train, dim=8, bucket=40, autotuneValidationFile=valid, autotuneDuration=3)
     assert model.get_dimension() == 8
     assert model.test(valid)[1] > 0.9
+
+
+LOAD = jbp.fasttext.load_model
+
+
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        (lambda model, path: model.probabilities(None), "probabilities: text is None"),
+        (lambda model, path: model.probabilities(["a", 3]), "probabilities: text 1 is 3; it must be a string"),
+        (lambda model, path: model.get_input_vector("1"), "get_input_vector: ind is '1'; it must be a whole number"),
+        (lambda model, path: model.quantize(cutoff="300"), "quantize: cutoff is '300'"),
+        (lambda model, path: model.predict("soup", on_unicode_error=None), "on_unicode_error is None"),
+        (lambda model, path: model.save_model(None), "save_model: path is None; it must be the name of a file"),
+        (lambda model, path: LOAD(b"model.bin"), "load: path is b'model.bin'; it must be the name of a file"),
+        (lambda model, path: jbp.fasttext.train_supervised(path, valid=0.2, patience="2"), "patience is '2'"),
+        (lambda model, path: jbp.fasttext.train_supervised(path, cache=3), "cache is 3; it must be the name of a file"),
+        (lambda model, path: jbp.fasttext.train_supervised(path, checkpoints=3), "checkpoints is 3"),
+        (lambda model, path: jbp.fasttext.train_supervised(path, pretrainedVectors=3), "pretrained is 3"),
+        (lambda model, path: jbp.fasttext.train_supervised(path, progress=3), "progress is 3; it must be a function"),
+        (lambda model, path: jbp.fasttext.autotune(path, path, metric=None), "autotune: metric is None"),
+        (lambda model, path: jbp.fasttext.autotune(path, path, seconds="9"), "autotune: seconds is '9'"),
+    ],
+)
+def test_what_is_of_another_type_is_refused_by_name(small: jbp.fasttext.TextClassifier, tmp_path: Path, ask, said: str):
+    with pytest.raises(TypeError, match=said):
+        ask(small, write_lines(tmp_path / "train.txt"))
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> jbp.fasttext.TextClassifier:
+    return jbp.fasttext.train_supervised(write_lines(tmp_path_factory.mktemp("data") / "train.txt"), dim=2, epoch=1)
+
+
+def test_bytes_arrays_and_tuples_are_texts(small: jbp.fasttext.TextClassifier):
+    expected = small.predict(["soup", "drum"])
+    for texts in ([b"soup", b"drum"], ("soup", "drum"), np.array(["soup", "drum"]), iter(["soup", "drum"])):
+        assert small.predict(texts)[0] == expected[0]
+        assert np.array_equal(small.predict(["soup", "drum"])[1], expected[1])
+    assert small.predict(b"soup")[0] == small.predict("soup")[0]
+
+
+def test_lines_without_label_are_skipped_or_refused_and_nothing_else(tmp_path: Path):
+    with pytest.raises(ValueError, match="unlabelled is 'keep'; it must be one of refuse, skip"):
+        jbp.fasttext.train_supervised(write_lines(tmp_path / "train.txt"), unlabelled="keep")

@@ -115,3 +115,19 @@ def test_it_must_be_fitted_before_it_predicts():
 def test_settings_that_cannot_be_are_refused_when_it_is_fitted():
     with pytest.raises(ValueError, match="one of softmax"):
         TextEstimator(loss="hinge").fit(*data())
+
+
+@pytest.mark.parametrize("settings", [SMALL, {"model": "linear"}], ids=["fasttext", "linear"])
+def test_classes_and_texts_have_weights(settings: dict):
+    X, y = ["sun", "sun", "sun"], [5, 7, 7]
+    assert TextEstimator(**settings).fit(X, y).predict(["sun"]) == [7]
+    assert TextEstimator(**settings, class_weight={5: 9.0}).fit(X, y).predict(["sun"]) == [5]
+    assert TextEstimator(**settings).fit(X, y, sample_weight=[9, 1, 1]).predict(["sun"]) == [5]
+    with pytest.raises(ValueError, match="6 is not among the classes 5, 7"):
+        TextEstimator(**settings, class_weight={6: 9.0}).fit(X, y)
+
+
+def test_texts_sorted_by_class_are_shuffled():
+    X, y = data()
+    order = np.argsort(y)
+    assert TextEstimator(**SMALL).fit([X[k] for k in order], y[order]).score(X, y) > 0.97

@@ -21,6 +21,7 @@ class InMemory:
     rows: Bags
     labels: Bags
     pieces: int = 1
+    weights: np.ndarray | None = None
 
     @property
     def texts(self):

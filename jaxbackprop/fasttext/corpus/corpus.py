@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from ...data import Bags, DataError, Tokens
+from ...data import Bags, DataError, Texts, Tokens
 from ...data.errors import shown
 from ...data.files import byte_of_line, suffix
 from ...data.parallel import in_parallel
@@ -38,10 +38,19 @@ class Corpus:
         texts: how many texts there are, those that no label is left of not counted.
         tokens: how many tokens were read, labels and line ends included: what fastText's learning rate falls over.
         held_out: lines that were held out, not counted and not in any chunk.
+        weights: (texts,) how much each text counts, in the order of the chunks; None: all alike.
     """
 
-    def __init__(self, vocabulary: Vocabulary, texts: int, chunks: Iterable[Chunk], held_out: Sequence[Tokens] = ()):
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        texts: int,
+        chunks: Iterable[Chunk],
+        held_out: Sequence[Tokens] = (),
+        weights: np.ndarray | None = None,
+    ):
         self.vocabulary, self.texts, self.tokens, self.held_out = vocabulary, texts, vocabulary.tokens, held_out
+        self.weights = weights
         self._known: list[Chunk] = []
         self._coming = iter(chunks)
 
@@ -56,6 +65,7 @@ class Corpus:
         cache: Path | None = None,
         also: Sequence[str] | None = None,
         hold_out: float | None = None,
+        sample_weight: np.ndarray | None = None,
     ) -> "Corpus":
         """The corpus in a file of labelled lines (plain, .gz, .zst), a .csv, or "-" (standard input); or Texts.
 
@@ -70,17 +80,20 @@ class Corpus:
                 corpus is not kept in the cache.
             hold_out: the share of the lines to hold out, drawn by the seed of the settings: neither the vocabulary nor
                 the chunks know them; such a corpus is not kept in the cache.
+            sample_weight: how much each counts, a number for each line of the file, blank ones included, or for each
+                of the Texts; such a corpus is not kept in the cache.
 
         A text sorted by label is shuffled whole where the settings say `shuffle`; otherwise there is a warning.
 
         Raises:
             TypeError: the source is no text.
             DataError: no such file; a line without label; no line that a label is left of.
-            ValueError: `hold_out` leaves one side without a line.
+            ValueError: `hold_out` leaves one side without a line; another number of weights than of lines.
         """
         path = path_of(source)
         files = None
-        if cache is not None and path is not None and vocabulary is None and also is None and hold_out is None:
+        plain = vocabulary is None and also is None and hold_out is None and sample_weight is None
+        if cache is not None and path is not None and plain:
             files = EncodedFiles(cache / content_key(path, settings))
             if files.exist():
                 known, chunks = files.read()
@@ -88,18 +101,22 @@ class Corpus:
                 return found._in_no_order_of_labels([labels for _, labels in chunks], settings, str(path))
         spill = Spill(MEMORY)
         groups, held_out, random = [], [], np.random.default_rng(settings.seed)
-        skipped, first = 0, 0
+        skipped, first, places, count = 0, 0, [], 0
+        by_line = not isinstance(source, Texts) and (path is None or suffix(path) != ".csv")
         for group in text_groups(source, settings.label_prefix):
             bad = _unlabelled(group, settings.label_prefix)
             if len(bad) and unlabelled == "refuse":
                 raise _line_without_label(group, int(bad[0]), settings.label_prefix, path)
             if len(bad):
                 first, skipped = first or group.line(int(bad[0])), skipped + len(bad)
+            place = np.arange(len(group)) if group.lines is None or not by_line else group.lines - 1
+            count = max(count, int(place.max(initial=-1)) + 1)
             if hold_out is not None:
                 is_held_out = random.random(len(group)) < hold_out
                 held_out.append(group.take(np.flatnonzero(is_held_out)))
-                group = group.take(np.flatnonzero(~is_held_out))
+                group, place = group.take(np.flatnonzero(~is_held_out)), place[~is_held_out]
             groups.append(replace(group, codes=spill.keep(group.codes)))
+            places.append(place)
         if hold_out is not None and not (sum(map(len, held_out)) and sum(map(len, groups))):
             raise ValueError(f"valid is {hold_out}: of so few lines it leaves one side without any.")
         known = vocabulary or Vocabulary.build(groups, **{name: getattr(settings, name) for name in MATTERS})
@@ -112,7 +129,11 @@ class Corpus:
         if skipped:
             message = f"{skipped:,} line{'s' * (skipped > 1)} without label skipped, the first is line {first:,}"
             warnings.warn(f"{named}: {message}.", stacklevel=2)
-        found = cls(known, texts, _encoded(known, groups, labels, files or spill), held_out)
+        weights = None
+        if sample_weight is not None:
+            has_label = np.concatenate([part.lengths > 0 for part in labels])
+            weights = _weights_at(sample_weight, np.concatenate(places)[has_label], count)
+        found = cls(known, texts, _encoded(known, groups, labels, files or spill), held_out, weights)
         return found._in_no_order_of_labels(labels, settings, named)
 
     def chunks(self) -> Iterator[Chunk]:
@@ -135,11 +156,13 @@ class Corpus:
         rows, labels = (Bags.joined(part) for part in zip(*self.chunks(), strict=True))
         order = np.random.default_rng(seed).permutation(len(rows))
         parts = np.array_split(order, len(rows.ids) // PIECE + 1)
-        return Corpus(self.vocabulary, self.texts, [(rows.take(k), labels.take(k)) for k in parts], self.held_out)
+        weights = None if self.weights is None else self.weights[order]
+        chunks = [(rows.take(k), labels.take(k)) for k in parts]
+        return Corpus(self.vocabulary, self.texts, chunks, self.held_out, weights)
 
     def _in_no_order_of_labels(self, labels: Sequence[Bags], settings: Settings, named: str) -> "Corpus":
         """The corpus, shuffled whole if it is sorted by label: shuffling chunks would leave a label a chunk."""
-        if not _is_sorted(labels):
+        if settings.model == "linear" or not _is_sorted(labels):  # the linear model draws an order of all texts
             return self
         if settings.shuffle and sum(rows.ids.nbytes for rows, _ in self.chunks()) <= MEMORY:
             return self.shuffled(settings.seed)
@@ -175,6 +198,16 @@ def _in_order(vocabulary: Vocabulary, groups: list[Tokens], labels: list[Bags]) 
             own = its_labels.part(first, first + len(rows))
             first, has_label = first + len(rows), own.lengths > 0
             yield (rows, own) if has_label.all() else (rows.take(has_label), own.take(has_label))
+
+
+def _weights_at(sample_weight: np.ndarray, places: np.ndarray, count: int) -> np.ndarray:
+    """The weights of the texts at these places of a source that has `count` of them."""
+    weights = np.asarray(sample_weight, np.float32)
+    if weights.shape != (count,):
+        raise ValueError(f"sample_weight has shape {weights.shape}; the source has {count:,} lines, a weight for each.")
+    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights[places].any()):
+        raise ValueError("sample_weight must hold finite numbers that are at least 0, and not 0 for all texts.")
+    return weights[places]
 
 
 def _no_label(groups: list[Tokens], settings: Settings) -> DataError:

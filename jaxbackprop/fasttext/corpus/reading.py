@@ -1,13 +1,15 @@
 """A labelled text as tokens, piece by piece, from wherever it is: a file, a CSV file, standard input, Texts."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import BufferedReader
 from os import PathLike
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Semaphore, Thread
 from typing import IO, cast
+
+import numpy as np
 
 from ...data import DataError, Texts, Tokens, load
 from ...data.files import line_blocks, read_blocks, suffix, without_byte_order_mark
@@ -18,6 +20,8 @@ STDIN = "-"
 MANY = 1 << 24  # bytes of a file that are predicted together, at most
 PIPE = 1 << 16  # bytes that a pipe holds
 Source = str | PathLike[str] | Texts
+SampleWeight = str | PathLike[str] | Sequence[float] | np.ndarray
+"""Numbers, or a file with one a line."""
 
 
 def text_groups(source: Source, label_prefix: str) -> Iterator[Tokens]:
@@ -31,6 +35,28 @@ def text_groups(source: Source, label_prefix: str) -> Iterator[Tokens]:
         yield read_text_csv(path).tokens(label_prefix)
     else:
         yield from token_groups(without_byte_order_mark(read_blocks(path)), source=str(source))
+
+
+def read_weights(weights: SampleWeight) -> np.ndarray:
+    """The weights of texts as an array, read where they are a file.
+
+    Raises:
+        TypeError: something else than numbers.
+        DataError: no such file, or a line of it is no number.
+    """
+    if not isinstance(weights, str | PathLike):
+        try:
+            return np.asarray(weights, np.float32)
+        except (TypeError, ValueError):
+            raise TypeError("sample_weight must hold numbers, one a text, or be the name of a file of them.") from None
+    numbers = []
+    for number, line in enumerate(b"".join(read_blocks(Path(weights))).splitlines(), start=1):
+        try:
+            numbers.append(float(line))
+        except ValueError:
+            found = repr(line.decode("utf-8", "replace"))
+            raise DataError(found, expected="the weight of a text, a number", file=Path(weights), line=number) from None
+    return np.array(numbers, np.float32)
 
 
 def path_of(source: Source) -> Path | None:

@@ -20,16 +20,16 @@ def counted(bags: Bags, rows: int) -> "csr_array":
     import scipy.sparse  # a fourteenth of a second, for whoever asks a model
 
     ones = np.ones(len(bags.ids), np.float32)
-    counts = scipy.sparse.csr_array((ones, bags.ids, bags.offsets), shape=(len(bags), rows))
-    counts.sum_duplicates()
+    counts = scipy.sparse.csr_array((ones, bags.ids, bags.offsets), shape=(len(bags), rows), copy=True)
+    counts.sum_duplicates()  # in place, so on copies
     return counts
 
 
-def idf_of(counts: "csr_array", vocabulary: Vocabulary) -> np.ndarray:
-    """The weight of each row: log((1 + texts) / (1 + texts that name it)) + 1; 0 for the end of the line, in all."""
+def idf_of(counts: "csr_array", vocabulary: Vocabulary, exponent: float) -> np.ndarray:
+    """The weight of each row, (log((1 + texts) / (1 + texts that name it)) + 1)^exponent; 0 for the end of the line."""
     texts, rows = cast("tuple[int, int]", counts.shape)
     named = np.bincount(counts.indices, minlength=rows)
-    idf = np.log((1 + texts) / (1 + named)) + 1
+    idf = (np.log((1 + texts) / (1 + named)) + 1) ** exponent
     if (end := vocabulary.word_id(END.decode())) >= 0:
         idf[end] = 0
     return idf.astype(np.float32)

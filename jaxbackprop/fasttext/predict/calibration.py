@@ -1,7 +1,8 @@
 """Probabilities that can be believed: one number by which all scores are multiplied, fitted on texts not trained on.
 
-The labels' order, and so accuracy, stays as it is; the number goes into the output table, so that every file and every
-program that reads it answers the same. The slope of the loss is made of the backward passes of the library's losses.
+The labels' order, and so accuracy, stays as it is; the number goes into the output table, or into the linear model's
+weights, so that every file and every program that reads it answers the same. The slope of the loss is made of the
+backward passes of the library's losses.
 
 Source  Guo, Pleiss, Sun, Weinberger 2017, arXiv:1706.04599 (temperature scaling; the expected calibration error)
 """
@@ -23,9 +24,11 @@ from ...losses.cross_entropy import (
 )
 from ...losses.logistic import logistic_loss_and_delta
 from ..corpus.reading import Source, text_groups
-from ..model import Model, mean_rows
+from ..model import Model
+from ..settings import LABEL_BY_LABEL
+from .hidden import hidden
 from .huffman import paths
-from .metrics import Skipped, labelled, nothing_to_score
+from .metrics import encoded, nothing_to_score
 from .predictor import Predictor
 
 BINS = 15
@@ -41,7 +44,8 @@ class Calibration:
         temperature: what all scores were divided by; above 1 where the model was too sure.
         texts: how many there were.
         log_loss: the mean loss of a text: -log of its label's probability (the mean over its labels, where it has
-            several); for ova and ns the sum over all labels of that of its presence or absence.
+            several); where each label is judged for itself (ova, ns, the hinges) the sum over all
+            labels of that of its presence or absence.
         error: the expected calibration error: by how much the best label's probability is beside the share of texts
             whose best label is right, in the mean over 15 bins of that probability; softmax and hs share a
             probability of 1 among a text's labels, so that of N labels each is right by 1/N.
@@ -54,11 +58,11 @@ class Calibration:
 
 
 def calibrate(model: Model, data: Source) -> tuple[Model, Calibration]:
-    """The model with its output table divided by the temperature that suits the labels of `data` best.
+    """The model with its scores divided by the temperature that suits the labels of `data` best.
 
     Formula  loss(b) = mean of the texts' losses at scores b z;  temperature = 1 / argmin_b loss(b)
              loss is convex in b: softmax dloss/db = mean sum_c (p_c - t_c) z_c, t the text's labels, each its share;
-             ova, ns the same with p_c = sigmoid(b z_c), t_c 0 or 1; hs with the nodes of the label's path
+             ova, ns, hinges the same with p_c = sigmoid(b z_c), t_c 0 or 1; hs with the nodes of the label's path
 
     Raises:
         DataError: no such file, or no line that can be scored.
@@ -66,51 +70,42 @@ def calibrate(model: Model, data: Source) -> tuple[Model, Calibration]:
     """
     if not isinstance(model.output, np.ndarray):
         raise ValueError("calibrate: the output table is quantized; calibrate first, then quantize.")
-    skipped, bags, gold = Skipped(), [], []
-    for tokens in text_groups(data, model.settings.label_prefix):
-        found, skipped_here = labelled(model.vocabulary, tokens)
-        rows, skipped = model.encode(tokens), skipped + skipped_here
-        usable = np.flatnonzero((found.lengths > 0) & (rows.lengths > 0))
-        gold.append(found.take(usable))
-        bags.append(rows.take(usable))
-    if not sum(map(len, gold)):
+    parts, skipped = encoded(model, text_groups(data, model.settings.label_prefix))
+    if not sum(len(gold) for _, gold in parts):
         raise nothing_to_score(skipped, model.settings.label_prefix, data)
-    return calibrated(model, _joined(bags), _joined(gold))
+    bags, gold = (Bags.joined(side) for side in zip(*parts, strict=True))
+    return calibrated(model, bags, gold)
 
 
 def calibrated(
     model: Model, bags: Bags, labels: Bags, judged_on: tuple[Bags, Bags] | None = None
 ) -> tuple[Model, Calibration]:
     """The same for texts that are rows already, each with a row and a label; judged on other ones, if there are any."""
-    b = _zero_of(_slope(model, mean_rows(model.input, bags), labels))
-    new = replace(model, output=(np.asarray(model.output) * np.float32(b)).astype(np.float32))
+    b = _zero_of(_slope(model, hidden(model, bags), labels))
+    scaled = ("output",) if model.bias is None else ("input", "bias")
+    new = replace(model, **{name: np.asarray(getattr(model, name), np.float32) * np.float32(b) for name in scaled})
     held_out = judged_on or (bags, labels)
     (loss, error), (new_loss, new_error) = (_judged(one, *held_out) for one in (model, new))
     return new, Calibration(1 / b, len(labels), (loss, new_loss), (error, new_error))
 
 
-def _joined(parts: list[Bags]) -> Bags:
-    lengths = np.concatenate([part.lengths for part in parts])
-    return Bags(np.concatenate([part.ids for part in parts]), np.concatenate([[0], np.cumsum(lengths)]))
-
-
-def _slope(model: Model, hidden: np.ndarray, labels: Bags) -> Callable[[float], float]:
-    """dloss/db, the mean over the texts, as a function of b."""
+def _slope(model: Model, x: np.ndarray, labels: Bags) -> Callable[[float], float]:
+    """dloss/db, the mean over the texts with hidden vectors x (N, D), as a function of b."""
     each = np.repeat(np.arange(len(labels)), labels.lengths)
     weight = 1 / labels.lengths[each] / len(labels)
     if model.settings.loss == "hs":
-        path = _path_scores(model, hidden[each], labels.ids, weight)
+        path = _path_scores(model, x[each], labels.ids, weight)
         return lambda b: _in_double(_logistic_slope, b, *path)
-    output = np.asarray(model.output)
-    size = max(BLOCK // len(output), 1)
+    predictor = Predictor(model)
+    size = max(BLOCK // predictor.labels, 1)
     block_slope = _softmax_slope if model.settings.loss == "softmax" else _one_vs_all_slope
     share = weight if model.settings.loss == "softmax" else np.full(len(each), 1.0)
-    starts = range(0, len(hidden), size)
+    starts = range(0, len(x), size)
 
     def slope(b: float) -> float:
         total = 0.0
         for k in starts:
-            z = (hidden[k : k + size] @ output.T).astype(np.float64)
+            z = predictor.scores(x[k : k + size]).astype(np.float64)
             target, here = np.zeros(z.shape), (each >= k) & (each < k + size)
             target[each[here] - k, labels.ids[here]] = share[here]
             total += _in_double(block_slope, b, z, target)
@@ -118,7 +113,7 @@ def _slope(model: Model, hidden: np.ndarray, labels: Bags) -> Callable[[float], 
 
     if model.settings.loss == "softmax":
         return slope
-    return lambda b: slope(b) / len(hidden)
+    return lambda b: slope(b) / len(x)
 
 
 def _in_double(slope: Callable[..., Array], *arguments: float | np.ndarray) -> float:
@@ -171,8 +166,8 @@ def _zero_of(slope: Callable[[float], float]) -> float:
 
 def _judged(model: Model, bags: Bags, labels: Bags) -> tuple[float, float]:
     """The mean log loss, and the expected calibration error."""
-    predictor, loss, each_label = Predictor(model), 0.0, model.settings.loss in ("ova", "ns")
-    size = max(BLOCK // model.output.shape[0], 1)
+    predictor, loss, each_label = Predictor(model), 0.0, model.settings.loss in LABEL_BY_LABEL
+    size = max(BLOCK // predictor.labels, 1)
     best, right = np.zeros(len(bags)), np.zeros(len(bags))
     for first in range(0, len(bags), size):
         which = np.arange(first, min(first + size, len(bags)))
@@ -182,7 +177,7 @@ def _judged(model: Model, bags: Bags, labels: Bags) -> tuple[float, float]:
         is_its[text, gold.ids] = True
         with np.errstate(divide="ignore"):  # where a model was sure and wrong, its loss is infinite
             if each_label:
-                z = (mean_rows(model.input, bags.take(which)) @ np.asarray(model.output).T).astype(np.float64)
+                z = predictor.scores(hidden(model, bags.take(which))).astype(np.float64)
                 loss += float((np.logaddexp(0, z) - np.where(is_its, z, 0)).sum())
             else:
                 loss -= float((np.log(p[text, gold.ids]) / gold.lengths[text]).sum())

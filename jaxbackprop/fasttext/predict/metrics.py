@@ -89,6 +89,12 @@ class Scoring:
             _share(2 * self.right.sum(), self.predicted.sum() + self.gold.sum()) if self.right.sum() else float("nan")
         )
 
+    @property
+    def macro_f1(self) -> float:
+        """The mean of the labels' F1, each label alike, over those that were given or predicted."""
+        met = self.predicted + self.gold > 0
+        return float(np.mean(2 * self.right[met] / (self.predicted + self.gold)[met])) if met.any() else float("nan")
+
     def of_label(self, label: int) -> dict[str, float]:
         """Precision, recall and F1 of one label, by fastText's names; NaN where nothing was to be counted."""
         gold, predicted, right = self.gold[label], self.predicted[label], self.right[label]

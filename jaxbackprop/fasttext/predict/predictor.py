@@ -124,16 +124,16 @@ class Predictor:
             if self.tree is not None:
                 p[start : start + step] = np.exp(self.tree.log_probabilities(x, self.output))
             elif self.loss == "softmax":
-                p[start : start + step] = softmax(self._scores(x))
+                p[start : start + step] = softmax(self.scores(x))
             else:
-                p[start : start + step] = sigmoid(self._scores(x))
+                p[start : start + step] = sigmoid(self.scores(x))
         return p
 
-    def _scores(self, x: np.ndarray) -> np.ndarray:
+    def scores(self, x: np.ndarray) -> np.ndarray:
         """The score of every label, (N, labels); a margin counts twice, as its slope is twice the sigmoid's."""
         if self.model.kind == "supervised":
             return x @ self.output.T
-        return 2 * x if self.loss == "squared_hinge" else x.copy()
+        return 2 * x if self.loss in ("squared_hinge", "hinge") else x.copy()
 
     def _best(
         self, x: np.ndarray, k: int, threshold: np.float32, searched: bool
@@ -144,9 +144,9 @@ class Predictor:
         if self.tree is not None:
             return top_k(self.tree.scores(x, self.output, log(threshold)), k, np.finfo(np.float32).min)
         if self.loss == "softmax":
-            p = softmax(self._scores(x))
+            p = softmax(self.scores(x))
         else:
-            p = self._tabled_sigmoid(x) if self.model.kind == "supervised" else sigmoid(self._scores(x))
+            p = self._tabled_sigmoid(x) if self.model.kind == "supervised" else sigmoid(self.scores(x))
         counts, labels, best = top_k(p, k, threshold)
         return counts, labels, log(best)
 

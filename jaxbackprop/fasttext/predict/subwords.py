@@ -31,11 +31,21 @@ def one_line_each(texts: Any, called: str) -> list[str]:
     Raises:
         TypeError, ValueError: there is no list of texts, or one of them is none; the message says which.
     """
+    return [one_line(text, called, f"text {number}") for number, text in enumerate(list_of(texts, called))]
+
+
+def list_of_strings(texts: Any, called: str) -> list[str]:
+    """The same, but a text may have several lines."""
+    return [string(text, f"text {number}", called) for number, text in enumerate(list_of(texts, called))]
+
+
+def list_of(texts: Any, called: str) -> Iterable[Any]:
+    """What may hold texts, or a TypeError."""
     if not isinstance(texts, Iterable) or isinstance(texts, str | bytes | Mapping) or getattr(texts, "ndim", 1) != 1:
         shape = getattr(texts, "shape", None)
         what = f"{texts!r:.40}" if shape is None else f"an array of shape {shape}"
         raise TypeError(f"{called}: text is {what}; it must be a string or a list of strings.")
-    return [one_line(text, called, f"text {number}") for number, text in enumerate(texts)]
+    return texts
 
 
 def words_and_labels(text: str, label_prefix: str, errors: str) -> tuple[list[str], list[str]]:

@@ -85,6 +85,8 @@ def _every_batch(tables: Tables, times: Array, texts: Texts, targets: Targets, *
         first = b * jnp.uint32(cut.batch)
         ids, text, lengths = _batch(texts.ids, texts.offsets, first, cut.batch, cut.ids)
         counts = (lengths > 0).astype(jnp.float32)
+        if texts.weights is not None:
+            counts = jnp.where(lengths > 0, lax.dynamic_slice(texts.weights, (first,), (cut.batch,)), 0)
         batch_targets = _targets(targets, first, lengths > 0, tables.output.rows.shape[0], loss, cut)
         lr = lax.dynamic_slice(texts.rates, (first,), (1,))[0]
         here = tables.input.rows.shape[0]

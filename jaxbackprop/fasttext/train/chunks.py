@@ -21,8 +21,10 @@ CACHE_LINE = 64
 class Chunker:
     """Cuts parts of the corpus into chunks; what a chunk holds depends on the loss."""
 
-    def __init__(self, settings: Settings, sampler: Sampler, paths: Paths | None, *, batch: int = 1):
-        self.settings, self.sampler, self.batch = settings, sampler, batch
+    def __init__(
+        self, settings: Settings, sampler: Sampler, paths: Paths | None, *, batch: int = 1, weighted: bool = False
+    ):
+        self.settings, self.sampler, self.batch, self.weighted = settings, sampler, batch, weighted
         self.neg = settings.neg if settings.loss == "ns" and len(sampler.counts) > 1 else 0
         self.most = max(paths.longest, 1) if paths else 1 + self.neg  # one label has no path
         self.texts = -(-TEXTS // batch) * batch
@@ -30,24 +32,29 @@ class Chunker:
         self.paths = paths
         self.skip = 0  # how many chunks still to come were trained on before an interruption
 
-    def of(self, rows: Bags, labels: Bags, rates: np.ndarray) -> Iterator[tuple[Texts, Targets]]:
+    def of(
+        self, rows: Bags, labels: Bags, rates: np.ndarray, weights: np.ndarray | None = None
+    ) -> Iterator[tuple[Texts, Targets]]:
         """The chunks of a part of the corpus; texts without a row or without a label are left out."""
         usable = (rows.lengths > 0) & (labels.lengths > 0)
         if not usable.all():
             rows, labels, rates = rows.take(usable), labels.take(usable), rates[usable]
+            weights = None if weights is None else weights[usable]
         start = 0
         while start < len(rows):
             stop = self._reach(rows, labels, start)
             if self.skip:
                 self.skip -= 1
             else:
-                yield self._padded(rows.part(start, stop), labels.part(start, stop), rates[start:stop])
+                own = None if weights is None else weights[start:stop]
+                yield self._padded(rows.part(start, stop), labels.part(start, stop), rates[start:stop], own)
             start = stop
 
     def shapes(self) -> tuple[Texts, Targets]:
         """What an ordinary chunk's arrays look like, for compiling before there is one."""
         empty = Bags(np.zeros(0, np.int32), np.zeros(1, np.int32))
-        chunk = self._padded(empty, empty, np.zeros(0, np.float32))
+        nothing = np.zeros(0, np.float32)
+        chunk = self._padded(empty, empty, nothing, nothing if self.weighted else None)
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), chunk)
 
     def _reach(self, rows: Bags, labels: Bags, start: int) -> int:
@@ -57,11 +64,12 @@ class Chunker:
             stop = min(stop, np.searchsorted(labels.offsets, labels.offsets[start] + self.labels, side="right") - 1)
         return max(start + 1, min(int(stop), start + TEXTS, len(rows)))
 
-    def _padded(self, rows: Bags, labels: Bags, rates: np.ndarray) -> tuple[Texts, Targets]:
+    def _padded(self, rows: Bags, labels: Bags, rates: np.ndarray, weights: np.ndarray | None) -> tuple[Texts, Targets]:
         order = np.arange(len(rows))
         if self.settings.shuffle:
             permutation = self.sampler.order(len(rows))
             labels = labels.take(permutation)
+            weights = None if weights is None else weights[permutation]
             if self.batch == 1:  # the rows stay where they are: copying them costs more than this order does
                 order = permutation
             else:
@@ -72,6 +80,7 @@ class Chunker:
             _filled(self.texts, order, np.uint32),
             _filled(self.texts, rates, np.float32),
             np.array(len(rows), np.uint32),
+            None if weights is None else _filled(self.texts, weights, np.float32),
         )
         none, nothing = np.zeros(1, np.uint32), np.zeros(1, np.float32)
         targets = Targets(none, none, none, nothing, np.zeros((0, self.most), np.float32))

@@ -14,11 +14,11 @@ from ...training.history import Epoch, History, best_of
 from ..model import Model
 from ..predict.metrics import Scoring
 from ..predict.predictor import Predictor
+from ..settings import LABEL_BY_LABEL, Settings
 from .progress import ProgressTracker
-from .tables import Tables
 
 CELLS = 1 << 22  # probabilities computed at a time
-BEST = ("best.input", "best.output")
+BEST = ("best.input", "best.output")  # as a checkpoint names them
 
 
 class EpochMonitor:
@@ -32,7 +32,7 @@ class EpochMonitor:
 
     Attributes:
         epochs: the metrics of the epochs so far.
-        best: the tables of the best epoch, input and output; None where nothing is held out.
+        best: the arrays that were trained, as they were after the best epoch; None where nothing is held out.
     """
 
     def __init__(
@@ -55,13 +55,15 @@ class EpochMonitor:
         """What tells this validation from another one, for checkpoints."""
         return [sum(len(rows) for rows, _ in self.held_out), self.patience]
 
-    def end_of_epoch(self, tables: Tables, tracker: ProgressTracker, model_of: Callable[[Any, Any], Model]) -> bool:
+    def end_of_epoch(
+        self, arrays: tuple[Array, Array], tracker: ProgressTracker, model_of: Callable[[Any, Any], Model]
+    ) -> bool:
         """Measure the epoch that has ended.
 
         Args:
-            tables: the tables at its end.
+            arrays: what is trained, as it is now: the input and output table, or weights and bias.
             tracker: the texts and losses so far; it is waited for.
-            model_of: the model that has two tables.
+            model_of: the model that has these arrays.
 
         Returns:
             Whether training is to stop.
@@ -75,11 +77,11 @@ class EpochMonitor:
         if not np.isfinite(loss):
             raise FloatingPointError(
                 f"training met a number that is not finite in epoch {len(self.epochs) + 1}; "
-                f"lr {tracker.settings.lr} is too large."
+                f"{_too_large(tracker.settings)}."
             )
         valid_loss, valid_accuracy, copies = None, None, None
         if self.held_out:
-            copies = jnp.copy(tables.input.rows), jnp.copy(tables.output.rows)  # training writes into the tables
+            copies = jnp.copy(arrays[0]), jnp.copy(arrays[1])  # training writes into them
             valid_loss, valid_accuracy = evaluate(model_of(*copies), self.held_out)
         epoch = Epoch(len(self.epochs) + 1, loss, None, valid_loss, valid_accuracy, seconds, texts / seconds)
         if self.held_out and (not self.epochs or epoch.better_than(best_of(self.epochs))):
@@ -121,11 +123,11 @@ class EpochMonitor:
 def evaluate(model: Model, held_out: Sequence[tuple[Bags, Bags]]) -> tuple[float, float]:
     """The mean loss of texts, and the share of them whose most probable label is one of theirs.
 
-    The loss is -log p of the text's label, the mean over its labels where it has several; under ova and ns the sum over
-    all labels of the cross-entropy of its presence.
+    The loss is -log p of the text's label, the mean over its labels where it has several; where each label is judged
+    for itself, the sum over all labels of the cross-entropy of its presence.
     """
     predictor, loss, correct, texts = Predictor(model), 0.0, 0, 0
-    every_label = model.settings.loss in ("ova", "ns")
+    every_label = model.settings.loss in LABEL_BY_LABEL
     size = max(CELLS // predictor.labels, 1)
     for rows, gold in held_out:
         texts += len(gold)
@@ -141,3 +143,8 @@ def evaluate(model: Model, held_out: Sequence[tuple[Bags, Bags]]) -> tuple[float
             else:
                 loss -= float((np.log(p[text, own.ids]) / own.lengths[text]).sum())
     return loss / texts, correct / texts
+
+
+def _too_large(settings: Settings) -> str:
+    """Which setting lets training diverge."""
+    return f"C {settings.C} is too large" if settings.model == "linear" else f"lr {settings.lr} is too large"

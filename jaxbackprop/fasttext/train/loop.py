@@ -1,6 +1,6 @@
-"""The training loop of a text classifier: epochs over a corpus, and the learning rate that falls to 0.
+"""The training loop of a text classifier: epochs over a corpus.
 
-The arithmetic of a step is in sequential.py and step.py.
+The arithmetic of a step is in sequential.py and step.py, the rate in learning_rate_schedule.py.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,18 +20,20 @@ from ..model import Model
 from ..predict.huffman import paths
 from ..settings import Settings
 from .batched import AXIS, Batching, train_chunk_in_batches
-from .checkpoint_manager import CheckpointManager
-from .checkpointing import Checkpoints, training_of
+from .checkpoints.manager import CheckpointManager
+from .checkpoints.storage import Checkpoints, training_of
 from .chunks import Chunker, most_in_a_batch
 from .compile_cache import compiled
 from .epochs import EpochMonitor
 from .idf import idf_learning_rate_scale
 from .initial_tables import Start, initial_tables
+from .learning_rate_schedule import linear_decay
 from .losses import Targets
 from .progress import ProgressTracker, Report
 from .sampler import Sampler
 from .sequential import Texts, train_chunk
 from .tables import Tables, init_slots
+from .text_weights import label_weights, text_weights
 
 BATCH = 256  # texts a step on an accelerator: on five data sets within a hundredth of one text at a time
 VECTOR = 8  # numbers that a CPU adds at once
@@ -55,6 +57,11 @@ class Corpus(Protocol):
     @property
     def tokens(self) -> int:
         """How many tokens a pass has, as fastText counts them."""
+        ...
+
+    @property
+    def weights(self) -> np.ndarray | None:
+        """How much each text counts, in the order of a pass; None: all alike."""
         ...
 
     def chunks(self) -> Iterator[tuple[Bags, Bags]]:
@@ -91,15 +98,21 @@ def train(
         DataError: the checkpoint is of another training, or damaged.
         FloatingPointError: training met a number that is not finite.
     """
+    if corpus.weights is not None and settings.optimizer != "sgd":
+        raise ValueError(f"sample_weight is given; it needs the optimizer sgd, not {settings.optimizer}.")
     labels = corpus.vocabulary.counts[corpus.vocabulary.word_count :]
     if not len(labels):
         raise ValueError("train: the vocabulary has no label.")
     batch = settings.batch or (1 if jax.default_backend() == "cpu" else BATCH)
     sampler = Sampler(labels, settings.neg, settings.seed)
-    chunker = Chunker(settings, sampler, paths(labels) if settings.loss == "hs" else None, batch=batch)
+    weighted = settings.class_weight is not None or corpus.weights is not None
+    tree = paths(labels) if settings.loss == "hs" else None
+    chunker = Chunker(settings, sampler, tree, batch=batch, weighted=weighted)
     tracker = ProgressTracker(corpus.texts, corpus.tokens, settings, progress)
     devices = len(jax.devices()) if batch > 1 else 1
     identity = training_of(settings, corpus.vocabulary, corpus.texts, batch, devices)
+    if corpus.weights is not None:
+        identity["sample_weight"] = float(corpus.weights @ np.arange(1, len(corpus.weights) + 1))
     if monitor is not None:
         identity["validation"] = monitor.identity
     manager = CheckpointManager(checkpoints, identity, chunker, tracker, monitor)
@@ -142,7 +155,7 @@ class _Training(NamedTuple):
         """Measure an epoch that has ended (from 0), unless that was done before an interruption; whether to stop."""
         if self.monitor is None or epoch < len(self.monitor.epochs):
             return False
-        return self.monitor.end_of_epoch(tables, self.tracker, self.model)
+        return self.monitor.end_of_epoch((tables.input.rows, tables.output.rows), self.tracker, self.model)
 
 
 def _without_padding(table: jax.Array, rows: int, dim: int) -> np.ndarray:
@@ -245,14 +258,25 @@ def _in_batches(training: _Training) -> Tables:
     return tables
 
 
-def _chunks_with_rates(corpus: Corpus, settings: Settings, epoch: int) -> Iterator[tuple[Bags, Bags, np.ndarray]]:
-    """Every chunk of one epoch (from 0), and the learning rate at each of its texts: it falls to 0 over all epochs."""
+def _chunks_with_rates(
+    corpus: Corpus, settings: Settings, epoch: int
+) -> Iterator[tuple[Bags, Bags, np.ndarray, np.ndarray | None]]:
+    """Every chunk of one epoch (from 0), the learning rate at each of its texts, and how much each counts."""
     visits, done = settings.epoch * max(corpus.texts, 1), epoch * corpus.texts
-    chunks = corpus.chunks()
+    chunks = _chunks_with_weights(corpus, settings)
     if settings.shuffle and epoch:  # the first epoch begins while the last chunks are still encoded
         chunks = list(chunks)
         np.random.default_rng((settings.seed, epoch)).shuffle(chunks)
-    for rows, labels in chunks:
-        falls = 1 - np.arange(done, done + len(rows)) / visits
-        yield rows, labels, (settings.lr * np.maximum(falls, 0)).astype(np.float32)
+    for rows, labels, weights in chunks:
+        rates = linear_decay(settings.lr, np.arange(done, done + len(rows)) / visits)
+        yield rows, labels, rates.astype(np.float32), weights
         done += len(rows)
+
+
+def _chunks_with_weights(corpus: Corpus, settings: Settings) -> Iterator[tuple[Bags, Bags, np.ndarray | None]]:
+    """Every chunk in the corpus's order, and how much each of its texts counts."""
+    of_labels, first = label_weights(corpus.vocabulary, settings.class_weight), 0
+    for rows, labels in corpus.chunks():
+        own = None if corpus.weights is None else corpus.weights[first : first + len(rows)]
+        yield rows, labels, text_weights(labels, of_labels, own)
+        first += len(rows)

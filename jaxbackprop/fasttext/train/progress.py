@@ -9,6 +9,7 @@ from time import perf_counter
 from jax import Array
 
 from ..settings import Settings
+from .learning_rate_schedule import linear_decay
 
 AHEAD = 2  # chunks prepared while one is trained on
 A_WHILE = 0.1  # seconds between two reports
@@ -90,7 +91,7 @@ class ProgressTracker:
                 epoch=int(share * self.settings.epoch),
                 words=words,
                 words_per_s=words / seconds,
-                lr=self.settings.lr * (1 - share),
+                lr=float(linear_decay(self.settings.lr, share)),
                 loss=self.loss / max(self.texts, 1),
                 seconds_left=seconds * (1 - share) / share if share else float("inf"),
             )

@@ -23,6 +23,7 @@ class Texts(NamedTuple):
         order: (N,) the k-th visit is to text order[k].
         rates: (N,) the learning rate at each visit.
         total: how many texts there are.
+        weights: (N,) how much each visit counts; None: all alike.
     """
 
     ids: UInt32[HostOrDevice, " T"]
@@ -30,6 +31,7 @@ class Texts(NamedTuple):
     order: UInt32[HostOrDevice, " N"]
     rates: Float[HostOrDevice, " N"]
     total: UInt32[HostOrDevice, ""]
+    weights: Float[HostOrDevice, " N"] | None = None
 
 
 @partial(jax.jit, static_argnames=("loss", "smoothing"), donate_argnums=0)
@@ -49,12 +51,14 @@ def train_chunk(
     def text(k: Array, carry: tuple[Tables, Array]) -> tuple[Tables, Array]:
         tables, total = carry
         n, lr = at(texts.order, k), at(texts.rates, k)
+        weight = 1 if texts.weights is None else at(texts.weights, k)
+        lr = lr * weight  # which under sgd is to multiply the gradients
         start, stop = at(texts.offsets, n), at(texts.offsets, n + 1)
         length = (stop - start).astype(jnp.float32)
         h = sum_rows(tables.input.rows, texts.ids, start, stop) / length
         output, dh, value = loss_step(tables.output, h, targets, k, lr, loss=loss, smoothing=smoothing)
         gradient = clip_row_update(dh / length, tables.input, lr, loss=loss)
-        return Tables(_change(tables.input, texts.ids, start, stop, gradient, lr), output), total + value
+        return Tables(_change(tables.input, texts.ids, start, stop, gradient, lr), output), total + weight * value
 
     return lax.fori_loop(np.uint32(0), texts.total, text, (tables, jnp.float32(0)))
 

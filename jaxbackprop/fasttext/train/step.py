@@ -102,7 +102,7 @@ def through_output(
 ) -> tuple[Rows, Float[Array, "B D"], Float[Array, " B"]]:
     """The output table after one step on the hidden vectors h (B, D), dh, and each text's loss.
 
-    `counts` (B,) is 1, or 0 for a text that changes nothing.
+    `counts` (B,) is how much each text counts: 1, or 0 for one that changes nothing.
     """
     if isinstance(targets, BinaryTargets):
         return _through_binary_targets(output, h, targets, counts, lr)

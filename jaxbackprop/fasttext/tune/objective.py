@@ -1,4 +1,4 @@
-"""What autotune makes as large as it can: fastText's metrics, by fastText's words for them."""
+"""What autotune makes as large as it can: fastText's metrics, by fastText's words for them, and macroF1."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import Literal
 from ...data.errors import did_you_mean
 from ..predict.metrics import Scoring
 
-KNOWN = "f1, f1:LABEL, precisionAtRecall:PERCENT[:LABEL] or recallAtPrecision:PERCENT[:LABEL]"
+KNOWN = "f1, f1:LABEL, macroF1, precisionAtRecall:PERCENT[:LABEL] or recallAtPrecision:PERCENT[:LABEL]"
 
 
 @dataclass(frozen=True)
@@ -16,18 +16,20 @@ class Metric:
     """A number that says how good predictions are, more is better.
 
     Attributes:
-        kind: F1, the best precision at a recall of at least `share`, or the best recall at a precision of at least
-            `share`.
+        kind: F1, the mean of all labels' F1, the best precision at a recall of at least `share`, or the best recall at
+            a precision of at least `share`.
         label: the only label it looks at, prefix included; None for all.
     """
 
-    kind: Literal["f1", "precisionAtRecall", "recallAtPrecision"]
+    kind: Literal["f1", "macroF1", "precisionAtRecall", "recallAtPrecision"]
     share: float = 0.0
     label: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> "Metric":
         """The metric of these words, such as "f1", "f1:__label__x", "precisionAtRecall:30", with or without a label."""
+        if text == "macroF1":
+            return cls("macroF1")
         kind, *rest = text.split(":", 1 if text.startswith("f1") else 2)
         if kind == "f1" and all(rest):
             return cls("f1", label=rest[0] if rest else None)
@@ -48,7 +50,9 @@ class Metric:
                 near = did_you_mean(self.label, labels)
                 raise ValueError(f"the metric's label is {self.label!r}, never seen in training. {near}".rstrip())
             number = labels.index(self.label)
-        if self.kind == "f1":
+        if self.kind == "macroF1":
+            value = scoring.macro_f1
+        elif self.kind == "f1":
             value = scoring.f1 if number is None else scoring.of_label(number)["f1score"]
         elif self.kind == "precisionAtRecall":
             value = scoring.precision_at_recall(self.share, number)

@@ -22,9 +22,10 @@ from ...data import Bags
 from ..classifier import TextClassifier
 from ..corpus.cache import MATTERS
 from ..corpus.corpus import Corpus, Unlabelled
-from ..corpus.reading import Source, text_groups
+from ..corpus.reading import SampleWeight, Source, read_weights, text_groups
+from ..linear.train import train_linear
 from ..model import Model
-from ..options import settings_of
+from ..options import real_number, settings_of, string, whole_number
 from ..predict.metrics import Scoring, Skipped, labelled, nothing_to_score
 from ..predict.predictor import Predictor
 from ..settings import Settings
@@ -38,6 +39,8 @@ NEAR = 0.5  # this share of what later rounds draw is drawn near the best
 EPOCHS, RATES, DIMS = (3, 100), (0.02, 2.0), (10, 16, 32, 50, 64, 100, 150, 200)
 BUCKETS, ORDERS, CHARACTERS = (50_000, 200_000, 1_000_000, 2_000_000), (1, 2, 3, 4), ((0, 0), (2, 5), (3, 6))
 MANY_LABELS = 2_000  # from here on a Huffman tree is tried
+STRENGTHS, IDF_EXPONENTS = (0.05, 20.0), (0.5, 1.0, 1.5)  # of the linear model
+CUT = ("word_ngrams", "minn", "maxn", "bucket", "lowercase")  # what says which rows a text has
 DIVERGED = -1.0
 
 
@@ -72,6 +75,7 @@ def autotune(
     metric: str = "f1",
     predictions: int = 1,
     unlabelled: Unlabelled = "refuse",
+    sample_weight: SampleWeight | None = None,
     progress: Callable[[Trial, float, float], None] | None = None,
     model_size: int | str | None = None,
     **settings: Any,
@@ -82,14 +86,18 @@ def autotune(
         data: what is trained on, as `TextClassifier.train` takes it.
         valid: what is scored on: a file or Texts.
         seconds: the time there is; no training is begun that would not end in it, but one there is at least.
-        metric: "f1", "precisionAtRecall:PERCENT" or "recallAtPrecision:PERCENT", each also with ":LABEL" behind it.
+        metric: "f1", "precisionAtRecall:PERCENT" or "recallAtPrecision:PERCENT", each also with ":LABEL" behind it; or
+            "macroF1", the mean of the labels' F1.
         predictions: how many labels of each text are counted; -1 for all.
+        unlabelled: lines without label are an error ("refuse"), or are skipped ("skip").
+        sample_weight: how much each text that is trained on counts, see `TextClassifier.train`.
         progress: called after each trial: with it, the best score so far, and the seconds left.
         model_size: bytes, or such as "2M": each candidate is quantized to fit into a file of that size before it is
             scored, as fastText does, and so is the best; one that cannot counts as one that diverged (fastText also
             searches for how many numbers a byte stands for; here it is two).
         settings: those that are fixed, by their names; the others among lr, epoch, dim, word_ngrams, minn and maxn,
-            bucket and loss are searched for.
+            bucket and loss are searched for; under `model="linear"` C, loss, idf, epoch, word_ngrams, minn and maxn,
+            lowercase.
 
     The candidates are the same for the same seed; how many of them there is time for depends on the machine.
 
@@ -97,7 +105,12 @@ def autotune(
         ValueError: no such metric or label; every candidate diverged; none fits into `model_size`.
     """
     start = settings_of(settings, called="autotune")
+    metric, seconds = string(metric, "metric", "autotune"), real_number(seconds, "seconds", "autotune")
+    predictions = whole_number(predictions, "predictions", "autotune")
+    if start.model == "linear" and model_size is not None:
+        raise ValueError("autotune: model_size quantizes, which a linear model cannot be; give another model or none.")
     search = _Search(data, valid, Metric.parse(metric), predictions, unlabelled, start, frozenset(settings))
+    search.sample_weight = None if sample_weight is None else read_weights(sample_weight)
     search.until, search.progress = time.monotonic() + seconds, progress
     search.size = None if model_size is None else bytes_of(model_size)
     search.run()
@@ -112,6 +125,7 @@ class _Search:
 
     until: float
     size: int | None = None
+    sample_weight: np.ndarray | None = None
     progress: Callable[[Trial, float, float], None] | None
 
     def __init__(
@@ -158,7 +172,7 @@ class _Search:
         labels = [settings.label_prefix + label for label in corpus.vocabulary.labels]
         score, model = DIVERGED, None
         try:
-            model = train(corpus, settings)
+            model = train_linear(corpus, settings)[0] if settings.model == "linear" else train(corpus, settings)
         except FloatingPointError:
             pass
         if model is not None and self.size is not None:
@@ -185,13 +199,15 @@ class _Search:
         if self.size is not None:
             return TextClassifier(model).score(self.valid, self.predictions)[0]
         best = Predictor(model).best
-        return Scoring.joined([Scoring.of(gold, best(bags, self.predictions), labels) for gold, bags in valid])
+        return Scoring.joined(
+            [Scoring.of(gold, best(model.remaining(bags), self.predictions), labels) for gold, bags in valid]
+        )
 
     def _read(self, settings: Settings) -> tuple[Corpus, list[tuple[Bags, Bags]]]:
         """The texts to train on and to score on, encoded once for all settings that cut them alike."""
         key = tuple(getattr(settings, name) for name in MATTERS)
         if key not in self.encoded:
-            corpus = Corpus.read(self.data, settings, unlabelled=self.unlabelled)
+            corpus = Corpus.read(self.data, settings, unlabelled=self.unlabelled, sample_weight=self.sample_weight)
             valid, skipped = [], Skipped()
             for tokens in text_groups(self.valid, settings.label_prefix):
                 gold, skipped_here = labelled(corpus.vocabulary, tokens)
@@ -229,20 +245,29 @@ class _Search:
 
     def _any_cut(self) -> dict[str, Any]:
         minn, maxn = self._one_of(CHARACTERS)
+        if self.start.model == "linear":
+            cut = {"word_ngrams": self._one_of(ORDERS[:3]), "minn": minn, "maxn": maxn}
+            return cut | {"lowercase": self._one_of((True, False))}
         return {"word_ngrams": self._one_of(ORDERS), "minn": minn, "maxn": maxn, "bucket": self._one_of(BUCKETS)}
 
     def _near_cut(self) -> dict[str, Any]:
         best = self._best_settings()
-        same = {name: getattr(best, name) for name in ("word_ngrams", "minn", "maxn", "bucket")}
+        same = {name: getattr(best, name) for name in CUT}
         return same if self._chance(0.5) else {**same, "word_ngrams": self._one_of(ORDERS)}
 
     def _any_rest(self) -> dict[str, Any]:
         corpus, _ = next(reversed(self.encoded.values()))
+        several = corpus.vocabulary.counts[corpus.vocabulary.word_count :].sum() > corpus.texts
+        if self.start.model == "linear":
+            losses = ["squared_hinge", "hinge", "ova", *(["softmax"] * (not several))]
+            rest = {"C": self._between(*STRENGTHS), "idf": self._one_of(IDF_EXPONENTS)}
+            return rest | {"loss": self._one_of(["softmax"] if self.start.smoothing else losses)}
         losses = ["softmax"]
         if len(corpus.vocabulary.labels) >= MANY_LABELS:
             losses.append("hs")
-        if corpus.vocabulary.counts[corpus.vocabulary.word_count :].sum() > corpus.texts:  # several labels a text
+        if several:
             losses.append("ova")
+        losses = ["softmax"] if self.start.smoothing else losses
         return {
             "lr": self._between(*RATES),
             "epoch": round(self._between(*EPOCHS)),
@@ -252,6 +277,9 @@ class _Search:
 
     def _near_rest(self) -> dict[str, Any]:
         best = self._best_settings()
+        if self.start.model == "linear":
+            idf = best.idf if self._chance(0.5) else self._one_of(IDF_EXPONENTS)
+            return {"C": best.C * 2 ** self.random.normal(0, 0.7), "idf": idf, "loss": best.loss}
         return {
             "lr": best.lr * 2 ** self.random.normal(0, 0.7),
             "epoch": max(round(best.epoch * 2 ** self.random.normal(0, 0.7)), 1),

@@ -36,6 +36,14 @@ def test_precision_and_recall_are_counted_as_by_hand():
     assert math.isnan(found.of_label(3)["recall"])
 
 
+def test_macro_f1_is_scikit_learns():
+    metrics = pytest.importorskip("sklearn.metrics")
+    gold, said = [0, 1, 1, 2, 0, 1], [0, 1, 0, 3, 0, 1]
+    found = Scoring.of(bags([[k] for k in gold]), predictions([[k] for k in said]), 5)
+    assert found.macro_f1 == pytest.approx(metrics.f1_score(gold, said, average="macro"))
+    assert Metric.parse("macroF1").of(found, list("abcde")) == found.macro_f1
+
+
 def test_a_label_given_twice_counts_twice_as_in_fasttext():
     found = Scoring.of(bags([[1, 1]]), predictions([[1]]), 2)
     assert (found.precision, found.recall) == (1.0, 0.5)

@@ -1,5 +1,6 @@
 """The search for settings: what is tried, what is shared, what is kept."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -109,3 +110,22 @@ def test_bad_input_is_refused(train_and_test: tuple[Path, Path], tmp_path: Path)
         autotune(train_and_test[0], empty, **FIXED)
     with pytest.raises(TypeError, match="Did you mean lr"):
         autotune(*train_and_test, lrr=0.1)
+
+
+def test_the_linear_models_settings_are_searched_too(
+    train_and_test: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+):
+    began, tried = time.monotonic(), []
+    monkeypatch.setattr(tuning.time, "monotonic", lambda: began + 1000 * (len(tried) > 4))  # it is over after five
+    found = autotune(
+        *train_and_test, seconds=60, metric="macroF1", model="linear", word_ngrams=1, class_weight="balanced",
+        progress=lambda trial, best, left: tried.append(trial),
+    )  # fmt: skip
+    assert len(found.trials) == 5
+    first, *others = (trial.settings for trial in found.trials)
+    assert (first.C, first.loss, first.lowercase) == (1.0, "squared_hinge", True)
+    assert len({its.C for its in others}) > 1
+    assert {(its.model, its.word_ngrams, its.class_weight) for its in others} == {("linear", 1, "balanced")}
+    assert found.score == pytest.approx(found.classifier.score(train_and_test[1])[0].macro_f1)
+    with pytest.raises(ValueError, match="model_size quantizes"):
+        autotune(*train_and_test, model="linear", model_size="1M")

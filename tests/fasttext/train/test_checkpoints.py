@@ -9,10 +9,10 @@ from bags_of_rows import corpus, tables
 
 from jaxbackprop.data import DataError
 from jaxbackprop.fasttext.settings import Settings
-from jaxbackprop.fasttext.train import checkpointing as train_checkpoints
 from jaxbackprop.fasttext.train import chunks as chunk_module
 from jaxbackprop.fasttext.train import tables as table_module
-from jaxbackprop.fasttext.train.checkpointing import SHARE_OF_TIME, Checkpoints
+from jaxbackprop.fasttext.train.checkpoints import storage as train_checkpoints
+from jaxbackprop.fasttext.train.checkpoints.storage import SHARE_OF_TIME, Checkpoints
 from jaxbackprop.fasttext.train.loop import train
 
 SMALL = Settings(lr=0.3, dim=6, epoch=3, word_ngrams=2, bucket=40, neg=3, batch=1)

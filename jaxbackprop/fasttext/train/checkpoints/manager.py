@@ -6,12 +6,12 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from ...training.stop_signals import StopSignals
-from .checkpointing import Checkpoint, Checkpoints
-from .chunks import Chunker
-from .epochs import BEST, EpochMonitor
-from .progress import ProgressTracker
-from .tables import Rows, Tables
+from ....training.stop_signals import StopSignals
+from ..chunks import Chunker
+from ..epochs import BEST, EpochMonitor
+from ..progress import ProgressTracker
+from ..tables import Rows, Tables
+from .storage import Checkpoint, Checkpoints
 
 
 class CheckpointManager:

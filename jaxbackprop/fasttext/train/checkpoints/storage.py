@@ -4,7 +4,7 @@
       about.json      of which training, and all that is no table: the state of the sampler, the losses so far
       input.rows.npy  the tables, and what their optimizer remembers
 
-How training goes is not known here; what a finished model's folder holds, in folder.py.
+How training goes is not known here; what a finished model's folder holds: files/model_folder.py.
 """
 
 import dataclasses
@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ...data import DataError
-from ...jaxprs.lazy_import import lazy_import
-from ...training.integrity import files_in, of_file, seal, unseal
-from ..corpus.vocabulary import Vocabulary
-from ..settings import Settings
+from ....data import DataError
+from ....jaxprs.lazy_import import lazy_import
+from ....training.integrity import files_in, of_file, seal, unseal
+from ...corpus.vocabulary import Vocabulary
+from ...settings import Settings
 
 if TYPE_CHECKING:  # JAX is imported while the text is read
     from jax import Array
 
-tables = lazy_import(f"{__package__}.tables")
+tables = lazy_import(f"{__package__.rpartition('.')[0]}.tables")
 
 EVERY = 60.0  # seconds between two checkpoints
 SHARE_OF_TIME = 0.05  # writing takes at most about this share of a training
