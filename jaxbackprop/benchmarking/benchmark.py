@@ -53,7 +53,7 @@ def benchmark(
         sizes: arguments by the name of their size, instead of `args`: one table for each, and the plot is over them.
         seconds: about how long to measure each size, compilation not counted.
         rounds: how many rounds instead.
-        oracle: whether to compute float64 values for the error column (they need the most memory of all).
+        oracle: whether to compute float64 values for the columns of errors (they need the most memory of all).
 
     Returns:
         A Benchmark; `.time_ratio` and `.memory_ratio` below 1 say that the hand-derived pass is better.
@@ -148,7 +148,8 @@ def _measure(
     for i, c in enumerate(running):
         rows[c.name] = _with_time(rows[c.name], rows[BY_HAND], times[:, i], times[:, 0], times[:, -1])
         if expected is not None:
-            rows[c.name] = replace(rows[c.name], error=workload.error(compiled[c.name], expected))
+            error, ulps = workload.error(compiled[c.name], expected[0]), workload.ulps(compiled[c.name], expected[1])
+            rows[c.name] = replace(rows[c.name], error=error, ulps=ulps)
     return _with_accuracy_notes(_best_checkpoint([rows[c.name] for c in contenders], contenders))
 
 
