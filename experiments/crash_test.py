@@ -19,7 +19,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,8 @@ from harness import report
 import jaxbackprop as jbp
 from jaxbackprop.cli import main
 from jaxbackprop.fasttext.run import RunFolder
-from jaxbackprop.fasttext.train import checkpointing, chunks, loop  # noqa: F401
+from jaxbackprop.fasttext.train import chunks, loop  # noqa: F401  (so is what trains texts)
+from jaxbackprop.fasttext.train.checkpoints import storage
 from jaxbackprop.training import checkpoints, data_source, fitting
 
 KINDS = ("mlp", "own model", "text")
@@ -111,7 +112,7 @@ def watch(event: Callable[[str], None]) -> None:
         setattr(owner, name, watched)
 
     for owner, name in ((checkpoints.Checkpoints, "_write"), (checkpoints.Checkpoints, "_remove_old"),
-                        (checkpointing.Checkpoints, "keep"), (RunFolder, "write"), (RunFolder, "record"),
+                        (storage.Checkpoints, "keep"), (RunFolder, "write"), (RunFolder, "record"),
                         (RunFolder, "forget_after"), (jbp.fasttext.TextClassifier, "save_model"),
                         (fitting._Loop, "_add"), (fitting._Loop, "_end_epoch")):  # fmt: skip
         around(owner, name)
@@ -193,14 +194,18 @@ def arrays_of(folder: Path) -> str:
 
 
 def measure(
-    kills: int = KILLS, terminations: int = TERMINATIONS, interrupts: int = INTERRUPTS, seed: int = 0
+    kinds: Sequence[str] = KINDS,
+    kills: int = KILLS,
+    terminations: int = TERMINATIONS,
+    interrupts: int = INTERRUPTS,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """For each kind and signal: trials, those that were cut off, and those that ended with the bits of a whole run."""
     rng = random.Random(seed)
     rows: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         write_data(Path(folder))
-        for kind in KINDS:
+        for kind in kinds:
             whole = Path(f"whole-{kind.replace(' ', '-')}")
             if child(kind, whole, resume=False):
                 raise RuntimeError(Path(f"{whole}.log").read_text())
@@ -211,7 +216,7 @@ def measure(
                 (signal.SIGINT, interrupts),
             ):
                 row = {"trials": 0, "cut off": 0, "same bits": 0, "wrong": []}
-                for _ in range(-(-trials // len(KINDS))):
+                for _ in range(-(-trials // len(kinds))):
                     out = Path("cut")
                     shutil.rmtree(out, ignore_errors=True)
                     Path("cut.log").unlink(missing_ok=True)

@@ -5,6 +5,9 @@ import gzip
 import importlib
 import json
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -114,3 +117,57 @@ def test_orders_of_the_texts_are_judged_beside_two_threads_of_fasttext():
     for rate, wrong in (("0.5", [0.39, 0.392, 0.34]), ("0.5", [0.36, 0.362, 0.361]), ("1.0", [0.39, 0.2, 0.39])):
         with pytest.raises(AssertionError):
             orders.claim(measured | {"64 texts at a time": ours | {rate: wrong}})
+
+
+def test_a_run_that_is_killed_is_resumed_to_the_same_bits():
+    """In a process of its own, which has computed nothing before it forks: one kill, one SIGTERM."""
+    code = (
+        "import crash_test as c; measured = c.measure(('own model',), 1, 1, 0);"
+        "assert all(row['same bits'] == row['trials'] for row in measured['runs'].values()), measured"
+    )
+    path = os.pathsep.join([str(EXPERIMENTS), str(EXPERIMENTS.parent)])
+    environment = os.environ | {"PYTHONPATH": path}
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_a_damaged_run_is_refused_or_gives_the_same():
+    damaged = importlib.import_module("damaged_runs")
+    measured = damaged.measure(trials=12)
+    assert {kind: row.get("wrong", 0) for kind, row in measured.items()} == {"module": 0, "text": 0}, measured
+    with pytest.raises(AssertionError):
+        damaged.claim({"text": {"damaged": 9, "refused": 8, "wrong": 1, "examples of wrong": ["config.json"]}})
+
+
+def test_a_run_that_does_not_end_with_the_same_bits_is_reported():
+    crash, parallel, long = (importlib.import_module(name) for name in ("crash_test", "data_parallel", "long_run"))
+    row = {"trials": 9, "cut off": 8, "same bits": 9, "wrong": []}
+    crash.claim({"runs": {"text, SIGKILL": row}})
+    for wrong in ({"same bits": 8}, {"cut off": 3}):
+        with pytest.raises(AssertionError):
+            crash.claim({"runs": {"text, SIGKILL": row | wrong}})
+    with pytest.raises(AssertionError):
+        parallel.claim({"8": {"losses": [1.0], "difference": 2e-5}})
+    grown = {"MiB after a tenth": 300, "MiB at the end": 330, "share of the time for saving": 0.01}
+    with pytest.raises(AssertionError):
+        long.claim(grown)
+    long.claim(grown | {"MiB at the end": 301})
+
+
+def test_the_text_models_are_judged_by_their_rivals(tmp_path):
+    """Both fastText models get the same options; a worse one, or a linear one below LinearSVC, does not pass."""
+    text = importlib.import_module("text_comparison")
+    case = text.COMPARED["trec, hs"]
+    theirs = text.training(text.FASTTEXT, case, 3, "program", "train.txt", "model.bin")
+    assert theirs[:6] == ["program", "supervised", "-input", "train.txt", "-output", "model"]
+    assert dict(zip(theirs[2::2], theirs[3::2], strict=True)).items() >= {"-loss": "hs", "-seed": "3"}.items()
+    ours = json.loads(text.training(text.OURS, case, 3, "program", "train.txt", "model.bin")[-1])
+    assert {f"-{name}": str(value) for name, value in ours.items()}.items() <= dict(
+        zip(theirs[2::2], theirs[3::2], strict=True)
+    ).items()
+    quality = {text.OURS: 0.9, text.FASTTEXT: 0.9, text.LINEAR: 0.95, text.SVC: 0.94}
+    row = {who: {"quality": q, "qualities": [q], "CPU seconds": 1.0} for who, q in quality.items()}
+    text.claim(dict.fromkeys(text.OF_THE_MEAN, row))
+    for who, q in ((text.OURS, 0.8), (text.LINEAR, 0.93)):
+        with pytest.raises(AssertionError):
+            text.claim(dict.fromkeys(text.OF_THE_MEAN, row | {who: row[who] | {"quality": q}}))

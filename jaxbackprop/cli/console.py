@@ -109,7 +109,7 @@ def run(arguments: list[str] | None = None) -> NoReturn:
         app(args=given, prog_name="jaxbackprop")
     except FloatingPointError as error:  # training met a NaN
         _end(error, FAILED)
-    except (ValueError, FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError) as error:
+    except (ValueError, OSError) as error:
         _end(error, BAD_INPUT)
     raise SystemExit(0)
 

@@ -146,6 +146,8 @@ def fit(
     )  # fmt: skip
     loop = _Loop(program, source, held_out and HeldOut(held_out), run, patience, on_step, on_epoch, state)
     with run.locked() if run is not None else nullcontext():
+        if run is not None and resume:
+            run.write(CONFIG, {**run.config, "fit": config_of_fit})  # of more epochs than it was begun with
         history = loop.run(epochs, resume=resume)
     best = loop.best_model if devices is None else jax.device_put(loop.best_model, devices[0])
     nnx.update(model, best)
@@ -201,6 +203,8 @@ class _Loop:
                         self._save()
                     if self.on_epoch is not None:
                         self.on_epoch(self.done[-1])
+                if signals is not None:
+                    signals.stop("the run is finished and saved")
             except BaseException:
                 if signals is not None and signals.received is None:  # by a callback, a loader, a loss that is NaN
                     self._save()
@@ -362,8 +366,6 @@ def _run_folder(out: Path, resume: bool, config: dict[str, Any]) -> RunFolder:
         if changed:
             differ = ", ".join(f"{name} was {was.get(name)!r} and is {now[name]!r}" for name in changed)
             raise ValueError(f"fit: a run is resumed with the settings it began with; {differ}.")
-    if before["fit"]["epochs"] != config["fit"]["epochs"]:
-        run.write(CONFIG, {**before, "fit": config["fit"]})
     return run
 
 

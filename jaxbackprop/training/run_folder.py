@@ -97,11 +97,15 @@ class RunFolder:
 
     def epochs(self) -> list[Epoch]:
         """The epochs recorded so far; a last line that was cut off is not counted."""
+        path, advice = self.path / METRICS, "Remove it, or train anew."
         try:
-            return [Epoch(**json.loads(line)) for line in self._lines()]
+            found = [Epoch(**json.loads(line)) for line in self._lines()]
         except (ValueError, TypeError, RecursionError) as error:
-            advice = "Remove it, or train anew."
-            raise DataError(f"a broken line ({error})", file=self.path / METRICS, advice=advice) from None
+            raise DataError(f"a broken line ({error})", file=path, advice=advice) from None
+        for number, epoch in enumerate(found, start=1):
+            if epoch.epoch != number:
+                raise DataError(f"epoch {epoch.epoch}", expected=f"epoch {number}", file=path, line=number)
+        return found
 
     def _lines(self) -> list[str]:
         path = self.path / METRICS

@@ -254,4 +254,5 @@ def assert_verified(fun: Callable, *args: Any, **keywords: Any) -> None:
     Raises:
         VerificationError: an AssertionError with the report.
     """
+    __tracebackhide__ = True  # pytest then ends at the line of the test
     verify(fun, *args, **keywords).raise_if_failed()

@@ -97,6 +97,7 @@ class Verification:
         Raises:
             VerificationError: with the report.
         """
+        __tracebackhide__ = True
         if not self.passed:
             raise VerificationError(str(self))
         return self
