@@ -12,6 +12,7 @@ import numpy as np
 
 from ..core.example_inputs import large
 from ..core.rule import Rule, rules
+from ..derivation import Derivation
 from ..jaxprs.compat import plain_function_of
 from .results import AUTODIFF, BY_HAND, Benchmark, Row
 from .timing import interleaved, ratio, spread
@@ -24,7 +25,7 @@ Function = Callable[..., Any]
 
 
 def benchmark(
-    fun: Function,
+    fun: Function | Derivation,
     *args: Any,
     against: Mapping[str, Function] | Sequence[Function] | Function = (),
     reference: Function | None = None,
@@ -46,6 +47,7 @@ def benchmark(
 
     Args:
         fun: a Rule, a `jax.custom_vjp`, or any function with `reference=`. Bind settings with `functools.partial`.
+            A Derivation stands for its rule, and where nothing else is given for its arguments and plain function.
         *args: its arguments: arrays and floats are traced, other Python values are static.
         against: further functions to measure, by name, a sequence of them, or one.
         reference: the plain function to which autodiff is applied; the rule's primal, a `custom_vjp`'s wrapped
@@ -62,6 +64,8 @@ def benchmark(
         TypeError: no plain function is known, and none was given.
         ValueError: no argument is floating-point, a contender returns other shapes, or `seconds` is not positive.
     """
+    if isinstance(fun, Derivation):
+        fun, args, reference = fun.rule, args or fun.args, reference or fun.function
     if not seconds > 0:
         raise ValueError(f"benchmark: seconds must be above 0, not {seconds}.")
     plain = reference or plain_function(fun)
