@@ -16,7 +16,7 @@ from jaxbackprop.benchmarking.results import AUTODIFF, BY_HAND, in_bytes, in_sec
 from jaxbackprop.benchmarking.timing import interleaved, interval_of_median, ratio, spread
 from jaxbackprop.benchmarking.workload import Contender, Workload, temporary_bytes
 from jaxbackprop.cli import main
-from jaxbackprop.gates import mul
+from jaxbackprop.gates import gather, mul
 from jaxbackprop.gates.relu_like import relu
 from jaxbackprop.layers import affine
 from jaxbackprop.losses.fused_cross_entropy import linear_cross_entropy
@@ -183,10 +183,10 @@ def test_others_can_run_along_and_must_answer_alike():
 
 def two_sizes() -> Benchmark:
     rows = (
-        Row(BY_HAND, "small", 1e-3, 0.1, temporary_bytes=100, residual_bytes=8, error=1e-7),
-        Row(AUTODIFF, "small", 1e-3, 0.1, 1.0, (0.9, 1.1), True, 200, 0.5, 16, 1e-7),
-        Row(BY_HAND, "large", 2e-3, 0.1, temporary_bytes=1000, residual_bytes=80, error=1e-7),
-        Row(AUTODIFF, "large", 4e-3, 0.1, 0.5, (0.45, 0.55), False, 4000, 0.25, 160, 1e-7),
+        Row(BY_HAND, "small", 1e-3, 0.1, temporary_bytes=100, residual_bytes=8, error=1e-7, ulps=0.5),
+        Row(AUTODIFF, "small", 1e-3, 0.1, 1.0, (0.9, 1.1), True, 200, 0.5, 16, 1e-7, 0.5),
+        Row(BY_HAND, "large", 2e-3, 0.1, temporary_bytes=1000, residual_bytes=80, error=1e-7, ulps=0.5),
+        Row(AUTODIFF, "large", 4e-3, 0.1, 0.5, (0.45, 0.55), False, 4000, 0.25, 160, 1e-7, 0.5),
     )
     return Benchmark("loss", rows, {"small": "float32[3]", "large": "float32[30]"}, {"JAX": "0"})
 
@@ -204,14 +204,14 @@ def test_the_table_is_written_out():
         "loss: forward and backward pass (JAX 0)\n"
         "\n"
         "small: float32[3]\n"
-        "  contender  time  spread             by hand / this  temporary  residuals    error\n"
-        "  by hand    1 ms    10 %                                 100 B        8 B  1.0e-07\n"
-        "  autodiff   1 ms    10 %  1.00 (0.90 to 1.10) noise      200 B       16 B  1.0e-07\n"
+        "  contender  time  spread             by hand / this  temporary  residuals    error  ulp, one sign\n"
+        "  by hand    1 ms    10 %                                 100 B        8 B  1.0e-07            0.5\n"
+        "  autodiff   1 ms    10 %  1.00 (0.90 to 1.10) noise      200 B       16 B  1.0e-07            0.5\n"
         "\n"
         "large: float32[30]\n"
-        "  contender  time  spread             by hand / this  temporary  residuals    error\n"
-        "  by hand    2 ms    10 %                                  1 kB       80 B  1.0e-07\n"
-        "  autodiff   4 ms    10 %  0.50 (0.45 to 0.55)             4 kB      160 B  1.0e-07"
+        "  contender  time  spread             by hand / this  temporary  residuals    error  ulp, one sign\n"
+        "  by hand    2 ms    10 %                                  1 kB       80 B  1.0e-07            0.5\n"
+        "  autodiff   4 ms    10 %  0.50 (0.45 to 0.55)             4 kB      160 B  1.0e-07            0.5"
     )
 
 
@@ -265,3 +265,12 @@ def test_gradients_into_references_are_the_same_gradients():
     row = found.row("autodiff into refs")
     assert row.seconds is None or (row.error or 0) < 1e-6
     assert (row.seconds is None) == bool(row.note)
+
+
+def test_what_long_sums_lose_stands_beside_time_and_memory():
+    """A row looked up 4,000 times: autodiff stops adding in bfloat16 at 256, the rule rounds once."""
+    ids = jnp.arange(4096) % 4096 // 4000
+    found = benchmark(gather, jnp.zeros((2, 3), jnp.bfloat16), ids, rounds=2)
+    assert (found.row(BY_HAND).ulps or 0) <= 0.5
+    assert (found.row(AUTODIFF).ulps or 0) > 64
+    assert "ulp, one sign" in str(found)

@@ -152,3 +152,22 @@ def test_a_run_that_does_not_end_with_the_same_bits_is_reported():
     with pytest.raises(AssertionError):
         long.claim(grown)
     long.claim(grown | {"MiB at the end": 301})
+
+
+def test_the_text_models_are_judged_by_their_rivals(tmp_path):
+    """Both fastText models get the same options; a worse one, or a linear one below LinearSVC, does not pass."""
+    text = importlib.import_module("text_comparison")
+    case = text.COMPARED["trec, hs"]
+    theirs = text.training(text.FASTTEXT, case, 3, "program", "train.txt", "model.bin")
+    assert theirs[:6] == ["program", "supervised", "-input", "train.txt", "-output", "model"]
+    assert dict(zip(theirs[2::2], theirs[3::2], strict=True)).items() >= {"-loss": "hs", "-seed": "3"}.items()
+    ours = json.loads(text.training(text.OURS, case, 3, "program", "train.txt", "model.bin")[-1])
+    assert {f"-{name}": str(value) for name, value in ours.items()}.items() <= dict(
+        zip(theirs[2::2], theirs[3::2], strict=True)
+    ).items()
+    quality = {text.OURS: 0.9, text.FASTTEXT: 0.9, text.LINEAR: 0.95, text.SVC: 0.94}
+    row = {who: {"quality": q, "qualities": [q], "CPU seconds": 1.0} for who, q in quality.items()}
+    text.claim(dict.fromkeys(text.OF_THE_MEAN, row))
+    for who, q in ((text.OURS, 0.8), (text.LINEAR, 0.93)):
+        with pytest.raises(AssertionError):
+            text.claim(dict.fromkeys(text.OF_THE_MEAN, row | {who: row[who] | {"quality": q}}))

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..core.example_inputs import large
 from ..core.rule import Rule, rules
+from ..derivation import Derivation
 from ..jaxprs.compat import plain_function_of
 from .results import AUTODIFF, BY_HAND, Benchmark, Row
 from .timing import interleaved, ratio, spread
@@ -24,7 +25,7 @@ Function = Callable[..., Any]
 
 
 def benchmark(
-    fun: Function,
+    fun: Function | Derivation,
     *args: Any,
     against: Mapping[str, Function] | Sequence[Function] | Function = (),
     reference: Function | None = None,
@@ -46,6 +47,7 @@ def benchmark(
 
     Args:
         fun: a Rule, a `jax.custom_vjp`, or any function with `reference=`. Bind settings with `functools.partial`.
+            A Derivation stands for its rule, and where nothing else is given for its arguments and plain function.
         *args: its arguments: arrays and floats are traced, other Python values are static.
         against: further functions to measure, by name, a sequence of them, or one.
         reference: the plain function to which autodiff is applied; the rule's primal, a `custom_vjp`'s wrapped
@@ -53,7 +55,7 @@ def benchmark(
         sizes: arguments by the name of their size, instead of `args`: one table for each, and the plot is over them.
         seconds: about how long to measure each size, compilation not counted.
         rounds: how many rounds instead.
-        oracle: whether to compute float64 values for the error column (they need the most memory of all).
+        oracle: whether to compute float64 values for the columns of errors (they need the most memory of all).
 
     Returns:
         A Benchmark; `.time_ratio` and `.memory_ratio` below 1 say that the hand-derived pass is better.
@@ -62,6 +64,8 @@ def benchmark(
         TypeError: no plain function is known, and none was given.
         ValueError: no argument is floating-point, a contender returns other shapes, or `seconds` is not positive.
     """
+    if isinstance(fun, Derivation):
+        fun, args, reference = fun.rule, args or fun.args, reference or fun.function
     if not seconds > 0:
         raise ValueError(f"benchmark: seconds must be above 0, not {seconds}.")
     plain = reference or plain_function(fun)
@@ -148,7 +152,8 @@ def _measure(
     for i, c in enumerate(running):
         rows[c.name] = _with_time(rows[c.name], rows[BY_HAND], times[:, i], times[:, 0], times[:, -1])
         if expected is not None:
-            rows[c.name] = replace(rows[c.name], error=workload.error(compiled[c.name], expected))
+            error, ulps = workload.error(compiled[c.name], expected[0]), workload.ulps(compiled[c.name], expected[1])
+            rows[c.name] = replace(rows[c.name], error=error, ulps=ulps)
     return _with_accuracy_notes(_best_checkpoint([rows[c.name] for c in contenders], contenders))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from ..core.html_table import html_lines, html_table
 
 BY_HAND, AUTODIFF = "by hand", "autodiff"
-HEAD = ("contender", "time", "spread", "by hand / this", "temporary", "residuals", "error")
+HEAD = ("contender", "time", "spread", "by hand / this", "temporary", "residuals", "error", "ulp, one sign")
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class Row:
         memory_ratio: the hand-derived pass's temporary bytes over this one's.
         residual_bytes: what the backward pass keeps from the forward pass, arguments not counted.
         error: the largest difference from float64, divided by the largest number of the array it occurs in.
+        ulps: the same for upstream gradients of one sign, in units of the type's last place at the size of the number:
+            what long sums lose.
         note: a remark about the row, such as why it has no figures.
     """
 
@@ -42,6 +44,7 @@ class Row:
     memory_ratio: float | None = None
     residual_bytes: int | None = None
     error: float | None = None
+    ulps: float | None = None
     note: str = ""
 
 
@@ -161,7 +164,7 @@ def _table(rows: list[tuple[str, ...]]) -> str:
 
 def _cells(r: Row) -> tuple[str, ...]:
     if r.seconds is None:
-        return (r.name, *["-"] * 6)
+        return (r.name, *["-"] * 7)
     return (
         r.name,
         in_seconds(r.seconds),
@@ -170,6 +173,7 @@ def _cells(r: Row) -> tuple[str, ...]:
         in_bytes(r.temporary_bytes),
         in_bytes(r.residual_bytes),
         "-" if r.error is None else f"{r.error:.1e}",
+        "-" if r.ulps is None else f"{r.ulps:.1f}",
     )
 
 

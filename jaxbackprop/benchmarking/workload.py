@@ -47,6 +47,11 @@ class Workload:
         return self.varied, self.fixed, self.upstream
 
     @property
+    def one_sign(self) -> tuple:
+        """The same with upstream gradients of one sign: sums grow, and what a narrow accumulator loses shows."""
+        return self.varied, self.fixed, [jnp.abs(u) if jnp.isrealobj(u) else u for u in self.upstream]
+
+    @property
     def description(self) -> str:
         """The arguments' dtypes and shapes as text."""
         arrays = self.varied | self.fixed
@@ -91,11 +96,14 @@ class Workload:
 
         return saved_bytes(jax.make_jaxpr(pulled)(self.varied, self.fixed))
 
-    def oracle(self, plain: Callable[..., Any]) -> list[np.ndarray]:
-        """Outputs and gradients of the plain function in float64, at the very same numbers."""
+    def oracle(self, plain: Callable[..., Any]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Outputs and gradients of the plain function in float64, at the numbers of `inputs` and of `one_sign`."""
         with jax.enable_x64(True):
-            inputs = jax.tree.map(_to_float64, self.inputs)
-            return _as_numpy(jax.jit(self.passes(Contender("float64", plain)))(*inputs))
+            run = jax.jit(self.passes(Contender("float64", plain)))
+            at_inputs, at_one_sign = (
+                _as_numpy(run(*jax.tree.map(_to_float64, inputs))) for inputs in (self.inputs, self.one_sign)
+            )
+        return at_inputs, at_one_sign
 
     def error(self, program: Any, oracle: Sequence[np.ndarray]) -> float:
         """The largest difference from `oracle`, divided by the largest number of the array it occurs in.
@@ -104,6 +112,14 @@ class Workload:
         """
         actual = _as_numpy(program(*self.inputs))
         return max((_difference(x, ref) for x, ref in zip(actual, oracle, strict=True)), key=_nan_last, default=0.0)
+
+    def ulps(self, program: Any, oracle: Sequence[np.ndarray]) -> float:
+        """The largest difference from `oracle`, at upstream gradients of one sign, in units of the type's last place.
+
+        At the size of the number, or of the typical one of its array, where that is larger.
+        """
+        actual = jax.tree.leaves(program(*self.one_sign))
+        return max((_in_ulps(x, ref) for x, ref in zip(actual, oracle, strict=True)), key=_nan_last, default=0.0)
 
 
 def temporary_bytes(program: Any) -> int:
@@ -140,6 +156,15 @@ def _difference(actual: np.ndarray, expected: np.ndarray) -> float:
         if not np.isnan(difference).any()
         else float("nan")
     )
+
+
+def _in_ulps(actual: jax.Array, expected: np.ndarray) -> float:
+    size = np.abs(expected)
+    if not size.any():
+        return 0.0
+    scale = np.maximum(size, np.sqrt(np.mean(size**2)))
+    gap = np.abs(np.asarray(actual, expected.dtype) - expected)
+    return float(np.max(gap / (float(jnp.finfo(actual.dtype).eps) * scale)))
 
 
 def _nan_last(x: float) -> tuple[bool, float]:

@@ -1,6 +1,6 @@
 """Names for arguments and values, as the source code has them: parameter paths, and assignments on source lines.
 
-Also the names of nnx modules as scopes while a function is traced.
+Also the names of nnx and equinox modules as scopes while a function is traced.
 """
 
 import inspect
@@ -114,36 +114,75 @@ class Names:
         return name
 
 
+def shown_scopes(path: tuple[str, ...]) -> tuple[str, ...]:
+    """The scopes that a reader knows: not those of equinox's own layers beside their names, nor an empty `vmap()`."""
+    return tuple(name for name in path if not name.startswith("eqx.nn.") and name != "vmap()")
+
+
 @contextmanager
 def module_scopes(fun: Callable, args: tuple) -> Iterator[None]:
-    """Within, every flax.nnx module that `fun` or `args` hold runs under a named scope of its own path.
+    """Within, every flax.nnx and equinox module that is called runs under a named scope of its path in what holds it.
 
-    The classes' `__call__` is wrapped for the time of one trace and put back.
+    Haiku and linen make such scopes themselves. The classes' `__call__` is wrapped for the time of one trace and put
+    back; all classes there are, since modules may be merged, or made, inside `fun`.
     """
     nnx = sys.modules.get("flax.nnx")
     paths = _module_paths(nnx, fun, args) if nnx is not None else {}
-    calls: dict[type, Any] = {}
-    for cls in {type(module) for module, _ in paths.values()}:
-        owner = next((c for c in cls.__mro__ if "__call__" in c.__dict__), None)
-        if owner is not None and owner not in calls:
-            calls[owner] = owner.__dict__["__call__"]
-            setattr(owner, "__call__", _scoped(calls[owner], nnx, paths))  # noqa: B010 (owner is any class)
+    running: list[Any] = []
+
+    def path_of(module: Any) -> str:
+        if id(module) not in paths:  # one that a transformation put together again
+            paths.update(_module_paths(nnx, None, (module,)))
+        return paths[id(module)][1]
+
+    put_back: dict[type, Any] = {}
+    for package, name in (("flax.nnx", path_of), ("equinox", lambda module: _place_in(running[-1:], module))):
+        for cls in _module_classes(package):
+            put_back[cls] = cls.__dict__["__call__"]
+            setattr(cls, "__call__", _scoped(put_back[cls], running, name))  # noqa: B010 (any class)
     try:
         yield
     finally:
-        for owner, call in calls.items():
-            setattr(owner, "__call__", call)  # noqa: B010
+        for cls, call in put_back.items():
+            setattr(cls, "__call__", call)  # noqa: B010
 
 
-def _scoped(call: Callable, nnx: Any, paths: dict[int, tuple[Any, str]]) -> Callable:
+def _module_classes(package: str) -> Iterator[type]:
+    """Every class of modules of that package or built on it, but its own machinery, that defines a call."""
+    module = getattr(sys.modules.get(package), "Module", None)
+    found = [] if module is None else [module]
+    for cls in found:
+        found += [sub for sub in type.__subclasses__(cls) if sub not in found]
+        machinery = cls.__module__.startswith("equinox.") and not cls.__module__.startswith("equinox.nn.")
+        if "__call__" in cls.__dict__ and not machinery:
+            yield cls
+
+
+def _scoped(call: Any, running: list[Any], name: Callable[[Any], str]) -> Callable:
+    """A module's call under a named scope; not again where it calls that of its base class."""
+
     @wraps(call)
     def scoped(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if id(self) not in paths:  # a copy that a transformation put together again
-            paths.update(_module_paths(nnx, None, (self,)))
-        with jax.named_scope(paths[id(self)][1]):
-            return call(self, *args, **kwargs)
+        bound = call.__get__(self, type(self))
+        if running and running[-1] is self:
+            return bound(*args, **kwargs)
+        scope = name(self) or type(self).__name__
+        running.append(self)
+        try:
+            with jax.named_scope(scope):
+                return bound(*args, **kwargs)
+        finally:
+            running.pop()
 
     return scoped
+
+
+def _place_in(holders: list[Any], module: Any) -> str:
+    """`layers[0]` for a module that the one that is running holds there; "" where it does not hold it itself."""
+    for path, leaf in jax.tree_util.tree_flatten_with_path(holders, is_leaf=lambda x: x is module)[0]:
+        if leaf is module:
+            return jax.tree_util.keystr(path[1:]).lstrip(".")
+    return ""
 
 
 def _module_paths(nnx: Any, fun: Any, args: tuple) -> dict[int, tuple[Any, str]]:

@@ -137,7 +137,7 @@ class _Walk:
         targets, stacks = naming.assigned(jaxpr.eqns, depth)
         open_scopes: list[Box] = []
         for eqn, target, stack in zip(jaxpr.eqns, targets, stacks, strict=True):
-            here = self._scope(open_scopes, scopes(eqn), box)
+            here = self._scope(open_scopes, naming.shown_scopes(scopes(eqn)), box)
             into = [self._at(known, atom) for atom in eqn.invars]
             leaving = self._equation(eqn, into, here, target, stack)
             if target and len(leaving) == 1 and _unnamed(leaving[0]):

@@ -44,6 +44,7 @@ def derive_command(
                 "code": derived.code,
                 "verdict": verdict.verdict,
                 "proof": proof.verdict,
+                "wrong_rules": [{"name": site.name, "source": site.source} for site in derived.wrong_rules],
             }
         )
     else:

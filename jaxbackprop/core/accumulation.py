@@ -25,6 +25,7 @@ def accumulator_dtype(dtype: DTypeLike) -> np.dtype:
 
 def to_accumulator(x: Array) -> Array:
     """`x` in the type its sums are accumulated in."""
+    x = jnp.asarray(x)
     return x.astype(accumulator_dtype(x.dtype))
 
 
@@ -36,6 +37,14 @@ def matmul_operand(x: Array) -> Array:
     DotThunk", JAX 0.10 to 0.12), and unasked it accumulates in bfloat16 (0.12).
     """
     return to_accumulator(x) if jax.default_backend() == "cpu" else x
+
+
+def narrowed(x: Array, dtype: DTypeLike) -> Array:
+    """`x`, which is in the accumulator type, as an operand of a product with an array of `dtype`.
+
+    Rounded to that type where hardware multiplies it faster; not on CPU, which multiplies in the accumulator type.
+    """
+    return x if jax.default_backend() == "cpu" else x.astype(dtype)
 
 
 def matmul_accumulating(x: Array, y: Array) -> Array:

@@ -6,6 +6,7 @@ Which word has which row is the vocabulary's business; no file is opened here.
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +22,7 @@ SEPARATORS = b" \n\r\t\v\f\0"
 END = b"</s>"  # what fastText reads for the end of a line, and the end of a line where a text says it
 WORD_BYTES = bytes(byte not in SEPARATORS for byte in range(256))
 LETTERS = re.compile(r"\w+")
+CUT = 1 << 12  # words that were cut at punctuation are kept, at most
 GROUP = 1 << 23  # bytes of text whose words are numbered together
 WRITTEN_END = re.compile(rb"(?<![^ \r\t\v\f\0])</s>(?![^ \r\t\v\f\0])")
 
@@ -135,7 +137,7 @@ def words_of_line(text: str) -> list[bytes]:
 def lowercased(tokens: Tokens, label_prefix: str) -> Tokens:
     """The tokens with each word cut as `cut_word` cuts it; labels and the ends of lines stay."""
     prefix = _bytes(label_prefix)
-    cut = [[w] if w == END or w.startswith(prefix) else cut_word(w, prefix) for w in tokens.words.to_pylist()]
+    cut = [(w,) if w == END or w.startswith(prefix) else cut_word(w, prefix) for w in tokens.words.to_pylist()]
     coded = pa.array([part for parts in cut for part in parts], pa.binary()).dictionary_encode()
     lengths = np.array([len(parts) for parts in cut], np.int64)
     each = lengths[tokens.codes]
@@ -143,10 +145,11 @@ def lowercased(tokens: Tokens, label_prefix: str) -> Tokens:
     return replace(tokens, words=coded.dictionary, codes=codes, offsets=starts(each)[tokens.offsets])
 
 
-def cut_word(word: bytes, label_prefix: bytes) -> list[bytes]:
+@lru_cache(CUT)
+def cut_word(word: bytes, label_prefix: bytes) -> tuple[bytes, ...]:
     """The runs of letters, digits and underscores of a word, in lower case; none that would be a label."""
     parts = LETTERS.findall(word.decode("utf-8", "replace").lower())
-    return [part for part in (text.encode() for text in parts) if not part.startswith(label_prefix)]
+    return tuple(part for part in (text.encode() for text in parts) if not part.startswith(label_prefix))
 
 
 def starts_with(words: pa.BinaryArray, prefix: str) -> np.ndarray:

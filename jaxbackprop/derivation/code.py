@@ -1,15 +1,15 @@
 """A derivation as a Python module: a `@jbp.rule` or a plain `jax.custom_vjp`; `residuals` says what is saved."""
 
 import textwrap
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from .deltas import Line, Lines
 from .index_notation import DELTA, Factor
 from .letters import Letters
 from .loops import backward_loop, forward_loop, last_line, previous_line, split
-from .quantities import LITERAL_KINDS, Program, Quantity
+from .quantities import LITERAL_KINDS, Parameter, Program, Quantity
 from .residuals import Residuals
 from .writer import WIDTH, Axes, Writer
 
@@ -44,14 +44,16 @@ def program_text(
         back += backward_loop(backward, lines, inside, behind)
     for key in behind:
         back += _delta_lines(backward, key, lines[key])
-    results = [_shaped(backward, Factor(DELTA + q.key, q.indices), q.axes) for q in arguments if q.differentiable]
+    results = {
+        q.key: _shaped(backward, Factor(DELTA + q.key, q.indices), q.axes) for q in arguments if q.differentiable
+    }
 
     kept = [q.name for q in saved] + [_shape_residual(s, form) for s in backward.shapes_of]
     unpacked = [q.name for q in saved] + [backward.shape_name(s) for s in backward.shapes_of]
     several = len(upstream) > 1
     parts = _Parts(program, letters, arguments, list(docstring), form, name)
     head = parts.head_of_forward()
-    text = [*parts.imports(), "", "", *head, *_indent(body)]
+    text = [*parts.imports(), "", "", *head, *_indent([*parts.unpacked(), *body])]
     value = returned[0] if not program.several else _tuple(returned)
     text += [f"    return {value}, {_tuple(kept)}", "", "", *parts.head_of_backward(several)]
     text += _indent([f"{_target(unpacked)} = residuals"] if unpacked else [])
@@ -117,10 +119,36 @@ class _Parts:
     name: str
 
     def signature(self) -> str:
-        return ", ".join(
-            q.name if self.form == "custom_vjp" else f"{q.name}: {self.annotation(q.dtype, q.axes)}"
-            for q in self.arguments
-        )
+        return ", ".join(p.name if self.form == "custom_vjp" else self.typed(p) for p in self.parameters)
+
+    @property
+    def parameters(self) -> list[Parameter]:
+        """The parameters, an array under the name of its quantity."""
+        return [
+            p if p.structure is not None else replace(p, name=self.program[p.leaves[0][0]].name)
+            for p in self.program.parameters
+        ]
+
+    def typed(self, p: Parameter) -> str:
+        """A parameter with its type."""
+        quantities = [self.program[key] for key, _ in p.leaves]
+        if p.structure is None:
+            return f"{p.name}: {self.annotation(quantities[0].dtype, quantities[0].axes)}"
+        dtype = "float" if self.is_differentiable(p) else quantities[0].dtype
+        return f'{p.name}: PyTree[{dtype.capitalize()}[Array, "..."]]'
+
+    def is_differentiable(self, p: Parameter) -> bool:
+        """Whether a parameter has a gradient."""
+        return any(self.program[key].differentiable for key, _ in p.leaves)
+
+    def unpacked(self) -> list[str]:
+        """The arrays of lists, tuples and dictionaries under their names."""
+        return [
+            f"{self.program[key].name} = {read}"
+            for p in self.parameters
+            if p.structure is not None
+            for key, read in p.leaves
+        ]
 
     def annotation(self, dtype: str, axes: Axes) -> str:
         names = " ".join("1" if i is None else self.letters.axis(i.axis) for i in axes)
@@ -133,6 +161,7 @@ class _Parts:
         if self.form == "custom_vjp":
             return ["import jax", "import jax.numpy as jnp"]
         kinds = sorted({"Float", *(q.dtype.capitalize() for q in self.arguments)})
+        kinds += ["PyTree"] * any(p.structure is not None for p in self.program.parameters)
         return [
             "import jax",
             "import jax.numpy as jnp",
@@ -153,10 +182,10 @@ class _Parts:
             returns = f"jbp.WithResiduals[{value}]"
             line = f"def {self.name}({self.signature()}) -> {returns}:"
             if len(line) > 120:
-                typed = [f"    {q.name}: {self.annotation(q.dtype, q.axes)}," for q in self.arguments]
+                typed = [f"    {self.typed(p)}," for p in self.parameters]
                 return ["@jbp.rule", f"def {self.name}(", *typed, f") -> {returns}:", *self.doc()]
             return ["@jbp.rule", line, *self.doc()]
-        names = ", ".join(q.name for q in self.arguments)
+        names = ", ".join(p.name for p in self.parameters)
         return [
             "@jax.custom_vjp", f"def {self.name}({names}):", *self.doc(),
             f"    return {self.name}_forward({names})[0]", "", "", f"def {self.name}_forward({names}):",
@@ -166,14 +195,32 @@ class _Parts:
         decorator = [f"@{self.name}.backward"] if self.form == "rule" else []
         return [*decorator, f"def {self.name}_backward(residuals, upstream):"]
 
-    def gradients(self, results: list[str]) -> str:
-        if self.form == "rule":
-            return ", ".join(results)
-        left = iter(results)
-        return _tuple([next(left) if q.differentiable else "None" for q in self.arguments])
+    def gradients(self, results: Mapping[str, str]) -> str:
+        found = [
+            _container(p.structure, [results.get(key, "None") for key, _ in p.leaves])
+            if self.is_differentiable(p)
+            else "None"
+            for p in self.parameters
+            if self.form == "custom_vjp" or self.is_differentiable(p)
+        ]
+        return ", ".join(found) if self.form == "rule" else _tuple(found)
 
     def tail(self) -> list[str]:
         return [] if self.form == "rule" else ["", "", f"{self.name}.defvjp({self.name}_forward, {self.name}_backward)"]
+
+
+def _container(structure: Any, items: Sequence[str]) -> str:
+    """Code for a container that holds these items in the places of their numbers."""
+    match structure:
+        case None:
+            return items[0]
+        case int():
+            return items[structure]
+        case dict():
+            return f"{{{', '.join(f'{key!r}: {_container(x, items)}' for key, x in structure.items())}}}"
+        case list():
+            return f"[{', '.join(_container(x, items) for x in structure)}]"
+    return _tuple([_container(x, items) for x in structure])
 
 
 def _shaped(writer: Writer, factor: Factor, axes: Axes) -> str:

@@ -145,6 +145,8 @@ def _reason(
     local: str,
 ) -> str:
     others = [program[f.key] for f, _ in rest if program[f.key].kind not in LITERAL_KINDS]
+    if any(program[f.key].kind == "placement" for f, _ in rest):
+        return f"router: each entry of {u} has its place in {q}, from which its delta comes back"
     if local:
         return local if not others else f"{local}; swapper: times {_names(others)}"
     if e != 1:

@@ -7,19 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ..core.rule import Rule
-from ..jaxprs.lazy_import import lazy_import
 from ..verification.api import verify
+from ..verification.audit import Site, audit
 from ..verification.oracles.finite_field import Answer
 from ..verification.report import Verification
 from .code import Form, program_text
 from .deltas import Line, Lines, chain_rule
 from .facts import Facts
 from .letters import Letters
-from .line_check import LineCheck, check_lines
+from .line_check import Expected, LineCheck, check_lines
 from .notation import Latex, Notation, Style
 from .numeric import Point, add_deltas, draw
 from .proof import proof_of
@@ -29,8 +30,6 @@ from .simplify import simplified
 from .sizes import read_at_two_sizes
 
 POINTS = 3
-# What measures stands above what derives, and loads much that a derivation does not need.
-benchmarking = lazy_import(f"{__name__.partition('.')[0]}.benchmarking")
 
 
 @dataclass(frozen=True)
@@ -90,6 +89,11 @@ class Derivation:
         return self.program.name
 
     @property
+    def leaves(self) -> tuple[Any, ...]:
+        """The arrays in the arguments."""
+        return tuple(jax.tree.leaves(self.args))
+
+    @property
     def conditions(self) -> tuple[str, ...]:
         """In words, what must hold for the rule to be right."""
         return tuple(self.program.conditions)
@@ -99,6 +103,27 @@ class Derivation:
         """What the forward pass saves for the backward pass, with the bytes of each at the sizes it was derived at."""
         quantities = (self.program[key] for key in self.residuals.saved)
         return {q.name: q.elements * (1 if q.is_mask else 4) for q in quantities}
+
+    @functools.cached_property
+    def wrong_rules(self) -> tuple[Site, ...]:
+        """The handwritten rules inside the function that are wrong at its arguments, each with its source.
+
+        The derivation is that of their plain functions, so that it is right where they are not; but autodiff of the
+        function runs them, and the proof, which compares with it, is refuted.
+        """
+        if not self.program.holds_rules:
+            return ()
+        return tuple(
+            site for site in audit(self.function, *self.args, checks=["gradient"]).sites if site.verdict == "wrong"
+        )
+
+    def _remarks(self) -> list[str]:
+        """Of each wrong rule inside, in words, where it is."""
+        return [
+            f"the handwritten backward pass of {site.name} ({site.source}) is wrong; this derivation is that of "
+            f"{site.name}'s plain function, and autodiff of {self.name} differs from it"
+            for site in self.wrong_rules
+        ]
 
     # On paper.
 
@@ -159,7 +184,8 @@ class Derivation:
                     rows.append(rf"& {equation.matrix} && \text{{\small in matrices}} \notag")
             body = " \\\\\n".join(rows)
             text.append(f"\\paragraph{{{section.title}}}\n\\begin{{align}}\n{body}\n\\end{{align}}")
-        return "\n".join([*text, *(f"Provided that {_escaped(c)}." for c in self.conditions)]) + "\n"
+        text += [f"Provided that {_escaped(c)}." for c in self.conditions]
+        return "\n".join([*text, *(f"Note that {_escaped(remark)}." for remark in self._remarks())]) + "\n"
 
     @functools.cached_property
     def markdown(self) -> str:
@@ -174,8 +200,9 @@ class Derivation:
                 if equation.matrix:
                     text.append(f"In matrices: ${equation.matrix}$")
                 if equation.reason:
-                    text.append(equation.reason[0].upper() + equation.reason[1:] + ".")
+                    text.append(f"*{equation.reason}*")
         text += [f"Provided that {condition}." for condition in self.conditions]
+        text += [f"Note that {remark}." for remark in self._remarks()]
         return "\n\n".join(text) + "\n"
 
     def _repr_html_(self) -> str:
@@ -197,8 +224,8 @@ class Derivation:
         return f"<derivation of {self.name}: {', '.join(map(str, self.saved)) or 'nothing'} saved{provided}>"
 
     def __str__(self) -> str:
-        """In plain text: the backward pass, line by line."""
-        return "\n".join([f"{self.name}", *self._plain("  ")])
+        """In plain text: the backward pass, line by line; and which handwritten rules inside the function are wrong."""
+        return "\n".join([f"{self.name}", *self._plain("  "), *(f"  {'Wrong':10}{r}" for r in self._remarks())])
 
     def _plain(self, indent: str = "") -> list[str]:
         notation = Notation(self.program, Letters(self.program), Style())
@@ -249,7 +276,8 @@ class Derivation:
         """Whether the rule and autodiff of the function are the same formulas: proved, refuted or not decided.
 
         Without tolerance, over finite fields, for the branches that the given arguments take (`.why` says what stopped
-        an answer, `.differs` where the two differ). The arithmetic is `verify`'s business.
+        an answer, `.differs` where the two differ). The arithmetic is `verify`'s business. Where it is refuted though
+        the derivation is right, `wrong_rules` says which handwritten rule inside the function is not.
         """
         return proof_of(self.rule, self.function, self.args, self.program, self.sums_to_one)
 
@@ -267,15 +295,8 @@ class Derivation:
         Raises:
             ValueError: a name is that of no delta.
         """
-        return check_lines(self, lines, upstream)
-
-    def benchmark(self, **options: Any) -> Any:
-        """`jbp.benchmark` of the rule at the given arguments, beside autodiff of the function.
-
-        Args:
-            **options: those of `jbp.benchmark`.
-        """
-        return benchmarking.benchmark(self.rule, *self.args, reference=self.function, **options)
+        expected = Expected(self.program, self.chain_rule, self.lines, self.points, self.leaves)
+        return check_lines(expected, lines, upstream)
 
 
 def _escaped(text: str) -> str:
@@ -299,13 +320,14 @@ def derive(fun: Callable, *args: Any, sums_to_one: Sequence[str] = ()) -> Deriva
 
     Args:
         fun: a JAX function of arrays, or a `Rule`, of which the plain function is read.
-        *args: example arrays; floats are differentiated, integers are indices, booleans are masks.
+        *args: example arrays, or lists, tuples and dictionaries of them; floats are differentiated, integers are
+            indices (with padding, where one of the examples is negative), booleans are masks.
         sums_to_one: names of arguments whose last axis sums to 1, such as one-hot targets: a condition of the rule.
 
     Raises:
         CannotDerive: the function holds something without a derivation here; the message names it and its line.
     """
-    arrays = tuple(jnp.asarray(x) if isinstance(x, bool | int | float) else x for x in args)
+    arrays = jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, bool | int | float) else x, args)
     program = read_at_two_sizes(fun, arrays)
     unknown = set(sums_to_one) - {program[key].name for key in program.arguments}
     if unknown:
@@ -315,7 +337,8 @@ def derive(fun: Callable, *args: Any, sums_to_one: Sequence[str] = ()) -> Deriva
             raise CannotDerive(f"derive: {q.name} has no rows of floating-point numbers that could sum to 1.")
     program.conditions += [f"each row of {name} sums to 1" for name in sums_to_one]
     chain = chain_rule(program)
-    points = tuple(draw(program, [np.asarray(x) for x in arrays], seed, sums_to_one) for seed in range(POINTS))
+    leaves = [np.asarray(x) for x in jax.tree.leaves(arrays)]
+    points = tuple(draw(program, leaves, seed, sums_to_one) for seed in range(POINTS))
     for point in points:
         add_deltas(program, chain, point)
     with np.errstate(all="ignore"):  # a point where something overflows decides nothing

@@ -80,8 +80,10 @@ def known_facts(program: Program, points: Sequence[Point], simplex: Sequence[str
     """The facts that hold by definition, those given, and the sums over an axis that are 0 or 1 at every point."""
     facts = Facts(program, {q.key for q in program.quantities.values() if q.is_mask})
     for q in program.quantities.values():
-        if q.kind == "one-hot":
+        if q.kind == "one-hot" and q.function != "padded":
             facts.sums[q.key, len(q.indices) - 1] = Fraction(1)
+        elif q.kind == "placement":
+            facts.sums[q.key, 0] = Fraction(1)
         elif q.name in simplex:
             facts.sums[q.key, len(q.indices) - 1] = Fraction(1)
         elif q.kind in ("formula", "function") and not depends_on_branch(program, q.key):

@@ -11,6 +11,7 @@ import inspect
 import linecache
 import math
 import operator
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -27,6 +28,7 @@ from ..jaxprs import array_primitives as params
 from ..jaxprs.compat import Jaxpr, JaxprEqn, Literal, body_of, dtype_of, function_of, scan_of, shape_of
 from ..jaxprs.provenance import Frame, frames
 from ..jaxprs.queries import UNTRACEABLE
+from ..jaxprs.rules import HANDWRITTEN_BACKWARD
 from .index_notation import (
     SIZE,
     ZERO,
@@ -39,7 +41,7 @@ from .index_notation import (
     number,
     quantity,
 )
-from .quantities import LITERAL_KINDS, RESERVED, CannotDerive, Output, Program, Quantity
+from .quantities import LITERAL_KINDS, RESERVED, CannotDerive, Output, Parameter, Program, Quantity
 
 EXACT = 2**10
 """A number in the program with a larger denominator than this stays a symbol: multiplying it out would round it."""
@@ -61,6 +63,7 @@ class Value:
         expression: its value; None where it is one of the following.
         known: a boolean, infinity or NaN that does not depend on the arguments.
         ids: an integer argument.
+        clip: of `ids`, the least and the largest value that a larger or smaller one counts as.
         counts: the index that it is equal to (an iota).
         summed: the indices that have just been summed, so that a division by their sizes is a mean.
         refused: why no equation may read it.
@@ -70,6 +73,7 @@ class Value:
     expression: Expression | None = None
     known: float | bool | None = None
     ids: Factor | None = None
+    clip: tuple[int | None, int | None] = (None, None)
     counts: Index | None = None
     summed: tuple[Index, ...] = ()
     refused: str = ""
@@ -80,7 +84,7 @@ class Value:
 
 
 def read(fun: Callable, args: Sequence[Any]) -> Program:
-    """The named quantities of `fun` at arrays like `args`.
+    """The named quantities of `fun` at arrays, or lists, tuples and dictionaries of arrays, like `args`.
 
     Raises:
         CannotDerive: an argument is no array, or an equation has no derivation.
@@ -88,7 +92,7 @@ def read(fun: Callable, args: Sequence[Any]) -> Program:
     function = fun.primal if isinstance(fun, Rule) else fun
     names = _argument_names(fun, args)
     tracer = _Tracer(_name_of(fun))
-    values = [tracer.argument(name, x) for name, x in zip(names, args, strict=True)]
+    values = [v for name, x in zip(names, args, strict=True) for v in tracer.parameter(name, x)]
     structure = jax.eval_shape(function, *args)
     leaves = structure if isinstance(structure, tuple | list) else [structure]
     if not all(hasattr(x, "dtype") and jnp.issubdtype(x.dtype, np.floating) for x in leaves):
@@ -109,7 +113,7 @@ def _traced(function: Callable, args: Sequence[Any]) -> Any:
 
     try:
         with jax.enable_x64(True):
-            return jax.make_jaxpr(function)(*(wide(np.asarray(x)) for x in args))
+            return jax.make_jaxpr(function)(*jax.tree.map(lambda x: wide(np.asarray(x)), tuple(args)))
     except UNTRACEABLE:
         return jax.make_jaxpr(function)(*args)
 
@@ -126,9 +130,25 @@ def _argument_names(fun: Callable, args: Sequence[Any]) -> list[str]:
     for name in RESERVED.intersection(names):
         raise CannotDerive(f"derive: the rule has a use of its own for the name {name}; call the argument otherwise.")
     for name, x in zip(names, args):
-        if not jax.tree_util.treedef_is_leaf(jax.tree.structure(x)):
-            raise CannotDerive(f"derive: {name} is a {type(x).__name__}; give each array as an argument of its own.")
+        _check_container(name, x)
     return names
+
+
+def _suffix(path: tuple[Any, ...]) -> str:
+    """What is added to a parameter's name for an array in it: W[0] is W1, p["bias"] is p_bias."""
+    parts = (e.idx + 1 if isinstance(e, jax.tree_util.SequenceKey) else re.sub(r"\W", "_", f"_{e.key}") for e in path)
+    return "".join(f"_{part}" if k and isinstance(part, int) else str(part) for k, part in enumerate(parts))
+
+
+def _check_container(name: str, x: Any) -> None:
+    if type(x) in (list, tuple, dict) and x:
+        for inner in x.values() if isinstance(x, dict) else x:
+            _check_container(name, inner)
+    elif not jax.tree_util.treedef_is_leaf(jax.tree.structure(x)):
+        what = f"an empty {type(x).__name__}" if type(x) in (list, tuple, dict) else f"a {type(x).__name__}"
+        raise CannotDerive(
+            f"derive: {name} is or holds {what}; give arrays, or lists, tuples and dictionaries of them."
+        )
 
 
 class _Tracer:
@@ -144,7 +164,7 @@ class _Tracer:
 
     def index(self, size: int) -> Index:
         self.axis_count += 1
-        return new_index(self.axis_count, size)
+        return new_index(self.axis_count, int(size))
 
     def axes(self, shape: Iterable[int]) -> tuple[Index | None, ...]:
         return tuple(self.index(n) if n != 1 else None for n in shape)
@@ -159,6 +179,17 @@ class _Tracer:
         if a != b:
             self.axis_root[b] = a
 
+    def parameter(self, name: str, x: Any) -> list[Value]:
+        """The arrays of a parameter."""
+        paths = jax.tree_util.tree_flatten_with_path(x)[0]
+        values = [self.argument(name + _suffix(path), leaf) for path, leaf in paths]
+        reads = [name + jax.tree_util.keystr(path) for path, _ in paths]
+        keys = self.program.arguments[len(self.program.arguments) - len(paths) :]
+        tree = jax.tree.structure(x)
+        structure = None if jax.tree_util.treedef_is_leaf(tree) else tree.unflatten(range(len(paths)))
+        self.program.parameters.append(Parameter(name, tuple(zip(keys, reads, strict=True)), structure))
+        return values
+
     def argument(self, name: str, x: Any) -> Value:
         x = np.asarray(x) if not hasattr(x, "dtype") else x
         if not isinstance(x.dtype, np.dtype):
@@ -170,6 +201,7 @@ class _Tracer:
         if kind == "ids" and not jnp.issubdtype(x.dtype, np.integer):
             raise CannotDerive(f"derive: {name} has dtype {x.dtype}; floats, integers and booleans have derivations.")
         q = self.program.add(name, indices, kind, differentiable=dtype == "float", made_up=False)
+        q.function = "padded" if kind == "ids" and bool((np.asarray(x) < 0).any()) else ""
         q.axes, q.dtype = axes, dtype
         self.program.arguments.append(q.key)
         return Value(axes, ids=q.factor) if kind == "ids" else Value(axes, quantity(q.factor))
@@ -208,6 +240,47 @@ class _Tracer:
             f"number{len(self.program.quantities)}", (), "number", value=v.known, text=text, differentiable=False
         )
         return replace(v, known=None, expression=quantity(q.factor))
+
+    def sized(self, index: Index, sizes: Sequence[Expression]) -> None:
+        """Remember the size of a new axis in terms of others."""
+        self.program.size_of[index.axis] = (*self.program.size_of.get(index.axis, ()), *sizes)
+
+    def in_range(self, ids: Quantity) -> None:
+        """Make it a condition that integers are indices."""
+        condition = f"every entry of {ids.name} is an index in range, counted from 0"
+        if condition not in self.program.conditions:
+            self.program.conditions.append(condition)
+
+    def compared_with_number(self, ids: Value, other: Value, name: str) -> Value:
+        """Integers compared with a number, or with the size of the one axis that is as long."""
+        bound = of(other).constant
+        if bound == 0 and name == "lt" and ids.ids is not None:
+            q = self.program[ids.ids.key]
+            if ids.clip[0] != 0 and q.function != "padded":
+                self.in_range(q)  # an index counted from the end is not read as one
+            if ids.clip[0] == 0 or q.function != "padded":
+                return Value(ids.axes, known=False)
+        if bound is None or ids.clip != (None, None) or ids.ids is None:
+            return Value(ids.axes, refused="a comparison of integer indices")
+        step = int(name in ("gt", "le"))
+        longest = {
+            self.root(i.axis) for key in self.program.arguments for i in self.program[key].indices if i.size == bound
+        }
+        threshold = quantity(Factor(f"{SIZE}{longest.pop()}")) if len(longest) == 1 else number(bound)
+        threshold = threshold + number(step)
+        own = self.program[ids.ids.key]
+        for q in self.program.quantities.values():
+            if q.function == "at least" and q.definition == threshold and q.selector and q.selector.key == own.key:
+                reached = quantity(Factor(q.key, ids.ids.indices))
+                break
+        else:
+            q = self.program.add(
+                "m", own.indices, "mask", definition=threshold, function="at least", selector=own.factor,
+                differentiable=False,
+            )  # fmt: skip
+            reached = quantity(Factor(q.key, ids.ids.indices))
+        mask = Value(ids.axes, reached)
+        return mask if name in ("ge", "gt") else self.mask("not", mask)
 
     # Naming.
 
@@ -416,6 +489,7 @@ class _Tracer:
         body = body_of(eqn)
         if body is not None:
             jaxpr, consts = body
+            self.program.holds_rules |= name in HANDWRITTEN_BACKWARD
             if "logaddexp" in function_of(jaxpr)[0] and ins[1].expression == ZERO:
                 return [self.function("softplus", ins[0])]
             return self.run(jaxpr, [self.literal(c) for c in consts], ins)
@@ -427,7 +501,8 @@ class _Tracer:
             if v.refused and name != "select_n":
                 raise self.cannot(eqn, v.refused)
         try:
-            return [_PRIMITIVES[name](self, eqn, *ins)]
+            out = _PRIMITIVES[name](self, eqn, *ins)
+            return out if isinstance(out, list) else [out]
         except _NotAnExpression:
             raise self.cannot(eqn, f"{name} of integers, infinities or booleans has no derivation") from None
 
@@ -585,7 +660,7 @@ def _assignments(file: str) -> dict[int, tuple[str, int, str]]:
 
 # The primitives.
 
-_PRIMITIVES: dict[str, Callable[..., Value]] = {}
+_PRIMITIVES: dict[str, Callable[..., Value | list[Value]]] = {}
 _NUMPY: dict[str, Callable[[float], float]] = {
     "exp": math.exp, "log": lambda x: math.log(x) if x > 0 else -math.inf, "tanh": math.tanh, "sqrt": math.sqrt,
     "rsqrt": lambda x: 1 / math.sqrt(x), "logistic": lambda x: 1 / (1 + math.exp(-x)), "erf": math.erf,
@@ -595,10 +670,10 @@ _NUMPY: dict[str, Callable[[float], float]] = {
 }  # fmt: skip
 
 
-def primitive(*names: str) -> Callable[[Callable[..., Value]], Callable[..., Value]]:
-    """Decorator: the function that answers for these primitives, `(tracer, equation, *inputs) -> value`."""
+def primitive(*names: str) -> Callable[[Callable], Callable]:
+    """Decorator: the function that answers for these primitives, `(tracer, equation, *inputs) -> value or values`."""
 
-    def put(function: Callable[..., Value]) -> Callable[..., Value]:
+    def put(function: Callable[..., Value | list[Value]]) -> Callable:
         _PRIMITIVES.update(dict.fromkeys(names, function))
         return function
 
@@ -624,6 +699,8 @@ def _convert(tracer: _Tracer, eqn: JaxprEqn, x: Value) -> Value:
     if x.expression is not None and not x.is_number and jnp.issubdtype(was, np.floating):
         if not jnp.issubdtype(to, np.floating):
             raise tracer.cannot(eqn, f"a conversion of {was} to {to} has no derivation")
+    if x.ids is not None and jnp.issubdtype(to, np.floating):
+        return Value(x.axes, quantity(x.ids)) if x.clip == (None, None) else Value(x.axes, refused="clipped integers")
     return x
 
 
@@ -646,7 +723,9 @@ def _mul(tracer: _Tracer, _: JaxprEqn, x: Value, y: Value) -> Value:
 
 
 @primitive("div")
-def _div(tracer: _Tracer, _: JaxprEqn, x: Value, y: Value) -> Value:
+def _div(tracer: _Tracer, eqn: JaxprEqn, x: Value, y: Value) -> Value:
+    if not jnp.issubdtype(dtype_of(eqn.outvars[0]), np.floating):
+        raise tracer.cannot(eqn, "a division of integers has no derivation")
     return tracer.mean_or_quotient(x, y)
 
 
@@ -677,6 +756,8 @@ def _sign(tracer: _Tracer, _: JaxprEqn, x: Value) -> Value:
 
 @primitive("max")
 def _max(tracer: _Tracer, eqn: JaxprEqn, x: Value, y: Value) -> Value:
+    if x.ids is not None or y.ids is not None:
+        return clipped(x, y, 0)
     for one, other in ((x, y), (y, x)):
         if one.known == -math.inf:
             return other
@@ -691,6 +772,8 @@ def _max(tracer: _Tracer, eqn: JaxprEqn, x: Value, y: Value) -> Value:
 
 @primitive("min")
 def _min(tracer: _Tracer, _: JaxprEqn, x: Value, y: Value) -> Value:
+    if x.ids is not None or y.ids is not None:
+        return clipped(x, y, 1)
     for one, other in ((x, y), (y, x)):
         if one.known == math.inf:
             return other
@@ -701,13 +784,27 @@ def _min(tracer: _Tracer, _: JaxprEqn, x: Value, y: Value) -> Value:
     return tracer_select(tracer, Value(axes, of(tracer.mask("positive", Value(axes, difference)))), x, y)
 
 
+def clipped(x: Value, y: Value, side: int) -> Value:
+    """Integers of which those beyond a number count as that number: the least (side 0) or the largest (side 1)."""
+    ids, bound = (x, y) if x.ids is not None else (y, x)
+    value = of(bound).constant
+    if value is None or ids.clip[side] is not None:
+        raise _NotAnExpression
+    return replace(ids, clip=(int(value), ids.clip[1]) if side == 0 else (ids.clip[0], int(value)))
+
+
+@primitive("clamp")
+def _clamp(tracer: _Tracer, eqn: JaxprEqn, low: Value, x: Value, high: Value) -> Value:
+    return _min(tracer, eqn, _max(tracer, eqn, x, low), high)
+
+
 @primitive("gt", "lt", "ge", "le")
 def _compare(tracer: _Tracer, eqn: JaxprEqn, x: Value, y: Value) -> Value:
     name = eqn.primitive.name
     if x.ids is not None or y.ids is not None:
-        if name == "lt" and y.is_number and of(y) == ZERO:
-            return Value(x.axes, known=False)  # an index counted from the end is not read as one
-        return Value(x.axes, refused="a comparison of integer indices")
+        if x.ids is None:
+            x, y, name = y, x, {"lt": "gt", "gt": "lt", "le": "ge", "ge": "le"}[name]
+        return tracer.compared_with_number(x, y, name)
     if x.known is not None or y.known is not None:
         return Value(x.axes or y.axes, known=_compared(name, x.known, y.known))
     axes, (x, y) = tracer.aligned(x, y)
@@ -732,9 +829,14 @@ def _equal(tracer: _Tracer, eqn: JaxprEqn, x: Value, y: Value) -> Value:
         x, y = y, x
     if x.ids is not None:
         axes, (x, y) = tracer.aligned(x, y)
-        if y.counts is None or not equal or x.ids is None:
+        if y.is_number and not y.axes:
+            at, above = (tracer.compared_with_number(x, y, name) for name in ("ge", "gt"))
+            both = tracer.mask("all", Value(axes, of(at) * of(tracer.mask("not", above))))
+            return both if equal else tracer.mask("not", both)
+        if y.counts is None or x.ids is None:
             return Value(axes, refused="a comparison of integer indices")
-        return Value(axes, quantity(one_hot(tracer, x.ids, y.counts)))
+        hot = Value(axes, quantity(one_hot(tracer, x, y.counts)))
+        return hot if equal else tracer.mask("not", hot)
     if x.known is not None or y.known is not None:
         return Value(x.axes or y.axes, known=_compared(eqn.primitive.name, x.known, y.known))
     axes, (x, y) = tracer.aligned(x, y)
@@ -745,11 +847,19 @@ def _equal(tracer: _Tracer, eqn: JaxprEqn, x: Value, y: Value) -> Value:
     return zero if equal else tracer.mask("not", zero)
 
 
-def one_hot(tracer: _Tracer, ids: Factor, index: Index) -> Factor:
-    """[ids = index] as a quantity."""
+def one_hot(tracer: _Tracer, which: Value, index: Index, padded: bool = False) -> Factor:
+    """[ids = index] as a quantity; an integer out of range has no 1 where that is allowed."""
+    ids = which.ids
+    assert ids is not None
+    function = "padded" if padded or tracer.program[ids.key].function == "padded" else ""
+    if which.clip != (None, None):
+        if which.clip != (0, index.size - 1):
+            raise _NotAnExpression
+        function = "clipped"
     for q in tracer.program.quantities.values():
         if (
             q.kind == "one-hot"
+            and q.function == function
             and q.selector is not None
             and q.selector.key == ids.key
             and tracer.root(q.over[0].axis) == tracer.root(index.axis)
@@ -758,11 +868,12 @@ def one_hot(tracer: _Tracer, ids: Factor, index: Index) -> Factor:
             return q.factor.renamed(names)
     name = tracer.program[ids.key].name
     q = tracer.program.add(
-        f"is_{name}", (*ids.indices, index), "one-hot", selector=ids, over=(index,), differentiable=False
-    )
-    condition = f"every entry of {name} is an index in range, counted from 0"
-    if condition not in tracer.program.conditions:
-        tracer.program.conditions.append(condition)
+        f"is_{name}", (*ids.indices, index), "one-hot", selector=ids, over=(index,), differentiable=False,
+        function=function,
+    )  # fmt: skip
+    if function:
+        return q.factor
+    tracer.in_range(tracer.program[ids.key])
     return q.factor
 
 
@@ -860,9 +971,175 @@ def _reshape(tracer: _Tracer, eqn: JaxprEqn, x: Value) -> Value:
     shape = shape_of(eqn.outvars[0])
     kept = [i for i in x.axes if i is not None]
     if [i.size for i in kept] != [n for n in shape if n != 1]:
-        raise tracer.cannot(eqn, f"a reshape of {shape_of(eqn.invars[0])} to {shape} has no derivation yet")
+        return reshaped(tracer, x, shape)
     left = iter(kept)
     return replace(x, axes=tuple(next(left) if n != 1 else None for n in shape))
+
+
+def reshaped(tracer: _Tracer, x: Value, shape: Sequence[int]) -> Value:
+    """Neighbouring axes merged row by row, and axes split, a group of them at a time."""
+    old, new = [i for i in x.axes if i is not None], [n for n in shape if n != 1]
+    axes: list[Index] = []
+    x = tracer.named(x)
+    e = of(x)
+    while old:
+        own, sizes = [old.pop(0)], [new.pop(0)]
+        while (a := math.prod(i.size for i in own)) != (b := math.prod(sizes)):
+            own, sizes = ([*own, old.pop(0)], sizes) if a < b else (own, [*sizes, new.pop(0)])
+        if len(own) == len(sizes) == 1:
+            axes += own
+            continue
+        merged = tracer.index(math.prod(sizes)) if len(own) > 1 else own[0]
+        if len(own) > 1:
+            tracer.sized(merged, [expression([((), [(size(i), Fraction(1)) for i in own], Fraction(1))])])
+            e = (e * quantity(placement(tracer, merged, own, [ZERO]))).summed(own)
+        if len(sizes) == 1:
+            axes.append(merged)
+            continue
+        parts = [tracer.index(n) for n in sizes]
+        for i in parts:
+            rest = [(size(j), Fraction(-1)) for j in parts if j != i]
+            others = math.prod(j.size for j in parts if j != i)
+            whole = quantity(size(merged))
+            tracer.sized(
+                i, [number(i.size), whole * number(Fraction(1, others)), expression([((), rest, Fraction(1))]) * whole]
+            )
+        e = (e * quantity(placement(tracer, merged, parts, [ZERO]))).summed([merged])
+        axes += parts
+    left = iter(axes)
+    return Value(tuple(next(left) if n != 1 else None for n in shape), e)
+
+
+def size(i: Index) -> Factor:
+    """The size of an axis."""
+    return Factor(f"{SIZE}{i.axis}")
+
+
+def placement(tracer: _Tracer, whole: Index, parts: Sequence[Index], offsets: Sequence[Expression]) -> Factor:
+    """1 where `whole` is the place of `parts`, row by row, behind an offset."""
+    for q in tracer.program.quantities.values():
+        if q.kind == "placement" and q.indices == (whole, *parts) and q.offsets == tuple(offsets):
+            return q.factor
+    return tracer.program.add(
+        f"place{len(tracer.program.quantities)}", (whole, *parts), "placement", offsets=tuple(offsets),
+        differentiable=False,
+    ).factor  # fmt: skip
+
+
+def sliced(tracer: _Tracer, x: Value, axis: int, start: int, length: int) -> Value:
+    """`length` entries along an axis, from `start` on."""
+    whole = x.axes[axis]
+    if whole is None or (start, length) == (0, whole.size):
+        return x
+    x = tracer.named(x)
+    part = tracer.index(length) if length != 1 else None
+    offsets = [number(start)]
+    total = quantity(size(whole))
+    if part is not None:
+        if start % length == 0 and start:
+            offsets.insert(0, quantity(size(part)) * number(start // length))
+        if whole.size % length == 0:
+            tracer.sized(part, [total * number(Fraction(length, whole.size))])
+            tracer.sized(whole, [quantity(size(part)) * number(whole.size // length)])
+        tracer.sized(part, [total - number(whole.size - length), number(length)])
+        tracer.sized(whole, [quantity(size(part)) + number(whole.size - length)])
+    if start:
+        offsets.append(total - number(whole.size - start))
+        if start * 2 == whole.size:
+            offsets.append(total * number(Fraction(1, 2)))
+    axes = (*x.axes[:axis], part, *x.axes[axis + 1 :])
+    if whole not in of(x).free:
+        return replace(x, axes=axes)
+    place = placement(tracer, whole, [part] if part is not None else [], offsets)
+    return Value(axes, (of(x) * quantity(place)).summed([whole]))
+
+
+def joined(tracer: _Tracer, pieces: Sequence[Value], axis: int) -> Value:
+    """Arrays end to end along an axis."""
+    lengths = [i.size if (i := v.axes[axis]) is not None else 1 for v in pieces]
+    whole = tracer.index(sum(lengths))
+    places = [tracer.index(n) if n != 1 else None for n in lengths]
+    rank = range(len(pieces[0].axes))
+    common = tuple(next((v.axes[k] for v in pieces if v.axes[k] is not None), None) for k in rank)
+    total, before = ZERO, ZERO
+    for v, place in zip(pieces, places, strict=True):
+        v = v if of(v).is_product or not of(v) else tracer.named(v)
+        names: dict[Index, Index] = {}
+        for k, own in enumerate(v.axes):
+            target = place if k == axis else common[k]
+            if own is not None and target is not None:
+                names[own] = target
+                tracer.same_axis(own, target)
+        at = placement(tracer, whole, [place] if place is not None else [], [before])
+        total = total + (of(v).renamed(names) * quantity(at)).summed([place] if place is not None else [])
+        before = before + (quantity(size(place)) if place is not None else number(1))
+    tracer.sized(whole, [before])
+    return Value((*common[:axis], whole, *common[axis + 1 :]), total)
+
+
+@primitive("slice")
+def _slice(tracer: _Tracer, eqn: JaxprEqn, x: Value) -> Value:
+    cut = params.slice_of(eqn)
+    if any(stride != 1 for stride in cut.strides):
+        raise tracer.cannot(eqn, "a slice with steps has no derivation yet")
+    for axis, (start, limit) in enumerate(zip(cut.start, cut.limit, strict=True)):
+        x = sliced(tracer, x, axis, start, limit - start)
+    return x
+
+
+@primitive("dynamic_slice")
+def _dynamic_slice(tracer: _Tracer, eqn: JaxprEqn, x: Value, *starts: Value) -> Value:
+    lengths = shape_of(eqn.outvars[0])
+    for axis, (start, length) in enumerate(zip(starts, lengths, strict=True)):
+        at = of(start).constant
+        if at is None:
+            raise tracer.cannot(eqn, "a slice whose start depends on the arguments has no derivation")
+        own = x.axes[axis]
+        x = sliced(tracer, x, axis, min(max(int(at), 0), (own.size if own else 1) - length), length)
+    return x
+
+
+@primitive("split")
+def _split(tracer: _Tracer, eqn: JaxprEqn, x: Value) -> list[Value]:
+    axis, lengths = params.split_of(eqn)
+    x = tracer.named(x)
+    starts = [sum(lengths[:k]) for k in range(len(lengths))]
+    return [sliced(tracer, x, axis, start, length) for start, length in zip(starts, lengths, strict=True)]
+
+
+@primitive("concatenate")
+def _concatenate(tracer: _Tracer, eqn: JaxprEqn, *pieces: Value) -> Value:
+    first, *others = pieces
+    return joined(tracer, pieces, params.joined_axis(eqn)) if others else first
+
+
+@primitive("stack")
+def _stack(tracer: _Tracer, eqn: JaxprEqn, *pieces: Value) -> Value:
+    axis = params.joined_axis(eqn)
+    return joined(tracer, [replace(v, axes=(*v.axes[:axis], None, *v.axes[axis:])) for v in pieces], axis)
+
+
+@primitive("pad")
+def _pad(tracer: _Tracer, eqn: JaxprEqn, x: Value, filled: Value) -> Value:
+    if of(filled) != ZERO:
+        raise tracer.cannot(eqn, "padding with another number than 0 has no derivation yet")
+    for axis, (low, high, between) in enumerate(params.padding(eqn)):
+        if between or low < 0 or high < 0:
+            raise tracer.cannot(eqn, "padding between entries, or by less than nothing, has no derivation yet")
+        if low or high:
+            x = padded(tracer, x, axis, low, high)
+    return x
+
+
+def padded(tracer: _Tracer, x: Value, axis: int, low: int, high: int) -> Value:
+    """Zeros before and behind an array along an axis."""
+    own = x.axes[axis]
+    x = tracer.named(x)
+    whole = tracer.index((own.size if own is not None else 1) + low + high)
+    tracer.sized(whole, [(quantity(size(own)) if own is not None else number(1)) + number(low + high)])
+    place = placement(tracer, whole, [own] if own is not None else [], [number(low)])
+    axes = (*x.axes[:axis], whole, *x.axes[axis + 1 :])
+    return Value(axes, (of(x) * quantity(place)).summed([own] if own is not None else []))
 
 
 @primitive("transpose")
@@ -942,5 +1219,5 @@ def _gather(tracer: _Tracer, eqn: JaxprEqn, table: Value, ids: Value) -> Value:
     picked = table.axes[how.axis]
     assert picked is not None
     row = names[picked] = fresh(picked)
-    indicator = one_hot(tracer, ids.ids, row)
+    indicator = one_hot(tracer, ids, row, how.fills_with_zero)
     return Value(tuple(axes), (of(table).renamed(names) * quantity(indicator)).summed([row]))

@@ -10,19 +10,17 @@ import copy
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from .deltas import Lines
 from .formulas import FormulaError, evaluated, evaluated_by_index, is_index_notation, left_letters, parsed
 from .index_notation import delta_of
 from .letters import Letters
 from .notation import Notation, Style
 from .numeric import Point, add_deltas, complete, draw, same
 from .quantities import LITERAL_KINDS, Program, Quantity
-
-if TYPE_CHECKING:
-    from .derivation import Derivation
 
 Verdict = Literal["right", "wrong", "inherits", "conditional", "not decided"]
 
@@ -71,16 +69,35 @@ class LineCheck:
         return "\n".join(map(str, self.lines))
 
 
-def check_lines(derivation: "Derivation", lines: Mapping[str, Any], upstream: Any = None) -> LineCheck:
+@dataclass(frozen=True)
+class Expected:
+    """What lines are compared with.
+
+    Attributes:
+        program: the named quantities.
+        chain_rule: their deltas.
+        lines: the deltas made simple.
+        points: where formulas are compared.
+        args: one array for each argument of the program.
+    """
+
+    program: Program
+    chain_rule: Lines
+    lines: Lines
+    points: tuple[Point, ...]
+    args: tuple[Any, ...]
+
+
+def check_lines(expected: Expected, lines: Mapping[str, Any], upstream: Any = None) -> LineCheck:
     """The verdict on each line; see `Derivation.check`."""
-    program = derivation.program
-    order = list(derivation.chain_rule)
+    program = expected.program
+    order = list(expected.chain_rule)
     keys = {name: quantity_named(program, name) for name in lines}
     for name, key in keys.items():
-        if key not in derivation.chain_rule:
+        if key not in expected.chain_rule:
             known = ", ".join(known_names(program, order))
             raise ValueError(f"check: {name} is no delta of this derivation. There are {known}.")
-    learner = _Learner(derivation, dict(sorted(keys.items(), key=lambda entry: order.index(entry[1]))), lines)
+    learner = _Learner(expected, dict(sorted(keys.items(), key=lambda entry: order.index(entry[1]))), lines)
     return LineCheck(tuple(learner.verdicts(upstream)))
 
 
@@ -113,31 +130,31 @@ class World:
         return zip(self.points, self.names, strict=True)
 
 
-def worlds(derivation: "Derivation") -> Iterator[World]:
+def worlds(expected: Expected) -> Iterator[World]:
     """The derivation's points; then those at which the rows of an argument sum to 1, if they do as it was given."""
-    program, order = derivation.program, list(derivation.chain_rule)
-    yield World("", derivation.points, tuple(names_at(program, point, order) for point in derivation.points))
-    for key, x in zip(program.arguments, derivation.args, strict=True):
+    program, order = expected.program, list(expected.chain_rule)
+    yield World("", expected.points, tuple(names_at(program, point, order) for point in expected.points))
+    for key, x in zip(program.arguments, expected.args, strict=True):
         q = program[key]
         if q.dtype == "float" and q.indices and np.allclose(np.asarray(x, float).sum(-1), 1, atol=1e-5):
-            args = [np.asarray(a) for a in derivation.args]
+            args = [np.asarray(a) for a in expected.args]
             points = tuple(draw(program, args, seed, (q.name,)) for seed in (5, 6))
             for point in points:
-                add_deltas(program, derivation.chain_rule, point)
+                add_deltas(program, expected.chain_rule, point)
             names = tuple(names_at(program, point, order) for point in points)
             yield World(f"if each row of {q.name} sums to 1", points, names)
 
 
 class _Learner:
-    def __init__(self, derivation: "Derivation", keys: Mapping[str, str], lines: Mapping[str, Any]):
-        self.derivation, self.keys, self.lines = derivation, keys, lines
-        self.program: Program = derivation.program
-        self.worlds = list(worlds(derivation))
+    def __init__(self, expected: Expected, keys: Mapping[str, str], lines: Mapping[str, Any]):
+        self.expected, self.keys, self.lines = expected, keys, lines
+        self.program: Program = expected.program
+        self.worlds = list(worlds(expected))
         self.bad: set[str] = set()
 
     def verdicts(self, upstream: Any) -> Iterator[LineVerdict]:
         arrays = {name: np.asarray(x) for name, x in self.lines.items() if not isinstance(x, str)}
-        values = _given_point(self.derivation, upstream) if arrays else None
+        values = _given_point(self.expected, upstream) if arrays else None
         for name, key in self.keys.items():
             line = self.lines[name]
             verdict = self.formula(name, key, line) if isinstance(line, str) else self.array(name, key, arrays, values)
@@ -164,14 +181,14 @@ class _Learner:
             follows = self.followed(key, {k: _arranged(x, self.program[k], point) for k, x in others.items()}, point)
             if _close(mine, follows, tolerance):
                 return LineVerdict(name, "inherits", f"from {', '.join(wrong)}")
-        names = names_at(self.program, point, list(self.derivation.chain_rule))
+        names = names_at(self.program, point, list(self.expected.chain_rule))
         names = {n: x for n, x in names.items() if quantity_named(self.program, n) != key}
         return LineVerdict(name, "wrong", difference(mine, truth, names, lambda a, b: _close(a, b, tolerance)))
 
     def followed(self, key: str, given: Mapping[str, np.ndarray], point: Point) -> np.ndarray:
         """The delta that follows from the learner's other deltas."""
         trial = Point(point.sizes, dict(point.values))
-        for other, line in self.derivation.chain_rule.items():
+        for other, line in self.expected.chain_rule.items():
             trial.values[delta_of(other)] = trial.value(line.expression, self.program[other].indices)
             if other == key:
                 break
@@ -218,7 +235,7 @@ class _Learner:
 
     def derived_line(self, key: str) -> str:
         """The derivation's own line, where no one change mends the learner's."""
-        line = self.derivation.lines.get(key) or self.derivation.chain_rule[key]
+        line = self.expected.lines.get(key) or self.expected.chain_rule[key]
         return " = ".join(Notation(self.program, Letters(self.program), Style()).line(key, line.expression))
 
     def edited(self, key: str, text: str, world: World) -> tuple[str, str]:
@@ -305,13 +322,13 @@ def names_at(program: Program, point: Point, order: Sequence[str]) -> dict[str, 
     return names
 
 
-def _given_point(derivation: "Derivation", upstream: Any) -> Point:
+def _given_point(expected: Expected, upstream: Any) -> Point:
     """All values and deltas at the arguments as they were given."""
-    program = derivation.program
+    program = expected.program
     sizes = {i.axis: i.size for q in program.quantities.values() for i in (*q.indices, *q.over)}
     sizes |= {int(q.key[1:]): int(q.value) for q in program.quantities.values() if q.kind == "size"}
     point = Point(sizes)
-    for key, x in zip(program.arguments, derivation.args, strict=True):
+    for key, x in zip(program.arguments, expected.args, strict=True):
         q = program[key]
         x = np.asarray(x)
         point.values[key] = x.reshape([i.size for i in q.axes if i is not None]) * (1 if q.dtype == "int" else 1.0)
@@ -321,7 +338,7 @@ def _given_point(derivation: "Derivation", upstream: Any) -> Point:
         shape = [i.size for i in program[key].indices]
         point.values[key] = np.ones(shape) if u is None else np.asarray(u, float).reshape(shape)
     complete(program, point)
-    add_deltas(program, derivation.chain_rule, point)
+    add_deltas(program, expected.chain_rule, point)
     return point
 
 
@@ -348,17 +365,14 @@ def difference(
         return "its sign"
     if found.ndim == 2 and found.shape[0] == found.shape[1] and is_same(found.T, truth):
         return "it is transposed"
-    with np.errstate(all="ignore"):
-        ratio = truth / found
     others = {n: x for n, x in names.items() if not np.array_equal(np.squeeze(x), truth)}
-    if np.all(np.isfinite(ratio)):
+    if np.any(found) and np.any(truth):
         for words, x in _factors(others):
             for view in _views(x, truth):
-                if is_same(np.broadcast_to(view, truth.shape), ratio):
+                if is_same(found * view, truth):
                     return f"the factor {words} is missing"
-                with np.errstate(all="ignore"):
-                    if is_same(np.broadcast_to(1 / view, truth.shape), ratio):
-                        return f"the factor {words} is one too many"
+                if is_same(truth * view, found):
+                    return f"the factor {words} is one too many"
     for n, x in others.items():
         for view in _views(np.asarray(x, float), truth):
             for sign, words in ((1, "missing"), (-1, "one too many")):

@@ -25,6 +25,7 @@ class Style:
     times = " "
     of_numbers = " * "
     hadamard = " * "
+    at_least = ">="
 
     def name(self, q: Quantity) -> str:
         return q.name
@@ -87,6 +88,7 @@ class Latex(Style):
     times = r"\, "
     of_numbers = r" \cdot "
     hadamard = r" \circ "
+    at_least = r"\ge"
 
     def name(self, q: Quantity) -> str:
         numbered = SUBSCRIPT.match(q.name)
@@ -237,6 +239,9 @@ class Notation:
         if q.function == "top":
             assert q.selector is not None
             return self.style.indicator(f"{inside} = {self.factor(q.selector, used)}")
+        if q.function == "at least":
+            assert q.selector is not None
+            return self.style.indicator(f"{self.factor(q.selector, used)} {self.style.at_least} {inside}")
         if q.function == "not":
             return f"(1 - {inside})"
         if q.function == "all":
@@ -269,10 +274,23 @@ class Notation:
             assert q.selector is not None
             names = dict(zip(q.indices, f.indices, strict=True))
             ids = self.factor(q.selector.renamed(names), used)
+            ids = self.style.words("clip") + f"({ids})" if q.function == "clipped" else ids
             return self.style.indicator(f"{ids} = {used[f.indices[-1]]}")
+        if q.kind == "placement":
+            return self.style.indicator(f"{used[f.indices[0]]} = {self.place(q, f, used)}")
         if q.kind == "mask" and q.made_up:
             return self.mask(q, {own: used[i] for own, i in zip(q.indices, f.indices, strict=True)})
         return self.style.indexed(self.style.name(q), letters)
+
+    def place(self, q: Quantity, f: Factor, used: dict[Index, str]) -> str:
+        """Where the entries of a placement stand in the whole."""
+        parts = list(f.indices[1:])
+        offset = self.expression(q.offsets[0], used)
+        if not parts:
+            return offset
+        if len(parts) > 1:
+            return f"({','.join(used[i] for i in parts)})"
+        return f"{used[parts[0]]} + {offset}" if q.offsets[0] else used[parts[0]]
 
     def expression(self, e: Expression, used: dict[Index, str]) -> str:
         """A sum of products over indices that have letters."""
@@ -307,10 +325,8 @@ class Notation:
             above.insert(0, style.of_numbers.join(numbers))
         if c.denominator != 1:
             below.insert(0, str(c.denominator))
-        wrapped = [
-            *(style.bracket(s) for s in sums[:-1]),
-            *([style.bracket(sums[-1])] if bracket and sums else sums[-1:]),
-        ]
+        last = len(sums) - (0 if bracket else 1)
+        wrapped = [style.bracket(s) if "sum" in s[:4] and k < last else s for k, s in enumerate(sums)]
         if not below:
             return style.times.join([*above, *wrapped, *bracket]) or "1"
         if style.__class__ is Style:
@@ -338,12 +354,19 @@ class Notation:
 
     def contraction(self, item: Contraction, used: dict[Index, str]) -> str:
         """A sum of products."""
-        used = self.letters.letters(used, list(item.bound))
+        cut = {f.indices[0]: f for f, _ in item.powers if self.is_place(f) and f.indices[0] in item.bound}
+        bound = [i for i in item.bound if i not in cut]
+        used = self.letters.letters(used, bound)
+        for whole, f in cut.items():
+            place = self.place(self.program[f.key], f, used)
+            used[whole] = f"({place})" if " " in place else place
+        powers = [power for power in item.powers if power[0] not in cut.values()]
         factors = []
-        for f, e in sorted(item.powers, key=lambda power: self.arrives(power[0])):
+        for f, e in sorted(powers, key=lambda power: self.arrives(power[0])):
             text = _power(self.style, self.factor(f, used), abs(e))
             factors.append(text if e > 0 else self.style.fraction("1", [text]))
-        return self.style.summed([used[i] for i in item.bound], self.style.times.join(factors))
+        product = self.style.times.join(factors)
+        return self.style.summed([used[i] for i in bound], product) if bound else product
 
     # Matrix form.
 
@@ -425,10 +448,15 @@ class Notation:
         q = self.program.quantities.get(f.key)
         return q is not None and q.kind == "number"
 
+    def is_place(self, f: Factor) -> bool:
+        """Whether a factor is a placement."""
+        q = self.program.quantities.get(f.key)
+        return q is not None and q.kind == "placement"
+
     def is_one_hot(self, f: Factor) -> bool:
         """Whether a factor has no symbol of its own."""
         q = self.program.quantities.get(f.key)
-        return q is not None and (q.kind == "one-hot" or (q.kind == "mask" and q.made_up))
+        return q is not None and (q.kind in ("one-hot", "placement") or (q.kind == "mask" and q.made_up))
 
     def matrix_product(self, item: Contraction, target: Sequence[Index]) -> str | None:
         """A B, A^T B, A x ... of two arrays, or None."""

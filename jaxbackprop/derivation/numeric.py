@@ -65,7 +65,13 @@ class Point:
             return self.value(quantity(q.recurrence), (t, *q.indices))[-1]
         if q.kind == "one-hot":
             assert q.selector is not None
-            return np.eye(self.sizes[q.over[0].axis])[self.values[q.selector.key].astype(int)]
+            n, ids = self.sizes[q.over[0].axis], self.values[q.selector.key].astype(int)
+            ids = np.clip(ids, 0, n - 1) if q.function == "clipped" else ids
+            return (ids[..., None] == np.arange(n)) * 1.0
+        if q.kind == "placement":
+            whole, *parts = (self.sizes[i.axis] for i in q.indices)
+            at = np.arange(math.prod(parts)).reshape(parts) + int(self.value(q.offsets[0], ()))
+            return (np.arange(whole).reshape([whole] + [1] * len(parts)) == at) * 1.0
         assert q.definition is not None
         if q.kind == "maximum":
             factor = q.definition.single
@@ -78,6 +84,9 @@ class Point:
             assert q.otherwise is not None
             gate = self.value(Expression({}), q.indices) + self._moved(q.selector.key, q.selector.indices, q.indices)
             return np.where(gate > 0, x, self.value(q.otherwise, q.indices))
+        if q.function == "at least":
+            assert q.selector is not None
+            return (self._moved(q.selector.key, q.selector.indices, q.indices) >= x) * 1.0
         if q.function == "top":
             assert q.selector is not None
             return (x == self._moved(q.selector.key, q.selector.indices, q.indices)) * 1.0
@@ -101,7 +110,10 @@ def draw(program: Program, args: Sequence[Any], seed: int, simplex: Sequence[str
     rng = np.random.default_rng(seed)
     axes = dict.fromkeys(i.axis for q in program.quantities.values() for i in (*q.indices, *q.over))
     given = {i.axis: i.size for q in program.quantities.values() for i in (*q.indices, *q.over)}
-    sizes = {axis: min(given[axis], 3 + k % 3) for k, axis in enumerate(axes)}
+    if any(q.kind == "placement" for q in program.quantities.values()):
+        sizes = given  # they depend on one another
+    else:
+        sizes = {axis: min(given[axis], 3 + k % 3) for k, axis in enumerate(axes)}
     sizes |= {
         int(q.key[len(SIZE) :]): int(q.value)
         for q in program.quantities.values()
@@ -122,7 +134,8 @@ def draw(program: Program, args: Sequence[Any], seed: int, simplex: Sequence[str
                     ),
                     default=None,
                 )
-                point.values[key] = point.values[key] % top if top else point.values[key]
+                ids = point.values[key]
+                point.values[key] = np.where(ids < 0, ids, ids % top) if top else ids
         for key in program.upstream:
             point.values[key] = rng.uniform(0.4, 1.6, [sizes[i.axis] for i in program[key].indices])
         complete(program, point)

@@ -24,6 +24,7 @@ def proof_of(
         simplex: names of arguments whose rows sum to 1: their last entry is 1 less the others.
     """
     quantities = [program[key] for key in program.arguments]
+    leaves, tree = jax.tree.flatten(tuple(args))
     floats = [k for k, q in enumerate(quantities) if q.dtype == "float"]
 
     def with_gradients(f: Callable) -> Callable:
@@ -31,7 +32,7 @@ def proof_of(
             full = [_on_simplex(x) if q.name in simplex else x for q, x in zip(quantities, given, strict=True)]
 
             def of_floats(*xs: Any) -> Any:
-                return f(*_put(full, floats, xs))
+                return f(*tree.unflatten(_put(full, floats, xs)))
 
             value, pull = jax.vjp(of_floats, *(full[k] for k in floats))
             return value, pull(upstream)
@@ -39,8 +40,8 @@ def proof_of(
         return both
 
     with jax.enable_x64(True):
-        wide = [_wide(x) for x in args]
-        shapes = jax.eval_shape(function, *wide)
+        wide = [_wide(x) for x in leaves]
+        shapes = jax.eval_shape(function, *tree.unflatten(wide))
         upstream = jax.tree.map(lambda s: jnp.asarray(np.linspace(0.5, 1.5, s.size).reshape(s.shape)), shapes)
         one, other = (jax.make_jaxpr(with_gradients(f))(upstream, *wide) for f in (function, rule))
         return prove(one, other, jax.tree.leaves((upstream, *wide)))

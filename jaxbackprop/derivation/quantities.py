@@ -7,14 +7,14 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from .index_notation import SIZE, Expression, Factor, Index, quantity
 
 Kind = Literal["argument", "mask argument", "ids", "formula", "function", "mask", "maximum", "select", "previous",
-               "last", "next", "first", "one-hot", "number", "size", "upstream"]  # fmt: skip
+               "last", "next", "first", "one-hot", "placement", "number", "size", "upstream"]  # fmt: skip
 
-LITERAL_KINDS = ("number", "size")
+LITERAL_KINDS = ("number", "size", "placement")
 """Printed where they stand; nobody saves them."""
 
 
@@ -32,7 +32,10 @@ class Quantity:
         indices: what it depends on.
         kind: how `definition` is to be read.
         definition: a formula; of a function, mask, maximum or one-hot its argument; of a select the first branch.
-        function: of a function or mask, which one.
+        function: of a function or mask, which one ("at least" compares the integers of `selector` with the definition);
+            of a one-hot, "padded" where an integer out of range has no 1, "clipped" where it counts as the nearest.
+        offsets: of a placement, which is 1 where its first index is that of its other ones, row by row, plus an offset:
+            the offset in terms of sizes, as each of several expressions that agree at the sizes seen.
         otherwise: of a select, the other branch.
         selector: of a select, its mask; of the mask of what is largest, the maximum; of a one-hot, the integers.
         over: of a maximum or its mask, the indices that it runs over; of a one-hot, its last index.
@@ -66,6 +69,7 @@ class Quantity:
     dtype: str = ""
     source_axes: tuple[Index | None, ...] = ()
     recurrence: Factor | None = None
+    offsets: tuple[Expression, ...] = ()
 
     def __str__(self) -> str:
         """A place for its name in a text, which `Program.worded` fills: names may still change."""
@@ -79,7 +83,7 @@ class Quantity:
     @property
     def is_mask(self) -> bool:
         """Whether it is 0 or 1, so that its square is itself."""
-        return self.kind in ("mask argument", "mask", "one-hot")
+        return self.kind in ("mask argument", "mask", "one-hot", "placement")
 
     @property
     def expressions(self) -> list[Expression]:
@@ -99,6 +103,21 @@ class Quantity:
         return math.prod(i.size for i in self.indices)
 
 
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of the function: an array, or a list, tuple or dictionary of arrays.
+
+    Attributes:
+        name: of the parameter.
+        leaves: for each array, the key of its quantity and how it is read from the parameter.
+        structure: the container, with the number of each array in its place; None for an array.
+    """
+
+    name: str
+    leaves: tuple[tuple[str, str], ...]
+    structure: Any = None
+
+
 @dataclass
 class Output:
     """One output: a quantity, and where its indices stand in the array; None is an axis of size 1."""
@@ -114,19 +133,25 @@ class Program:
     Attributes:
         name: of the function.
         quantities: by key, each after those it is computed from, but for what is renamed.
-        arguments: the keys of its arguments, in order.
+        arguments: the keys of its arguments, in order: of each array.
+        parameters: what the function takes; each array in it is an argument.
         outputs: in order; `several` says whether the function returns a tuple.
         conditions: in words, what must hold for the derivation to be right.
+        holds_rules: whether a function in it has a backward pass of its own, which was not read.
+        size_of: the size of an axis that slices, joins or reshapes others, by theirs; expressions as in `offsets`.
     """
 
     name: str
     quantities: dict[str, Quantity] = field(default_factory=dict)
     arguments: list[str] = field(default_factory=list)
+    parameters: list[Parameter] = field(default_factory=list)
     outputs: list[Output] = field(default_factory=list)
     several: bool = False
     conditions: list[str] = field(default_factory=list)
     loop_axes: list[int] = field(default_factory=list)
     upstream: list[str] = field(default_factory=list)
+    size_of: dict[int, tuple[Expression, ...]] = field(default_factory=dict)
+    holds_rules: bool = False
 
     def add(self, name: str, indices: Iterable[Index], kind: Kind, **properties: object) -> Quantity:
         """A new quantity; where its name is taken it gets the next free number."""
@@ -153,6 +178,14 @@ class Program:
 
     def __getitem__(self, key: str) -> Quantity:
         return self.quantities[key]
+
+    def size_by_others(self, axis: int) -> Expression | None:
+        """The size of an axis by those of earlier ones, where it is known."""
+
+        def earlier(e: Expression) -> bool:
+            return all(int(key[len(SIZE) :]) < axis for key in e.keys)
+
+        return next((e for e in self.size_of.get(axis, ()) if earlier(e)), None)
 
     def before(self, key: str) -> set[str]:
         """A quantity and what it is computed from in the same step of a loop."""
@@ -239,6 +272,8 @@ class Program:
             q.otherwise = q.otherwise and q.otherwise.with_axes(root)
             q.selector = q.selector and factor(q.selector)
             q.recurrence = q.recurrence and factor(q.recurrence)
+            q.offsets = tuple(e.with_axes(root) for e in q.offsets)
+        self.size_of = {root.get(a, a): tuple(e.with_axes(root) for e in found) for a, found in self.size_of.items()}
         for output in self.outputs:
             output.factor, output.axes = factor(output.factor), tuple(i and index(i) for i in output.axes)
         axes = {i.axis: i for q in self.quantities.values() for i in (*q.indices, *q.over)}

@@ -71,7 +71,12 @@ def is_cheap(program: Program, q: Quantity) -> bool:
         return True
     assert q.definition is not None
     return all(
-        sum(bool(set(f.indices) & set(product.bound)) for f, _ in product.powers) <= 1 for product in q.definition.terms
+        sum(
+            bool(set(f.indices) & set(product.bound)) and program.quantities[f.key].kind != "placement"
+            for f, _ in product.powers
+        )
+        <= 1
+        for product in q.definition.terms
     )
 
 

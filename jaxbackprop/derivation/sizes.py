@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
+import jax
 import numpy as np
 
 from .from_jaxpr import read
@@ -28,12 +29,13 @@ def read_at_two_sizes(fun: Callable, args: Sequence[Any]) -> Program:
     for grown in (_longer, _doubled):
         sizes = {axis: grown(k, size) for k, (axis, size) in enumerate(_sizes(program).items())}
         try:
-            other = read(
-                fun, [_resized(program[key], x, sizes) for key, x in zip(program.arguments, args, strict=True)]
-            )
+            leaves, tree = jax.tree.flatten(tuple(args))
+            resized = [_resized(program[key], x, sizes) for key, x in zip(program.arguments, leaves, strict=True)]
+            other = read(fun, tree.unflatten(resized))
         except Exception:  # a function may refuse sizes in any way of its own
             continue
         _write_sizes(program, other, sizes)
+        _write_places(program, other)
         if _outline(program) != _outline(other):
             program.conditions.append(_only_at(program, "numbers in the function depend on them"))
         return program
@@ -62,7 +64,19 @@ def _sizes(program: Program) -> dict[int, int]:
 
 def _resized(q: Quantity, x: Any, sizes: Mapping[int, int]) -> Any:
     shape = tuple(sizes[i.axis] if i is not None else 1 for i in q.axes)
-    return np.zeros(shape, np.asarray(x).dtype)
+    padded = q.kind == "ids" and q.function == "padded"
+    return np.full(shape, -1 if padded else 0, np.asarray(x).dtype)
+
+
+def _write_places(program: Program, other: Program) -> None:
+    """Keep of the ways in which a slice depends on sizes those that hold at both."""
+    for key, q in program.quantities.items():
+        twin = other.quantities.get(key)
+        if q.offsets and twin is not None and (both := tuple(e for e in q.offsets if e in twin.offsets)):
+            q.offsets = twin.offsets = both
+    for axis, found in program.size_of.items():
+        if both := tuple(e for e in found if e in other.size_of.get(axis, ())):
+            program.size_of[axis] = other.size_of[axis] = both
 
 
 def _write_sizes(program: Program, other: Program, sizes: Mapping[int, int]) -> None:
@@ -106,8 +120,11 @@ def _outline(program: Program) -> list[Any]:
             continue
         place = {i: k for k, i in enumerate((*q.indices, *q.over))}
         definitions = [_terms(e, place) for e in (q.definition, q.otherwise) if e is not None]
-        outline.append((q.key, q.kind, q.function, q.value, [i.axis for i in q.indices], definitions))
-    return outline
+        places = [_terms(e, place) for e in q.offsets]
+        outline.append((q.key, q.kind, q.function, q.value, [i.axis for i in q.indices], definitions, places))
+    used_axes = {i.axis for q in program.in_order(used) for i in q.indices}
+    lengths = [(axis, [_terms(e, {}) for e in found]) for axis, found in program.size_of.items() if axis in used_axes]
+    return [*outline, *lengths]
 
 
 def _terms(e: Expression, place: Mapping[Index, int]) -> list[Any]:

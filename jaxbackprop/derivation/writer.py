@@ -10,9 +10,10 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from .factor import Contraction, Item, Term, factored, indices_of
-from .index_notation import DELTA, SIZE, Expression, Factor, Index, quantity
+from .index_notation import DELTA, SIZE, Expression, Factor, Index, expression, opened, quantity
 from .letters import Letters
-from .quantities import LITERAL_KINDS, Program, Quantity
+from .quantities import Program, Quantity
+from .substitution import substituted
 
 FUNCTIONS = {
     "exp": "jnp.exp", "log": "jnp.log", "tanh": "jnp.tanh", "logistic": "jax.nn.sigmoid", "sqrt": "jnp.sqrt",
@@ -85,7 +86,36 @@ class Writer:
                     if q.name not in self.shapes_of:
                         self.shapes_of.append(q.name)
                     return f"{self.shape_name(q.name)}.shape[{k}]"
+        if (found := self.program.size_by_others(axis)) is not None:
+            code = self.whole_number(found)
+            return f"({code})" if " " in code else code
         return str(int(self.program[f"{SIZE}{axis}"].value))  # a number in the function, of no argument
+
+    def whole_number(self, e: Expression) -> str:
+        """An expression in sizes as code for an integer."""
+        text = ""
+        for (_, powers), c in sorted(e.terms.items(), key=lambda term: (term[1] < 0, not term[0].powers)):
+            sizes = [(self.size(int(f.key[len(SIZE) :])), p) for f, p in powers]
+            above = [code for code, p in sizes if p > 0]
+            if abs(c.numerator) != 1 or not above:
+                above.insert(0, str(abs(c.numerator)))
+            below = [code for code, p in sizes if p < 0] + [str(c.denominator)] * (c.denominator != 1)
+            text += f" {'-' if c < 0 else '+'} {' // '.join([' * '.join(above), *below])}"
+        return text[3:] if text.startswith(" + ") else text.strip() or "0"
+
+    def resolved(self, e: Expression) -> Expression:
+        """An expression in sizes, by those of the earliest axes: two that are equal at all sizes are the same."""
+        for axis in sorted(self.program.size_of, reverse=True):  # a rule speaks of earlier axes
+            found = self.program.size_by_others(axis)
+            if found is not None and f"{SIZE}{axis}" in e.keys:
+                changed = substituted(e, f"{SIZE}{axis}", (), found)
+                e = e if changed is None else changed
+        return e
+
+    def length(self, parts: Sequence[Index]) -> Expression:
+        """How many entries a placement has."""
+        sizes = [(Factor(f"{SIZE}{i.axis}"), Fraction(1)) for i in parts]
+        return self.resolved(expression([((), sizes, Fraction(1))]))
 
     def shape_name(self, name: str) -> str:
         """The name of what holds only an argument's shape."""
@@ -123,10 +153,12 @@ class Writer:
         if q.kind == "number":
             return Piece(q.text, ())
         if q.kind == "one-hot":
-            assert q.selector is not None
-            return Piece(
-                f"jax.nn.one_hot({self.program[q.selector.key].name}, {self.size(f.indices[-1].axis)})", f.indices
-            )
+            ids = self.ids(q, f.indices[-1])
+            dtype = ", dtype=bool" * self.masks_allowed
+            code = f"jax.nn.one_hot({ids}, {self.size(f.indices[-1].axis)}{dtype})"
+            return Piece(code, f.indices, is_mask=self.masks_allowed)
+        if q.kind == "placement":
+            return Piece(self.place_array(q, f), f.indices, is_mask=True)
         code = q.name
         axes = q.axes
         if q.kind in ("argument", "mask argument", "upstream") and None in axes:
@@ -135,6 +167,22 @@ class Writer:
             order = [q.indices.index(i) for i in axes if i is not None]
             return Piece(code, tuple(f.indices[k] for k in order), q.is_mask)
         return Piece(code, f.indices, q.is_mask)
+
+    def ids(self, q: Quantity, row: Index) -> str:
+        """The integers of a one-hot."""
+        assert q.selector is not None
+        name = self.factor(q.selector).code
+        return f"jnp.clip({name}, 0, {self.size(row.axis)} - 1)" if q.function == "clipped" else name
+
+    def place_array(self, q: Quantity, f: Factor) -> str:
+        """A placement as an array, where it is neither a slice nor a reshape."""
+        whole, *parts = f.indices
+        n, offset = _unwrapped(self.size(whole.axis)), self.whole_number(q.offsets[0])
+        if not parts:
+            return f"(jnp.arange({n}) == {offset})"
+        count = _unwrapped(" * ".join(self.size(i.axis) for i in parts))
+        code = f"jnp.eye({n}, {count}, {f'-({offset})' if ' ' in offset else f'-{offset}'}, dtype=bool)"
+        return code if len(parts) == 1 else f"{code}.reshape({self.shape(f.indices)})"
 
     def laid_out(self, piece: Piece, target: Sequence[Index]) -> str:
         """The array with its axes in the order of `target`, broadcast against it."""
@@ -145,10 +193,10 @@ class Writer:
             return r.code(keep=True)
         if order != list(piece.axes):
             permutation = tuple(piece.axes.index(i) for i in order)
-            code = f"{code}.T" if permutation == (1, 0) else f"jnp.transpose({code}, {permutation})"
+            code = f"{_bracketed(code)}.T" if permutation == (1, 0) else f"jnp.transpose({code}, {permutation})"
         if order and order != list(target[-len(order) :]):
             first = list(target).index(order[0])
-            code = f"{code}[{', '.join(':' if i in order else 'None' for i in target[first:])}]"
+            code = f"{_bracketed(code)}[{', '.join(':' if i in order else 'None' for i in target[first:])}]"
         return code
 
     # Expressions.
@@ -157,9 +205,71 @@ class Writer:
         """An expression over the axes of `target`; stretched to them where it does not depend on all."""
         if not e:
             return f"jnp.zeros({self.shape(target)}, {self.dtype()})"
+        code = self.joined(e, target)
+        if code is not None:
+            return code
         missing = set(target) - e.free
         code = _unwrapped(self.sum(factored(e), target))
         return f"jnp.broadcast_to({code}, {self.shape(target)})" if missing else code
+
+    def joined(self, e: Expression, target: Sequence[Index]) -> str | None:
+        """Arrays end to end; None where an expression is not a sum of arrays that have places side by side."""
+        places: dict[Factor, list] = {}
+        wholes: set[Index] = set()
+        for (bound, powers), c in opened(e):
+            at = [f for f, p in powers if self.kind(f) == "placement" and p == 1 and f.indices[0] in target]
+            if len(at) != 1 or not set(at[0].indices[1:]) <= set(bound):
+                return None
+            whole, *parts = at[0].indices
+            if len(parts) > 1:
+                return None
+            rest = [(f, p) for f, p in powers if f != at[0]]
+            if any(whole in f.indices for f, _ in rest):
+                return None
+            wholes.add(whole)
+            q = self.program[at[0].key]
+            names = dict(zip(parts, q.indices[1:], strict=True))
+            renamed = [(f.renamed(names), p) for f, p in rest]
+            places.setdefault(q.factor, []).append(([i for i in bound if i not in parts], renamed, c))
+        if len(places) < 2 or len(wholes) != 1:
+            return None
+        (whole,) = wholes
+        order = sorted(places, key=lambda f: self.offset_here(f.key))
+        reached, pieces, axis = Expression({}), [], list(target).index(whole)
+        for f in order:
+            if self.resolved(self.program[f.key].offsets[0]) != reached:
+                return None
+            parts = f.indices[1:]
+            reached = reached + self.length(parts)
+            around = [*target[:axis], *parts, *target[axis + 1 :]]
+            code = self.written(expression(places[f]), around)
+            if not parts:
+                places_of_none = ", ".join([*[":"] * axis, "None", *[":"] * (len(target) - axis - 1)])
+                code = f"{_bracketed(code)}[{places_of_none}]"
+            pieces.append(code)
+        if reached != self.length([whole]):
+            return None
+        return f"jnp.concatenate([{', '.join(pieces)}], {axis})"
+
+    def kind(self, f: Factor) -> str:
+        """The kind of the quantity of a factor."""
+        q = self.program.quantities.get(f.key)
+        return q.kind if q is not None else ""
+
+    def offset_here(self, key: str) -> int:
+        """The offset of a placement at the sizes that the function was read at."""
+
+        def at(e: Expression) -> Fraction:
+            sizes = {f.key: int(self.program[f.key].value) for _, powers in e.terms for f, _ in powers}
+            return sum(
+                (
+                    c * math.prod(Fraction(sizes[f.key]) ** int(p) for f, p in powers)
+                    for (_, powers), c in e.terms.items()
+                ),
+                Fraction(0),
+            )
+
+        return int(at(self.program[key].offsets[0]))
 
     def sum(self, terms: Sequence[Term], target: Sequence[Index]) -> str:
         """Terms with their signs."""
@@ -215,9 +325,7 @@ class Writer:
 
     def is_literal(self, f: Factor) -> bool:
         """Whether a factor is a number or a size."""
-        return f.key.startswith(SIZE) or (
-            f.key in self.program.quantities and self.program[f.key].kind in LITERAL_KINDS
-        )
+        return f.key.startswith(SIZE) or self.kind(f) in ("number", "size")
 
     def is_scatter(self, item: Contraction) -> bool:
         """Whether a sum adds up rows where integers say."""
@@ -263,17 +371,21 @@ class Writer:
     def contraction(self, item: Contraction, out: list[Index], scale: str = "") -> Piece:
         """A sum of products: a matrix product, a sum over axes, a gather, a scatter, else an einsum."""
         bound = list(item.bound)
-        pieces, hots = [], []
+        pieces, hots, places = [], [], []
         for f, e in item.powers:
             q = self.program.quantities.get(f.key)
-            if q is not None and q.kind == "one-hot":
-                hots.append((f, q))
+            if q is not None and q.kind in ("one-hot", "placement"):
+                (hots if q.kind == "one-hot" else places).append((f, q))
                 continue
             piece = self.factor(f)
             if e < 0 or e != 1:
                 code = _powered(piece.code, abs(e))
                 piece = Piece(f"({code})" if e > 0 else f"(1 / {code})", piece.axes)
             pieces.append(piece)
+        for f, q in sorted(places, key=lambda place: place[0].indices[0] not in bound):  # slices before joins
+            others = [p for p, _ in (*places, *hots) if p != f]
+            if not self.moved(f, q, pieces, bound, others):
+                pieces.append(self.factor(f))
         if len(hots) == 1:
             made = self.picked(hots[0], pieces, bound, out, scale)
             if made is not None:
@@ -281,20 +393,78 @@ class Writer:
         pieces += [self.factor(f) for f, _ in hots]
         return self.product(pieces, bound, out)
 
+    def moved(self, f: Factor, q: Quantity, pieces: list[Piece], bound: list[Index], others: list[Factor]) -> bool:
+        """Replace pieces by what a placement makes of them: slices and splits, or zeros around and merged axes."""
+        whole, *parts = f.indices
+        taken = {i for other in others for i in other.indices}
+        if whole in bound and whole not in taken and any(whole in p.axes for p in pieces):
+            pieces[:] = [self.cut(p, f, q) if whole in p.axes else p for p in pieces]
+            bound.remove(whole)
+            return True
+        inner = [p for p in pieces if {*parts} & {*p.axes}]
+        if whole in bound or not parts or not inner or not {*parts} <= {*bound} or {*parts} & taken:
+            return False
+        outer = [p for p in pieces if p not in inner]
+        elsewhere = taken.union(*(p.axes for p in outer))
+        summed = [i for i in bound if i not in parts and i not in elsewhere and any(i in p.axes for p in inner)]
+        kept = [i for i in dict.fromkeys(i for p in inner for i in p.axes) if i not in (*summed, *parts)]
+        first = min(p.axes.index(i) for p in inner for i in parts if i in p.axes)
+        out = [*kept[:first], *parts, *kept[first:]]
+        made = self.product(inner, summed, out)
+        if not {*parts} <= {*made.axes}:
+            return False
+        pieces[:] = [*outer, self.spread(Piece(self.laid_out(made, out), tuple(out)), f, q)]
+        bound[:] = [i for i in bound if i not in (*summed, *parts)]
+        return True
+
+    def cut(self, piece: Piece, f: Factor, q: Quantity) -> Piece:
+        """A slice of an array along an axis, or the axis split."""
+        whole, *parts = f.indices
+        at = piece.axes.index(whole)
+        axes = (*piece.axes[:at], *parts, *piece.axes[at + 1 :])
+        if len(parts) > 1:
+            return Piece(f"{_bracketed(piece.code)}.reshape({_unwrapped(self.shape(axes))})", axes)
+        offset, length = q.offsets[0], self.length(parts)
+        start = self.whole_number(offset)
+        if not parts:
+            cut = start
+        elif self.resolved(offset) + length == self.length([whole]):
+            cut = f"{start}:"
+        else:
+            end = self.whole_number(self.resolved(offset) + length)
+            cut = f"{start if start != '0' else ''}:{end}"
+        return Piece(f"{_bracketed(piece.code)}[{', '.join([*[':'] * at, cut])}]", axes)
+
+    def spread(self, piece: Piece, f: Factor, q: Quantity) -> Piece:
+        """An array with zeros around it along an axis, or neighbouring axes merged."""
+        whole, *parts = f.indices
+        at = piece.axes.index(parts[0])
+        axes = (*piece.axes[:at], whole, *piece.axes[at + len(parts) :])
+        if len(parts) > 1:
+            return Piece(f"{_bracketed(piece.code)}.reshape({_unwrapped(self.shape(axes))})", axes)
+        offset = self.resolved(q.offsets[0])
+        behind = self.length([whole]) - offset - self.length(parts)
+        widths = ["(0, 0)"] * len(axes)
+        widths[at] = f"({self.whole_number(offset)}, {self.whole_number(behind)})"
+        return Piece(f"jnp.pad({piece.code}, ({', '.join(widths)}{',' * (len(widths) == 1)}))", axes)
+
     def picked(
         self, hot: tuple[Factor, Quantity], pieces: list[Piece], bound: list[Index], out: list[Index], scale: str
     ) -> Piece | None:
         """table[ids], take_along_axis, or a scatter-add; None where it is none of them."""
         factor, q = hot
         assert q.selector is not None
-        ids, row, at = self.program[q.selector.key].name, factor.indices[-1], factor.indices[:-1]
+        row, at = factor.indices[-1], factor.indices[:-1]
+        ids, is_padded = self.ids(q, row), q.function == "padded"
+        fill = ', mode="fill", fill_value=0, wrap_negative_indices=False'
         tables = [k for k, p in enumerate(pieces) if row in p.axes]
         if row in bound and len(tables) == 1:
             table = pieces.pop(tables[0])
             rest = [i for i in bound if i != row]
             if table.axes[0] == row and not set(at) & set(table.axes):
-                made = Piece(f"{table.code}[{ids}]", (*at, *table.axes[1:]))
-            elif table.axes == (*at, row):
+                rows = f"{table.code}.at[{ids}].get({fill[2:]})" if is_padded else f"{table.code}[{ids}]"
+                made = Piece(rows, (*at, *table.axes[1:]))
+            elif table.axes == (*at, row) and not is_padded:
                 made = Piece(f"jnp.take_along_axis({table.code}, {ids}[..., None], -1)[..., 0]", at)
             else:
                 pieces.append(table)
@@ -305,7 +475,8 @@ class Writer:
             values = self.product(pieces, [i for i in bound if i not in at], [*at, *rest])
             code = self.laid_out(values, [*at, *rest])
             zeros = f"jnp.zeros({self.shape([row, *rest])}, {self.dtype()})"
-            return Piece(f"{zeros}.at[{ids}].add({_unwrapped(code)}{scale})", (row, *rest))
+            drop = ', mode="drop", wrap_negative_indices=False' * is_padded
+            return Piece(f"{zeros}.at[{ids}].add({_unwrapped(code)}{scale}{drop})", (row, *rest))
         return None
 
     def product(self, pieces: list[Piece], bound: list[Index], out: list[Index]) -> Piece:
@@ -376,11 +547,17 @@ class Writer:
                 if q.function == "top":
                     assert q.selector is not None
                     return f"{self.written(e, q.indices)} == {self.laid_out(self.factor(q.selector), q.indices)}"
-                if q.function == "all":
-                    return " & ".join(self.laid_out(self.factor(f), q.indices) for (_, ps) in e.terms for f, _ in ps)
+                if q.function == "at least":
+                    assert q.selector is not None
+                    return f"{self.laid_out(self.factor(q.selector), q.indices)} >= {self.whole_number(e)}"
                 self.masks_allowed = True
-                code = self.written(e, q.indices)
+                if q.function == "all":
+                    code = " & ".join(self.laid_out(self.factor(f), q.indices) for (_, ps) in e.terms for f, _ in ps)
+                else:
+                    code = self.written(e, q.indices)
                 self.masks_allowed = False
+                if q.function == "all":
+                    return code
                 return {"positive": f"{code} > 0", "zero": f"{code} == 0", "not": f"~{code}"}[q.function]
             case "function" if q.function == "gauss":
                 return f"jnp.exp(-({self.written(e, q.indices)})**2) * {2 / math.sqrt(math.pi)!r}"
@@ -399,6 +576,16 @@ class Writer:
         lines = [f"{q.name} = {self.definition(q)}"]
         self.known[q.name] = q.indices
         return lines
+
+
+def _bracketed(code: str) -> str:
+    """Code of which an entry can be taken: in brackets, if it is an operation."""
+    depth = 0
+    for k, character in enumerate(code):
+        depth += (character in "([") - (character in ")]")
+        if depth == 0 and (character == " " or code[k : k + 2] == "**" or character in "-~"):
+            return f"({code})"
+    return code
 
 
 def _fits(reduction: Reduction, target: Sequence[Index]) -> bool:
@@ -434,7 +621,7 @@ def _coefficient(c: Fraction, beside_literals: bool) -> tuple[list[str], str]:
         return ([], f" * {text}") if beside_literals else ([text], "")
     inverse = 1 / c
     if inverse.denominator & (inverse.denominator - 1) == 0:
-        return [], f" / {inverse if inverse.denominator == 1 else float(inverse)!r}"
+        return [], f" / {inverse}" if inverse.denominator == 1 else f" / {float(inverse)!r}"
     return ([], f" * {c.numerator} / {c.denominator}") if c.numerator != 1 else ([], f" / {c.denominator}")
 
 

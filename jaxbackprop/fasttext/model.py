@@ -93,17 +93,19 @@ class Model:
         return ids if self.kept is None else self._renumbered(ids)[0]
 
     def _renumbered(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        words = self.vocabulary.word_count
         old, new = self._kept_sorted
-        at = np.searchsorted(old, ids - words)
-        is_left = (ids < words) | (np.append(old, -1)[at] == ids - words)
-        return np.where(ids < words, ids, np.append(new, -1)[at] + words)[is_left], is_left
+        grams = ids - self.vocabulary.word_count
+        at, is_word = old.searchsorted(grams), grams < 0
+        is_left = is_word | (old[at] == grams)
+        return np.where(is_word, ids, new[at])[is_left], is_left
 
     @cached_property
     def _kept_sorted(self) -> tuple[np.ndarray, np.ndarray]:
+        """The numbers of n-grams, rising, and their rows; a number above all, which is none, ends them."""
         assert self.kept is not None
         order = np.argsort(self.kept[:, 0])
-        return self.kept[order, 0], self.kept[order, 1]
+        none = np.int32(np.iinfo(np.int32).max)  # of one type with the others: else a search would convert them all
+        return np.append(self.kept[order, 0], none), np.append(self.kept[order, 1] + self.vocabulary.word_count, none)
 
 
 def mean_rows(table: Table, bags: Bags) -> np.ndarray:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..core.accumulation import to_accumulator
 from ..core.domains import nonzero, positive
 from ..core.rule import WithResiduals, rule
 
@@ -61,6 +62,7 @@ def mul(x: Float[Array, "*x"], y: Float[Array, "*y"]) -> WithResiduals[Float[Arr
 @mul.backward
 def mul_backward(residuals, upstream):
     x, y = residuals
+    upstream = to_accumulator(upstream)  # where one of them was broadcast, the products are added up
     return y * upstream, x * upstream
 
 
@@ -72,6 +74,9 @@ def div(x: Float[Array, "*x"], y: Float[Array, "*y"]) -> WithResiduals[Float[Arr
     Local     df/dx = 1/y,  df/dy = -f/y
     Backward  dx = upstream / y,  dy = -f dx
     Source    CS231n notes, "Backpropagation, intuitions", https://cs231n.github.io/optimization-2/
+
+    f is the value as rounded to its type: where one y divides many x and their gradients cancel, dy has the rounding of
+    each f in halves.
     """
     f = x / y
     return f, (f, y)
@@ -80,7 +85,7 @@ def div(x: Float[Array, "*x"], y: Float[Array, "*y"]) -> WithResiduals[Float[Arr
 @div.backward
 def div_backward(residuals, upstream):
     f, y = residuals
-    dx = upstream / y
+    dx = to_accumulator(upstream) / y
     return dx, -f * dx
 
 

@@ -53,6 +53,7 @@ class RowGather:
     operand_batch: tuple[int, ...]
     ids_batch: tuple[int, ...]
     offset: tuple[int, ...]  # axes of the output that come from the operand
+    fills_with_zero: bool  # where an index is out of range
 
 
 def row_gather(eqn: JaxprEqn, operand_shape: tuple[int, ...]) -> RowGather | None:
@@ -69,4 +70,35 @@ def row_gather(eqn: JaxprEqn, operand_shape: tuple[int, ...]) -> RowGather | Non
         tuple(numbers.operand_batching_dims),
         tuple(numbers.start_indices_batching_dims),
         tuple(numbers.offset_dims),
+        eqn.params.get("fill_value") == 0,
     )
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Where a `slice` begins and ends along each axis, and its steps."""
+
+    start: tuple[int, ...]
+    limit: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+def slice_of(eqn: JaxprEqn) -> Slice:
+    """What a `slice` cuts out."""
+    start, limit = tuple(eqn.params["start_indices"]), tuple(eqn.params["limit_indices"])
+    return Slice(start, limit, tuple(eqn.params["strides"] or (1,) * len(start)))
+
+
+def split_of(eqn: JaxprEqn) -> tuple[int, tuple[int, ...]]:
+    """The axis of a `split`, and the lengths of its pieces."""
+    return int(eqn.params["axis"]), tuple(eqn.params["sizes"])
+
+
+def joined_axis(eqn: JaxprEqn) -> int:
+    """The axis along which a `concatenate` joins, or the new one of a `stack`."""
+    return int(eqn.params["dimension" if "dimension" in eqn.params else "axis"])
+
+
+def padding(eqn: JaxprEqn) -> tuple[tuple[int, int, int], ...]:
+    """For each axis what a `pad` puts before, behind and between the entries."""
+    return tuple(eqn.params["padding_config"])

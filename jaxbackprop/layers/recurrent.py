@@ -32,6 +32,9 @@ def rnn(
     Source    Elman 1990, https://doi.org/10.1207/s15516709cog1402_1;
               Werbos 1990, "Backpropagation through time", https://doi.org/10.1109/5.58337
 
+    In halves the deltas are rounded to the type of the states before they are added up over time and examples: where
+    they cancel, dW, dU and db lose digits, as autodiff's do.
+
     Args:
         x: the inputs over time (T, *B, D).
         h: the first state (*B, H).
@@ -93,6 +96,9 @@ def lstm(
     Residuals x, h, c, W, U, the gates, the cells and the states (the value)
     Source    Hochreiter, Schmidhuber 1997, https://doi.org/10.1162/neco.1997.9.8.1735; Gers et al. 2000 (f),
               https://doi.org/10.1162/089976600300015015. The order of the gates is torch's and flax's
+
+    In halves the deltas are rounded to the type of the states before they are added up over time and examples: where
+    they cancel, dW, dU and db lose digits, as autodiff's do.
 
     Args:
         x: the inputs over time (T, *B, D).
@@ -168,6 +174,9 @@ def gru(
     Residuals x, h, W, U, the gates r, z, n, the part m, and the states (the value)
     Source    Cho et al. 2014, arXiv:1406.1078; the reset gate after the product, as in torch and cuDNN, whose second
               bias (of m) this one does not have
+
+    In halves the deltas are rounded to the type of the states before they are added up over time and examples: where
+    they cancel, dW, dU and db lose digits, as autodiff's do.
 
     Args:
         x: the inputs over time (T, *B, D).

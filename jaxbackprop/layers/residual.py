@@ -52,7 +52,9 @@ def residual_block(
     Source    He et al. 2016, arXiv:1603.05027 (the norm first); Chen et al. 2016, arXiv:1604.06174 (computing again)
     Kink      where the unit has one
 
-    A tuned `jax.checkpoint` policy with the mask drawn again reaches the same memory; this needs no tuning.
+    A tuned `jax.checkpoint` policy with the mask drawn again reaches the same memory; this needs no tuning. What goes
+    from one part to the next, n, z and h, dh, delta and dn, is in the type of the arguments: sums are in float32, but
+    in halves their terms are rounded before they are added up and may cancel, as they are without the rule.
 
     Args:
         x: examples (*B, D).

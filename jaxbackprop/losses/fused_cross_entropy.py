@@ -13,6 +13,7 @@ from ..core.accumulation import (
     inside,
     leading_sum,
     matmul_accumulating,
+    narrowed,
     outer_sum,
     to_accumulator,
 )
@@ -55,6 +56,7 @@ def linear_cross_entropy(
     Four products where autodiff does three, but none of its passes over all scores: faster with few features, a little
     slower where some hundreds make the products nearly all of the time; right to have for its memory, a fiftieth of
     autodiff's (`scripts/bench`). The less memory it takes the more chunks it has: `at_once` is for the device's cache.
+    On accelerators delta is rounded to the type of x and W before it is multiplied with them.
     As in `softmax_cross_entropy`, an example whose label is no class, conventionally -1, counts for nothing, and a
     class of score -inf is not there.
 
@@ -98,7 +100,7 @@ def linear_cross_entropy_backward(residuals, upstream, *, at_once):
         z = _scores(rows, part, part_of_b)
         hot = chosen[:, None] == start + jnp.arange(width)
         delta = share * (jnp.where(share == 0, 0, jnp.exp((z - top[:, None]) - rest[:, None])) - hot)
-        low = delta.astype(_dtype(x, W))
+        low = narrowed(delta, _dtype(x, W))
         dx = dx + matmul_accumulating(low, part.T)
         dW = lax.dynamic_update_slice_in_dim(dW, outer_sum(rows, low).astype(W.dtype), start, 1)
         db = lax.dynamic_update_slice_in_dim(db, leading_sum(delta), start, 0)
@@ -159,8 +161,8 @@ def mean_linear_cross_entropy(
         each = (top - jnp.take_along_axis(z, at, -1)) + jnp.log(s)
         counts = _counts(label, W, jnp.log(s)[:, 0])[:, None]
         delta = scale * jnp.where(counts, e / jnp.where(counts, s, 1) - (label[:, None] == jnp.arange(size)), 0)
-        dx_part = matmul_accumulating(delta.astype(low), W.T).astype(x.dtype)
-        dW = dW + matmul_accumulating(part.T, delta.astype(low))
+        dx_part = matmul_accumulating(narrowed(delta, low), W.T).astype(x.dtype)
+        dW = dW + matmul_accumulating(part.T, narrowed(delta, low))
         dx = lax.dynamic_update_slice_in_dim(dx, dx_part, start, 0)
         return loss + scale * jnp.where(counts, each, 0).sum(), dx, dW, db + leading_sum(delta)
 

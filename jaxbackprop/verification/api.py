@@ -36,6 +36,7 @@ def verify(
     prove: bool = False,
     strict: bool = False,
     time_limit: float | None = None,
+    sizes: Sequence[int] | None = None,
     seed: int = 0,
     **settings: Any,
 ) -> Verification:
@@ -54,6 +55,8 @@ def verify(
         strict: fail also what is imprecise, but no more so than autodiff.
         time_limit: in seconds; checks not made by then are named, and the verdict is "undecided" at best. What is being
             compiled when it is reached is still completed.
+        sizes: the lengths that sums are used at: they are judged at the largest of them that a CPU computes in a
+            moment; at 12,288 where none are given; an empty sequence for not at all.
         seed: of the random cotangents and directions.
         settings: keyword arguments of `fun`, held static.
 
@@ -82,6 +85,7 @@ def verify(
     collected = Collected(prove=checks is None)
     for problem in problems:
         problem.deadline = start + time_limit if time_limit is not None else np.inf
+        problem.sizes = None if sizes is None else tuple(sizes)
         collected.make(problem, (check for check in chosen if problem.main or check.everywhere))
     if prove:
         collected.make(problems[0], [Check(finds_planted_errors)])
@@ -250,4 +254,5 @@ def assert_verified(fun: Callable, *args: Any, **keywords: Any) -> None:
     Raises:
         VerificationError: an AssertionError with the report.
     """
+    __tracebackhide__ = True  # pytest then ends at the line of the test
     verify(fun, *args, **keywords).raise_if_failed()

@@ -159,9 +159,10 @@ class Audit:
             known = "no hand-written rule" if not self.not_examined else "no hand-written rule in what was examined"
             return [f"{known} in this program ({self.seconds:.1f} s)"]
         width = max(len(s.name) for s in self.sites)
-        lines = [f"{'rule':{width}}  calls  verdict"]
+        lines = [f"{'rule':{width}}  calls  verdict     proof"]
         for s in self.sites:
-            lines.append(f"{s.name:{width}}  {s.calls:5d}  {s.verdict:10}  {s.source}")
+            proof = s.verification.proof.word if s.verification is not None and s.verification.proof else ""
+            lines.append(f"{s.name:{width}}  {s.calls:5d}  {s.verdict:10}  {proof:11}  {s.source}")
             if s.verification is not None and not s.verification.passed:
                 worst = s.verification.failures[0]
                 why = s.verification.by_design or s.verification.likely_cause

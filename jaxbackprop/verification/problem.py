@@ -172,6 +172,7 @@ class Problem:
         programs: what holds for every problem of these shapes and this precision.
         answers: what holds here alone.
         deadline: when nothing more is traced or run (`time.perf_counter`): `OutOfTime` is raised.
+        sizes: the lengths at which sums are judged; None for the default ones, none for not at all.
     """
 
     def __init__(
@@ -187,6 +188,7 @@ class Problem:
         deadline: float = np.inf,
     ):
         self.deadline = deadline
+        self.sizes: tuple[int, ...] | None = None
         self.function, self.given = function, given
         self.seed, self.number, self.main = seed, number, main
         self.caches: dict[Any, Cache] = {} if caches is None else caches

@@ -48,12 +48,23 @@ class Proof:
     beside: str = ""
 
     @property
+    def word(self) -> str:
+        """The verdict for a table; "kink or tie" where that alone, a convention, is refuted."""
+        return "kink or tie" if self.at_a_tie else self.verdict
+
+    @property
     def text(self) -> str:
         """Everything in one line; it begins with the verdict."""
         return "; ".join(part for part in (f"{self.verdict}: {self.detail}", self.beside) if part)
 
     def __str__(self) -> str:
-        return self.text
+        """In short, for a report: what `text` says, without what every proof says and what the report says anyway."""
+        if self.verdict != PROVED:
+            return self.text
+        regions = f", {count(self.regions, 'branch region')}" if self.regions > 1 else ""
+        twice = {PROVED: ", the second derivative too", NOT_DECIDED: ", the second derivative not decided"}
+        found = f"{self.verdict} at {count(self.inputs, 'input')}{regions}{twice.get(self.second_order, '')}"
+        return "; ".join(part for part in (found, self.beside) if part)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, as JSON can hold it."""
@@ -236,10 +247,9 @@ def beside(proof: Proof, found: "Verification") -> Proof:
     if proof.verdict == PROVED and failed is not None and formula and not failed.imprecise:
         words = f"the numbers contradict it ({failed.name}): other branches, overflow or cancellation"
     elif proof.verdict == PROVED and imprecise is not None:
-        words = f"the arithmetic loses much: {imprecise.name}, {imprecise.detail}"
+        words = f"the arithmetic loses much: {imprecise.name}"
     elif proof.verdict == PROVED and failed is not None:
-        words = f"not the formula but something else is wrong: {failed.name}, {failed.detail}"
+        words = f"not the formula but something else is wrong: {failed.name}"
     elif proof.verdict == REFUTED and not proof.at_a_tie:
-        cause = f" ({found.likely_cause})" if found.likely_cause else ""
-        words = f"the formula is wrong{cause}" if failed is not None else "no numerical check sees the difference"
+        words = "the formula is wrong" if failed is not None else "no numerical check sees the difference"
     return replace(proof, beside=words)

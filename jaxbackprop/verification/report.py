@@ -97,6 +97,7 @@ class Verification:
         Raises:
             VerificationError: with the report.
         """
+        __tracebackhide__ = True
         if not self.passed:
             raise VerificationError(str(self))
         return self
@@ -184,7 +185,7 @@ def table(results: list[Verification]) -> str:
         exact = max((c.units or 0.0 for c in r.checks if c.name.startswith("gradient")), default=0.0)
         cells = [exact, *(r.units(c) for c in columns[1:])]
         cause = f": {r.likely_cause}" if r.likely_cause else ""
-        proof = r.proof.verdict if r.proof else ""
+        proof = r.proof.word if r.proof else ""
         numbers = "  ".join(f"{c:8.2f}" for c in cells)
         lines.append(f"{r.name:{width}}  {r.inputs:6d}  {numbers}  {proof:11}  {r.verdict}{cause}")
     wrong = sum(not r.passed for r in results)

@@ -1,10 +1,13 @@
 """Gates, wires, names and boxes: what a program becomes."""
 
+from typing import Any, cast
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from circuit_zoo import Block
-from flax import nnx
+from flax import linen, nnx
 
 from jaxbackprop.circuits import trace
 from jaxbackprop.gates import mul, sigmoid
@@ -88,6 +91,54 @@ def test_nnx_modules_become_boxes_by_their_path():
         assert [p for p in paths(circuit) if "linears" in p] == ["Block > linears[0]", "Block > linears[1]"]
         assert "Block > norm" in paths(circuit)
     assert Block.__dict__["__call__"] is call
+
+
+def test_modules_merged_inside_the_function_become_boxes():
+    """Once: a call of the base class is no box in the box."""
+
+    class Named(Block):
+        def __call__(self, x):
+            return super().__call__(x)
+
+    with jax.enable_x64(True):
+        graph, state = nnx.split(Named(nnx.Rngs(0)))
+        circuit = trace(lambda state, x: nnx.merge(graph, state)(x).sum(), state, np.ones((2, 4)))
+    assert {"Named", "Named > linears[0]", "Named > linears[1]", "Named > norm"} == set(paths(circuit))
+
+
+def test_linen_modules_become_boxes():
+    class Net(linen.Module):
+        @linen.compact
+        def __call__(self, x):
+            return linen.Dense(1)(linen.relu(linen.Dense(4, name="up")(x)))
+
+    x = jnp.ones((2, 3))
+    params = Net().init(jax.random.key(0), x)
+    circuit = trace(lambda params, x: jnp.sum(cast(Any, Net().apply(params, x))), params, x)
+    assert set(paths(circuit)) == {"Net", "Net > up", "Net > Dense_0"}
+
+
+def test_equinox_modules_become_boxes():
+    eqx = pytest.importorskip("equinox", reason="equinox is not installed")
+
+    class Net(eqx.Module):
+        mlp: Any
+
+        def __call__(self, x):
+            return self.mlp(x).sum()
+
+    net = Net(eqx.nn.MLP(3, 1, 4, 1, key=jax.random.key(0)))
+    params, static = eqx.partition(net, eqx.is_array)
+    circuit = trace(lambda params, x: eqx.combine(params, static)(x), params, jnp.ones(3))
+    assert set(paths(circuit)) == {"Net", "Net > mlp", "Net > mlp > layers[0]", "Net > mlp > layers[1]"}
+
+
+def test_haiku_modules_become_boxes():
+    hk = pytest.importorskip("haiku", reason="haiku is not installed")
+    net = hk.without_apply_rng(hk.transform(lambda x: hk.nets.MLP([4, 1])(x).sum()))
+    x = jnp.ones((2, 3))
+    circuit = trace(net.apply, net.init(jax.random.key(0), x), x)
+    assert set(paths(circuit)) == {"mlp", "mlp > linear_0", "mlp > linear_1"}
 
 
 def test_a_scan_is_a_box_of_steps_and_a_long_one_a_single_gate():

@@ -1,5 +1,6 @@
 """`derive` as it is used: the rule is verified, the formulas are those of the lectures, what it cannot is refused."""
 
+import collections
 import dataclasses
 
 import jax
@@ -130,6 +131,12 @@ def softmax_backward(residuals, upstream):
     assert "<table>" in derived._repr_html_()
 
 
+def test_names_keep_their_case_in_markdown():
+    markdown = derive(DERIVABLE["log_softmax"]).markdown
+    assert "*l2 enters l many times: its deltas are summed*" in markdown
+    assert "L" not in markdown.replace(r"\partial L", "")
+
+
 def test_a_rule_derived_at_one_size_is_right_at_every_size():
     """The sizes in it are read from the arrays, though two axes of the example were as long as each other."""
     case = DERIVABLE["layer_norm"]
@@ -165,7 +172,7 @@ def test_a_number_that_depends_on_sizes_otherwise_is_a_condition():
 
 
 def test_the_rule_is_measured_beside_autodiff():
-    result = derive(DERIVABLE["tanh"]).benchmark(rounds=2, oracle=False)
+    result = jbp.benchmark(derive(DERIVABLE["tanh"]), rounds=2, oracle=False)
     assert result.time_ratio > 0
 
 
@@ -307,8 +314,11 @@ def shifted_rows(table, ids):
     return table[ids + 1]
 
 
+Pair = collections.namedtuple("Pair", "x y")
+
+
 def of_a_pair(pair):
-    return pair[0] * pair[1]
+    return pair.x * pair.y
 
 
 @pytest.mark.parametrize(
@@ -321,12 +331,46 @@ def of_a_pair(pair):
         (lambda x: x > 0, (jnp.ones(3),), "does not return a floating-point array"),
         (lambda x: {"y": x}, (jnp.ones(3),), "does not return a floating-point array"),
         (lambda x: x.astype(int) * x, (jnp.ones(3),), "a conversion of float64 to int"),
-        (of_a_pair, ((1.0, 2.0),), "pair is a tuple; give each array as an argument of its own"),
+        (of_a_pair, (Pair(1.0, 2.0),), "pair is or holds a Pair; give arrays, or lists, tuples and dictionaries"),
     ],
 )
 def test_what_cannot_be_derived_is_refused_with_its_line(function, args, says):
     with pytest.raises(jbp.CannotDerive, match=says):
         jbp.derive(function, *args)
+
+
+@jax.custom_vjp
+def square(x):
+    return x**2
+
+
+square.defvjp(lambda x: (x**2, x), lambda x, upstream: (x * upstream,))  # the factor 2 is forgotten
+
+
+@jax.custom_vjp
+def cube(x):
+    return x**3
+
+
+cube.defvjp(lambda x: (x**3, x), lambda x, upstream: (3 * x**2 * upstream,))
+
+
+def test_a_wrong_rule_inside_the_function_is_named_with_its_line():
+    def energy(x):
+        return (square(x) + cube(x)).sum()
+
+    derived = jbp.derive(energy, normal(4))
+    assert [site.name for site in derived.wrong_rules] == ["square"]
+    assert "dx_i = " in str(derived)
+    for text in (str(derived), derived.markdown, derived.latex):
+        assert "backward pass of square (" in text
+        assert "test" in text.partition("square (")[2].partition(")")[0]
+    assert "cube (" not in str(derived)
+    assert derived.proof.verdict == "refuted"
+    right = jbp.derive(lambda x: cube(x).sum(), normal(4))
+    assert right.wrong_rules == ()
+    assert right.proof.verdict == "proved"
+    assert "Wrong" not in str(right)
 
 
 def test_a_condition_is_stated():

@@ -45,6 +45,29 @@ def tripled_backward(saved, upstream):
 """
 
 
+PLAIN = """
+import jax
+
+@jax.custom_vjp
+def plain(x):
+    return 2 * x
+
+plain.defvjp(lambda x: (2 * x, None), lambda _, u: (2 * u,))
+"""
+
+FORGETFUL = """
+import numpy as np, pytest
+from jaxbackprop import assert_verified, gates
+
+@pytest.mark.verify_rule
+def test_returns_nothing():
+    gates.sin(np.ones(2))
+
+def test_asserts():
+    assert_verified(gates.sin.with_backward(lambda x, u: -u), np.ones(2))
+"""
+
+
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     plugin = ("-p", "no:jaxbackprop", "-p", "jaxbackprop.verification.pytest_plugin", "-p", "no:cacheprovider")
     return subprocess.run(
@@ -62,6 +85,26 @@ def test_a_marked_test_verifies_what_it_returns_and_a_package_is_collected(tmp_p
     (tmp_path / "ruleful.py").write_text(RULES)
     found = run(tmp_path, "--verify-rules", "ruleful")
     assert "2 failed, 2 passed" in found.stdout, found.stdout + found.stderr
+    assert "pytest_plugin.py" not in found.stdout
     assert "constant factor 2" in found.stdout
     assert "tripled: wrong" in found.stdout
     assert "sign: minus the truth" in found.stdout
+
+
+def test_what_cannot_be_verified_says_why(tmp_path: Path):
+    """A plain custom_vjp is not passed over in silence; tests say what they must return; no frame of ours is shown."""
+    (tmp_path / "test_forgetful.py").write_text(FORGETFUL)
+    (tmp_path / "plain_rules.py").write_text(PLAIN)
+    found = run(tmp_path, "-rs", "--verify-rules", "plain_rules")
+    assert "2 failed, 1 skipped" in found.stdout, found.stdout + found.stderr
+    assert "not examined: its arguments are not known" in found.stdout
+    assert "returns the function and a tuple of its arguments" in found.stdout
+    assert "this one returned None" in found.stdout
+    assert "verification/api.py" not in found.stdout
+    assert "verification/report.py" not in found.stdout
+
+
+def test_a_package_that_is_not_there_is_one_line(tmp_path: Path):
+    found = run(tmp_path, "--verify-rules", "no_such_package")
+    assert found.returncode == 4
+    assert "--verify-rules no_such_package: No module named 'no_such_package'" in found.stderr

@@ -4,6 +4,7 @@ Each given gradient is also compared with what the exact rules make of the given
 it, it follows; if not, the error was made there. So every wrong step is named, and no right one.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,8 @@ import numpy as np
 from jaxtyping import Shaped
 
 from ...core.html_table import html_table
+from ...derivation.formulas import evaluated, parsed
+from ...derivation.line_check import difference
 from ...jaxprs.inputs import unit_roundoff
 from ...verification.diagnosis.from_numbers import fits, multiple
 from ...verification.rounding import apart, unmeasured
@@ -107,20 +110,22 @@ def check(graph: Graph, gradients: Mapping[str, Any], tolerance: float | None = 
 
     Args:
         graph: the traced function.
-        gradients: wire name -> gradient, any array; W1 is enough for params['W1'].
+        gradients: wire name -> gradient, any array, or a formula in the names of wires and of their gradients (dz1 is
+            that of z1): "x.T @ dz1", "(W2^T dz2) o a1 o (1 - a1)"; W1 is enough for params['W1'].
         tolerance: largest difference allowed, in units of the largest element of the exact gradient. Left out, it is
             what rounding explains in the coarser of the two precisions; give it for numbers rounded on paper.
 
     Raises:
         KeyError: a name that is no wire, or more than one.
-        ValueError: a wire that has no gradient (integers, literals).
+        ValueError: a wire that has no gradient (integers, literals), or a formula that cannot be read.
     """
     given: dict[Wire, Array] = {}
+    names = _names(graph)
     for name, value in gradients.items():
         wire = graph.wire(name)
         if not wire.differentiable:
             raise ValueError(f"{name} is {wire.dtype} and has no gradient.")
-        given[wire] = np.asarray(value)
+        given[wire] = evaluated(parsed(value), names) if isinstance(value, str) else np.asarray(value)
     explained = _explained(graph, given, tolerance)
     order = {wire: wire.source.id if wire.source else -1 for wire in given}
     rows = []
@@ -137,7 +142,7 @@ def check(graph: Graph, gradients: Mapping[str, Any], tolerance: float | None = 
                 value,
                 exact,
                 _worst(value, exact),
-                hint(value, own) if verdict == "wrong" else "",
+                hint(value, own) or _difference(value, own, names) if verdict == "wrong" else "",
                 _between(wire, given),
             )
         )
@@ -201,6 +206,30 @@ def hint(mine: Array, exact: Array) -> str:
     if factor is None or abs(factor - 1) < 1e-6:
         return ""
     return "sign: minus the right one" if abs(factor + 1) < 1e-4 else f"constant factor {factor:.4g}"
+
+
+LARGEST = 10_000
+"""Arrays with more numbers than this are not tried as a forgotten factor or term."""
+
+
+def _names(graph: Graph) -> dict[str, Array]:
+    """What a formula may name: the values of wires, and their gradients with a d before the name."""
+    names: dict[str, Array] = {}
+    for wire in graph.wires:
+        name = re.findall(r"\w+", wire.name)[-1]  # of params['W1'] the last
+        if name.isidentifier() and is_inexact(wire.value):
+            names[name] = to_numpy(wire.value)
+            if wire.autodiff_gradient is not None:
+                names[f"d{name}"] = to_numpy(wire.autodiff_gradient)
+    return names
+
+
+def _difference(mine: Array, exact: Array, names: Mapping[str, Array]) -> str:
+    """What lies between a wrong gradient and the right one: a factor or a term among the wires' values."""
+    if mine.shape != exact.shape or exact.size > LARGEST or not np.isfinite(mine).all():
+        return ""
+    small = {name: x for name, x in names.items() if x.size <= LARGEST}
+    return difference(mine, exact, small, lambda a, b: close(a, b, None))
 
 
 def _worst(mine: Array, exact: Array) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..model import Gate, Graph, Wire
-from ..summary import Summary, all_finite, share_of_zeros, size, to_numpy
+from ..summary import Summary, all_finite, is_inexact, share_of_zeros, size, to_numpy
 from ..walk import walk_inside
 from .as_svg import readable
 from .format import backward_formula, equation, format_array, format_number, format_shape, gate_symbol, sum_of_shares
@@ -39,7 +39,10 @@ USUAL_EDGE: dict[str, Any] = {
 }  # fmt: skip
 """Values that are left out of nodes and edges, so that the page of a large circuit stays small."""
 
-SCRIPTS = ("compose.js", "draw.js", "page.js", "panel.js", "keys.js")
+SCRIPTS = ("compose.js", "draw.js", "page.js", "panel.js", "live.js", "keys.js")
+
+LIVE = frozenset("add sub mul div neg exp log sin cos tanh sigmoid relu square sqrt reciprocal max min power".split())
+"""The gates that a page computes again when a reader changes an argument; `page/live.js` has their arithmetic."""
 
 
 def to_html(graph: Graph, title: str | None) -> str:
@@ -74,6 +77,8 @@ def payload(graph: Graph) -> dict[str, Any]:
         "opened": sorted(readable(graph, READABLE)),
         "outputs": [wire.id for wire in graph.outputs],
         "wrong": [gate.id for gate in graph.wrong],
+        "wires_of_the_whole": len(graph.wires),
+        "live": _live(graph),
         "pad": PAD,
         "usual": {"node": USUAL_NODE, "edge": USUAL_EDGE},
     }
@@ -272,6 +277,21 @@ def _wire(wire: Wire, detailed: bool) -> dict[str, Any]:
         fields["exact"] = [format_array(x, None) for x in (wire.value, gradient, wire.autodiff_gradient)]
         fields["map"] = [heat_map(x) for x in (wire.value, gradient)]
     return fields
+
+
+def _live(graph: Graph) -> dict[str, Any] | None:
+    """What a page needs to compute the circuit again; None where it is not one of scalars and gates of `LIVE`."""
+    output = graph.outputs[0] if len(graph.outputs) == 1 else None
+    if output is None or output.source is None or output.output_cotangent is None or graph.wrong:
+        return None
+    scalars = all(wire.shape == () and is_inexact(wire.value) for wire in graph.wires)
+    if not scalars or any(gate.name not in LIVE or gate.note for gate in graph.gates):
+        return None
+    return {
+        "values": [float(wire.value) for wire in graph.wires],
+        "arguments": [wire.id for wire in graph.arguments],
+        "upstream": float(output.output_cotangent),
+    }
 
 
 def _magnitude(x: Any) -> float | None:

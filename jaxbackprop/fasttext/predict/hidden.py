@@ -1,5 +1,7 @@
 """From a text's rows to the vector that its labels are scored by: a mean, or under a linear model the scores."""
 
+from collections import Counter
+
 import numpy as np
 
 from ...data import Bags
@@ -18,6 +20,9 @@ def hidden_of_one(model: Model, ids: np.ndarray) -> np.ndarray:
     """`hidden` of one text: (D,) float32."""
     if model.idf is None or model.bias is None:
         return mean_row(model.input, ids)
-    rows, counts = np.unique(ids, return_counts=True)
-    weights = (1 + np.log(counts.astype(np.float32))) * model.idf[rows]
-    return weights @ model.input[rows] / (np.sqrt((weights**2).sum()) or np.float32(1)) + model.bias
+    counts = Counter(ids.tolist())
+    rows = np.fromiter(counts, np.int64, len(counts))
+    weights = model.idf[rows]
+    if len(counts) < len(ids):
+        weights = weights * (1 + np.log(np.fromiter(counts.values(), np.float32, len(counts))))
+    return weights @ model.input[rows] / (np.sqrt(weights @ weights) or np.float32(1)) + model.bias

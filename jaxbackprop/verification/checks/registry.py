@@ -2,7 +2,17 @@
 
 from collections.abc import Sequence
 
-from . import devices, formula, gradient, other_inputs, precision, residuals, second_order, transformations
+from . import (
+    accumulation,
+    devices,
+    formula,
+    gradient,
+    other_inputs,
+    precision,
+    residuals,
+    second_order,
+    transformations,
+)
 from .result import Check
 
 CHECKS: dict[str, Check] = {
@@ -16,6 +26,7 @@ CHECKS: dict[str, Check] = {
         Check(formula.limits_at_infinity),
         Check(precision.precision, everywhere=True),
         Check(precision.bias),
+        Check(accumulation.accumulation, everywhere=True),
         Check(other_inputs.other_points, needs_numbers=False),
         Check(other_inputs.kinks, needs_numbers=False),
         Check(other_inputs.other_batches, needs_numbers=False),

@@ -86,6 +86,27 @@ def test_a_simple_mistake_is_named(spoil, hint):
     assert (row.verdict, row.hint) == ("wrong", hint)
 
 
+def network_of_two(x, W1, W2):
+    z1 = x @ W1
+    a1 = jax.nn.sigmoid(z1)
+    z2 = a1 @ W2
+    return (jnp.sin(z2) * z2).sum()
+
+
+def test_formulas_are_checked_and_what_is_forgotten_is_named():
+    rng = np.random.default_rng(0)
+    circuit = trace(network_of_two, *(rng.normal(size=s) for s in ((4, 3), (3, 5), (5, 2))))
+    right = {"W1": "x.T @ dz1", "W2": "a1^T dz2", "z1": "(dz2 @ W2.T) * a1 * (1 - a1)"}
+    assert circuit.check(right).passed, circuit.check(right)
+    (row,) = circuit.check({"z1": "dz2 @ W2.T"}).rows
+    assert (row.verdict, row.hint) == ("wrong", "the factor a1 (1 - a1) is missing")
+    forgotten = np.asarray(circuit.gradients["x"]) - np.asarray(circuit.wire("x").value)
+    (row,) = circuit.check({"x": forgotten}).rows
+    assert row.hint == "the term x is missing"
+    with pytest.raises(ValueError, match="there is no dz3"):
+        circuit.check({"W2": "a1.T @ dz3"})
+
+
 def test_numbers_rounded_on_paper_pass_with_a_tolerance():
     """CS231n's neuron to two places: .39 is right, .40 (twice .20) is the trap."""
     circuit = trace(lambda w, x: jax.nn.sigmoid(w * x), 1.5, -1.0)

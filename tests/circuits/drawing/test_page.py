@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from circuit_zoo import ZOO
-from pages import a_network, arrays
+from pages import AT, NEURON, a_network, arrays
 
 from jaxbackprop.circuits import trace
+from jaxbackprop.circuits.drawing.as_html import LIVE
 from jaxbackprop.circuits.drawing.format import format_array
 from jaxbackprop.circuits.drawing.graph import VIEWS, plan
 from jaxbackprop.circuits.drawing.layout import place
@@ -227,3 +228,75 @@ def test_a_notebook_displays_the_page_to_step_through(browser, tmp_path):
     finally:
         browser.switch_to.default_content()
     assert browser.get_log("browser") == []
+
+
+def everything_written(page):
+    """All texts of the page that hold numbers of the circuit, view by view, at the last step."""
+    texts = []
+    for view in ("circuit", "flowgraph", "chain"):
+        page.run(f"(show('{view}'), go(steps), 0)")
+        texts.append(page.texts("#canvas text:not(.sign)"))
+    page.run("(show('circuit'), 0)")
+    return (
+        texts,
+        page.run("gates.slice(0, data.order.length).map((g) => [g.numbers, g.back])"),
+        page.run("wires.slice(0, data.wires_of_the_whole).map((w) => [w.value, w.gradient, w.sum])"),
+    )
+
+
+EVERY_LIVE_GATE = (
+    "tanh(x*y) - exp(-z)/(1 + square(x)) + sigmoid(x - y)*sin(z) + cos(y) + relu(z - x) + max(x, y)*min(y, z)"
+    " + sqrt(square(z) + 1) + reciprocal(2 + cos(x)) + log(3 + sin(y)) + power(2 + sin(x), y)"
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        NEURON.replace("w0", "x").replace("x0", "y").replace("w1", "z").replace("x1", "x").replace("w2", "y"),
+        EVERY_LIVE_GATE,
+    ],
+)
+def test_an_argument_that_a_reader_changes_changes_all_numbers(open_page, text):
+    """The page computes again what a circuit traced at those values has: every text is the same."""
+    before, after = {"x": 0.5, "y": -1.25, "z": 2.0}, {"x": -1.5, "y": 0.75, "z": 0.001}
+    expected = everything_written(open_page(trace_expression(text, after)))
+    page = open_page(trace_expression(text, before))
+    assert everything_written(page) != expected
+    for name, value in after.items():
+        page.run("(change(arguments[0], String(arguments[1])), 0)", page.circuit.wire(name).id, value)
+    assert everything_written(page) == expected
+
+
+def test_the_page_knows_the_arithmetic_of_the_gates_that_are_live(neuron):
+    from selenium.webdriver.common.by import By
+
+    assert set(neuron.run("Object.keys(ARITHMETIC)")) == LIVE
+    field = neuron.browser.find_element(By.CSS_SELECTOR, "#live input[aria-label='value of w0']")
+    field.clear()
+    field.send_keys("-2.5")
+    expected = trace_expression(neuron.circuit.name, AT | {"w0": -2.5})
+    assert neuron.written()[neuron.circuit.wire("x0").id][1] == format_array(expected.wire("x0").gradient)
+
+
+def test_arrays_and_other_gates_are_not_live(open_page):
+    assert open_page(a_network()).run("live") is None
+    assert open_page(trace_expression("gelu(x)", {"x": 1})).run("document.getElementById('live').hidden") is True
+
+
+def test_the_quiz_grades_each_answer(open_page):
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    page = open_page(trace_expression("(x + y) * z", {"x": -2, "y": 5, "z": -4}), last_step=False)
+    page.press("g")
+    assert page.texts("#panel .quiz") == ["quiz: 0 right, 0 wrong, 0 shown, 7 left"]
+    field = page.browser.find_element(By.CSS_SELECTOR, "#panel .guess input")
+    field.send_keys("7" + Keys.ENTER)
+    assert page.texts("#panel .quiz") == ["quiz: 0 right, 1 wrong, 0 shown, 7 left"]
+    field.clear()
+    field.send_keys("3" + Keys.ENTER)
+    assert page.texts("#panel .quiz") == ["quiz: 1 right, 1 wrong, 0 shown, 6 left"]
+    page.press(Keys.ARROW_RIGHT)
+    page.click("#panel .guess button")
+    assert page.texts("#panel .quiz") == ["quiz: 1 right, 1 wrong, 1 shown, 5 left"]

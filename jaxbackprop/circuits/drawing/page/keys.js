@@ -172,7 +172,7 @@ function theme(dark) { document.documentElement.dataset.theme = dark ? "dark" : 
 function pressed(id, on) { $(id).setAttribute("aria-pressed", on); return on; }
 const SWITCHES = {
   exact: () => { state.exact = pressed("exact", !state.exact); redraw(true); },
-  guess: () => { state.guess = pressed("guess", !state.guess); state.guessed.clear(); redraw(false); },
+  guess: () => { state.guess = pressed("guess", !state.guess); state.guessed.clear(); Object.assign(score, { right: 0, wrong: 0, shown: 0 }); redraw(false); },
   boxes: allBoxes,
   dark: () => theme(document.documentElement.dataset.theme !== "dark"),
   help: () => $("keys").showModal(),
@@ -210,6 +210,7 @@ function nextView() {
   const names = Object.keys(data.views);
   show(names[(names.indexOf(state.view) + 1) % names.length]);
 }
+liveInputs();
 theme(matchMedia("(prefers-color-scheme: dark)").matches);
 addEventListener("resize", () => all(READABLE));
 show("circuit");

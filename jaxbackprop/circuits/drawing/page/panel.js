@@ -11,6 +11,7 @@ const HOW_TO_STEP = "→ computes the next gate; once all values are known, → 
 function panel() {
   const side = $("panel"), g = currentGate();
   side.replaceChildren();
+  if (state.guess) line(side, "p", `quiz: ${score.right} right, ${score.wrong} wrong, ${score.shown} shown, ${leftToGuess()} left`, "quiz");
   if (data.wrong.length) line(side, "p", `The first wrong gate on the way back is ${gates[data.wrong[0]].name}.`, "bad");
   if (g === null) {
     line(side, "h2", "Step through it");
@@ -49,6 +50,10 @@ function maps(side, w, back) {
   if (wire.map?.[0] && knowsValue(w) && !hidden("v" + w)) side.append(drawMap(wire.map[0], `value of ${wire.name} ${wire.shape}`));
   if (wire.map?.[1] && back && !hidden("g" + w)) side.append(drawMap(wire.map[1], `its gradient`));
 }
+// ---- the quiz: every number is an answer to be given, and is graded
+const score = { right: 0, wrong: 0, shown: 0 };
+const leftToGuess = () => wires.slice(0, data.wires_of_the_whole).reduce((left, wire, w) =>
+  left + (wire.kind === "value" && !state.guessed.has("v" + w)) + (wire.gradient !== "" && !state.guessed.has("g" + w)), 0);
 function guess(side, w, which) {
   const key = (which ? "g" : "v") + w, right = shown(w, which), row = line(side, "div", "", "guess");
   line(row, "span", `${which ? "gradient of " : ""}${wires[w].name} =`);
@@ -59,10 +64,13 @@ function guess(side, w, which) {
   input.addEventListener("change", () => {
     const mine = Number(input.value.replace("−", "-"));
     const close = Math.abs(mine - target) <= 0.011 * Math.max(Math.abs(target), 0.5);
-    if (input.value.trim() !== "" && close) return reveal(key);
+    if (input.value.trim() === "") return;
+    score[close ? "right" : "wrong"] += 1;
+    if (close) return reveal(key);
+    side.querySelector(".quiz").textContent = `quiz: ${score.right} right, ${score.wrong} wrong, ${score.shown} shown, ${leftToGuess()} left`;
     verdict.textContent = Math.abs(mine + target) <= 0.011 * Math.abs(target) ? "the sign is turned" : "not yet";
   });
-  button.addEventListener("click", () => reveal(key));
+  button.addEventListener("click", () => { score.shown += 1; reveal(key); });
   if (Number.isNaN(target)) row.append(button);
   else row.append(input, button, verdict);
 }
