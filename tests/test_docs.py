@@ -6,6 +6,7 @@ its lines begins a line of the output, apart from spaces, and apart from the dig
 
 import importlib.util
 import inspect
+import json
 import os
 import re
 import runpy
@@ -137,3 +138,14 @@ def test_the_site_builds_without_a_warning_and_asks_no_network(tmp_path):
     for page in pages:
         loaded = re.findall(r'<(?:script|img|link|iframe)[^>]+(?:src|href)="(https?:[^"]+)"', page.read_text())
         assert loaded == [], f"{page.name} loads {loaded}"
+
+
+def test_the_notebook_displays_every_result():
+    """It was executed without an error, and each result is there as HTML and as one line of text."""
+    notebook = json.loads((ROOT / "docs" / "results.ipynb").read_text(encoding="utf-8"))
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    shown = [output["data"] for cell in code for output in cell["outputs"] if output["output_type"] == "execute_result"]
+    assert all(output["output_type"] == "execute_result" for cell in code for output in cell["outputs"])
+    assert all("text/html" in data for data in shown)
+    kinds = {re.split(r"[ :]", "".join(data["text/plain"]))[0].strip("<") for data in shown}
+    assert kinds == {"circuit", "health", "check", "verification", "audit", "derivation", "benchmark", "history"}
