@@ -40,7 +40,7 @@ def measure(epochs: int = 1000) -> dict[str, Any]:
         save(self, *arguments)
         saves.append(time.perf_counter() - began)
 
-    Checkpoints.save = timed
+    Checkpoints.save = timed  # pyright: ignore[reportAttributeAccessIssue]
     try:
         with tempfile.TemporaryDirectory() as folder:
             began = time.perf_counter()

@@ -12,7 +12,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..jaxprs.compat import ZERO, ClosedJaxpr, define_primitive, jaxpr_as_fun, strong_aval
+from ..jaxprs.compat import (
+    CUSTOM_VJP,
+    ZERO,
+    ClosedJaxpr,
+    JaxprEqn,
+    binding,
+    define_primitive,
+    jaxpr_as_fun,
+    strong_aval,
+)
+from ..jaxprs.evaluate import Walk, evaluate
 
 
 def forward_mode(fun: Callable) -> Callable:
@@ -58,8 +68,7 @@ def _with_jvp(call: Callable[[Sequence[Any], Sequence[Any]], Any]) -> Callable:
     @flat.defjvp
     def tangent(primals: Any, tangents: Any) -> Any:
         (floats, others), (moving, _) = primals, tangents
-        y, back = jax.vjp(lambda floats: _inexact_first(call(floats, others)), floats)
-        outputs, rest = y
+        (outputs, rest), back = _forward(call, floats, others)
         saved, how = jax.tree.flatten(back)
 
         def backward(*operands: Any) -> list[Any]:
@@ -69,13 +78,42 @@ def _with_jvp(call: Callable[[Sequence[Any], Sequence[Any]], Any]) -> Callable:
 
         program = jax.make_jaxpr(backward)(*saved, *outputs)
         moved = pushforward_p.bind(*saved, *moving, program=program, count=len(saved))
-        call_shape = jax.eval_shape(lambda: call(floats, others))
+        call_shape = jax.eval_shape(call, floats, others)
         structure = jax.tree.structure(call_shape)
         return _join(structure, call_shape, outputs, rest), _join(
             structure, call_shape, moved, [_float0_like(r) for r in rest]
         )
 
     return flat
+
+
+def _forward(call: Callable[[Sequence[Any], Sequence[Any]], Any], floats: Any, others: Any) -> tuple[Any, Any]:
+    """Outputs and VJP of `call`, a pytree of what it saved; both have a forward derivative themselves.
+
+    A forward pass often calls its own function, or another one with a rule. Differentiated again, as for a Hessian,
+    that call needs a forward mode too.
+    """
+
+    def with_vjp(floats: Any, others: Any) -> tuple[Any, Any]:
+        return jax.vjp(lambda floats: _inexact_first(call(floats, others)), floats)
+
+    program, shapes = jax.make_jaxpr(with_vjp, return_shape=True)(floats, others)
+    found = evaluate(program, jax.tree.leaves((floats, others)), _with_forward_mode)
+    return jax.tree.unflatten(jax.tree.structure(shapes), found)
+
+
+def _with_forward_mode(walk: Walk, eqn: JaxprEqn, inputs: list[Any]) -> list[Any] | None:
+    """The hook that gives each rule of a program a forward mode."""
+    if eqn.primitive.name not in CUSTOM_VJP:
+        return None
+    live = [i for i, x in enumerate(inputs) if _inexact(jnp.asarray(x))]
+    fixed = [i for i in range(len(inputs)) if i not in live]
+
+    def call(floats: Sequence[Any], others: Sequence[Any]) -> Any:
+        given = dict(zip([*live, *fixed], [*floats, *others], strict=True))
+        return binding(eqn)(*(given[i] for i in range(len(inputs))))
+
+    return _with_jvp(call)([inputs[i] for i in live], [inputs[i] for i in fixed])
 
 
 def _inexact_first(value: Any) -> tuple[list[Any], list[Any]]:

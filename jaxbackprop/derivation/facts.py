@@ -162,7 +162,7 @@ def _quadratic(
     if len(a) < 6 or not np.all(np.isfinite(a)) or not np.all(np.isfinite(r)):
         return None
     powers = np.stack([a**0, a, a**2], 1)
-    if np.linalg.cond(powers) > 1e5:
+    if not np.all(np.isfinite(powers)) or np.linalg.cond(powers) > 1e5:
         return None  # values too much alike to tell a quadratic
     fitted, *_ = np.linalg.lstsq(powers, r, rcond=None)
     whole = np.round(fitted)

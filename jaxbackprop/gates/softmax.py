@@ -49,6 +49,9 @@ def softmax(z: Float[Array, "*B C"], *, axis: int = -1) -> WithResiduals[Float[A
 
     A score of minus infinity (masked) has probability 0 and gradient 0. Where all scores of a row are masked, so are
     its probabilities and gradients: 0, not NaN. A score of plus infinity makes its row NaN.
+
+    What is remembered is the value, in its type. In halves rounded probabilities do not quite sum to 1, nor the
+    gradients to 0: where all of upstream is nearly alike, dz loses digits.
     """
     powers = jnp.exp(_below_zero(to_accumulator(z), axis))
     total = powers.sum(axis, keepdims=True)

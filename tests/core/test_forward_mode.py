@@ -74,3 +74,48 @@ def test_a_custom_vjp_alone_has_no_forward_mode():
     with pytest.raises(TypeError, match="forward-mode"):
         jax.jvp(sine, (x,), (v,))
     np.testing.assert_allclose(jax.jvp(forward_mode(sine), (x,), (v,))[1], v * jnp.cos(x), rtol=1e-6)
+
+
+@jax.custom_vjp
+def sine_times(x, y):
+    """The example of JAX's documentation, whose forward pass calls the function itself."""
+    return jnp.sin(x) * y
+
+
+sine_times.defvjp(
+    lambda x, y: (sine_times(x, y), (jnp.cos(x), jnp.sin(x), y)),
+    lambda saved, u: (saved[0] * u * saved[2], saved[1] * u),
+)
+
+
+@jax.custom_vjp
+def squashed(x):
+    """What it saves is its own value."""
+    return jnp.tanh(x)
+
+
+squashed.defvjp(lambda x: (squashed(x),) * 2, lambda y, u: (u * (1 - y * y),))
+
+
+def in_while(f: Callable) -> Callable:
+    return lambda x: lax.fori_loop(0, 3, lambda _, c: f(c), x)
+
+
+ORDERS: dict[str, Callable[[Callable], Callable]] = {
+    "hessian": jax.hessian,
+    "forward over forward": lambda f: jax.jacfwd(jax.jacfwd(f)),
+    "third derivative": lambda f: jax.grad(jax.hessian(f)),
+}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_forward_pass_that_calls_its_own_function_is_differentiated_again(order: str):
+    for rule, plain in ((squashed, jnp.tanh), (lambda x: sine_times(x, x), lambda x: jnp.sin(x) * x)):
+        actual, expected = (ORDERS[order](f)(0.3) for f in (forward_mode(rule), plain))
+        np.testing.assert_allclose(actual, expected, rtol=1e-5)
+
+
+def test_so_it_is_under_scan_while_jit_and_vmap():
+    for around in (looped, in_while, jax.jit):
+        actual, expected = (jax.vmap(jax.jacfwd(jax.jacfwd(around(f))))(x) for f in (forward_mode(squashed), jnp.tanh))
+        np.testing.assert_allclose(actual, expected, rtol=1e-4)

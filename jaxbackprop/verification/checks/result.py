@@ -128,7 +128,8 @@ def what_happened(error: Exception) -> str:
     return message.strip()[:400] + (f" ({theirs[-1]})" if theirs else "")
 
 
-def _raises(function: Callable[[], Any]) -> bool:
+def raises(function: Callable[[], Any]) -> bool:
+    """Whether a call raises an exception."""
     try:
         function()
     except Exception:
@@ -158,7 +159,7 @@ def raised_under(
     """
     detail = f"{where}: {what_happened(error)}" if where else what_happened(error)
     held = [name for name in OPAQUE if holds(problem.trace("handwritten").jaxpr, name)]
-    if held or isinstance(error, NotImplementedError) or _raises(plain):
+    if held or isinstance(error, NotImplementedError) or raises(plain):
         inside = f" for {held[0]}" if held else ""
         return CheckResult(True, f"not supported under {transformation}{inside}: {detail}", note=True)
     return CheckResult(False, detail, suspect=f"fails under {transformation}")

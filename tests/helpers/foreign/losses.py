@@ -11,7 +11,8 @@ from .entry import Foreign, normal, of_arguments
 Array = Any
 LABELS = np.array([2, 0, 3], np.int32)
 TARGETS = np.array([1, 0, 1, 0], np.float32)
-SHARES = np.array([[0.1, 0.2, 0.6, 0.1], [0.7, 0.1, 0.1, 0.1], [0.25, 0.25, 0.25, 0.25]], np.float32)
+SHARES = np.array([[0.125, 0.25, 0.5, 0.125], [0.625, 0.125, 0.125, 0.125], [0.25] * 4], np.float32)
+"""They sum to one in any type."""
 
 
 def picked(z: Array, y: Array) -> Array:
