@@ -102,10 +102,11 @@ def prediction() -> list[str]:
                      f"{row['1 cores']['CPU seconds']:.1f}", f"{row['other labels']:,}",
                      f"{row['microseconds a text']:.1f}" if "microseconds a text" in row else ""]  # fmt: skip
             lines.append(f"| {name} | {program} | {' | '.join(cells)} |")
+    documents = max(of["documents"] for of in result["measured"].values())
     return [
         *lines,
         "",
-        f"Measured by `experiments/text_prediction.py`: {of['documents']:,} documents, the whole process; of one",
+        f"Measured by `experiments/text_prediction.py`: {documents:,} documents, the whole process; of one",
         "text in a running process the CPU time. Prediction is array arithmetic on the CPU: a GPU is not used.",
     ]
 

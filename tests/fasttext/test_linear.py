@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -143,7 +144,8 @@ def test_no_other_temperature_suits_held_out_texts_better(loss: str, tmp_path: P
     at_best = log_loss(model.probabilities(TEXTS))
     for factor in (0.8, 1.25):
         assert model.model.bias is not None
-        scaled = replace(model.model, input=model.model.input[:] * factor, bias=model.model.bias * factor)
+        table: Any = model.model.input
+        scaled = replace(model.model, input=table[:] * factor, bias=model.model.bias * factor)
         assert log_loss(TextClassifier(scaled).probabilities(TEXTS)) > at_best
     model.save(tmp_path / "one.linear")
     np.testing.assert_array_equal(

@@ -15,4 +15,5 @@ def linear_decay(lr: float, progress: Progress) -> Progress:
 
     Formula  lr (1 - progress)
     """
-    return lr * np.maximum(1 - progress, 0)
+    remaining: Progress = np.maximum(1 - progress, 0)  # pyright: ignore[reportAssignmentType]
+    return lr * remaining

@@ -26,7 +26,7 @@ from ...settings import Settings
 if TYPE_CHECKING:  # JAX is imported while the text is read
     from jax import Array
 
-tables = lazy_import(f"{__package__.rpartition('.')[0]}.tables")
+tables = lazy_import(f"{__name__.rsplit('.', 2)[0]}.tables")
 
 EVERY = 60.0  # seconds between two checkpoints
 SHARE_OF_TIME = 0.05  # writing takes at most about this share of a training
