@@ -9,7 +9,7 @@ from .diagnosis.intended import by_design, knows_more
 from .diagnosis.likely_cause import likely_cause
 from .examine import has_numbers
 from .problem import HandwrittenFunction, OutOfTime, Problem
-from .proof import beside, proved
+from .proof import proved
 from .report import Verification
 from .reproduce import Failure
 from .surroundings import undisturbed
@@ -109,7 +109,7 @@ class Collected:
             seconds=seconds,
             by_design=design,
         )
-        return replace(found, proof=beside(proved(self.problems), found)) if self.prove else found
+        return found.with_proof(proved(self.problems)) if self.prove else found
 
     def explained(self, explain: Callable[[], str]) -> str:
         """An explanation of a failure; a rule that raises wherever it is called has none, and the failure stands."""

@@ -4,8 +4,8 @@ Each example is one answer about the branches taken there; where a comparison go
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -18,9 +18,6 @@ from .oracles.finite_field import ENOUGH, NOT_DECIDED, PROVED, REFUTED, Answer, 
 from .points import domain_of
 from .problem import OutOfTime, Problem
 from .wording import count, expected_and_got, index
-
-if TYPE_CHECKING:
-    from .report import Verification
 
 
 @dataclass(frozen=True)
@@ -236,20 +233,3 @@ def _elsewhere(problem: Problem) -> Iterator[Problem]:
         yield at("thirty times larger", lambda x: 30 * x)
         yield at("thirty times larger, negated", lambda x: -30 * x)
         yield at("a hundredth as large", lambda x: 0.01 * x)
-
-
-def beside(proof: Proof, found: "Verification") -> Proof:
-    """The proof, with how it fits the numerical verdict in words: neither overrules the other."""
-    failed = next((check for check in found.checks if check.passed is False), None)
-    formula = any(c.name.startswith("gradient of") or c.name == "forward pass" for c in found.failures)
-    imprecise = next((check for check in found.checks if check.imprecise), None)
-    words = ""
-    if proof.verdict == PROVED and failed is not None and formula and not failed.imprecise:
-        words = f"the numbers contradict it ({failed.name}): other branches, overflow or cancellation"
-    elif proof.verdict == PROVED and imprecise is not None:
-        words = f"the arithmetic loses much: {imprecise.name}"
-    elif proof.verdict == PROVED and failed is not None:
-        words = f"not the formula but something else is wrong: {failed.name}"
-    elif proof.verdict == REFUTED and not proof.at_a_tie:
-        words = "the formula is wrong" if failed is not None else "no numerical check sees the difference"
-    return replace(proof, beside=words)

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..core.html_table import html_lines, html_table, verdict
 from .checks.result import CheckResult
+from .oracles.finite_field import PROVED, REFUTED
 from .proof import Proof
 from .wording import count
 
@@ -90,6 +91,22 @@ class Verification:
     def strict(self) -> "Verification":
         """The same, with what is imprecise counted as failed, also where autodiff loses as much."""
         return replace(self, checks=tuple(replace(c, passed=c.passed and not c.imprecise) for c in self.checks))
+
+    def with_proof(self, proof: Proof) -> "Verification":
+        """The same with a proof, and how that fits the numerical verdict in words: neither overrules the other."""
+        failed = next((check for check in self.checks if check.passed is False), None)
+        imprecise = next((check for check in self.checks if check.imprecise), None)
+        of_formula = any(c.name.startswith("gradient of") or c.name == "forward pass" for c in self.failures)
+        words = ""
+        if proof.verdict == PROVED and failed is not None and of_formula and not failed.imprecise:
+            words = f"the numbers contradict it ({failed.name}): other branches, overflow or cancellation"
+        elif proof.verdict == PROVED and imprecise is not None:
+            words = f"the arithmetic loses much: {imprecise.name}"
+        elif proof.verdict == PROVED and failed is not None:
+            words = f"not the formula but something else is wrong: {failed.name}"
+        elif proof.verdict == REFUTED and not proof.at_a_tie:
+            words = "the formula is wrong" if failed is not None else "no numerical check sees the difference"
+        return replace(self, proof=replace(proof, beside=words))
 
     def raise_if_failed(self) -> "Verification":
         """Itself, where all passed.
