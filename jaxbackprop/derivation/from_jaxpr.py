@@ -233,7 +233,7 @@ class _Tracer:
         return Value(axes, quantity(q.factor))
 
     def not_finite(self, v: Value) -> Value:
-        """Infinity or NaN as a branch of a select, where it is a symbol that nobody calculates with."""
+        """Infinity or NaN as a branch of a select, where it is a symbol and no operand."""
         assert v.known is not None
         text = "jnp.nan" if math.isnan(v.known) else "jnp.inf" if v.known > 0 else "-jnp.inf"
         q = self.program.add(

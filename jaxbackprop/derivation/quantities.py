@@ -15,7 +15,7 @@ Kind = Literal["argument", "mask argument", "ids", "formula", "function", "mask"
                "last", "next", "first", "one-hot", "placement", "number", "size", "upstream"]  # fmt: skip
 
 LITERAL_KINDS = ("number", "size", "placement")
-"""Printed where they stand; nobody saves them."""
+"""Printed where they are used; never residuals."""
 
 
 class CannotDerive(ValueError):
@@ -168,7 +168,7 @@ class Program:
         return next(n for k in range(2, 10_000) if (n := f"{name}{'_' * name[-1].isdigit()}{k}") not in taken)
 
     def number_anew(self, used: Iterable[str]) -> None:
-        """Number the made-up names, leaving out what nobody reads."""
+        """Number the made-up names, leaving out unused ones."""
         keep = self.ancestors(used)
         made_up = [q for q in self.in_order() if q.made_up and q.kind not in LITERAL_KINDS]
         for q in made_up:

@@ -232,7 +232,7 @@ class _Simplifier:
         return self.memo[question]
 
     def drop_unused(self) -> None:
-        """Lines that nobody reads: an upstream gradient under another name, what turned out to be zero."""
+        """Unused lines: an upstream gradient under another name, what turned out to be zero."""
         while True:
             read = {key for line in self.lines.values() for key in line.expression.keys}
             unused = [key for key in self.lines if key not in self.results and delta_of(key) not in read]

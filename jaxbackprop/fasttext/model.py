@@ -110,7 +110,7 @@ class Model:
 
 def mean_rows(table: Table, bags: Bags) -> np.ndarray:
     """The mean of each text's rows, summed in their order as fastText sums: (N, dim) float32; 0 for no rows."""
-    import scipy.sparse  # a fourteenth of a second, for whoever asks a model
+    import scipy.sparse  # slow to import, and needed by few
 
     ids, rows = bags.ids, table
     if not (isinstance(table, np.ndarray) and table.flags.c_contiguous):  # scipy would copy one with gaps

@@ -616,7 +616,7 @@ _INTERCEPTION = _Interception()
 
 @contextmanager
 def intercepted(watcher: Watcher | None) -> Iterator[None]:
-    """Within it `watcher` observes every call that this thread makes; None: nobody does."""
+    """Within it `watcher`, where there is one, observes every call that this thread makes."""
     before = _INTERCEPTION.watcher
     _INTERCEPTION.enter()
     _INTERCEPTION.local.watcher = watcher

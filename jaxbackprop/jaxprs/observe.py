@@ -127,7 +127,7 @@ class Observer:
             yield
 
     def end(self) -> None:
-        """What was tapped may still be run: by whoever kept a program that was made meanwhile."""
+        """Close the records of all calls: a tapped program that was kept may still run afterwards."""
         for call in (*self.calls, *(part for parts in self.parts for part in parts)):
             call.ended = True
         for parts in self.parts:

@@ -177,7 +177,7 @@ class Call:
 
 @dataclass(eq=False)
 class Part:
-    """One array of a call that is tapped by itself: its others may be tangents, whose values nobody knows.
+    """One array of a call that is tapped by itself: its others may be tangents, with unknown values.
 
     Attributes:
         call: the whole.
@@ -209,14 +209,14 @@ class Part:
             self.differentiated = self.differentiated or bool(differentiated)
 
     def keep(self, values: Sequence[Any], axes: tuple[MappedAxis, ...], differentiated: frozenset[int]) -> None:
-        """The first value that came by, or one example of it, is kept."""
+        """Keep the first value, or one example of it."""
         with _LOCK:
             if self.value is None:
                 self.value = values[0][(0,) * len(axes)] if axes else values[0]
 
 
 def put_together(parts: Sequence[Part]) -> None:
-    """Tell a call what its parts saw; of those that nothing came by, which are linear there, any value will do."""
+    """Record at a call what its parts observed; a part without a value is linear there, and any value will do."""
     times = max((part.times for part in parts), default=0)
     if times:
         rng = np.random.default_rng(0)

@@ -190,7 +190,7 @@ def frames(
 
     Args:
         eqn: the equation.
-        ends: whether a file is that of the tracer: its own frames, and those of whoever called it, are left out.
+        ends: whether a file is that of the tracer: its own frames, and those of its callers, are left out.
         hidden: whether a file's frames are left out.
     """
     lines: list[Frame] = []

@@ -59,7 +59,7 @@ def negative_sampling(
     Residuals h, W, label, samples, sigmoid(z) - yes: no other row is read, none else is written
     Source    Mikolov, Sutskever, Chen, Corrado, Dean 2013, arXiv:1310.4546
 
-    A class drawn twice counts twice, and the label among the samples counts as a sample: whoever draws decides.
+    A class drawn twice counts twice, and the label among the samples counts as a sample: that is up to the sampler.
 
     Args:
         h: examples (*B, D).

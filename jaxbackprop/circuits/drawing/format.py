@@ -157,7 +157,7 @@ def _bare(text: str) -> str:
 
 
 def short_name(wire: Wire, width: int = 28) -> str:
-    """A wire's name, cut where it is long: an argument's so that it is told from the others."""
+    """A wire's name, cut where it is long: an argument's so that it differs from the others'."""
     name = wire.name
     if len(name) <= width:
         return name

@@ -78,7 +78,7 @@ def opened_binary(path: Path) -> Iterator[BinaryFile]:
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write to, which gets its name once all is written: whoever reads finds the old one or the new one."""
+    """A file to write to, which gets its name once all is written: a reader finds the old one or the new one."""
     path = path.resolve()
     if not path.parent.is_dir():
         raise missing(path.parent)

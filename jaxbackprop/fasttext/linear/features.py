@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def counted(bags: Bags, rows: int) -> "csr_array":
     """How often each text names each row: (N, rows) float32."""
-    import scipy.sparse  # a fourteenth of a second, for whoever asks a model
+    import scipy.sparse  # slow to import, and needed by few
 
     ones = np.ones(len(bags.ids), np.float32)
     counts = scipy.sparse.csr_array((ones, bags.ids, bags.offsets), shape=(len(bags), rows), copy=True)

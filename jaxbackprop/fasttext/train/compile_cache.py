@@ -51,7 +51,7 @@ def _folder() -> Path | None:
 
 
 def _is_ones_own(folder: Path) -> bool:
-    """Whether nobody but the user can write there, as far as the system says who can."""
+    """Whether the user alone can write there, as far as the permissions say."""
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not hasattr(os, "getuid") or there != folder:
         return True  # a folder that is made now is one's own

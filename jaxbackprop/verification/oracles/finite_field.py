@@ -188,7 +188,7 @@ def _chance(field: Field, degree: float) -> float:
 
 
 def _different(field: Field, j: int, x: Numbers, y: Numbers) -> tuple[Element | None, str]:
-    """The element that differs most and for certain; or why nobody can tell whether one differs."""
+    """The element that differs most and for certain; or why it cannot be decided whether one differs."""
     off = (x.r != y.r).any(0)
     if not off.any():
         return None, ""

@@ -169,7 +169,7 @@ def _list(x: Any) -> list[Any]:
 
 
 def _fill(eqn: JaxprEqn, name: str) -> Any:
-    """What a gather answers out of bounds: what is asked for, or NaN, or the integer that JAX takes for it."""
+    """The value of a gather out of bounds: its fill value, or NaN, or the integer that JAX takes for it."""
     if name != "gather":
         return 0
     fill, dtype = eqn.params.get("fill_value"), np.dtype(dtype_of(eqn.outvars[0]))

@@ -18,7 +18,7 @@ from .degree import NONE, UNKNOWN, Degree, common
 from .modular import PRIMES, Moduli, Squares, mixed, salt
 
 COLOURS = 64
-"""Inputs are told apart by so many colours, the bits of a 64-bit integer."""
+"""Inputs are distinguished by so many colours, the bits of a 64-bit integer."""
 
 ONE = np.uint64(1)
 
