@@ -197,6 +197,7 @@ class Field:
         self._fixed = np.uint64(0)  # the colours of what has a root already
         self._constants: dict[Constant, tuple[np.ndarray, np.ndarray]] = {}
         self._exponents: list[tuple[np.ndarray, np.ndarray]] = []
+        self._sums_left = MOST_SUMS_OF_A_PROGRAM
 
     # Making numbers.
 
@@ -488,8 +489,10 @@ class Field:
         sums = one = _sorted(*both)
         yield one
         for _ in range(2):
-            if sums[0].shape[1] * one[0].shape[1] > MOST_SUMS:
+            count = sums[0].shape[1] * one[0].shape[1]
+            if count > min(MOST_SUMS, self._sums_left):
                 return
+            self._sums_left -= count
             sums = _sorted(
                 *(m.add(x[:, :, None], y[:, None]).reshape(self.k, -1) for x, y, m in zip(sums, one, (self.q, self.p)))
             )
@@ -582,6 +585,9 @@ NOT_SQUARE = "log"
 
 MOST_SUMS = 100_000
 """More sums of exponents than so many are not looked through."""
+
+MOST_SUMS_OF_A_PROGRAM = 50 * MOST_SUMS
+"""Nor more than so many in a whole program, as one with a logarithm in a long loop."""
 
 MOST_NEW_LOGARITHMS = 6
 """After so many unknown ones of one array no more are looked for that are made of them."""
