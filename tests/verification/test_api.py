@@ -116,7 +116,7 @@ def test_in_a_large_array_one_wrong_sign_is_found_and_named():
 def test_in_a_large_array_of_kinks_any_value_between_the_sides_is_right(at_zero: float, verdict: str):
     relu = by_hand(jax.nn.relu, lambda s, u: (u * jnp.where(s[0] == 0, at_zero, s[0] > 0),))
     clipped = np.maximum(np.random.default_rng(2).normal(size=(350, 350)), 0)
-    assert verify(relu, clipped).verdict == verdict
+    assert verify(relu, clipped, checks=["gradient"]).verdict == verdict
 
 
 def test_arguments_at_which_the_plain_function_raises_are_named():

@@ -53,12 +53,20 @@ def flash(
 
 
 def flash_in_blocks(block: int, of_rest: Callable = lambda p: p) -> Any:
-    """The same in blocks of keys: the forward pass rescales what it has at each new maximum."""
+    """The same in blocks of keys: the forward pass rescales what it has at each new maximum.
+
+    What is added up over blocks is float32 at least, as kernels do it.
+    """
 
     def blocks(x: Array) -> Array:
         return x.reshape(-1, block, x.shape[-1])
 
-    def forward(q: Array, k: Array, v: Array) -> Any:
+    def wide(*arrays: Array) -> list[Array]:
+        return [x.astype(jnp.promote_types(x.dtype, jnp.float32)) for x in arrays]
+
+    def forward(*given: Array) -> Any:
+        q, k, v = wide(*given)
+
         def step(state: Any, kv: Any) -> Any:
             o, total, largest = state
             s = scores(q, kv[0])
@@ -69,10 +77,10 @@ def flash_in_blocks(block: int, of_rest: Callable = lambda p: p) -> Any:
         row = jnp.zeros_like(q[:, :1])
         start = jnp.zeros((q.shape[0], v.shape[1]), q.dtype), row, row - jnp.inf
         (o, total, largest), _ = lax.scan(step, start, (blocks(k), blocks(v)))
-        return o / total, (q, k, v, o / total, largest + jnp.log(total))
+        return (o / total).astype(given[0].dtype), (*given, o / total, largest + jnp.log(total))
 
-    def backward(kept: Any, do: Array) -> Any:
-        q, k, v, o, lse = kept
+    def backward(kept: Any, given: Array) -> Any:
+        (q, k, v, do), (o, lse) = wide(*kept[:3], given), kept[3:]
         delta = (do * o).sum(-1, keepdims=True)
         scale = jnp.asarray(1 / np.sqrt(q.shape[-1]), q.dtype)
 
@@ -82,7 +90,7 @@ def flash_in_blocks(block: int, of_rest: Callable = lambda p: p) -> Any:
             return dq + ds @ kv[0], (ds.T @ q, p.T @ do)
 
         dq, (dk, dv) = lax.scan(step, jnp.zeros_like(q), (blocks(k), blocks(v)))
-        return dq, dk.reshape(k.shape), dv.reshape(v.shape)
+        return tuple(x.astype(given.dtype) for x in (dq, dk.reshape(k.shape), dv.reshape(v.shape)))
 
     return vjp(attention, forward, backward)
 
