@@ -77,11 +77,11 @@ def stretches(problem: Problem, longest: int) -> Iterator[Stretch]:
             continue
         done.add(size)
         outputs = tuple((o.shape, p.shape) for o, p in zip(problem.outputs, probe.out_avals))
-        most = longest
+        most, steps = longest, loop_steps(probe.jaxpr)
         if equation_count(probe.jaxpr) > 1.5 * count:
             most = 4 * PROBE  # a loop written out in Python
-        elif loop_steps(probe.jaxpr) >= PROBE:
-            most = MOST_STEPS
+        elif steps > min(loop_steps(example.jaxpr), PROBE - 1):  # or a block of the axis each
+            most = MOST_STEPS * PROBE // steps
         numbers, before = largest_array(probe.jaxpr), max(largest_array(example.jaxpr), 1)
         linear = numbers * size <= 2 * before * PROBE
         fits = int(PROBE * (MOST_NUMBERS / numbers) ** (1.0 if linear else 0.5))

@@ -153,7 +153,9 @@ class _Long:
     def _wide(self, n: int) -> Problem:
         given = stretched(self.problem, self.stretch, n).cast(self.dtype)
         caches = self.problem.answers.get(("long", self.stretch, n), dict)
-        made = Problem(self.problem.function, given, dtype=self.problem.dtype, caches=caches)
+        made = Problem(
+            self.problem.function, given, dtype=self.problem.dtype, caches=caches, deadline=self.problem.deadline
+        )
         shapes = enumerate(self.problem.outputs)
         outputs = [jax.ShapeDtypeStruct(self.stretch.output_shape(j, n), o.dtype) for j, o in shapes]
         made.programs.get("outputs", lambda: outputs)
