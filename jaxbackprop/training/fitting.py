@@ -75,7 +75,8 @@ def fit(
         data: a tuple of arrays with one row per example (`Bags` among them, for texts of any length), a dictionary of
             them, or anything with `x` and `y`; these are shuffled on the device. Or minibatches: an iterable that
             gives them anew each epoch, such as a data loader, or a function of the epoch (from 1) that returns one.
-            Of a tuple the parts become arguments of the loss, anything else is one argument.
+            Of a tuple, and of a dictionary of `x` and `y` alone, the parts become arguments of the loss, anything else
+            is one argument.
         loss: `loss(model, *minibatch)`, the loss of each example or their mean; or a pair of that and metrics, a
             dictionary by name of values of each example or means.
         valid: held-out data of the same kind, or the share of `data` to hold out.

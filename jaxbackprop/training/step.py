@@ -235,7 +235,7 @@ def means_and_sums(returned: Any, batch: tuple) -> tuple[Array, dict[str, Array]
     """What a loss returned for a minibatch, as the mean loss and the sum of each metric over the examples.
 
     Raises:
-        TypeError: it returned something else than a loss, or a loss and metrics.
+        TypeError: it returned something else than a loss, or a loss and metrics; or of another shape.
     """
     losses, metrics = returned if isinstance(returned, tuple) and len(returned) == 2 else (returned, {})
     if not isinstance(losses, jax.Array | np.ndarray | float):
@@ -244,6 +244,12 @@ def means_and_sums(returned: Any, batch: tuple) -> tuple[Array, dict[str, Array]
             "  It returns the loss of each example or their mean, or a pair of that and metrics: a dictionary by name."
         )
     losses = jnp.asarray(losses)
+    rows = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(batch)}
+    if losses.ndim and losses.shape not in rows:
+        raise TypeError(
+            f"fit: the loss has shape {losses.shape}; it has a value for each example, or is their mean, ().\n"
+            "  Two arrays of shapes (B, 1) and (B,) broadcast to (B, B); of further axes take the mean or sum first."
+        )
     metrics = metrics if isinstance(metrics, Mapping) else {ACCURACY: metrics}
     size = losses.shape[0] if losses.ndim else jax.tree.leaves(batch)[0].shape[0]
 

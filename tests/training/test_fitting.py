@@ -247,6 +247,14 @@ def test_a_loss_alone_is_enough_and_a_mean_is_one():
         fit(MLP(4, [], 2, rngs=nnx.Rngs(0)), (X, TARGETS), loss=lambda *_: None)
 
 
+@pytest.mark.parametrize(
+    "wrong", [lambda m, x, y: (m(x)[:, :1] - y[:, 0]) ** 2, lambda m, x, y: (m(x) - y)[:3, 0] ** 2]
+)
+def test_a_loss_of_another_shape_than_the_minibatch_is_refused(wrong: Any):
+    with pytest.raises(TypeError, match="it has a value for each example, or is their mean"):
+        fit(MLP(4, [], 2, rngs=nnx.Rngs(0)), (X, TARGETS), batch=32, loss=wrong)
+
+
 def test_minibatches_of_a_loader_a_function_and_dictionaries_are_trained_on():
     """The same minibatches each time: one model. Eight, eight and the two that remain."""
 
