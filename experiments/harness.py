@@ -4,7 +4,7 @@ import inspect
 import json
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +25,54 @@ def report(measure: Callable[..., dict[str, Any]], claim: Callable[[dict[str, An
 
     A claim that fails is reported, not tuned: its figures are written all the same.
     """
-    path = Path(inspect.getfile(measure))
     measured = measure()
-    try:
-        claim(measured)
-        holds = True
-    except AssertionError:
-        holds = False
-    text = (inspect.getmodule(measure) or measure).__doc__ or ""
-    result = {"claim": text.partition("\n")[0], "holds": holds, "measured": measured, "setting": setting()}
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{path.stem}.json").write_text(json.dumps(result, indent=1) + "\n")
-    print(f"{'holds' if holds else 'DOES NOT HOLD'}: {result['claim']}")
+    holds = _holds(claim, measured)
+    _write(measure, measured, holds)
     print(json.dumps(measured, indent=1))
     sys.exit(not holds)
+
+
+def report_each(
+    measure: Callable[[str], dict[str, Any]],
+    claim: Callable[[dict[str, Any]], None],
+    known: Iterable[str],
+    names: Iterable[str] = (),
+) -> int:
+    """The same by name: each is measured and written beside what `results/` already has of the others.
+
+    Args:
+        measure: of a name.
+        claim: of everything measured, by name; it is judged once nothing is missing.
+        known: all names, in the order in which they are written.
+        names: those to measure now; all where none is given.
+
+    Returns:
+        The exit status: 1 where the claim does not hold.
+    """
+    path = RESULTS / f"{Path(inspect.getfile(claim)).stem}.json"
+    measured = json.loads(path.read_text())["measured"] if path.exists() else {}
+    known, holds = list(known), False
+    for name in list(names) or known:
+        measured[name] = measure(name)
+        print(name, json.dumps(measured[name]), flush=True)
+        measured = {name: measured[name] for name in known if name in measured}
+        holds = len(measured) == len(known) and _holds(claim, measured)
+        _write(claim, measured, holds)
+    return 0 if holds else 1
+
+
+def _holds(claim: Callable[[dict[str, Any]], None], measured: dict[str, Any]) -> bool:
+    try:
+        claim(measured)
+    except AssertionError:
+        return False
+    return True
+
+
+def _write(of: Callable, measured: dict[str, Any], holds: bool) -> None:
+    """Write the result of the experiment that defines the function `of`."""
+    text = (inspect.getmodule(of) or of).__doc__ or ""
+    result = {"claim": text.partition("\n")[0], "holds": holds, "measured": measured, "setting": setting()}
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{Path(inspect.getfile(of)).stem}.json").write_text(json.dumps(result, indent=1) + "\n")
+    print(f"{'holds' if holds else 'DOES NOT HOLD'}: {result['claim']}")

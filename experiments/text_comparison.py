@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import RESULTS, setting
+from harness import report_each
 from text_against_fasttext import quality
 from text_cases import COMPARED, Compared
 
@@ -242,25 +242,10 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--pairs", type=int, default=3)
     options = parser.parse_args()
-    path = RESULTS / "text_comparison.json"
-    measured = json.loads(path.read_text())["measured"] if path.exists() else {}
-    for name in options.names or COMPARED:
-        measured[name] = compare(COMPARED[name], options.data, options.fasttext, options.pairs)
-        print(name, json.dumps(measured[name]), flush=True)
-        measured = {known: measured[known] for known in COMPARED if known in measured}
-        try:
-            claim(measured)
-            holds = True
-        except AssertionError:
-            holds = False
-        result = {
-            "claim": (__doc__ or "").partition("\n")[0],
-            "holds": holds,
-            "measured": measured,
-            "setting": setting(),
-        }
-        path.write_text(json.dumps(result, indent=1) + "\n")
-    return 0
+    return report_each(
+        lambda name: compare(COMPARED[name], options.data, options.fasttext, options.pairs),
+        claim, COMPARED, options.names,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

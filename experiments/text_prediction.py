@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from harness import RESULTS, setting
+from harness import report_each
 from text_cases import COMPARED
 from text_comparison import FASTTEXT, OURS, TIMED
 
@@ -118,19 +118,10 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    path = RESULTS / "text_prediction.json"
-    measured = json.loads(path.read_text())["measured"] if path.exists() else {}
-    for name in options.names or SETS:
-        measured[name] = compare(name, options.data, options.fasttext, options.predict, options.rounds)
-        print(name, json.dumps(measured[name]), flush=True)
-    try:
-        claim(measured)
-        holds = True
-    except (AssertionError, KeyError):
-        holds = False
-    result = {"claim": (__doc__ or "").partition("\n")[0], "holds": holds, "measured": measured, "setting": setting()}
-    path.write_text(json.dumps(result, indent=1) + "\n")
-    return 0
+    return report_each(
+        lambda name: compare(name, options.data, options.fasttext, options.predict, options.rounds),
+        claim, SETS, options.names,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -8,18 +8,18 @@ it, for training as fastText does; each other way to train (text_variants.py) ha
 and all run with three seeds. A name runs that set alone.
 """
 
-import json
 import os
 import sys
 from pathlib import Path
 from typing import Any
+
+from harness import report_each
 
 if __name__ == "__main__":  # as `train text --loss` sets it, before JAX starts
     flag = "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=1048576"
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}"
 import numpy as np
 from batch_exponents import exponents_on_held_out  # pyright: ignore[reportMissingImports]
-from harness import RESULTS, setting
 from text_variants import VARIANTS, Split, right, scores, trained  # pyright: ignore[reportMissingImports]
 
 from jaxbackprop.data import Bags
@@ -120,23 +120,7 @@ def mean_of_exponents(measured: dict[str, Any]) -> dict[str, float]:
 def main() -> int:
     """Measure what is asked for, keep it beside what was measured before, and judge."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else DATA
-    path = RESULTS / "text_quality.json"
-    measured = json.loads(path.read_text())["measured"] if path.exists() else {}
-    holds = False
-    for name in sys.argv[2:] or list(SETS):
-        measured[name] = measure(folder, name)
-        measured = {name: measured[name] for name in SETS if name in measured}
-        try:
-            claim(measured)
-            holds = True
-        except AssertionError:
-            holds = False
-        text = (__doc__ or "").partition("\n")[0]
-        path.write_text(
-            json.dumps({"claim": text, "holds": holds, "measured": measured, "setting": setting()}, indent=1) + "\n"
-        )
-    print(f"{'holds' if holds else 'DOES NOT HOLD'}: {(__doc__ or '').partition(chr(10))[0]}")
-    return 0 if holds else 1
+    return report_each(lambda name: measure(folder, name), claim, SETS, sys.argv[2:])
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import jaxbackprop
-from jaxbackprop.cli import main, train_mlp
+from jaxbackprop.cli import main
+from jaxbackprop.cli.train import mlp
 
 Run = Callable[..., tuple[int, str, str]]
 LINES = {"warm": "sun heat fire summer sand", "cold": "snow ice frost winter wind"}
@@ -111,18 +112,18 @@ def test_an_interrupted_run_says_how_to_go_on_and_ends_as_one_that_was_not(run: 
     write_numbers(Path("test.csv"), 30, 1)
     command = ("train", "mlp", "--data", "train.csv", "--test-data", "test.csv", "--hidden", "8", "--epochs", "5")
     assert run(*command, "--out", "straight")[0] == 0
-    status_of = train_mlp._status
+    status_of = mlp._status
 
     def interrupt(epoch: Any) -> str:
         if epoch.epoch == 3:
             raise KeyboardInterrupt
         return status_of(epoch)
 
-    monkeypatch.setattr(train_mlp, "_status", interrupt)
+    monkeypatch.setattr(mlp, "_status", interrupt)
     status, _, err = run(*command, "--out", "broken")
     assert status == 130
     assert "jaxbackprop resume broken" in err
-    monkeypatch.setattr(train_mlp, "_status", status_of)
+    monkeypatch.setattr(mlp, "_status", status_of)
     assert run("resume", "broken")[0] == 0
     assert Path("broken/test.json").read_text() == Path("straight/test.json").read_text()
     losses = [

@@ -93,6 +93,28 @@ def test_a_claim_that_fails_is_reported_with_its_figures(tmp_path, monkeypatch, 
     assert "DOES NOT HOLD" in capsys.readouterr().out
 
 
+def test_results_by_name_are_kept_and_judged_once_all_are_there(tmp_path, monkeypatch):
+    harness = importlib.import_module("harness")
+    monkeypatch.setattr(harness, "RESULTS", tmp_path)
+
+    def claim(measured):
+        assert measured["small"]["share"] < measured["large"]["share"]
+
+    shares = {"small": 0.1, "large": 0.5}
+
+    def status(*names):
+        return harness.report_each(lambda name: {"share": shares[name]}, claim, shares, names)
+
+    assert status("large") == 1
+    assert status("small") == 0
+    shares["small"] = 0.9
+    assert status("small") == 1
+    (written,) = tmp_path.iterdir()
+    result = json.loads(written.read_text())
+    assert (result["holds"], list(result["measured"])) == (False, ["small", "large"])
+    assert result["measured"]["large"] == {"share": 0.5}
+
+
 def test_circuits_stay_quick_and_their_pages_usable():
     speed = importlib.import_module("circuit_speed")
     speed.claim(speed.measure(equations=90, blocks=2, repeats=10))

@@ -10,8 +10,6 @@ from . import derive as derive  # isort: skip
 from . import circuit as circuit  # isort: skip
 from . import bench as bench  # isort: skip
 from . import train as train  # isort: skip
-from . import train_mlp as train_mlp  # isort: skip
-from . import train_text as train_text  # isort: skip
 from . import test as test  # isort: skip
 from . import predict as predict  # isort: skip
 from . import resume as resume  # isort: skip

@@ -29,7 +29,7 @@ def quantize_command(
     from ..fasttext import TextClassifier
     from ..fasttext.files.model_folder import PLAIN, SMALL, is_model
     from ..fasttext.run import all_of, evaluate, metrics_of
-    from .train_text import as_line
+    from .train.text import as_line
 
     if not is_model(run):
         raise DataError("no model.bin", expected="a trained text classifier, or a .bin", file=run)

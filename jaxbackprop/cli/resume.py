@@ -18,8 +18,8 @@ def resume_command(
     from ..data import DataError
     from ..fasttext.files.model_folder import is_model
     from ..fasttext.run import is_unfinished
-    from .train_mlp import resume_module
-    from .train_text import resume_classifier
+    from .train.mlp import resume_module
+    from .train.text import resume_classifier
 
     if is_unfinished(run):
         if epochs is not None:

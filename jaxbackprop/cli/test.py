@@ -35,7 +35,7 @@ def evaluate_command(
 
 def _test_module(run: "Run", data: str | None, *, as_json: bool) -> None:
     from ..training import evaluate
-    from .train_mlp import as_line, metrics_of
+    from .train.mlp import as_line, metrics_of
 
     preprocessor = run.trained.preprocessor  # type: ignore[attr-defined]
     if preprocessor is None:
@@ -61,7 +61,7 @@ def _examples(run: "Run", data: str | None) -> "Examples":
 
 def _test_classifier(run: "Run", data: str | None, k: int, threshold: float, *, labels: bool, as_json: bool) -> None:
     from ..fasttext.run import evaluate, metrics_of
-    from .train_text import as_line
+    from .train.text import as_line
 
     scoring, skipped, _ = evaluate(run.model, _texts(run, data), k, threshold)
     if str(skipped):

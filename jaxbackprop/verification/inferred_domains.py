@@ -96,6 +96,16 @@ def _to_orthogonal(x: np.ndarray) -> np.ndarray:
     return q * np.where(np.diagonal(r, axis1=-2, axis2=-1) < 0, -1.0, 1.0)[..., None, :]
 
 
+def _triangular(which: str, part: Callable[[np.ndarray], np.ndarray]) -> Property:
+    return Property(
+        f"{which} triangular",
+        lambda x: _off(x, part(x)) if _square(x) else np.inf,
+        part,
+        lambda x, g: part(g),
+        if_unseen=True,
+    )
+
+
 PROPERTIES = (
     Property(
         "orthogonal", _orthogonal, _to_orthogonal, lambda x, g: g - x @ (_transposed(x) @ g + _transposed(g) @ x) / 2
@@ -109,20 +119,8 @@ PROPERTIES = (
         lambda x, g: (g + _transposed(g)) / 2,
         if_unseen=True,
     ),
-    Property(
-        "lower triangular",
-        lambda x: _off(x, np.tril(x)) if _square(x) else np.inf,
-        np.tril,
-        lambda x, g: np.tril(g),
-        if_unseen=True,
-    ),
-    Property(
-        "upper triangular",
-        lambda x: _off(x, np.triu(x)) if _square(x) else np.inf,
-        np.triu,
-        lambda x, g: np.triu(g),
-        if_unseen=True,
-    ),
+    _triangular("lower", np.tril),
+    _triangular("upper", np.triu),
     Property(
         "ascending",
         lambda x: 0.0 if x.ndim and x.shape[-1] > 3 and np.all(np.diff(x) > 0) else np.inf,

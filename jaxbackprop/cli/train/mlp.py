@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from .console import INTERRUPTED, TERMINATED, err, fail, note, out, print_json, warnings_as_notes
-from .options import HELD_OUT, Output, Patience, Seed, takes_options
-from .train import files_in, progress_bar, run_folder, train_app
+from ..console import INTERRUPTED, TERMINATED, err, fail, note, out, print_json, warnings_as_notes
+from ..options import HELD_OUT, Output, Patience, Seed, takes_options
+from .shared import files_in, progress_bar, run_folder, train_app
 
 if TYPE_CHECKING:
-    from ..data import DataSet
-    from ..training import Epoch, History
-    from ..training.preprocessing import Preprocessor
+    from ...data import DataSet
+    from ...training import Epoch, History
+    from ...training.preprocessing import Preprocessor
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,8 @@ class Training:
 @takes_options
 def mlp_command(data: Data, network: Network, training: Training, output: Output) -> None:
     """Train a multi-layer perceptron on examples of numbers."""
-    from ..data import Examples, load
-    from ..training.preprocessing import Preprocessor
+    from ...data import Examples, load
+    from ...training.preprocessing import Preprocessor
 
     settings, sizes = training.settings, _sizes(network.hidden)
     with run_folder(output.out, "mlp", data.data) as folder:
@@ -117,9 +117,9 @@ def train_module(
     import jax
     from flax import nnx
 
-    from ..data import DataError
-    from ..models import build
-    from ..training import RunFolder, Terminated, fit
+    from ...data import DataError
+    from ...models import build
+    from ...training import RunFolder, Terminated, fit
 
     module = build(model, rngs=nnx.Rngs(settings["seed"]))
     params = sum(x.size for x in jax.tree.leaves(nnx.state(module, nnx.Param)))
@@ -146,9 +146,9 @@ def train_module(
 
 def resume_module(run: Path, epochs: int | None, *, as_json: bool) -> None:
     """Continue a run that was interrupted, or train it for more epochs."""
-    from ..data import load
-    from ..training import RunFolder
-    from ..training.preprocessing import Preprocessor
+    from ...data import load
+    from ...training import RunFolder
+    from ...training.preprocessing import Preprocessor
 
     config = RunFolder.open(run).config
     if "preprocessor" not in config or "data" not in config:
@@ -174,8 +174,8 @@ def as_line(result: Mapping[str, Any]) -> str:
 
 def _test(module: Any, test: tuple[Any, Any], preprocessor: "Preprocessor", run: Any) -> dict[str, Any]:
     """Test the module, and save the metrics and the confusion matrix beside it."""
-    from ..training import evaluate
-    from ..training.plots import draw_confusion
+    from ...training import evaluate
+    from ...training.plots import draw_confusion
 
     evaluation = evaluate(module, test)
     result = metrics_of(evaluation)

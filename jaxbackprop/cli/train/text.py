@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from .console import INTERRUPTED, TERMINATED, err, fail, out, print_json, warnings_as_notes
-from .options import HELD_OUT, Output, Patience, Seed, takes_options
-from .train import files_in, progress_bar, run_folder, train_app
+from ..console import INTERRUPTED, TERMINATED, err, fail, out, print_json, warnings_as_notes
+from ..options import HELD_OUT, Output, Patience, Seed, takes_options
+from .shared import files_in, progress_bar, run_folder, train_app
 
 if TYPE_CHECKING:
-    from ..fasttext import TextClassifier, Trial
-    from ..fasttext.predict.calibration import Calibration
-    from ..fasttext.run import TextRequest
-    from ..fasttext.train.loop import Report
-    from ..training import Epoch
+    from ...fasttext import TextClassifier, Trial
+    from ...fasttext.predict.calibration import Calibration
+    from ...fasttext.run import TextRequest
+    from ...fasttext.train.loop import Report
+    from ...training import Epoch
 
 
 @dataclass(frozen=True)
@@ -166,9 +166,9 @@ def text_command(
     Every step touches only the rows of its texts, by the hand-derived deltas. The model is a model.bin that fastText
     reads; with --model linear, a linear support vector machine on tf-idf weighted words and bigrams, a model.linear.
     """
-    from ..fasttext.options import settings_of
-    from ..fasttext.presets import with_defaults
-    from ..fasttext.run import TextRequest
+    from ...fasttext.options import settings_of
+    from ...fasttext.presets import with_defaults
+    from ...fasttext.run import TextRequest
 
     given = _given(data, table, training)
     settings = given if tuning.tune_on is not None or table.model == "linear" else with_defaults(given, table.preset)
@@ -219,9 +219,9 @@ def _class_weight(text: str) -> str | dict[str, float]:
 
 def train_classifier(request: "TextRequest", folder: Path, *, as_json: bool) -> None:
     """Train into a new folder or continue in it, save the model, test it, and print the result."""
-    from ..fasttext.options import settings_of
-    from ..fasttext.run import can_continue, train
-    from ..training.stop_signals import Terminated
+    from ...fasttext.options import settings_of
+    from ...fasttext.run import can_continue, train
+    from ...training.stop_signals import Terminated
 
     _set_compiler_flags(request)
     if not as_json:
@@ -238,8 +238,8 @@ def train_classifier(request: "TextRequest", folder: Path, *, as_json: bool) -> 
 
 def _set_compiler_flags(request: "TextRequest") -> None:
     """XLA's flags for rows of this length; it reads its flags when JAX starts, and JAX has not started yet."""
-    from ..fasttext.options import settings_of
-    from ..fasttext.train.row_loops import flags
+    from ...fasttext.options import settings_of
+    from ...fasttext.train.row_loops import flags
 
     if more := flags(settings_of(request.settings, called="train text").dim):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {more}".strip()
@@ -247,15 +247,15 @@ def _set_compiler_flags(request: "TextRequest") -> None:
 
 def resume_classifier(run: Path, *, as_json: bool) -> None:
     """Continue a training that was interrupted."""
-    from ..fasttext.run import TextRequest
-    from ..training.run_folder import RunFolder
+    from ...fasttext.run import TextRequest
+    from ...training.run_folder import RunFolder
 
     train_classifier(TextRequest.from_config(RunFolder.open(run).config), run, as_json=as_json)
 
 
 def _tune(request: "TextRequest", tuning: Tuning, folder: Path, *, as_json: bool) -> None:
     """Search for settings, and keep the model that does best."""
-    from ..fasttext import autotune
+    from ...fasttext import autotune
 
     if request.valid is not None or request.patience is not None:
         raise ValueError("--valid and --patience belong to training without --tune-on, which holds out its own file.")
@@ -283,7 +283,7 @@ def _finish(
     classifier: "TextClassifier", request: "TextRequest", folder: Path, seconds: float, *, as_json: bool
 ) -> None:
     """Save and test what was trained, and print the result."""
-    from ..fasttext.run import finish
+    from ...fasttext.run import finish
 
     with warnings_as_notes():
         calibration, result = finish(classifier, request, folder)

@@ -1,4 +1,4 @@
-"""`train`: what the commands that train share; each of them has a file of its own."""
+"""What the commands that train share: their group, a run's folder, a progress bar."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from .console import app, err
+from ..console import app, err
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -22,7 +22,7 @@ def run_folder(given: Path | None, kind: str, data: str) -> Iterator[Path]:
 
     Where training fails before it has written anything, none is left behind.
     """
-    from ..training.run_folder import check_new, new_folder
+    from ...training.run_folder import check_new, new_folder
 
     if given is not None:
         check_new(given)
