@@ -122,7 +122,13 @@ class Verification:
     def _first_lines(self) -> list[tuple[str, str]]:
         """What a reader sees first, as (label, text): why, one number and its place, how to see it again."""
         worst = self.worst
+        coarse = next((check.name for check in self.checks if check.imprecise), "")
         lines = [
+            (
+                "passes",
+                f"it loses about as much as autodiff ({coarse}); strict=True counts it as failed"
+                * (self.passed and bool(coarse)),
+            ),
             ("likely cause", self.likely_cause),
             ("by design?", self.by_design),
             (worst.name, worst.finding) if worst is not None else ("", ""),

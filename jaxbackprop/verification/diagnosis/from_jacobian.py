@@ -120,33 +120,36 @@ def mask(e: Evidence) -> Iterator[tuple[str, Any]]:
         return
     for out in range(u.ndim):
         for into in range(len(shape)):
-            true, hand = (_pattern(x, u.shape, shape, out, into) for x in found)
-            diagonal = true.shape[0] == true.shape[1] and not np.any(true & ~np.eye(len(true), dtype=bool))
-            if true.all() or diagonal or np.array_equal(true, hand) or min(true.shape) < 2:
-                continue
-            yield from _mask_in_words(true, hand, out)
+            yield from _mask_in_words(*(_strengths(x, u.shape, shape, out, into) for x in found), out)
 
 
-def _pattern(jacobian: np.ndarray, out: tuple[int, ...], into: tuple[int, ...], o: int, i: int) -> np.ndarray:
-    """Which places along axis `o` of the output depend on which along axis `i` of the input."""
-    strong = (np.abs(jacobian) > NEGLIGIBLE * largest(jacobian)).reshape(*out, *into)
-    others = tuple(a for a in range(strong.ndim) if a not in (o, len(out) + i))
-    return np.asarray(strong.any(others))
+def _strengths(jacobian: np.ndarray, out: tuple[int, ...], into: tuple[int, ...], o: int, i: int) -> np.ndarray:
+    """How strongly each place along axis `o` of the output depends on each along axis `i` of the input."""
+    sizes = np.abs(jacobian).reshape(*out, *into)
+    return np.asarray(sizes.max(tuple(a for a in range(sizes.ndim) if a not in (o, len(out) + i)), initial=0.0))
 
 
-def _mask_in_words(true: np.ndarray, hand: np.ndarray, axis: int) -> Iterator[tuple[str, Any]]:
+def _mask_in_words(of_true: np.ndarray, of_hand: np.ndarray, axis: int) -> Iterator[tuple[str, Any]]:
+    true, hand = (x > NEGLIGIBLE * largest(x) for x in (of_true, of_hand))
+    diagonal = true.shape[0] == true.shape[1] and not np.any(true & ~np.eye(len(true), dtype=bool))
+    if true.all() or diagonal or np.array_equal(true, hand) or min(true.shape) < 2:
+        return
     silent = np.asarray(true.any(1) & ~hand.any(1))
     if silent.any() and np.array_equal(hand, true & ~silent[:, None]):
         yield f"some of the upstream gradient is left out: {region(silent)} along axis {axis} of the output", True
         return
+    # Another mask changes nothing where both let the gradient pass, or it comes from a table that is moved as a whole.
+    alone = np.allclose(of_hand[true & hand], of_true[true & hand], rtol=1e-6)
     for k in (1, -1, 2, -2):
-        moved, known = _shifted(true, k)
+        (moved, known), (of_moved, _) = _shifted(true, k), _shifted(of_true, k)
         # What the shift brings in at the edge is not known.
-        if np.array_equal(known & hand, known & moved):
+        if np.array_equal(known & hand, known & moved) and (alone or np.allclose(known * of_hand, known * of_moved)):
             by = "one" if abs(k) == 1 else abs(k)
             yield f"mask off by {by}: the gradient passes along another diagonal than the value", True
             return
     more, less = hand & ~true, true & ~hand
+    if bool(more.any()) != bool(less.any()) and not alone:
+        return  # something else is wrong
     if more.any() and not less.any():
         yield f"mask: the gradient passes where the function is masked ({region(more)}, by output and input)", True
     elif less.any() and not more.any() and (true.sum() - less.sum()) > 0:

@@ -229,6 +229,13 @@ def wrong() -> list[Foreign]:
             checks=GRADIENT,
         ),
         Foreign(
+            "flash, causal: delta left out",
+            flash(causal, delta=lambda do, o, p, dp: 0 * do[..., :1]),
+            qkv(4, 4, 3),
+            causes=("fork", "left out"),
+            checks=GRADIENT,
+        ),
+        Foreign(
             "flash: delta left out",
             flash(delta=lambda do, o, p, dp: 0 * do[..., :1]),
             qkv(4, 4, 3),
