@@ -159,10 +159,11 @@ class Audit:
             known = "no hand-written rule" if not self.not_examined else "no hand-written rule in what was examined"
             return [f"{known} in this program ({self.seconds:.1f} s)"]
         width = max(len(s.name) for s in self.sites)
-        lines = [f"{'rule':{width}}  calls  verdict     proof"]
-        for s in self.sites:
-            proof = s.verification.proof.word if s.verification is not None and s.verification.proof else ""
-            lines.append(f"{s.name:{width}}  {s.calls:5d}  {s.verdict:10}  {proof:11}  {s.source}")
+        proofs = [s.verification.proof.word if s.verification and s.verification.proof else "" for s in self.sites]
+        column = 13 if any(proofs) else 0  # with checks that were chosen nothing is proved
+        lines = [f"{'rule':{width}}  calls  verdict     {'proof':{column}.{column}}".rstrip()]
+        for s, proof in zip(self.sites, proofs, strict=True):
+            lines.append(f"{s.name:{width}}  {s.calls:5d}  {s.verdict:10}  {proof:{column}}{s.source}")
             if s.verification is not None and not s.verification.passed:
                 worst = s.verification.failures[0]
                 why = s.verification.by_design or s.verification.likely_cause

@@ -147,7 +147,10 @@ def against_plain_functions(function: Callable, point: Inputs, rules: Collection
     if not all(np.isfinite(p).all() for p in plain):
         return ProgramGradient(CANNOT_TELL, "with plain functions in place of its rules its results are not finite")
     moved = max((_moved(a, b) for a, b in zip(own, plain, strict=True)), default=0.0)
-    shown = f"with plain functions in place of the rules that are not right, its results differ by {moved:.1g}"
+    shown = (
+        "with plain functions in place of the rules that are not right, its results differ by up to "
+        f"{moved:.2g} times their root mean square"
+    )
     return ProgramGradient(RIGHT if moved <= SAME else WRONG, shown)
 
 
@@ -164,6 +167,6 @@ def _results(function: Callable, point: Inputs, keys: Collection[Any]) -> list[n
 
 
 def _moved(a: np.ndarray, b: np.ndarray) -> float:
-    """The largest difference beside the usual size."""
+    """The largest difference, in units of the root mean square."""
     scale = float(np.sqrt(np.mean(np.abs(b) ** 2))) if b.size else 0.0
     return float(np.max(np.abs(a - b), initial=0.0)) / (scale or 1.0)
