@@ -17,7 +17,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from .compat import CALLS, REMAT, RULES, ClosedJaxpr, Jaxpr, JaxprEqn, binding, dtype_of, inner_jaxprs
+from .compat import (
+    CALLS,
+    KERNEL,
+    REMAT,
+    RULES,
+    ClosedJaxpr,
+    Jaxpr,
+    JaxprEqn,
+    binding,
+    dtype_of,
+    inner_jaxprs,
+    interpreted_kernel,
+)
 from .evaluate import Walk, evaluate
 
 BANK = 1021
@@ -33,7 +45,8 @@ constants that are not exact in theirs (likewise)."""
 def widened(program: ClosedJaxpr) -> Callable[[Sequence[Any]], list[Any]]:
     """`program` as a function of its flat arguments, every floating-point number in it a float64.
 
-    What looks at how a number is stored, or is opaque, keeps the types it was traced with (`AS_TRACED`).
+    Of a Pallas kernel the program that interprets it is widened. What looks at how a number is stored, or is opaque,
+    keeps the types it was traced with (`AS_TRACED`).
     """
 
     def exact(args: Sequence[Any]) -> list[Any]:
@@ -139,6 +152,8 @@ class _Rounding:
         name, params = eqn.primitive.name, eqn.params
         if name in _INSIDE:
             return walk.inside(eqn, inputs)
+        if name == KERNEL and (opened := _opened(eqn)) is not None:
+            return walk.run(opened.jaxpr, opened.consts, inputs)
         unit = max((_unit(v.aval) for v in eqn.outvars), default=0.0)
         if name == "convert_element_type":
             return [self.converted(walk, eqn, inputs[0])]
@@ -205,6 +220,14 @@ class _Rounding:
         if x.size <= 4096:  # the golden ratio: no two places weigh alike
             weights = jnp.asarray((np.arange(1, x.size + 1) * 0.6180339887) % 1 + 0.1)
         walk.state = at, checksum + (jnp.ravel(x).astype(np.float64) * weights).sum()
+
+
+def _opened(eqn: JaxprEqn) -> ClosedJaxpr | None:
+    """A Pallas kernel as a program of JAX's own primitives; None where JAX cannot interpret it so."""
+    try:
+        return interpreted_kernel(eqn)
+    except Exception:  # a primitive of one kind of device alone
+        return None
 
 
 _INSIDE = frozenset({*CALLS, *REMAT, *RULES, "scan", "while", "cond"})

@@ -6,7 +6,7 @@ shapes, and evaluates them. It judges nothing.
 
 import inspect
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 from jax import lax
 
 from ..core.rule import Rule
-from ..jaxprs.compat import ClosedJaxpr, aval, jaxpr_as_fun, nondiff_argnums, rule_parts, x64_enabled
+from ..jaxprs.compat import KERNEL, ClosedJaxpr, aval, jaxpr_as_fun, nondiff_argnums, rule_parts, x64_enabled
 from ..jaxprs.evaluate import compiled
 from ..jaxprs.flatten import as_real, flatten, unflatten
 from ..jaxprs.inputs import Inputs, Leaves, generator, is_key, normal_like, precision_like, replaced, unit_roundoff
@@ -173,6 +173,8 @@ class Problem:
         answers: what holds here alone.
         deadline: when nothing more is traced or run (`time.perf_counter`): `OutOfTime` is raised.
         sizes: the lengths at which sums are judged; None for the default ones, none for not at all.
+        shapes: the lengths to try, by the name of the axis; True for such as are chosen here, None for none.
+        blocks: the block sizes of axes that are known from elsewhere, by array and axis.
     """
 
     def __init__(
@@ -189,6 +191,8 @@ class Problem:
     ):
         self.deadline = deadline
         self.sizes: tuple[int, ...] | None = None
+        self.shapes: Mapping[str, Sequence[int]] | bool | None = None
+        self.blocks: Mapping[tuple[int, int], Sequence[int]] = {}
         self.function, self.given = function, given
         self.seed, self.number, self.main = seed, number, main
         self.caches: dict[Any, Cache] = {} if caches is None else caches
@@ -431,6 +435,11 @@ class Problem:
     def holds(self, primitive: str) -> bool:
         """Whether a primitive of this name stands in the plain function."""
         return holds(self.trace("value").jaxpr, primitive)
+
+    @property
+    def holds_kernel(self) -> bool:
+        """Whether a Pallas kernel stands in the handwritten function or its backward pass."""
+        return self.programs.get("holds a kernel", lambda: holds(self.trace("handwritten").jaxpr, KERNEL))
 
     # The plain function at many points: what numerical derivatives are made of.
 

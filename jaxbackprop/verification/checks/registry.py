@@ -11,6 +11,7 @@ from . import (
     precision,
     residuals,
     second_order,
+    shapes,
     transformations,
 )
 from .result import Check
@@ -30,6 +31,7 @@ CHECKS: dict[str, Check] = {
         Check(other_inputs.other_points, needs_numbers=False),
         Check(other_inputs.kinks, needs_numbers=False),
         Check(other_inputs.other_batches, needs_numbers=False),
+        Check(shapes.shapes),
         Check(residuals.exercised),
         Check(residuals.memory),
         Check(residuals.nothing_leaks),
