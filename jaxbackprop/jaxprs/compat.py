@@ -472,7 +472,7 @@ class Kernel:
         inputs: the arrays that are read.
         outputs: those that are written.
         aliases: pairs of an input and the output that takes its memory.
-        parallel: the axes of the grid along which the order does not matter, as its author says.
+        parallel: the axes of the grid along which steps may run at once, as its author says.
     """
 
     name: str
@@ -495,7 +495,10 @@ def kernel_of(eqn: JaxprEqn) -> Kernel:
         )
         for m in mapping.block_mappings
     ]
-    semantics = getattr(params["compiler_params"], "dimension_semantics", None) or ()
+    on_device = params["compiler_params"]
+    semantics = getattr(on_device, "dimension_semantics", None) or ()
+    if any(word in type(on_device).__module__ for word in ("triton", "mosaic_gpu")):
+        semantics = ("parallel",) * len(mapping.grid)  # on a GPU all steps run at once
     before = mapping.num_index_operands
     return Kernel(
         name_of_opaque(eqn.primitive, params),
