@@ -111,7 +111,7 @@ def handwritten_function(
         name=_name(fun),
         handwritten=_bind(fun, settings),
         plain=_bind(plain, settings),
-        names=_argument_names(fun),
+        names=_argument_names(fun) or (_argument_names(reference) if reference is not None else ()),
         source=source_of(fun),
         kind=kind,
         settings=settings,

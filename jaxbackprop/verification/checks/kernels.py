@@ -1,14 +1,12 @@
 """What only Pallas kernels get wrong: two steps that write one block at once, and results that change.
 
-Memory that a kernel never writes, or reads beyond the end of an array, is not a number where JAX interprets it, so every
-check that compares numbers finds it.
+Memory that a kernel never writes, or reads beyond the end of an array, is not a number where JAX interprets it, so
+every check that compares numbers finds it.
 """
 
 import itertools
 import math
 from collections.abc import Iterator
-
-import numpy as np
 
 from ...jaxprs.compat import Kernel, KernelArray
 from ..axes import kernels_in
