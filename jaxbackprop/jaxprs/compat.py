@@ -510,6 +510,11 @@ def kernel_of(eqn: JaxprEqn) -> Kernel:
     )
 
 
+def is_for_device(eqn: JaxprEqn) -> bool:
+    """Whether a `pallas_call` is compiled for a GPU or TPU, not interpreted."""
+    return not eqn.params["interpret"]
+
+
 def _block_place(index_map: Any, at: Sequence[int]) -> tuple[int, ...]:
     return tuple(int(i) for i in jaxpr_as_fun(close(index_map))(*(jax.numpy.int32(i) for i in at)))
 

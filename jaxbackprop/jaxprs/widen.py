@@ -17,20 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from .compat import (
-    CALLS,
-    KERNEL,
-    REMAT,
-    RULES,
-    ClosedJaxpr,
-    Jaxpr,
-    JaxprEqn,
-    binding,
-    dtype_of,
-    inner_jaxprs,
-    interpreted_kernel,
-)
-from .evaluate import Walk, evaluate
+from .compat import CALLS, REMAT, RULES, ClosedJaxpr, Jaxpr, JaxprEqn, binding, dtype_of, inner_jaxprs
+from .evaluate import Walk, evaluate, kernels_interpreted
 
 BANK = 1021
 """How many random numbers a noisy program is given: a prime, so that no two axes of an array fall in step with it."""
@@ -152,8 +140,8 @@ class _Rounding:
         name, params = eqn.primitive.name, eqn.params
         if name in _INSIDE:
             return walk.inside(eqn, inputs)
-        if name == KERNEL and (opened := _opened(eqn)) is not None:
-            return walk.run(opened.jaxpr, opened.consts, inputs)
+        if (of_kernel := kernels_interpreted(walk, eqn, inputs)) is not None:
+            return of_kernel
         unit = max((_unit(v.aval) for v in eqn.outvars), default=0.0)
         if name == "convert_element_type":
             return [self.converted(walk, eqn, inputs[0])]
@@ -220,14 +208,6 @@ class _Rounding:
         if x.size <= 4096:  # the golden ratio: no two places weigh alike
             weights = jnp.asarray((np.arange(1, x.size + 1) * 0.6180339887) % 1 + 0.1)
         walk.state = at, checksum + (jnp.ravel(x).astype(np.float64) * weights).sum()
-
-
-def _opened(eqn: JaxprEqn) -> ClosedJaxpr | None:
-    """A Pallas kernel as a program of JAX's own primitives; None where JAX cannot interpret it so."""
-    try:
-        return interpreted_kernel(eqn)
-    except Exception:  # a primitive of one kind of device alone
-        return None
 
 
 _INSIDE = frozenset({*CALLS, *REMAT, *RULES, "scan", "while", "cond"})

@@ -16,9 +16,7 @@ from jaxbackprop.verification.report import Verification
 
 Array = Any
 
-CHECKS = (
-    "forward_pass", "gradient", "linear_in_the_upstream", "precision", "accumulation", "other_points", "kernels",
-)  # fmt: skip
+CHECKS = ("forward_pass", "gradient", "linear_in_the_upstream", "precision", "other_points", "kernels")
 """The checks that count for training."""
 
 DROPPED, OVERWRITTEN, NARROW, UNMASKED, RACE = (

@@ -22,7 +22,8 @@ def by_kernel(kernel, **options):
     fun = jax.custom_vjp(plain)
 
     def backward(x, u):
-        call = pl.pallas_call(kernel, out_shape=jax.ShapeDtypeStruct(x.shape, x.dtype), interpret=True, **options)
+        out = jax.ShapeDtypeStruct(x.shape, x.dtype)
+        call = pl.pallas_call(kernel, out_shape=out, **{"interpret": True, **options})
         return (call(x, jnp.broadcast_to(u, x.shape)),)
 
     fun.defvjp(lambda x: (plain(x), x), backward)
@@ -31,6 +32,13 @@ def by_kernel(kernel, **options):
 
 def product(x_ref, u_ref, dx_ref):
     dx_ref[...] = 2 * x_ref[...] * u_ref[...]
+
+
+def test_a_kernel_for_a_device_is_interpreted_where_there_is_none():
+    report = verify(
+        by_kernel(product, interpret=False), X, reference=plain, checks=["gradient", "precision", "kernels"]
+    )
+    assert report.passed, report
 
 
 def half_of_it_twice(x_ref, u_ref, dx_ref):
