@@ -89,6 +89,10 @@ class _Sweep:
         elif self.right:
             said = f"right at {self.axis.name} = {', '.join(map(str, sorted(self.right)))}{self.in_blocks()}"
             yield CheckResult(True, said + "; 0 is refused" * (0 in self.refused), name)
+        elif not self.refused:
+            tried = ", ".join(map(str, sorted(wanted)))
+            said = f"not tried along {self.axis.name}: the plain function takes none of the lengths {tried}"
+            yield CheckResult(True, said, note=True)
 
     def in_blocks(self) -> str:
         """The block sizes in words."""
@@ -97,7 +101,8 @@ class _Sweep:
     def at(self, n: int) -> CheckResult | None:
         """What is wrong at this length."""
         point = self.axis.at_length(self.problem, n)
-        here = Problem(self.problem.function, point, seed=self.problem.seed, main=False, deadline=self.problem.deadline)
+        like = self.problem
+        here = Problem(like.function, point, dtype=like.dtype, seed=like.seed, main=False, deadline=like.deadline)
         here.blocks = {place: self.blocks for place in self.axis.places}
         upstream, exact = None, []
         try:
