@@ -455,11 +455,13 @@ class KernelArray:
         shape: of the whole array.
         block: the size of a block along each axis.
         place: from the place in the grid to that of the block, counted in blocks; None where it depends on data.
+        read: of an output, whether every step reads it, at an index that is the same in each, as where it adds to it.
     """
 
     shape: tuple[int, ...]
     block: tuple[int, ...]
     place: Callable[[Sequence[int]], tuple[int, ...]] | None
+    read: bool
 
 
 @dataclass(frozen=True)
@@ -487,27 +489,45 @@ def kernel_of(eqn: JaxprEqn) -> Kernel:
     """The kernel of a `pallas_call`."""
     mapping, params = eqn.params["grid_mapping"], eqn.params
     dynamic = not all(isinstance(n, int) for n in mapping.grid)
+    before, count = mapping.num_index_operands, mapping.num_inputs
+    jaxpr = closed(params["jaxpr"])[0]
     arrays = [
         KernelArray(
             tuple(m.array_aval.shape),
             tuple(getattr(d, "block_size", d if isinstance(d, int) else 1) for d in m.block_shape),
-            None if dynamic or mapping.num_index_operands else functools.partial(_block_place, m.index_map_jaxpr),
+            None if dynamic or before else functools.partial(_block_place, m.index_map_jaxpr),
+            k >= count and _is_read(jaxpr, jaxpr.invars[before + k]),
         )
-        for m in mapping.block_mappings
+        for k, m in enumerate(mapping.block_mappings)
     ]
     on_device = params["compiler_params"]
     semantics = getattr(on_device, "dimension_semantics", None) or ()
     if any(word in type(on_device).__module__ for word in ("triton", "mosaic_gpu")):
         semantics = ("parallel",) * len(mapping.grid)  # on a GPU all steps run at once
-    before = mapping.num_index_operands
     return Kernel(
         name_of_opaque(eqn.primitive, params),
         None if dynamic else tuple(mapping.grid),
-        tuple(arrays[: mapping.num_inputs]),
-        tuple(arrays[mapping.num_inputs :]),
+        tuple(arrays[:count]),
+        tuple(arrays[count:]),
         tuple((i - before, o) for i, o in params["input_output_aliases"]),
         tuple(k for k, word in enumerate(semantics) if "parallel" in str(getattr(word, "name", word)).lower()),
     )
+
+
+def _is_read(jaxpr: Jaxpr, ref: Var) -> bool:
+    """Whether a kernel reads a reference at an index that no variable says."""
+    for eqn in jaxpr.eqns:
+        at = [k for k, v in enumerate(eqn.invars) if v is ref]
+        if not at:
+            continue
+        besides = {"get": 1, "masked_load": 1, "addupdate": 2}.get(eqn.primitive.name)
+        if besides is not None and at[0] == 0 and all(isinstance(v, Literal) for v in eqn.invars[besides:]):
+            return True
+        for inner in inner_jaxprs(eqn):
+            shift = len(eqn.invars) - len(inner.invars)  # a conditional has its index before
+            if shift in (0, 1) and any(_is_read(inner, inner.invars[k - shift]) for k in at if k >= shift):
+                return True
+    return False
 
 
 def is_for_device(eqn: JaxprEqn) -> bool:

@@ -1,4 +1,4 @@
-"""What only Pallas kernels get wrong: two steps that write one block at once, and results that change.
+"""What only Pallas kernels get wrong: two steps that add to one block at once, and results that change.
 
 Memory that a kernel never writes, or reads beyond the end of an array, is not a number where JAX interprets it, so
 every check that compares numbers finds it.
@@ -18,7 +18,7 @@ MOST_STEPS = 1024
 
 
 def kernels(problem: Problem) -> Iterator[CheckResult]:
-    """No two steps of a Pallas kernel that may run at once write the same block; run twice, it gives the same bits."""
+    """No two steps of a Pallas kernel that may run at once add to the same block; run twice, it gives the same bits."""
     if not problem.holds_kernel or not problem.main:
         return
     for kernel in kernels_in(problem.trace("handwritten").jaxpr):
@@ -43,17 +43,17 @@ def _written(kernel: Kernel, array: KernelArray, which: str) -> Iterator[CheckRe
         block = array.place(step)
         returned, last = returned or (block != last and block in writers), block
         writers.setdefault(block, []).append(step)
-    for axis in kernel.parallel:
+    for axis in kernel.parallel if array.read else ():
         for block, steps in writers.items():
             if len({step[axis] for step in steps}) > 1:
                 yield CheckResult(
                     False,
-                    f"block {list(block)} of {which} is written by {len(steps)} steps, {list(steps[0])} to "
+                    f"block {list(block)} of {which} is added to by {len(steps)} steps, {list(steps[0])} to "
                     f"{list(steps[-1])}, that may run at once: axis {axis} of the grid is said to be parallel",
-                    suspect="a race between blocks: several steps of a parallel axis write one block",
+                    suspect="a race between blocks: several steps of a parallel axis add to one block",
                 )
                 return
-    if returned:
+    if returned and not kernel.parallel:
         yield CheckResult(
             True, f"{which}: blocks are written again after others; a TPU does not read them back", note=True
         )

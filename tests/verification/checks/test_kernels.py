@@ -83,6 +83,16 @@ def test_adding_up_over_steps_that_may_run_at_once_is_a_race(params):
     assert "steps, [0, 0] to [0, 1]" in report.worst.detail
 
 
+def test_steps_that_write_their_own_part_of_a_whole_array_are_no_race():
+    """As kernels for a GPU do it."""
+
+    def own_rows(x_ref, u_ref, dx_ref):
+        rows = pl.ds(4 * pl.program_id(0), 4)
+        dx_ref[rows, :] = 2 * x_ref[rows, :] * u_ref[rows, :]
+
+    assert verified(by_kernel(own_rows, grid=(2,), compiler_params=plgpu.CompilerParams())).passed
+
+
 def test_a_block_that_is_written_again_after_others_is_noted():
     rows = pl.BlockSpec((4, 3), lambda k, i: (i, 0))
 
