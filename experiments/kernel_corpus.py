@@ -116,6 +116,7 @@ def main(family: str = "") -> None:
             kinds[kind][entry.name] = verified(entry)
             figures = summary(kinds["right"], kinds["wrong"])
             path.write_text(json.dumps({**figures, "setting": setting(), "kernels": kinds}, indent=1) + "\n")
+            print(entry.name, kinds[kind][entry.name]["verdict"], flush=True)
     print(json.dumps(summary(kinds["right"], kinds["wrong"]), indent=1))
 
 
