@@ -79,8 +79,8 @@ def test_adding_up_over_steps_that_may_run_at_once_is_a_race(params):
     report = verified(by_kernel(half_of_it_twice, **TWICE, compiler_params=params))
     assert report.verdict == "wrong"
     assert report.likely_cause.startswith("a race between blocks")
-    assert "block [0, 0]" in report.worst.detail
-    assert "steps, [0, 0] to [0, 1]" in report.worst.detail
+    assert "block [0, 0]" in report.failures[0].detail
+    assert "steps, [0, 0] to [0, 1]" in report.failures[0].detail
 
 
 def test_steps_that_write_their_own_part_of_a_whole_array_are_no_race():
@@ -110,4 +110,4 @@ def test_memory_that_is_never_written_is_found_and_named():
     report = verified(by_kernel(only_the_first_row))
     assert report.verdict == "wrong"
     assert "memory that the kernel never wrote" in report.likely_cause
-    assert "the last 7 rows" in report.worst.detail
+    assert "the last 7 rows" in report.failures[0].detail

@@ -80,10 +80,10 @@ def test_a_partial_block_that_is_left_out_is_found_and_placed():
     assert verify(fun, Z, reference=plain_silu, checks=CHECKS).passed
     report = verify(fun, Z, reference=plain_silu, checks=CHECKS, shapes=True)
     assert report.verdict == "wrong"
-    assert "T = 5 (in blocks of 4)" in report.worst.detail
-    assert "the last, partial block of T" in report.worst.detail
+    assert "T = 5 (in blocks of 4)" in report.failures[0].detail
+    assert "the last, partial block of T" in report.failures[0].detail
     assert report.likely_cause.startswith("memory that the kernel never wrote")
-    assert report.worst.again.endswith("""checks=["shapes"], shapes={'T': [5]})""")
+    assert report.failures[0].again.endswith("""checks=["shapes"], shapes={'T': [5]})""")
     assert "    ...\n    ###\n" in str(report)
     assert "<pre>" in report._repr_html_()
 
@@ -100,8 +100,8 @@ def test_a_loop_over_chunks_has_blocks_too():
     fun = jax.custom_vjp(plain)
     fun.defvjp(lambda x: (plain(x), x), backward)
     report = verify(fun, Z, reference=plain, checks=CHECKS, shapes=True)
-    assert "axis 0 of argument 0 = 5" in report.worst.detail or "axis 0 of x = 5" in report.worst.detail, report
-    assert "the last, partial block of rows" in report.worst.detail
+    assert "axis 0 of argument 0 = 5" in report.failures[0].detail or "axis 0 of x = 5" in report.failures[0].detail, report
+    assert "the last, partial block of rows" in report.failures[0].detail
 
 
 def test_axes_of_a_table_and_of_its_indices_are_moved_apart_and_indices_stay_inside():
