@@ -118,26 +118,31 @@ def attention_backward(residuals, upstream, *, causal, scale, soft_cap, block, p
     upstream = _queries_by_head(upstream, k.shape[-2])
     delta = (to_accumulator(upstream) * o).sum(-1)
     arrays = *arrays, upstream, log_sum, delta
-
-    blocks = _Blocks.of(q, k, causal, scale, soft_cap, block)
-
-    def of_sequence(*arrays):
-        return _each(blocks.backward, bias_of_heads, *arrays)
-
-    dbias = None
     if pallas:
         dq, dk, dv = _kernels(q, bias, causal, scale, soft_cap, block).backward(*arrays)
-    elif bias is None:
-        dq, dk, dv, dbias = _each(of_sequence, *arrays)
-    else:  # one for each sequence would be B times as many numbers as the bias has
+        dbias = None
+    else:
+        blocks = _Blocks.of(q, k, causal, scale, soft_cap, block)
+        dq, dk, dv, dbias = _by_blocks(blocks, bias_of_heads, arrays)
+    gradients = (_by_position(dx, x.shape[:-1]) for dx, x in ((dq, q), (dk, k), (dv, v)))
+    return *gradients, None if dbias is None else dbias.reshape(bias.shape)
 
-        def add(dbias, arrays):
-            dq, dk, dv, part = of_sequence(*arrays)
-            return dbias + part, (dq, dk, dv)
 
-        dbias, (dq, dk, dv) = lax.scan(add, _zeros(bias_of_heads.shape, q, k, v, bias), arrays)
-        dbias = dbias.reshape(bias.shape)
-    return *(_by_position(dx, x.shape[:-1]) for dx, x in ((dq, q), (dk, k), (dv, v))), dbias
+def _by_blocks(blocks: "_Blocks", bias: Array | None, arrays: tuple) -> tuple:
+    """dq, dk and dv by head, and dbias summed over the sequences."""
+
+    def of_sequence(*arrays):
+        return _each(blocks.backward, bias, *arrays)
+
+    if bias is None:
+        return _each(of_sequence, *arrays)
+
+    def add(dbias, arrays):  # one dbias for each sequence would be B times as large as the bias
+        *gradients, part = of_sequence(*arrays)
+        return dbias + part, gradients
+
+    dbias, gradients = lax.scan(add, _zeros(bias.shape, *arrays[:3], bias), arrays)
+    return *gradients, dbias
 
 
 class _Blocks(NamedTuple):

@@ -37,9 +37,9 @@ class Kernels(NamedTuple):
 
     def forward(self, q: Array, k: Array, v: Array, lengths: Array | None) -> tuple[Array, Array]:
         """o (B, K, G, T, V) and l (B, K, G, T) of q (B, K, G, T, H), k (B, K, S, H), v (B, K, S, V), lengths (B, K)."""
-        (B, K, G, T, _), V, dtype = q.shape, v.shape[-1], accumulator_dtype(jnp.result_type(q, k, v))
-        length = _lengths(lengths, k)
-        q, k, v = (self._padded(_problems(x)) for x in (q, k, v))
+        (B, K, G, T, _), V, narrow = q.shape, v.shape[-1], jnp.result_type(q, k, v)
+        length, dtype = _lengths(lengths, k), accumulator_dtype(narrow)
+        q, k, v = (self._padded(_problems(x).astype(narrow)) for x in (q, k, v))
         b, rows = self.block, q.shape[2]
 
         def kernel(length, q, k, v, o, log_sum):
@@ -74,10 +74,10 @@ class Kernels(NamedTuple):
         self, q: Array, k: Array, v: Array, lengths: Array | None, upstream: Array, log_sum: Array, delta: Array
     ) -> tuple[Array, Array, Array]:
         """dq, dk and dv; upstream (B, K, G, T, V), l and delta (B, K, G, T)."""
-        of_q, of_k, of_v, dtype = q.shape, k.shape, v.shape, accumulator_dtype(jnp.result_type(q, k, v))
+        of_q, of_k, of_v, narrow = q.shape, k.shape, v.shape, jnp.result_type(q, k, v)
         (B, K, G, T, H), S, V = of_q, of_k[2], of_v[3]
-        length = _lengths(lengths, k)
-        q, k, v, upstream = (self._padded(_problems(x)) for x in (q, k, v, upstream))
+        length, dtype = _lengths(lengths, k), accumulator_dtype(narrow)
+        q, k, v, upstream = (self._padded(_problems(x).astype(narrow)) for x in (q, k, v, upstream))
         b, rows = self.block, q.shape[2]
         log_sum, delta = (_padded_to(_problems(x), rows, 2)[..., None] for x in (log_sum, delta))
 
@@ -164,9 +164,9 @@ def _problems(x: Array) -> Array:
 
 
 def _lengths(lengths: Array | None, k: Array) -> Array:
-    return (
-        jnp.full((k.shape[0] * k.shape[1], 1, 1), k.shape[2]) if lengths is None else _problems(lengths)[:, None, None]
-    )
+    """How many keys each problem has (B K, 1, 1)."""
+    lengths = jnp.full(k.shape[:2], k.shape[2]) if lengths is None else lengths
+    return lengths.astype(jnp.int32).reshape(-1, 1, 1)
 
 
 def _whole(x: Any) -> pl.BlockSpec:
