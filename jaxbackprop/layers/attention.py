@@ -27,13 +27,13 @@ number_of_keys = Domain("an integer from 0 to S", lambda rng, shape, sizes: rng.
 
 def _plain(q, k, v, bias=None, lengths=None, *, causal=False, scale=None, soft_cap=None, block=None, pallas=False):
     """All scores at once: what autodiff differentiates."""
-    heads, S = k.shape[-2], k.shape[-3]
-    grouped = to_accumulator(q).reshape(*q.shape[:-2], heads, -1, q.shape[-1])
+    (T, N), (S, heads) = q.shape[-3:-1], k.shape[-3:-1]
+    grouped = to_accumulator(q).reshape(*q.shape[:-2], heads, N // heads, q.shape[-1])
     z = jnp.einsum("...tkgh,...skh->...kgts", grouped, to_accumulator(k)) * _scale(q, scale)
     z = z if soft_cap is None else soft_cap * jnp.tanh(z / soft_cap)
     z = z if bias is None else z + to_accumulator(bias).reshape(z.shape[-4:])
     if causal:
-        z = jnp.where(jnp.arange(S) <= jnp.arange(q.shape[-3])[:, None], z, -jnp.inf)
+        z = jnp.where(jnp.arange(S) <= jnp.arange(T)[:, None], z, -jnp.inf)
     if lengths is not None:
         z = jnp.where(jnp.arange(S) < lengths[..., None, None, None, None], z, -jnp.inf)
     powers = jnp.exp(z - lax.stop_gradient(_finite(z.max(-1, keepdims=True, initial=-jnp.inf))))
@@ -44,7 +44,7 @@ def _plain(q, k, v, bias=None, lengths=None, *, causal=False, scale=None, soft_c
 
 @rule(
     domain={"lengths": number_of_keys},
-    example_settings=({"causal": True, "block": 2}, {"soft_cap": 2.0, "scale": 0.7, "block": 3}),
+    example_settings=({"causal": True, "soft_cap": 2.0, "scale": 0.7, "block": 3},),
     reference=_plain,
 )
 def attention(
@@ -289,7 +289,7 @@ def _by_head(q, k, v, bias, lengths) -> tuple[tuple, Array | None]:
     k, v = (x.reshape(math.prod(x.shape[:-3]), *x.shape[-3:]).swapaxes(1, 2) for x in (k, v))
     if lengths is not None:
         lengths = jnp.broadcast_to(lengths.reshape(-1, 1), k.shape[:2])
-    bias = None if bias is None else bias.reshape(heads, -1, *bias.shape[-2:])
+    bias = None if bias is None else bias.reshape(heads, q.shape[-2] // heads, *bias.shape[-2:])
     return (_queries_by_head(q, heads), k, v, lengths), bias
 
 
