@@ -22,6 +22,9 @@ from ..jaxprs.lazy_import import lazy_import
 
 attention_pallas = lazy_import(f"{__package__}.attention_pallas")  # few need it, and Pallas takes long to load
 
+IN_CACHE = 2**20
+"""How many scores a CPU's cache holds, about."""
+
 number_of_keys = Domain("an integer from 0 to S", lambda rng, shape, sizes: rng.integers(0, sizes["S"] + 1, shape))
 
 
@@ -78,8 +81,8 @@ def attention(
               (grouped heads); Gemma Team 2024, arXiv:2408.00118 (the soft cap)
 
     Blocks above the diagonal are left out where it is causal. Five products of a block in the backward pass, where
-    autodiff does four; but autodiff's passes over all scores are gone. On a CPU one head is computed after the other,
-    so that its blocks stay in the cache.
+    autodiff does four; but autodiff's passes over all scores are gone. On a CPU long sequences are computed head by
+    head, so that blocks stay in the cache.
 
     Sums are in float32 at least, and o is saved in float32, because delta is subtracted from what is nearly the same.
     A bias of minus infinity masks. Where all keys are masked o is 0, and so are the gradients. For a bias of its own in
@@ -106,7 +109,7 @@ def attention(
         o, log_sum = _kernels(q, bias, causal, scale, soft_cap, block).forward(*arrays)
     else:
         blocks = _Blocks.of(q, k, causal, scale, soft_cap, block)
-        o, log_sum = _each(lambda *a: _each(blocks.forward, bias_of_heads, *a), *arrays)  # (B, K, G, T, V) (B, K, G, T)
+        o, log_sum = _over_heads(blocks, blocks.forward, bias_of_heads, arrays)  # (B, K, G, T, V) (B, K, G, T)
     value = _by_position(o, q.shape[:-1]).astype(_dtype(q, k, v, bias))
     return value, (q, k, v, bias, lengths, o, log_sum)
 
@@ -130,19 +133,22 @@ def attention_backward(residuals, upstream, *, causal, scale, soft_cap, block, p
 
 def _by_blocks(blocks: "_Blocks", bias: Array | None, arrays: tuple) -> tuple:
     """dq, dk and dv by head, and dbias summed over the sequences."""
-
-    def of_sequence(*arrays):
-        return _each(blocks.backward, bias, *arrays)
-
     if bias is None:
-        return _each(of_sequence, *arrays)
+        return _over_heads(blocks, blocks.backward, bias, arrays)
+    one_by_one = blocks.one_by_one(arrays[0])
 
     def add(dbias, arrays):  # one dbias for each sequence would be B times as large as the bias
-        *gradients, part = of_sequence(*arrays)
+        *gradients, part = _each(one_by_one, blocks.backward, bias, *arrays)
         return dbias + part, gradients
 
     dbias, gradients = lax.scan(add, _zeros(bias.shape, *arrays[:3], bias), arrays)
     return *gradients, dbias
+
+
+def _over_heads(blocks: "_Blocks", function: Callable, bias: Array | None, arrays: tuple) -> Any:
+    """`function` of the heads of all sequences."""
+    one_by_one = blocks.one_by_one(arrays[0])
+    return _each(one_by_one, lambda *a: _each(one_by_one, function, bias, *a), *arrays)
 
 
 class _Blocks(NamedTuple):
@@ -174,6 +180,19 @@ class _Blocks(NamedTuple):
         seen = j * self.width < (i + 1) * self.height if self.causal else i >= 0
         return i[seen], j[seen]
 
+    def over_pairs(self, add: Callable, carry: tuple) -> tuple:
+        """`carry` after add(carry, pair) for each of them; no loop where there is one."""
+        i, j = self.pairs()
+        return (
+            add(carry, (i[0], j[0]))
+            if len(i) == 1
+            else lax.scan(lambda c, pair: (add(c, pair), None), carry, (i, j))[0]
+        )
+
+    def one_by_one(self, q: Array) -> bool:
+        """Whether one head of q (B, K, G, T, H) comes after the other: on a CPU, unless all blocks fit the cache."""
+        return jax.default_backend() == "cpu" and math.prod(q.shape[:3]) * self.height * self.width > IN_CACHE
+
     def scores(self, bias, q, k, length, i, j):
         """Of block (i, j): z (G, height, width), minus infinity where it is masked, and the tanh of the soft cap."""
         z = self.scale * _product("gth,sh->gts", _take(q, i, self.height, 1), _take(k, j, self.width, 0))
@@ -191,26 +210,26 @@ class _Blocks(NamedTuple):
     def forward(self, bias, q, k, v, length):
         """The value and l of (G, T, H) queries, (S, H) keys and (S, V) values."""
 
-        def add(carry, block):
-            i, j = block
+        def add(carry, pair):
+            i, j = pair
             m, s, o = (_take(x, i, self.height, 1) for x in carry)
             z, _ = self.scores(bias, q, k, length, i, j)
             larger = lax.stop_gradient(jnp.maximum(m, z.max(-1, initial=-jnp.inf)))
             p, fading = jnp.exp(z - _finite(larger)[..., None]), jnp.exp(m - _finite(larger))
             o = o * fading[..., None] + _product("gts,sv->gtv", narrowed(p, v.dtype), _take(v, j, self.width, 0))
             new = larger, s * fading + p.sum(-1), o
-            return tuple(_put(x, part, i, 1) for x, part in zip(carry, new, strict=True)), None
+            return tuple(_put(x, part, i, 1) for x, part in zip(carry, new, strict=True))
 
         s, o = (_zeros(shape, q, k, v, bias) for shape in (q.shape[:-1], (*q.shape[:-1], v.shape[-1])))
-        (m, s, o), _ = lax.scan(add, (s - jnp.inf, s, o), self.pairs())
+        m, s, o = self.over_pairs(add, (s - jnp.inf, s, o))
         s = jnp.where(s == 0, 1, s)  # no key is seen
         return o / s[..., None], _finite(m) + jnp.log(s)
 
     def backward(self, bias, q, k, v, length, upstream, log_sum, delta):
         """dq (G, T, H), dk (S, H), dv (S, V), dbias (G, T, S) or None."""
 
-        def add(carry, block):
-            i, j = block
+        def add(carry, pair):
+            i, j = pair
             z, tanh = self.scores(bias, q, k, length, i, j)
             of_q, of_k, of_v = _take(q, i, self.height, 1), _take(k, j, self.width, 0), _take(v, j, self.width, 0)
             arriving, log_s, through_s = (_take(x, i, self.height, 1) for x in (upstream, log_sum, delta))
@@ -224,10 +243,10 @@ class _Blocks(NamedTuple):
             if dbias is not None:
                 rows = _take(dbias, i, self.height, 1)
                 dbias = _put(dbias, _add(rows, dz, j, 2), i, 1)
-            return (dq, dk, dv, dbias), None
+            return dq, dk, dv, dbias
 
         zeros = tuple(None if x is None else _zeros(x.shape, q, k, v, bias) for x in (q, k, v, bias))
-        return lax.scan(add, zeros, self.pairs())[0]
+        return self.over_pairs(add, zeros)
 
 
 def _kernels(
@@ -255,12 +274,16 @@ def _start(number: Array, size: int, n: int) -> Array:
 
 def _take(x: Array, number: Array, size: int, axis: int) -> Array:
     """Block `number` of an axis."""
+    if size == x.shape[axis]:
+        return x
     return lax.dynamic_slice_in_dim(x, _start(number, size, x.shape[axis]), size, axis)
 
 
 def _put(x: Array, part: Array, number: Array, axis: int) -> Array:
     """`x` with `part` as that block."""
     size = part.shape[axis]
+    if size == x.shape[axis]:
+        return part
     return lax.dynamic_update_slice_in_dim(x, part, _start(number, size, x.shape[axis]), axis)
 
 
@@ -274,9 +297,9 @@ def _product(axes: str, x: Array, y: Array) -> Array:
     return jnp.einsum(axes, matmul_operand(x), matmul_operand(y), preferred_element_type=dtype)
 
 
-def _each(function: Callable, *arrays: Any) -> Any:
-    """`function` of each entry of the first axes; on a CPU one after the other."""
-    if jax.default_backend() == "cpu":
+def _each(one_by_one: bool, function: Callable, *arrays: Any) -> Any:
+    """`function` of each entry of the first axes, all at once or one after the other."""
+    if one_by_one:
         return lax.map(lambda entries: function(*entries), arrays)
     return jax.vmap(function)(*arrays)
 

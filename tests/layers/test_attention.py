@@ -41,9 +41,17 @@ def textbook(q, k, v, bias, lengths, upstream, *, causal=False, scale=None, soft
     return o, (dq, dk, dv, dbias)
 
 
-def close(actual, expected):
+def value_and_gradients(function, arrays, upstream):
+    def both(*arrays):
+        o, pull = jax.vjp(function, *arrays)
+        return o, pull(jnp.asarray(upstream, o.dtype))
+
+    return jax.jit(both)(*map(jnp.asarray, arrays))
+
+
+def close(actual, expected, rtol=1e-11, atol=1e-13):
     for one, other in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-13)
+        np.testing.assert_allclose(one, other, rtol, atol)
 
 
 @pytest.mark.parametrize(
@@ -61,76 +69,73 @@ def test_value_and_gradients_are_the_textbooks_however_the_lengths_are_cut(T, S,
     """Blocks of 4: one less, one more, primes; one sequence has all of its keys, the other none or a few."""
     q, k, v, bias, upstream = drawn(T, S)
     lengths = np.array([S, S // 3])
+    expected = textbook(q, k, v, bias, lengths, upstream, **settings)
     with jax.enable_x64(True):
-
-        @jax.jit
-        def both(q, k, v, bias):
-            o, pull = jax.vjp(lambda *a: attention(*a, lengths, block=4, **settings), q, k, v, bias)
-            return o, pull(jnp.asarray(upstream))
-
-        close(both(q, k, v, bias), textbook(q, k, v, bias, lengths, upstream, **settings))
+        close(
+            value_and_gradients(lambda *a: attention(*a, lengths, block=4, **settings), (q, k, v, bias), upstream),
+            expected,
+        )
 
 
 def test_value_and_gradients_are_those_of_jax_nn():
     q, k, v, bias, upstream = drawn(7, 7)
-    lengths = np.array([7, 4])
+    arrays, lengths = (q, k, v[..., :3], bias), np.array([7, 4], np.int32)
 
-    def value_and_gradients(function):
-        o, pull = jax.vjp(function, *map(jnp.asarray, (q, k, v[..., :3], bias)))
-        return o, pull(jnp.asarray(upstream[..., :3]))
+    def theirs(q, k, v, bias):
+        return jax.nn.dot_product_attention(q, k, v, bias[None], is_causal=True, key_value_seq_lengths=lengths)
 
-    with jax.enable_x64(True):
-        ours = value_and_gradients(lambda *a: attention(*a, lengths, causal=True, block=3))
-        theirs = value_and_gradients(
-            lambda q, k, v, bias: jax.nn.dot_product_attention(
-                q, k, v, bias[None], is_causal=True, key_value_seq_lengths=jnp.asarray(lengths)
-            )
-        )
-        close(ours, theirs)
+    def ours(q, k, v, bias):
+        return attention(q, k, v, bias, lengths, causal=True, block=3)
 
-
-def test_where_all_keys_are_masked_value_and_gradients_are_zero():
-    q, k, v, bias, upstream = drawn(5, 6)
-    o, pull = jax.vjp(lambda *a: attention(*a, jnp.array([6, 0]), block=4), *map(jnp.asarray, (q, k, v, bias)))
-    dq, dk, dv, _ = pull(jnp.asarray(upstream, o.dtype))
-    for x in (o, dq, dk, dv):
-        assert np.any(x[0])
-        assert not np.any(x[1])
+    close(*(value_and_gradients(f, arrays, upstream[..., :3]) for f in (ours, theirs)), 1e-4, 1e-5)
 
 
 def test_a_bias_of_minus_infinity_masks_a_key():
+    """What is seen has the value and gradients that it has without the masked keys; these have zeros."""
     q, k, v, bias, upstream = drawn(5, 6)
     bias[..., 4:] = -np.inf
     with jax.enable_x64(True):
-
-        def value_and_gradients(S):
-            arrays = q, k[:, :S], v[:, :S], bias[..., :S]
-            o, pull = jax.vjp(lambda *a: attention(*a, block=4), *map(jnp.asarray, arrays))
-            dq, dk, dv, dbias = pull(jnp.asarray(upstream))
-            return o, dq, dk[:, :4], dv[:, :4], dbias[..., :4], dk[:, 4:].sum(), dbias[..., 4:].sum()
-
-        close(value_and_gradients(6), value_and_gradients(4))
+        o, (dq, dk, dv, dbias) = value_and_gradients(lambda *a: attention(*a, block=4), (q, k, v, bias), upstream)
+    expected = textbook(q, k, v, np.where(np.isinf(bias), 0, bias), [4, 4], upstream)
+    close((o, (dq, dk, dv, dbias)), expected)
 
 
 def test_vmap_gives_each_sequence_a_bias_of_its_own():
     q, k, v, bias, _ = drawn(3, 5)
     biases = np.stack([bias, -bias])
-    both = jax.vmap(attention)(*map(jnp.asarray, (q, k, v, biases)))
+    both = jax.jit(jax.vmap(attention))(q, k, v, biases)
     for b in range(2):
-        np.testing.assert_allclose(both[b], attention(q[b], k[b], v[b], biases[b]), rtol=1e-5, atol=1e-6)
+        alone, _ = textbook(*(x[b : b + 1] for x in (q, k, v)), biases[b], [5], np.zeros((1, 3, 4, 5)))
+        np.testing.assert_allclose(both[b], alone[0], rtol=1e-5, atol=1e-6)
 
 
 def test_half_precision_rounds_once():
     """48 keys in bfloat16: value and gradients are within a unit of the last place of what float64 makes of them."""
-    arrays = [jnp.asarray(x, jnp.bfloat16) for x in drawn(48, 48)]
-    o, pull = jax.vjp(lambda *a: attention(*a, causal=True, block=16), *arrays[:4])
-    gradients = pull(arrays[4])
-    exact = textbook(*(np.asarray(x, np.float64) for x in arrays[:4]), [48, 48],
-                     np.asarray(arrays[4], np.float64), causal=True)  # fmt: skip
-    for actual, expected in zip((o, *gradients), (exact[0], *exact[1]), strict=True):
+    *arrays, upstream = (jnp.asarray(x, jnp.bfloat16) for x in drawn(48, 48))
+    found = value_and_gradients(lambda *a: attention(*a, causal=True, block=16), arrays, upstream)
+    *wide, wide_upstream = (np.asarray(x, np.float64) for x in (*arrays, upstream))
+    exact = textbook(*wide, [48, 48], wide_upstream, causal=True)
+    for actual, expected in zip(jax.tree.leaves(found), jax.tree.leaves(exact), strict=True):
         assert actual.dtype == jnp.bfloat16
         allowed = 2.0**-8 * (np.abs(expected) + 1e-3 * np.abs(expected).max())
         assert np.all(np.abs(np.asarray(actual, np.float64) - expected) <= allowed)
+
+
+@pytest.mark.parametrize("biased", [False, True])
+def test_heads_one_after_the_other_give_what_all_at_once_give(biased):
+    """Blocks of 600 by 600 of four heads are too many for the cache, those of 200 by 200 are not."""
+    q, k, v, bias, upstream = (jnp.asarray(x, jnp.float32) for x in drawn(600, 600, batch=1))
+
+    def both(block):
+        def function(q, k, v, bias):
+            return attention(q, k, v, bias if biased else None, jnp.array([590]), causal=True, block=block)
+
+        o, pull = jax.vjp(function, q, k, v, bias)
+        return o, *pull(upstream)
+
+    one_by_one, at_once = jax.jit(lambda: (both(600), both(200)))()
+    for one, other in zip(one_by_one, at_once, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
 def test_memory_is_linear_in_the_length():
