@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from ..core.accumulation import to_accumulator
 from ..core.rule import WithResiduals, rule
-from .relu_like import gelu, gelu_backward, silu, silu_backward
+from .relu_like import _gelu_formula, gelu, gelu_backward, silu, silu_backward
 
 
 @rule(formula=lambda gate, x: gate / (1 + np.exp(-gate)) * x)
@@ -34,12 +34,12 @@ def swiglu(gate: Float[Array, "*B"], x: Float[Array, "*B"]) -> WithResiduals[Flo
 
 @swiglu.backward
 def swiglu_backward(residuals, upstream):
-    return _gradients(silu.forward, silu_backward, *residuals, upstream)
+    return _gradients(silu.forward, silu_backward, residuals, upstream)
 
 
 @rule(
     example_settings=({"approximate": False},),
-    formula=lambda gate, x, approximate: gelu.formula(gate, approximate=approximate) * x,
+    formula=lambda gate, x, approximate: _gelu_formula(gate, approximate) * x,
 )
 def geglu(
     gate: Float[Array, "*B"], x: Float[Array, "*B"], *, approximate: bool = True
@@ -64,14 +64,15 @@ def geglu(
 @geglu.backward
 def geglu_backward(residuals, upstream, *, approximate):
     unit, backward = (partial(f, approximate=approximate) for f in (gelu.forward, gelu_backward))
-    return _gradients(unit, backward, *residuals, upstream)
+    return _gradients(unit, backward, residuals, upstream)
 
 
 def _gated(unit: Callable, gate: Array, x: Array) -> Array:
     return (unit(to_accumulator(gate))[0] * to_accumulator(x)).astype(jnp.result_type(gate, x))
 
 
-def _gradients(unit: Callable, backward: Callable, gate: Array, x: Array, upstream: Array) -> tuple[Array, Array]:
+def _gradients(unit: Callable, backward: Callable, arrays: tuple, upstream: Array) -> tuple[Array, Array]:
+    gate, x = arrays
     passing, residuals = unit(to_accumulator(gate))
     upstream = to_accumulator(upstream)
     return backward(residuals, upstream * to_accumulator(x)), passing * upstream

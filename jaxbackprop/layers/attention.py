@@ -196,8 +196,10 @@ class _Blocks(NamedTuple):
     def scores(self, bias, q, k, length, i, j):
         """Of block (i, j): z (G, height, width), minus infinity where it is masked, and the tanh of the soft cap."""
         z = self.scale * _product("gth,sh->gts", _take(q, i, self.height, 1), _take(k, j, self.width, 0))
-        tanh = None if self.soft_cap is None else jnp.tanh(z / self.soft_cap)
-        z = z if tanh is None else self.soft_cap * tanh
+        tanh = None
+        if self.soft_cap is not None:
+            tanh = jnp.tanh(z / self.soft_cap)
+            z = self.soft_cap * tanh
         z = z if bias is None else z + to_accumulator(_take(_take(bias, i, self.height, 1), j, self.width, 2))
         query = _start(i, self.height, self.T) + jnp.arange(self.height)[:, None]
         key = _start(j, self.width, self.S) + jnp.arange(self.width)

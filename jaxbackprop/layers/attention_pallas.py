@@ -81,8 +81,9 @@ class Kernels(NamedTuple):
         b, rows = self.block, q.shape[2]
         log_sum, delta = (_padded_to(_problems(x), rows, 2)[..., None] for x in (log_sum, delta))
 
-        def of_scores(q, k, v, length, upstream, log_sum, delta, i, j):
+        def of_scores(q, k, v, length, of_query, i, j):
             """p and du of block (i, j)."""
+            upstream, log_sum, delta = of_query
             z, tanh = self._scores(q, k, length, i, j)
             p = jnp.exp(z - log_sum)
             dz = p * (_dot(upstream, v, transposed=True) - delta)
@@ -94,7 +95,7 @@ class Kernels(NamedTuple):
 
             def add(j, dq):
                 keys = k[pl.ds(j * b, b)]
-                _, du = of_scores(q[...], keys, v[pl.ds(j * b, b)], length[...], *of_query, i, j)
+                _, du = of_scores(q[...], keys, v[pl.ds(j * b, b)], length[...], of_query, i, j)
                 return dq + _dot(du.astype(keys.dtype), keys)
 
             dq[...] = lax.fori_loop(0, self._after_last(i, k.shape[0]), add, jnp.zeros(dq.shape, dtype))
@@ -106,7 +107,7 @@ class Kernels(NamedTuple):
             def add(g, i, carry):
                 dk, dv = carry
                 queries, *of_query = (x[g, pl.ds(i * b, b)] for x in (q, upstream, log_sum, delta))
-                p, du = of_scores(queries, keys, values, length[...], *of_query, i, j)
+                p, du = of_scores(queries, keys, values, length[...], of_query, i, j)
                 dv = dv + _dot(p.astype(upstream.dtype).T, of_query[0])
                 return dk + _dot(du.astype(queries.dtype).T, queries), dv
 
@@ -139,8 +140,10 @@ class Kernels(NamedTuple):
     def _scores(self, q, k, length, i, j):
         """Of block (i, j), minus infinity where masked, and the tanh of the soft cap."""
         z = self.scale * _dot(q, k, transposed=True)
-        tanh = None if self.soft_cap is None else jnp.tanh(z / self.soft_cap)
-        z = z if tanh is None else self.soft_cap * tanh
+        tanh = None
+        if self.soft_cap is not None:
+            tanh = jnp.tanh(z / self.soft_cap)
+            z = self.soft_cap * tanh
         key = j * self.block + lax.broadcasted_iota(jnp.int32, z.shape, 1)
         alive = key < length
         if self.causal:

@@ -1,6 +1,8 @@
 """Attention by Pallas kernels, interpreted here beside the textbook; and lowered for CUDA and for TPUs."""
 
 from contextlib import nullcontext
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,12 +15,12 @@ from jaxbackprop.layers import attention
 TRITON = export.DisabledSafetyCheck.custom_call("__gpu$xla.gpu.triton")  # lowered here, not to be loaded elsewhere
 
 
-def value_and_gradients(arrays, lengths, upstream, **settings):
-    def both(*arrays):
-        o, pull = jax.vjp(lambda *a: attention(*a, None, lengths, **settings), *arrays)
-        return o, *pull(upstream)
+def value_and_gradients(function, q, k, v, lengths, upstream, **settings):
+    def both(q, k, v):
+        o, pull = jax.vjp(lambda q, k, v: function(q, k, v, None, lengths, **settings), q, k, v)
+        return o, *pull(o if upstream is None else upstream)
 
-    return jax.jit(both)(*arrays)
+    return jax.jit(both)(q, k, v)
 
 
 @pytest.mark.parametrize(
@@ -28,27 +30,20 @@ def test_the_kernels_compute_what_the_textbook_does(T, S, settings):
     """Blocks of 16, lengths on either side of them; the second sequence has no keys."""
     rng = np.random.default_rng(0)
     shapes = (2, T, 4, 3), (2, S, 2, 3), (2, S, 2, 5), (2, T, 4, 5)
-    *arrays, upstream = (jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in shapes)
-    lengths = jnp.array([S - 1, 0])
-    by_kernels = value_and_gradients(arrays, lengths, upstream, pallas=True, block=16, **settings)
-
-    def textbook(*arrays):
-        return attention.primal(*arrays, None, lengths, **settings)
-
-    o, pull = jax.vjp(textbook, *arrays)
-    for one, other in zip(by_kernels, (o, *pull(upstream)), strict=True):
+    q, k, v, upstream = (jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in shapes)
+    arrays = q, k, v, jnp.array([S - 1, 0]), upstream
+    by_kernels = value_and_gradients(attention, *arrays, pallas=True, block=16, **settings)
+    textbook = value_and_gradients(attention.primal, *arrays, **settings)
+    for one, other in zip(by_kernels, textbook, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
         assert not np.any(one[1])
 
 
 def on(platform: str):
-    """Where JAX asks which GPU a kernel is lowered for, an abstract one."""
-    if platform == "tpu" or not hasattr(jax.sharding, "AbstractDevice"):
+    """JAX 0.12 wants to know which GPU a kernel is lowered for."""
+    if platform == "tpu" or jax.__version_info__ < (0, 11):
         return nullcontext()
-    try:
-        device = jax.sharding.AbstractDevice(device_kind="NVIDIA H100 80GB HBM3", num_cores=None, platform="gpu")
-    except TypeError:
-        return nullcontext()
+    device: Any = partial(jax.sharding.AbstractDevice, platform="gpu")("NVIDIA H100 80GB HBM3", None)
     return jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((), (), abstract_device=device))
 
 
@@ -60,8 +55,7 @@ def test_both_passes_lower_for_an_accelerator(platform, kernel, dtype):
 
     @jax.jit
     def both(q, k, v, lengths):
-        o, pull = jax.vjp(lambda *a: attention(*a, None, lengths, causal=True, pallas=True), q, k, v)
-        return o, *pull(o)
+        return value_and_gradients(attention, q, k, v, lengths, None, causal=True, pallas=True)
 
     with on(platform):
         lowered = export.export(both, platforms=[platform], disabled_checks=[TRITON])(q, k, k, lengths)

@@ -26,7 +26,9 @@ def test_pairs_are_turned_and_their_gradients_turned_back(interleaved, pairs):
     x, upstream = RNG.normal(size=(2, 2, 5, 3, 2 * pairs))
     positions = RNG.integers(0, 10_000, (2, 5))
     with jax.enable_x64(True):
-        y, pull = jax.vjp(lambda x: rotary(x, positions, base=500.0, interleaved=interleaved), jnp.asarray(x))
+        y, pull = jax.vjp(
+            lambda x: rotary(x, jnp.asarray(positions), base=500.0, interleaved=interleaved), jnp.asarray(x)
+        )
         (dx,) = pull(jnp.asarray(upstream))
     np.testing.assert_allclose(y, turned(x, positions, 500.0, interleaved), rtol=0, atol=1e-11)
     np.testing.assert_allclose(dx, turned(upstream, positions, 500.0, interleaved, -1), rtol=0, atol=1e-11)
