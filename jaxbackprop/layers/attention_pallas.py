@@ -1,7 +1,8 @@
 """The two passes of `attention` as Pallas kernels, which lower for CUDA (by Triton) and for TPUs (by Mosaic).
 
 The formulas are derived there. Here one program computes a block of queries or, of dk and dv, a block of keys; it holds
-all that it meets. Lengths are padded to whole blocks, numbers of a head to a power of two.
+all that it meets. Lengths are padded to whole blocks, numbers of a head to a power of two. JAX 0.12 still lowers by
+Triton, with a warning that it will be removed.
 """
 
 from collections.abc import Callable, Sequence

@@ -47,6 +47,7 @@ def on(platform: str):
     return jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((), (), abstract_device=device))
 
 
+@pytest.mark.filterwarnings("ignore:The Pallas Triton backend is deprecated:DeprecationWarning")  # from JAX 0.12 on
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize(("platform", "kernel"), [("cuda", "__gpu$xla.gpu.triton"), ("tpu", "tpu_custom_call")])
 def test_both_passes_lower_for_an_accelerator(platform, kernel, dtype):
