@@ -9,6 +9,7 @@ import pkgutil
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import jax
@@ -20,9 +21,11 @@ from ..jaxprs.inputs import Inputs
 from .checks.precision import precisions
 from .checks.registry import chosen_checks
 from .checks.result import Check, CheckResult, what_happened
+from .checks.second_order import twice_programs
 from .checks.self_test import finds_planted_errors
+from .checks.transformations import transformed_programs
 from .collect import Collected
-from .problem import Problem, backward_passes, compile_together, handwritten_function
+from .problem import OutOfTime, Problem, backward_passes, compile_together, handwritten_function
 from .report import Verification
 from .surroundings import refuse_tracers, undisturbed
 
@@ -80,12 +83,14 @@ def verify(
     nothing = _nothing_to_differentiate(problems)
     if nothing:
         return Verification(problems[0].function.name, (), problems[0].function.source, 0, notes=(nothing,))
-    if checks is None:
-        _compile_together(problems)
-    collected = Collected(prove=checks is None)
     for problem in problems:
         problem.deadline = start + time_limit if time_limit is not None else np.inf
         problem.sizes = None if sizes is None else tuple(sizes)
+    if checks is None:
+        with suppress(OutOfTime):
+            _compile_together(problems)
+    collected = Collected(prove=checks is None)
+    for problem in problems:
         collected.make(problem, (check for check in chosen if problem.main or check.everywhere))
     if prove:
         collected.make(problems[0], [Check(finds_planted_errors)])
@@ -107,7 +112,9 @@ def _nothing_to_differentiate(problems: Sequence[Problem]) -> str:
 def _compile_together(problems: list[Problem]) -> None:
     """The programs that checks of every problem run: those of the main one, and those of all the others."""
     main, others = ([p for p in problems if p.main is main] for main in (True, False))
-    compile_together([*backward_passes(main), *((p, "handwritten value", p.inputs.arrays) for p in main)])
+    values = [(p, name, p.inputs.arrays) for p in main for name in ("handwritten value", "value") if p.is_wide(name)]
+    compile_together([*backward_passes(main), *values])
+    compile_together(program for p in main for program in (*transformed_programs(p), *twice_programs(p)))
     compile_together(backward_passes(others))
     compile_together(backward_passes((low for p in others for _, low in precisions(p)), ["handwritten"]))
 

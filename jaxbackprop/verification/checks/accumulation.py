@@ -65,7 +65,7 @@ def accumulation(problem: Problem) -> CheckResult | None:
     for k, stretch in enumerate(stretches(problem, max(problem.sizes or (LONG,)))):
         for name in ("bfloat16", *OTHERS[k : k + 1]):
             if unit_roundoff(FLOATS[name]) >= unit_roundoff(problem.dtype):
-                result = _judged(problem, stretch, name, brief=worst is not None and worst.imprecise)
+                result = _judged(problem, stretch, name)
                 worst = max((r for r in (worst, result) if r is not None), key=_gravity, default=None)
                 if result is not None and result.imprecise:
                     break
@@ -90,21 +90,21 @@ def _gravity(result: CheckResult) -> tuple[bool, bool, float]:
     return not result.passed, result.imprecise, result.units or 0.0
 
 
-def _judged(problem: Problem, stretch: Stretch, name: str, *, brief: bool) -> CheckResult | None:
-    """In one precision, along one stretch; in brief, how the error grows is not looked at."""
+def _judged(problem: Problem, stretch: Stretch, name: str) -> CheckResult | None:
+    """In one precision, along one stretch."""
     long, n = _Long(problem, stretch, name), stretch.longest
     try:
         added, cancelled = long.loss("handwritten", n, ADDED), long.loss("handwritten", n, CANCELLED)
     except UNTRACEABLE:
         return None  # not for this type, which the check of precision reports
     terms = most_terms(long.low(n).trace("handwritten").jaxpr)
-    shorter = [PROBE, n // 8 // 3 * 3][: 1 if brief or n < LONG // 4 else 2] if stretch.axes else []
+    grows = bool(stretch.axes) and n > PROBE
 
-    def ladder(kinds: tuple[str, ...]) -> list[tuple[int, float]]:
-        return [(m, long.loss("handwritten", m, kinds).ulps) for m in shorter if PROBE <= m < n]
+    def short(kinds: tuple[str, ...]) -> float:
+        return long.loss("handwritten", PROBE, kinds).ulps if grows else 0.0
 
     kinds, hand = ADDED, added
-    if added.ulps <= PERMITTED or any(added.ulps < GROWS * ulps for _, ulps in ladder(ADDED)[:1]):
+    if added.ulps <= PERMITTED or added.ulps < GROWS * short(ADDED):
         kinds, hand = CANCELLED, cancelled
     if hand.ulps <= PERMITTED:
         ulps = max(added.ulps, cancelled.ulps)
@@ -118,7 +118,7 @@ def _judged(problem: Problem, stretch: Stretch, name: str, *, brief: bool) -> Ch
     if narrow is None and not worse and accumulator_dtype(long.dtype) == long.dtype:
         return CheckResult(True, f"no more is lost in {name} than autodiff loses", "accumulation")
     where = [*(f"output {j}" for j in range(len(problem.outputs))), *(f"the gradient of {n}" for n in problem.names())]
-    growth = "".join(f", {ulps:.1f} at {m:,}" for m, ulps in ladder(kinds))
+    growth = f", {short(kinds):.1f} at {PROBE}" if grows else ""
     cure = _cure(narrow, long.dtype)
     detail = (
         f"{where[hand.leaf]}{index(hand.at)}: {number(hand.actual)} for {number(hand.expected)} in {name} at {n:,}, "
@@ -185,8 +185,8 @@ class _Long:
                 wide = wide.moved(far_from_zero(wide, self.stretch).cast(self.dtype))
                 low = wide.at(self.dtype)
             actual = [x for part in low.as_run(program, upstream) for x in part]
-            pull = wide.handwritten_vjp if program == "handwritten" else wide.autodiff_vjp
-            exact = [x for part in pull([as_wide(u) for u in upstream]) for x in part]
+            # That both are one function is for other checks to say: autodiff's program is not compiled in float64.
+            exact = [x for part in wide.handwritten_vjp([as_wide(u) for u in upstream]) for x in part]
             magnitude = magnitude or [largest(x) for x in exact]
             for j, (a, t, m, before) in enumerate(zip(actual, exact, magnitude, self.in_the_example, strict=True)):
                 if m >= before / (64 * n):  # else it vanished, which is no matter of sums
