@@ -20,7 +20,20 @@ from ...jaxprs.queries import UNTRACEABLE, holds
 from ...jaxprs.sums import Sum, most_terms, sums
 from ..problem import FLOATS, Cache, Problem
 from ..rounding import as_wide, largest, size
-from ..stretch import ALIKE, CANCELLING, MIXED, ONE_SIGN, PROBE, Stretch, far_from_zero, stretched, stretches, upstreams
+from ..stretch import (
+    ALIKE,
+    CANCELLING,
+    MIXED,
+    MOST_NUMBERS,
+    ONE_SIGN,
+    PROBE,
+    Stretch,
+    as_given,
+    far_from_zero,
+    stretched,
+    stretches,
+    upstreams,
+)
 from ..wording import index, number
 from .result import OPAQUE, CheckResult
 
@@ -57,23 +70,37 @@ class Loss:
 
 def accumulation(problem: Problem) -> CheckResult | None:
     """Sums as long as in use lose no more than the type must lose, whatever the upstream gradients."""
-    if not _chosen(problem) or problem.function.typed or problem.sizes == () or not problem.differentiable:
+    if not _chosen(problem) or problem.sizes == () or not problem.differentiable:
         return None
     if holds(problem.trace("handwritten").jaxpr, *OPAQUE) or any(np.iscomplexobj(x) for x in problem.inputs.arrays):
         return None
     worst: CheckResult | None = None
-    for k, stretch in enumerate(stretches(problem, max(problem.sizes or (LONG,)))):
-        for name in ("bfloat16", *OTHERS[k : k + 1]):
-            if unit_roundoff(FLOATS[name]) >= unit_roundoff(problem.dtype):
-                result = _judged(problem, stretch, name)
-                worst = max((r for r in (worst, result) if r is not None), key=_gravity, default=None)
-                if result is not None and result.imprecise:
-                    break
+    for stretch, dtypes in _cases(problem):
+        for dtype in dtypes:
+            result = _judged(problem, stretch, dtype)
+            worst = max((r for r in (worst, result) if r is not None), key=_gravity, default=None)
+            if result is not None and result.imprecise:
+                break
     return worst
+
+
+def _cases(problem: Problem) -> Iterator[tuple[Stretch, list[Any]]]:
+    """The stretches, and the types in which each is run."""
+    if problem.function.typed:  # as it is, in its own type
+        as_it_is = as_given(problem)
+        if as_it_is is not None and problem.dtype != np.float64:
+            yield as_it_is, [problem.dtype]
+        return
+    numbers = MOST_NUMBERS if problem.sizes is None else WHERE_WANTED * MOST_NUMBERS
+    for k, stretch in enumerate(stretches(problem, max(problem.sizes or (LONG,)), numbers)):
+        dtypes = [FLOATS[name] for name in ("bfloat16", *OTHERS[k : k + 1])]
+        yield stretch, [dtype for dtype in dtypes if unit_roundoff(dtype) >= unit_roundoff(problem.dtype)]
 
 
 LONG = 3 * 2**12
 """The length that sums are judged at, where no other is wanted; chunks of a power of two divide it."""
+WHERE_WANTED = 16
+"""Arrays may be so many times larger where a length is wanted."""
 OTHERS = ("float16", "float32")
 """Beside bfloat16, one of these along each of the first axes."""
 
@@ -90,9 +117,9 @@ def _gravity(result: CheckResult) -> tuple[bool, bool, float]:
     return not result.passed, result.imprecise, result.units or 0.0
 
 
-def _judged(problem: Problem, stretch: Stretch, name: str) -> CheckResult | None:
+def _judged(problem: Problem, stretch: Stretch, dtype: Any) -> CheckResult | None:
     """In one precision, along one stretch."""
-    long, n = _Long(problem, stretch, name), stretch.longest
+    long, n, name = _Long(problem, stretch, dtype), stretch.longest, np.dtype(dtype).name
     try:
         added, cancelled = long.loss("handwritten", n, ADDED), long.loss("handwritten", n, CANCELLED)
     except UNTRACEABLE:
@@ -142,8 +169,8 @@ def _cure(narrow: Sum | None, dtype: Any) -> str:
 class _Long:
     """A problem along one stretch in one precision, at several lengths."""
 
-    def __init__(self, problem: Problem, stretch: Stretch, name: str):
-        self.problem, self.stretch, self.dtype = problem, stretch, FLOATS[name]
+    def __init__(self, problem: Problem, stretch: Stretch, dtype: Any):
+        self.problem, self.stretch, self.dtype = problem, stretch, dtype
         self.made = Cache()
 
     def wide(self, n: int) -> Problem:
@@ -151,6 +178,8 @@ class _Long:
         return self.made.get(("wide", n), lambda: self._wide(n))
 
     def _wide(self, n: int) -> Problem:
+        if self.problem.function.typed:
+            return self.problem
         given = stretched(self.problem, self.stretch, n).cast(self.dtype)
         caches = self.problem.answers.get(("long", self.stretch, n), dict)
         made = Problem(
@@ -181,7 +210,7 @@ class _Long:
         magnitude: list[float] = []
         for kind, upstream in upstreams(self.low(n), self.stretch):
             wide, low = self.wide(n), self.low(n)
-            if kind == MIXED:
+            if kind == MIXED and self.stretch.axes:
                 wide = wide.moved(far_from_zero(wide, self.stretch).cast(self.dtype))
                 low = wide.at(self.dtype)
             actual = [x for part in low.as_run(program, upstream) for x in part]
