@@ -236,6 +236,12 @@ class Problem:
         """This problem at its inputs rounded to `dtype`."""
         return self.moved(self.given.cast(dtype)) if not self.function.typed else self
 
+    @property
+    def float_types(self) -> dict[str, Any]:
+        """The types narrower than float64 that it is judged in, by name: float8 only where it is given in it."""
+        own = self.given.narrowest
+        return FLOATS | ({own.name: own} if own.itemsize == 1 else {})
+
     def again(self, seed: int) -> "Problem":
         """This problem with other random numbers."""
         return self._like(seed=seed, dtype=self.dtype)

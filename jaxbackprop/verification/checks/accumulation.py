@@ -93,7 +93,8 @@ def _cases(problem: Problem) -> Iterator[tuple[Stretch, list[Any]]]:
         return
     numbers = MOST_NUMBERS if problem.sizes is None else WHERE_WANTED * MOST_NUMBERS
     for k, stretch in enumerate(stretches(problem, max(problem.sizes or (LONG,)), numbers)):
-        dtypes = [FLOATS[name] for name in ("bfloat16", *OTHERS[k : k + 1])]
+        own = [] if k else [dtype for name, dtype in problem.float_types.items() if name not in FLOATS]
+        dtypes = [*own, *(FLOATS[name] for name in ("bfloat16", *OTHERS[k : k + 1]))]
         yield stretch, [dtype for dtype in dtypes if unit_roundoff(dtype) >= unit_roundoff(problem.dtype)]
 
 

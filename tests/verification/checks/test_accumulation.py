@@ -101,6 +101,17 @@ def test_a_cast_to_float8_with_its_gradient_doubled_fails(dtype):
     assert not jbp.verify(by_hand(cast, lambda s, u: (2 * u,)), x, checks=["gradient"]).passed
 
 
+def test_arguments_in_float8_are_judged_in_that_type_too():
+    def halved(s, u):
+        return (lax.reduce_precision(2 * s[0] * u, 5, 1).astype(u.dtype),)
+
+    x = jnp.linspace(0.3, 2, 12).astype(jnp.float8_e4m3fn)
+    right = jbp.verify(by_hand(lambda x: x * x, lambda s, u: (2 * s[0] * u,)), x, checks=["precision"])
+    coarse = jbp.verify(by_hand(lambda x: x * x, halved), x, checks=["precision"])
+    assert [c.verdict for c in right.checks if c.name == "float8_e4m3fn"] == ["ok"]
+    assert not coarse.passed
+
+
 def test_the_cause_of_a_sum_that_cancels_is_that_it_was_rounded():
     def rounded_first(s, u):
         p = jax.nn.softmax(s[0].astype(jnp.promote_types(u.dtype, jnp.float32)))
