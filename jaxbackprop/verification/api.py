@@ -58,8 +58,8 @@ def verify(
         strict: fail also what is imprecise, but no more so than autodiff.
         time_limit: in seconds; checks not made by then are named, and the verdict is "undecided" at best. What is being
             compiled when it is reached is still completed.
-        sizes: the lengths that sums are used at: they are judged at the largest of them that a CPU computes in a
-            moment; at 12,288 where none are given; an empty sequence for not at all.
+        sizes: the lengths that sums are used at: they are judged at the largest of them that a CPU computes in a few
+            seconds; at 12,288, or what it computes in a moment, where none are given; an empty sequence for not at all.
         seed: of the random cotangents and directions.
         settings: keyword arguments of `fun`, held static.
 
