@@ -77,7 +77,7 @@ def accumulation(problem: Problem) -> CheckResult | None:
     worst: CheckResult | None = None
     for stretch, dtypes in _cases(problem):
         for dtype in dtypes:
-            result = _judged(problem, stretch, dtype)
+            result = _judged(problem, stretch, dtype, failures_alone=worst is not None and worst.imprecise)
             worst = max((r for r in (worst, result) if r is not None), key=_gravity, default=None)
             if result is not None and result.imprecise:
                 break
@@ -118,14 +118,18 @@ def _gravity(result: CheckResult) -> tuple[bool, bool, float]:
     return not result.passed, result.imprecise, result.units or 0.0
 
 
-def _judged(problem: Problem, stretch: Stretch, dtype: Any) -> CheckResult | None:
-    """In one precision, along one stretch."""
+def _judged(problem: Problem, stretch: Stretch, dtype: Any, *, failures_alone: bool) -> CheckResult | None:
+    """In one precision, along one stretch; nothing where only a failure counts and this can be none."""
     long, n, name = _Long(problem, stretch, dtype), stretch.longest, np.dtype(dtype).name
     try:
         added, cancelled = long.loss("handwritten", n, ADDED), long.loss("handwritten", n, CANCELLED)
     except UNTRACEABLE:
         return None  # not for this type, which the check of precision reports
     terms = most_terms(long.low(n).trace("handwritten").jaxpr)
+    narrow = long.narrowest_sum(n)
+    can_fail = added.ulps > PERMITTED and narrow is not None and narrow.step_by_step
+    if failures_alone and not can_fail:
+        return None
     grows = bool(stretch.axes) and n > PROBE
 
     def short(kinds: tuple[str, ...]) -> float:
@@ -142,7 +146,6 @@ def _judged(problem: Problem, stretch: Stretch, dtype: Any) -> CheckResult | Non
     except UNTRACEABLE:
         return None
     worse = hand.ulps > WORSE * autodiff.ulps + PERMITTED
-    narrow = long.narrowest_sum(n)
     if narrow is None and not worse and accumulator_dtype(long.dtype) == long.dtype:
         return CheckResult(True, f"no more is lost in {name} than autodiff loses", "accumulation")
     where = [*(f"output {j}" for j in range(len(problem.outputs))), *(f"the gradient of {n}" for n in problem.names())]
@@ -153,7 +156,7 @@ def _judged(problem: Problem, stretch: Stretch, dtype: Any) -> CheckResult | Non
         f"upstream gradients {hand.kind}: {hand.ulps:.0f} ulp{growth}; autodiff's {autodiff.ulps:.0f}; {cure}"
     )
     # What cancels is another matter: on accelerators factors of a matrix product are rounded, and rightly.
-    fails = worse and kinds is ADDED and narrow is not None and narrow.step_by_step
+    fails = worse and kinds is ADDED and can_fail
     suspect = f"accuracy: sums lose more in {name} than autodiff's; {cure}" if fails else ""
     return CheckResult(not fails, detail, "accumulation", hand.ulps, imprecise=True, suspect=suspect)
 
