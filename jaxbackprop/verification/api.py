@@ -87,7 +87,7 @@ def verify(
         problem.deadline = start + time_limit if time_limit is not None else np.inf
         problem.sizes = None if sizes is None else tuple(sizes)
     if checks is None:
-        with suppress(OutOfTime):
+        with suppress(Exception, OutOfTime):  # raised again in the check that comes to it
             _compile_together(problems)
     collected = Collected(prove=checks is None)
     for problem in problems:
@@ -112,7 +112,8 @@ def _nothing_to_differentiate(problems: Sequence[Problem]) -> str:
 def _compile_together(problems: list[Problem]) -> None:
     """The programs that checks of every problem run: those of the main one, and those of all the others."""
     main, others = ([p for p in problems if p.main is main] for main in (True, False))
-    values = [(p, name, p.inputs.arrays) for p in main for name in ("handwritten value", "value") if p.is_wide(name)]
+    values = [(p, "handwritten value", p.inputs.arrays) for p in main]
+    values += [(p, "value", p.inputs.arrays) for p in main if p.is_wide("value")]
     compile_together([*backward_passes(main), *values])
     compile_together(program for p in main for program in (*transformed_programs(p), *twice_programs(p)))
     compile_together(backward_passes(others))
