@@ -33,7 +33,7 @@ def rnn(
               Werbos 1990, "Backpropagation through time", https://doi.org/10.1109/5.58337
 
     In halves the deltas are rounded to the type of the states before they are added up over time and examples: where
-    they cancel, dW, dU and db lose digits, as autodiff's do.
+    they cancel, dx, dW, dU and db lose digits, much as autodiff's do.
 
     Args:
         x: the inputs over time (T, *B, D).
@@ -98,7 +98,7 @@ def lstm(
               https://doi.org/10.1162/089976600300015015. The order of the gates is torch's and flax's
 
     In halves the deltas are rounded to the type of the states before they are added up over time and examples: where
-    they cancel, dW, dU and db lose digits, as autodiff's do.
+    they cancel, dx, dW, dU and db lose digits, much as autodiff's do.
 
     Args:
         x: the inputs over time (T, *B, D).
@@ -175,7 +175,7 @@ def gru(
               bias (of m) this one does not have
 
     In halves the deltas are rounded to the type of the states before they are added up over time and examples: where
-    they cancel, dW, dU and db lose digits, as autodiff's do.
+    they cancel, dx, dW, dU and db lose digits, much as autodiff's do.
 
     Args:
         x: the inputs over time (T, *B, D).
