@@ -56,7 +56,7 @@ class Stretch:
         return next((axis for axis, (a, b) in enumerate(zip(*self.outputs[j])) if a != b), None)
 
 
-MOST_STEPS = 3 * 2**7
+MOST_STEPS = 3 * 2**8
 """The steps of a loop that are still cheap."""
 MOST_NUMBERS = 2**19
 """The size of the largest array in a program that is still cheap."""
