@@ -56,7 +56,11 @@ def attention(q: Any, k: Any, v: Any) -> Any:
 
 
 def running_mean(x: Any) -> Any:
-    return lax.scan(lambda m, row: (0.9 * m + 0.1 * row,) * 2, jnp.zeros_like(x[0]), x)[1]
+    def step(mean: Any, row: Any) -> Any:
+        mean = 0.9 * mean + 0.1 * row
+        return mean, mean
+
+    return lax.scan(step, jnp.zeros_like(x[0]), x)[1]
 
 
 def running_sum(x: Any) -> Any:
@@ -64,7 +68,11 @@ def running_sum(x: Any) -> Any:
 
 
 def recurrent(x: Any, U: Any) -> Any:
-    return lax.scan(lambda h, row: (jnp.tanh(row + h @ U),) * 2, jnp.zeros_like(x[0]), x)[1]
+    def step(h: Any, row: Any) -> Any:
+        h = jnp.tanh(row + h @ U)
+        return h, h
+
+    return lax.scan(step, jnp.zeros_like(x[0]), x)[1]
 
 
 def counted(rows: Any, ids: Any) -> Any:
