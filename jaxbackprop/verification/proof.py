@@ -33,6 +33,7 @@ class Proof:
         second_order: the same verdict about the derivative of the backward pass; empty where there is none.
         one_way: how many comparisons went one way only, at all these inputs and at others that were tried.
         chance: the binary logarithm of the chance that "proved" is false, at any one input.
+        iterates: whether a program has a loop: one that ends near enough to a limit is another function than the limit.
         beside: how it fits the numerical verdict; empty where there is nothing to say.
     """
 
@@ -44,6 +45,7 @@ class Proof:
     second_order: str = ""
     one_way: int = 0
     chance: float = 0.0
+    iterates: bool = False
     beside: str = ""
 
     @property
@@ -106,6 +108,7 @@ def proved(problems: Sequence[Problem]) -> Proof:
         "regions": len({(id(f.problem.programs), f.answer.region) for f in good}),
         "second_order": second,
         "one_way": _one_way(f for f in first if f.problem.main),
+        "iterates": any(f.problem.holds(loop) for f in first for loop in ("while", "scan")),
     }
     if verdict == REFUTED:
         bad = sorted((f for f in found if f.answer.verdict == REFUTED), key=lambda f: (f.at_a_tie, f.order))

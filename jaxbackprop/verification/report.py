@@ -7,7 +7,7 @@ from typing import Any
 
 from ..core.html_table import html_lines, html_table, verdict
 from .checks.result import CheckResult
-from .oracles.finite_field import PROVED, REFUTED
+from .oracles.finite_field import NOT_DECIDED, PROVED, REFUTED
 from .proof import Proof
 from .wording import count
 
@@ -106,6 +106,9 @@ class Verification:
         """The same with a proof, and how that fits the numerical verdict in words: neither overrules the other."""
         failed = next((check for check in self.checks if check.passed is False), None)
         imprecise = next((check for check in self.checks if check.imprecise), None)
+        if proof.verdict == REFUTED and proof.iterates and self.passed:
+            detail = "equal in numbers, not in algebra, as where a loop ends near enough to its limit"
+            proof = replace(proof, verdict=NOT_DECIDED, detail=detail, at_a_tie=False)
         of_formula = any(c.name.startswith("gradient of") or c.name == "forward pass" for c in self.failures)
         words = ""
         if proof.verdict == PROVED and failed is not None and of_formula and not failed.imprecise:
@@ -147,6 +150,11 @@ class Verification:
         ]
         return [(label, text) for label, text in lines if text]
 
+    def _map(self) -> tuple[str, ...]:
+        """The map of the failure to look at first, and how to read it."""
+        lines = self.worst.heat if self.worst is not None else ()
+        return (*lines, f"# wrong, + some of it, . right ({self.worst.name})") if self.worst and lines else ()
+
     def __repr__(self) -> str:
         checks = f"{count(len(self.checks), 'check')} at {count(self.inputs, 'input')}"
         return f"<verification of {self.name}: {self.verdict}, {checks}>"
@@ -155,6 +163,7 @@ class Verification:
         word = "right, but imprecise" if self.passed and self.verdict == "imprecise" else self.verdict
         lines = [f"{self.name}: {word}{f'  ({self.source})' if self.source else ''}"]
         lines += [f"  {label}: {text}" for label, text in self._first_lines()]
+        lines += [f"    {line}" for line in self._map()]
         lines += [f"  note: {n}" for n in self.notes]
         bad = list(self.failures)
         good = sorted((c for c in self.checks if c.passed is True), key=lambda c: not c.imprecise)
@@ -187,7 +196,7 @@ class Verification:
             "notes": list(self.notes),
             "checks": [
                 {"name": c.name, "check": c.check, "claim": c.claim, "passed": c.passed, "verdict": c.verdict,
-                 "detail": c.detail, "at": c.at, "units": c.units, "again": c.again}
+                 "detail": c.detail, "at": c.at, "units": c.units, "again": c.again, "map": list(c.heat)}
                 for c in self.checks
             ],
         }  # fmt: skip
@@ -204,11 +213,17 @@ class Verification:
         )
         title = f"<p><b>{escape(self.name)}</b>: {verdict(self.verdict)} <small>{escape(self.source)}</small></p>"
         table = html_table(["", "check", "ulp", "finding", "at"], rows, verdicts=0)
-        return f"<div>{title}{first}{html_lines(self.notes)}{table}</div>"
+        lines = escape("\n".join(self._map())).replace("#", _cell(0.9)).replace("+", _cell(0.4))
+        picture = f"<pre>{lines}</pre>" if lines else ""
+        return f"<div>{title}{first}{picture}{html_lines(self.notes)}{table}</div>"
 
     def __getstate__(self) -> dict[str, Any]:
         _ = self.reproduce  # a process that gets a copy has no function to search with
         return self.__dict__
+
+
+def _cell(opacity: float) -> str:
+    return f'<span style="background:rgba(200,40,40,{opacity})">&nbsp;</span>'
 
 
 def table(results: list[Verification]) -> str:
