@@ -164,7 +164,7 @@ class Audit:
         lines = [f"{'rule':{width}}  calls  verdict     {'proof':{column}.{column}}".rstrip()]
         for s, proof in zip(self.sites, proofs, strict=True):
             lines.append(f"{s.name:{width}}  {s.calls:5d}  {s.verdict:10}  {proof:{column}}{s.source}")
-            if s.verification is not None and not s.verification.passed:
+            if s.verification is not None and not s.verification.passed and s.verdict != NOT_JUDGED:
                 worst = s.verification.failures[0]
                 why = s.verification.by_design or s.verification.likely_cause
                 remarks = (f"{worst.name}: {worst.detail}", why, s.program)

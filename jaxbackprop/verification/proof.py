@@ -32,6 +32,7 @@ class Proof:
         regions: how many different ways through the branches these took.
         second_order: the same verdict about the derivative of the backward pass; empty where there is none.
         chance: the binary logarithm of the chance that "proved" is false, at any one input.
+        iterates: whether a program has a loop: one that ends near enough to a limit is another function than the limit.
         beside: how it fits the numerical verdict; empty where there is nothing to say.
     """
 
@@ -42,6 +43,7 @@ class Proof:
     regions: int = 0
     second_order: str = ""
     chance: float = 0.0
+    iterates: bool = False
     beside: str = ""
 
     @property
@@ -102,6 +104,7 @@ def proved(problems: Sequence[Problem]) -> Proof:
         "inputs": len(good),
         "regions": len({(id(f.problem.programs), f.answer.region) for f in good}),
         "second_order": second,
+        "iterates": any(f.problem.holds(loop) for f in first for loop in ("while", "scan")),
     }
     if verdict == REFUTED:
         bad = sorted((f for f in found if f.answer.verdict == REFUTED), key=lambda f: (f.at_a_tie, f.order))

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..core.html_table import html_lines, html_table, verdict
 from .checks.result import CheckResult
-from .oracles.finite_field import PROVED, REFUTED
+from .oracles.finite_field import NOT_DECIDED, PROVED, REFUTED
 from .proof import Proof
 from .wording import count
 
@@ -96,6 +96,9 @@ class Verification:
         """The same with a proof, and how that fits the numerical verdict in words: neither overrules the other."""
         failed = next((check for check in self.checks if check.passed is False), None)
         imprecise = next((check for check in self.checks if check.imprecise), None)
+        if proof.verdict == REFUTED and proof.iterates and self.passed:
+            detail = "equal in numbers, not in algebra, as where a loop ends near enough to its limit"
+            proof = replace(proof, verdict=NOT_DECIDED, detail=detail, at_a_tie=False)
         of_formula = any(c.name.startswith("gradient of") or c.name == "forward pass" for c in self.failures)
         words = ""
         if proof.verdict == PROVED and failed is not None and of_formula and not failed.imprecise:
