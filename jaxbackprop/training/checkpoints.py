@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import jax
-import jax.numpy as jnp
+import numpy as np
+from jax.sharding import SingleDeviceSharding
 
 from ..data.errors import DataError
 from .integrity import files_in, seal, unseal
+from .processes import is_key, local
 
 T = TypeVar("T")
 
@@ -128,13 +130,11 @@ class Checkpoints:
         return [int(path.stem) for path in (self.folder / "last").glob("*.json") if path.stem.isdigit()]
 
     def _write(self, which: str, number: int, tree: Any, about: Mapping[str, Any]) -> None:
-        import orbax.checkpoint as ocp
-
         target = self.folder / which / str(number)
         listed = target.with_name(f"{number}.json")
         listed.unlink(missing_ok=True)
         shutil.rmtree(target, ignore_errors=True)  # left by a process that was killed before it listed the files
-        with ocp.StandardCheckpointer() as checkpointer:
+        with _checkpointer() as checkpointer:
             checkpointer.save(target.absolute(), _arrays(tree))
         new = target.with_name(f"{number}.json.new")
         new.write_text(json.dumps(seal({**about, "files": files_in(target)})) + "\n", encoding="utf-8")
@@ -173,18 +173,28 @@ class Checkpoints:
         return about
 
     def _read(self, which: str, number: int, like: T) -> T:
-        import orbax.checkpoint as ocp
-
-        wanted = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), _arrays(like))
+        here = SingleDeviceSharding(jax.local_devices()[0])
+        wanted = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), _arrays(like))
         path = self.folder / which / str(number)
         try:
-            with ocp.StandardCheckpointer() as checkpointer:
+            with _checkpointer() as checkpointer:
                 found = checkpointer.restore(path.absolute(), wanted)
         except (ValueError, KeyError, OSError) as error:
             raise DataError(
                 f"arrays that do not fit the model of config.json ({_first_line(error)})", file=path
             ) from error
         return _like(found, like)
+
+
+def _checkpointer() -> Any:
+    """Orbax's, of this process alone: each reads for itself, and the first writes what all have."""
+    import orbax.checkpoint as ocp
+
+    here = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=here, active_processes={here}, barrier_sync_key_prefix=f"process{here}"
+    )
+    return ocp.StandardCheckpointer(multiprocessing_options=alone)
 
 
 def _first_line(error: BaseException) -> str:
@@ -196,18 +206,15 @@ def _named(tree: Any) -> dict[str, jax.Array]:
     return {jax.tree_util.keystr(path, simple=True, separator="."): x for path, x in leaves}
 
 
-def _is_key(x: jax.Array) -> bool:
-    return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
-
-
-def _arrays(tree: Any) -> dict[str, jax.Array]:
-    """A pytree as arrays by name, random keys as the integers they consist of."""
-    return {name: jax.random.key_data(x) if _is_key(x) else x for name, x in _named(tree).items()}
+def _arrays(tree: Any) -> dict[str, np.ndarray]:
+    """A pytree as arrays by name, on the host, random keys as the integers they consist of."""
+    named = _named(local(tree)).items()
+    return jax.device_get({name: jax.random.key_data(x) if is_key(x) else x for name, x in named})
 
 
 def _like(arrays: Mapping[str, jax.Array], like: T) -> T:
     leaves = [
-        jax.random.wrap_key_data(arrays[name], impl=jax.random.key_impl(x)) if _is_key(x) else arrays[name]
+        jax.random.wrap_key_data(arrays[name], impl=jax.random.key_impl(x)) if is_key(x) else arrays[name]
         for name, x in _named(like).items()
     ]
     return jax.tree.unflatten(jax.tree.structure(like), leaves)

@@ -3,8 +3,9 @@
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from contextlib import ExitStack, nullcontext
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import jax
 import numpy as np
 import optax
 from flax import nnx
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding
 
 from ..data.errors import DataError
 from ..models import describe
@@ -22,14 +23,19 @@ from .evaluation import evaluate
 from .first_nonfinite import NotFinite, find_fault
 from .history import Epoch, History, Step, best_of
 from .integrity import of_arrays
-from .minibatches import Data, example_sharding, on_device, parts_of, size_of, take_rows
+from .minibatches import Data, on_device, parts_of, size_of, take_rows
 from .optimizer import LEARNING_RATE, Schedule, learning_rate, make_optimizer
 from .plots import draw_confusion, draw_curves
+from .processes import by_the_first, check_same, example_sharding, is_first, largest, local, put
 from .run_folder import CHECKPOINTS, CONFIG, TEST, RunFolder, check_new
 from .step import ACCURACY, Loss, Program, State, all_finite, prepare
 from .stop_signals import StopSignals
 
 _all_finite = jax.jit(all_finite)
+_LOST = (
+    "fit: another process ended, or is not reached ({}).\n"
+    "  End the others, and start all of them with resume=True: what was trained is saved where there is out=."
+)
 
 
 def fit(
@@ -95,7 +101,9 @@ def fit(
             `nnx.All(nnx.Param, nnx.PathContains("head"))`; all others are frozen.
         patience: stop after this many epochs without a better one on held-out data.
         seed: for the shuffling, and for the choice of what `valid` holds out.
-        devices: split every minibatch over these; the gradient is the same up to rounding.
+        devices: split every minibatch over these; the gradient is the same up to rounding. Of several processes
+            (`jax.distributed.initialize`), each calls `fit` with the same arguments, and the devices of all are used;
+            the first one writes the files in `out`, which the others can read.
         dtype: what the passes compute in, "bfloat16" on accelerators; parameters, updates and losses stay float32.
         out: a new folder for the run: config, metrics, checkpoints, plots; `load_run` loads it.
         resume: continue from the last checkpoint in `out`, bit for bit as a run that was never interrupted.
@@ -112,24 +120,25 @@ def fit(
         DataError: a folder that holds something else, is in use or cannot be written; a damaged checkpoint.
         NotFinite: the loss became NaN or infinite; names the step and the first rule whose output or gradient did.
     """
-    if jax.process_count() > 1:
-        raise ValueError(f"fit: {jax.process_count()} processes; fit trains in one process, over all of its `devices`.")
     if out is None and resume:
         raise ValueError("fit: resume=True needs out=, the folder of the run.")
     if out is not None and not resume:
-        check_new(Path(out))
+        by_the_first(partial(check_new, Path(out)))
+    share = _share(devices)
     parts, held_out = _split(data, valid, seed)
     counts = {"epochs": epochs, "batch": batch, "accumulate": accumulate, "patience": patience}
     _check(model, data, parts, held_out, loss, counts)
-    source = _source(data if parts is None else parts, batch, devices, seed)
+    if jax.process_count() > 1:
+        check_same(_hash_of(parts, held_out), "the data")
+    source = _source(data if parts is None else parts, batch, share, seed)
     rate = _rate(optimizer, lr, schedule, warmup, source.steps, epochs, accumulate)
     update = make_optimizer(optimizer, rate, settings=optimizer_settings, weight_decay=weight_decay, clip=clip)
     if accumulate > 1:
         update = optax.MultiSteps(update, accumulate).gradient_transformation()
     rate_of_step = rate and (lambda step: rate(step // accumulate))
-    program, state = prepare(model, loss, update, l2, dtype, rate=rate_of_step, wrt=wrt, norms=gradient_norm)
-    if devices is not None:
-        state = jax.device_put(state, NamedSharding(example_sharding(devices).mesh, PartitionSpec()))
+    program, state = prepare(
+        model, loss, update, l2, dtype, rate=rate_of_step, wrt=wrt, norms=gradient_norm, share=share
+    )
     config_of_fit = {
         "epochs": epochs, "batch": batch, "optimizer": _name(optimizer), "lr": _lr(optimizer, lr),
         "schedule": _name(schedule), "optimizer_settings": dict(optimizer_settings or {}), "warmup": warmup,
@@ -145,17 +154,18 @@ def fit(
             "content": {"loss": _name(loss or ""), "trained": str(wrt), "data": _hash_of(parts, held_out)},
         },
     )  # fmt: skip
-    loop = _Loop(program, source, held_out and HeldOut(held_out), run, patience, on_step, on_epoch, state)
-    with run.locked() if run is not None else nullcontext():
-        if run is not None and resume:
-            run.write(CONFIG, {**run.config, "fit": config_of_fit})  # of more epochs than it was begun with
+    loop = _Loop(program, source, held_out and HeldOut(held_out, share), run, patience, on_step, on_epoch, state)
+    with ExitStack() as stack:
+        if run is not None:
+            by_the_first(lambda: stack.enter_context(run.locked()))
+            if resume and is_first():
+                run.write(CONFIG, {**run.config, "fit": config_of_fit})  # of more epochs than it was begun with
         history = loop.run(epochs, resume=resume)
-    best = loop.best_model if devices is None else jax.device_put(loop.best_model, devices[0])
-    nnx.update(model, best)
+    nnx.update(model, local(loop.best_model))
     model.eval()
     if loop.unsaved is not None:
         raise loop.unsaved
-    if run is not None:
+    if run is not None and is_first():
         _draw(run.path, history, model, held_out, loss)
     return history
 
@@ -190,7 +200,7 @@ class _Loop:
             self._resume()
         compile_seconds = None
         if len(self.done) < epochs and not self._out_of_patience():
-            if self.folder is not None:
+            if self.folder is not None and is_first():
                 (self.folder.path / TEST).unlink(missing_ok=True)  # of the model before
             started = time.perf_counter()
             self.source.compile(self.program, self.state)
@@ -200,15 +210,17 @@ class _Loop:
             try:
                 while len(self.done) < epochs and not self._out_of_patience():
                     self._epoch(signals)
-                    if self.checkpoints is not None and (self._is_over(epochs) or self.checkpoints.due()):
+                    if self._is_over(epochs) or self._is_due():
                         self._save()
                     if self.on_epoch is not None:
                         self.on_epoch(self.done[-1])
                 if signals is not None:
                     signals.stop("the run is finished and saved")
-            except BaseException:
+            except BaseException as error:
                 if signals is not None and signals.received is None:  # by a callback, a loader, a loss that is NaN
                     self._save()
+                if jax.process_count() > 1 and isinstance(error, jax.errors.JaxRuntimeError):
+                    raise RuntimeError(_LOST.format(str(error).partition("\n")[0])) from error
                 raise
         return History(tuple(self.done), best_of(self.done), self._out_of_patience() and len(self.done) < epochs,
                        compile_seconds)  # fmt: skip
@@ -222,11 +234,12 @@ class _Loop:
             self._check_finite(chunk, number)
             self._add(chunk, number)
             self.seconds, began = self.seconds + time.perf_counter() - began, time.perf_counter()
-            if signals is not None and signals.received is not None:
+            if signals is not None and (received := largest(signals.received or 0)):
+                signals.received = received
                 self._save()
                 assert self.folder is not None
                 signals.stop(f"saved after step {int(self.state.step)}; resume continues the run in {self.folder.path}")
-            if self.checkpoints is not None and self.checkpoints.due():
+            if self._is_due():
                 self._save()
                 began = time.perf_counter()
         self._end_epoch(number)
@@ -257,7 +270,7 @@ class _Loop:
             self.best_model = self._model()
         self.done.append(epoch)
         self.first, self.totals, self.norms, self.seconds = 0, Totals(), 0.0, 0.0
-        if self.folder is not None:
+        if self.folder is not None and is_first():
             self.folder.record(epoch)
 
     def _model(self) -> Any:
@@ -272,7 +285,8 @@ class _Loop:
         if len(bad):
             value = metrics.objective[bad[0]]
             symptom = f"The loss of step {self.first + bad[0] + 1} is {'NaN' if np.isnan(value) else 'infinite'}"
-        found = find_fault(self.program, chunk.before, chunk.minibatches())
+        alone = replace(self.program, everywhere=None)
+        found = find_fault(alone, local(chunk.before), chunk.minibatches())
         at, fault = found or (int(bad[0]) if len(bad) else len(metrics.loss) - 1, None)
         raise NotFinite(number, self.first + at + 1, self.source.steps, fault, symptom)
 
@@ -281,11 +295,12 @@ class _Loop:
             self.patience is not None and bool(self.done) and len(self.done) - best_of(self.done).epoch >= self.patience
         )
 
+    def _is_due(self) -> bool:
+        return self.checkpoints is not None and self.checkpoints.due()
+
     def _save(self) -> None:
         """Save the run; where that fails, training goes on, a warning says so, and `unsaved` is the error."""
-        assert self.checkpoints is not None
-        assert self.folder is not None
-        if not int(self.state.step):
+        if self.checkpoints is None or self.folder is None or not is_first() or not int(self.state.step):
             return
         about = {
             "step": int(self.state.step),
@@ -314,21 +329,33 @@ class _Loop:
         assert self.folder is not None
         assert self.checkpoints is not None
         if not self.checkpoints.any():
-            self.folder.forget_after(0)
+            by_the_first(partial(self.folder.forget_after, 0))
             return
         saved = self.checkpoints.load(self.state, self.best_model)
         self.folder.check_epochs(saved.about["epochs"], saved.about["metrics"])
-        self.state, self.best_model = saved.state, saved.best
-        self.done = self.folder.forget_after(saved.about["epochs"])
+        self.state, self.best_model = put((saved.state, saved.best), self.program.everywhere)
+        self.done = self.folder.epochs()[: saved.about["epochs"]]
+        by_the_first(partial(self.folder.forget_after, saved.about["epochs"]))
         self.first, self.totals = saved.about["first"], Totals(**saved.about["totals"])
         self.norms, self.rate, self.seconds = (saved.about[name] for name in ("norms", "rate", "seconds"))
 
 
-def _source(data: Data, batch: int, devices: Sequence[Any] | None, seed: int) -> DataSource:
+def _share(devices: Sequence[Any] | None) -> NamedSharding | None:
+    """How minibatches are split; None on one device."""
+    if devices is None and jax.process_count() > 1:
+        devices = jax.devices()
+    if devices is None:
+        return None
+    if len({device.process_index for device in devices}) < jax.process_count():
+        raise ValueError(f"fit: devices of {jax.process_count()} processes are needed, at least one of each.")
+    return example_sharding(devices)
+
+
+def _source(data: Data, batch: int, share: NamedSharding | None, seed: int) -> DataSource:
     if is_loader(data):
-        return LoaderSource(data, None if devices is None else example_sharding(devices))
-    batches = on_device(data, batch) if devices is None else on_device(data, batch).split_over(devices)
-    return ArraySource(batches, jax.random.key(seed))
+        return LoaderSource(data, share)
+    batches = on_device(data, batch)
+    return ArraySource(batches if share is None else batches.split(share), jax.random.key(seed))
 
 
 def _rate(
@@ -355,7 +382,8 @@ def _lr(optimizer: Any, lr: float | None) -> float | None:
 
 def _run_folder(out: Path, resume: bool, config: dict[str, Any]) -> RunFolder:
     if not resume:
-        return RunFolder.create(out, config)
+        by_the_first(partial(RunFolder.create, out, config))
+        return RunFolder(out)
     run = RunFolder.open(out)
     before = run.config
     for part in ("model", "fit", "content"):

@@ -20,6 +20,7 @@ from jaxbackprop.models import MLP, BagOfWords
 from jaxbackprop.training import NotFinite, Terminated, fit, load_run
 from jaxbackprop.training.checkpoints import Checkpoints
 from jaxbackprop.training.minibatches import on_device
+from jaxbackprop.training.processes import example_sharding
 from jaxbackprop.training.run_folder import RunFolder
 from jaxbackprop.training.step import prepare
 
@@ -86,11 +87,10 @@ def test_a_run_on_two_devices_is_the_run_on_one(made: Callable[[], nnx.Module], 
 
 
 def test_each_device_gets_its_share_of_a_minibatch():
-    program, state = prepare(MLP(4, [8], 3, rngs=nnx.Rngs(0)), None, optax.sgd(0.1))
+    share = example_sharding(jax.devices()[:2])
+    program, state = prepare(MLP(4, [8], 3, rngs=nnx.Rngs(0)), None, optax.sgd(0.1), share=share)
     order = jax.random.permutation(jax.random.key(0), 90)
-    batches = on_device((X, Y), 16).split_over(jax.devices()[:2])
-    assert batches.share is not None
-    state = jax.device_put(state, jax.sharding.NamedSharding(batches.share.mesh, jax.sharding.PartitionSpec()))
+    batches = on_device((X, Y), 16).split(share)
     compiled = program.steps.lower(state, batches, order, 0, 5).compile().as_text() or ""
     assert "f32[8,8]" in compiled, "eight of the sixteen examples are eight rows of the hidden layer"
     assert "all-reduce" in compiled
