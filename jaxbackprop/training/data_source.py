@@ -82,10 +82,14 @@ class _Pace:
 
 @dataclass
 class ArraySource:
-    """Examples on the device: each epoch visits all of them, in an order drawn with the key."""
+    """Examples on the device: each epoch visits all of them, in an order drawn with the key.
+
+    A chunk ends where `every` steps of the epoch have been made, and at each multiple of that.
+    """
 
     batches: Batches
     key: jax.Array
+    every: int | None = None
     _compiled: dict[int | None, Any] = field(default_factory=dict)
 
     def __post_init__(self):
@@ -121,7 +125,7 @@ class ArraySource:
         batches = self.batches
         order = self._order(batches, jax.random.fold_in(self.key, epoch))
         while first < batches.steps:
-            count, began = min(self._pace.count, batches.steps - first), time.monotonic()
+            count, began = min(self._pace.count, batches.steps - first, _until(self.every, first)), time.monotonic()
             run = self._program(program, state, order, count)
             after, metrics = run(state, batches, order, np.int32(first), *([np.int32(count)] * self._is_paced))
             metrics = jax.tree.map(lambda m: m[:count], jax.device_get(metrics))  # noqa: B023
@@ -135,6 +139,11 @@ class ArraySource:
             metrics = jax.tree.map(lambda m: m[None], jax.device_get(metrics))
             again = partial(_minibatches, batches, order)
             yield Chunk(state, after, metrics, np.array([batches.rest]), again)
+
+
+def _until(every: int | None, first: int) -> int:
+    """The steps until their number is a multiple of `every`."""
+    return MOST_STEPS if every is None else every - first % every
 
 
 def _minibatches(batches: Batches, order: jax.Array, first: int = 0, count: int | None = None) -> Iterator[tuple]:
@@ -153,6 +162,7 @@ class LoaderSource:
 
     loader: Any
     share: NamedSharding | None = None
+    every: int | None = None
     _pace: _Pace = field(default_factory=lambda: _Pace(MOST_HELD))
 
     @property
@@ -168,7 +178,7 @@ class LoaderSource:
         minibatches = islice(minibatches_of(self.loader, epoch), first, None)
         while True:
             began, before, steps, held = time.monotonic(), state, [], []
-            for batch in islice(minibatches, self._pace.count):
+            for batch in islice(minibatches, min(self._pace.count, _until(self.every, first))):
                 state, metrics = program.one_step(state, self._on_device(batch))
                 steps.append(metrics)
                 held.append(batch)
@@ -177,6 +187,7 @@ class LoaderSource:
             metrics = jax.tree.map(lambda *each: np.stack(each), *jax.device_get(steps))
             self._pace.adapt(len(held), time.monotonic() - began)
             sizes = np.array([rows_of(batch) for batch in held])
+            first += len(held)
             yield Chunk(before, state, metrics, sizes, lambda: iter(held))  # noqa: B023
 
     def _on_device(self, batch: tuple) -> tuple:
