@@ -16,7 +16,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from .errors import DataError, did_you_mean, missing
-from .files import read_at_most
+from .files import most_bytes, read_at_most, too_large
 from .idx import read_idx
 from .tables import read_table
 
@@ -223,7 +223,9 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
 def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> np.ndarray:
     with archive.open(member) as file:
         shape, fortran, dtype = _header(file, member.filename, path)
-        size = math.prod(shape) * dtype.itemsize
+        size, most = math.prod(shape) * dtype.itemsize, most_bytes(path)
+        if member.compress_type != zipfile.ZIP_STORED and size > most:
+            raise too_large(path, most)
         data = read_at_most(file, size + 1)
     if len(data) != size:
         advice = "Write the file again: it was cut short or damaged."

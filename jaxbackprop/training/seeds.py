@@ -1,5 +1,6 @@
 """fit_seeds(): the same training from several seeds at once, in one program under `jax.vmap`."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,11 +46,8 @@ class SeedHistories:
 
     @property
     def spread(self) -> dict[str, float]:
-        """The standard deviation over the seeds, as of a sample; NaN of one seed."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return {
-                name: float(values.std(ddof=1)) if len(values) > 1 else np.nan for name, values in self.best.items()
-            }
+        """The standard deviation over the seeds, as of a sample; 0 of one seed."""
+        return {name: float(values.std(ddof=min(1, len(values) - 1))) for name, values in self.best.items()}
 
     def __str__(self) -> str:
         lines = [f"{name:20s} {mean:.4g} +- {self.spread[name]:.2g}" for name, mean in self.mean.items()]
@@ -157,8 +155,9 @@ def _train(
     sizes = np.array([batches.batch] * batches.steps + [batches.rest] * bool(batches.rest))
     done: list[list[Epoch]] = [[] for _ in models]
     for number in range(1, epochs + 1):
+        began = time.perf_counter()
         state, metrics = epoch_of_all(state, batches, number)
-        metrics = jax.device_get(metrics)
+        metrics, seconds = jax.device_get(metrics), time.perf_counter() - began
         for k, model in enumerate(models):
             of_seed = jax.tree.map(lambda x: x[k], state)  # noqa: B023
             totals = Totals()
@@ -166,8 +165,8 @@ def _train(
             loss, means = totals.means()
             valid_loss, valid = (None, {}) if held_out is None else held_out.evaluate(program, of_seed)
             epoch = Epoch(
-                number, loss, means.pop(ACCURACY, None), valid_loss, valid.pop(ACCURACY, None), np.nan, np.nan,
-                int(of_seed.step), metrics=means, valid_metrics=valid,
+                number, loss, means.pop(ACCURACY, None), valid_loss, valid.pop(ACCURACY, None), seconds,
+                totals.examples / seconds, int(of_seed.step), metrics=means, valid_metrics=valid,
             )  # fmt: skip
             if not done[k] or epoch.better_than(best_of(done[k])):
                 nnx.update(model, nnx.merge_state(of_seed.params, of_seed.model_state))

@@ -364,6 +364,22 @@ def test_a_run_stopped_within_an_epoch_ends_as_one_that_was_not(tmp_path: Path):
     assert bits(again) == bits(straight)
 
 
+@pytest.mark.parametrize("loaded", [False, True])
+def test_checkpoints_are_written_as_often_as_wanted(loaded: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Every five of twelve steps, and where the epoch ends."""
+    written: list[int] = []
+    save = Checkpoints.save
+
+    def noted(self: Checkpoints, about: Any, *rest: Any) -> None:
+        written.append(about["step"])
+        save(self, about, *rest)
+
+    monkeypatch.setattr(Checkpoints, "save", noted)
+    data = (X, Y) if not loaded else lambda epoch: ((X[i : i + 8], Y[i : i + 8]) for i in range(0, 90, 8))
+    fit(linear(), data, batch=8, epochs=2, out=tmp_path, save_every=5)
+    assert written == [5, 10, 12, 17, 22, 24]
+
+
 def test_other_data_are_not_resumed_with(tmp_path: Path):
     fit(linear(), (X, Y), epochs=1, out=tmp_path)
     for data in ((X[::-1], Y[::-1]), (X[:80], Y[:80]), (X, (Y + 1) % 3)):
@@ -437,6 +453,15 @@ def test_bfloat16_passes_learn_what_float32_passes_learn():
 def test_a_bad_setting_is_named(settings: dict[str, Any], message: str):
     with pytest.raises(ValueError, match=message):
         fit(MLP(4, [], 3, rngs=nnx.Rngs(0)), (X, Y), **settings)
+
+
+def test_options_of_other_libraries_are_named_by_ours():
+    options: dict[str, Any] = {"learning_rate": "lr", "batch_size": "batch", "epoch": "epochs or on_epoch"}
+    for wrong, near in options.items():
+        with pytest.raises(TypeError, match=f"no option {wrong}. Did you mean {near}"):
+            fit(linear(), (X, Y), **{wrong: 1})
+    with pytest.raises(TypeError, match="a function that does not take the epoch"):
+        fit(linear(), lambda: iter([(X, Y)]))
 
 
 def test_labels_beyond_the_models_classes_are_refused():
