@@ -131,7 +131,7 @@ def test_progress_is_told_as_it_arrives(server, tmp_path):
 def test_what_is_there_is_held_to_its_checksum(server, tmp_path):
     (tmp_path / "ours").mkdir()
     (tmp_path / "ours" / "file.bin").write_bytes(CONTENT[:-1])
-    with pytest.raises(DataError, match="file.bin: found a file with another checksum"):
+    with pytest.raises(DataError, match=r"file\.bin: found a file with another checksum"):
         here("ours", tmp_path)
 
 
