@@ -18,7 +18,7 @@ PROGRAM = """
 import json, sys
 import jax
 jax.config.update("jax_num_cpu_devices", 1)
-jax.distributed.initialize(sys.argv[2], 2, int(sys.argv[1]), heartbeat_timeout_seconds=10)
+jax.distributed.initialize(sys.argv[2], 2, int(sys.argv[1]))
 import numpy as np
 from flax import nnx
 from jaxbackprop.models import MLP
@@ -47,7 +47,7 @@ def test_two_processes_train_as_one_and_fail_as_one(tmp_path: Path):
         )
         for number in (0, 1)
     ]  # fmt: skip
-    texts = [process.communicate(timeout=120) for process in processes]
+    texts = [process.communicate(timeout=300) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], texts
     first, second = (json.loads(out.splitlines()[-1]) for out, _ in texts)
     data = np.eye(8, dtype=np.float32), np.arange(8) % 3
