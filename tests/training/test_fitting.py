@@ -17,7 +17,7 @@ from flax import nnx
 
 from jaxbackprop.data import Bags, DataError, Examples
 from jaxbackprop.models import MLP, BagOfWords
-from jaxbackprop.training import NotFinite, Terminated, fit, load_run
+from jaxbackprop.training import NotFinite, Terminated, data_source, fit, load_run
 from jaxbackprop.training.checkpoints import Checkpoints
 from jaxbackprop.training.minibatches import on_device
 from jaxbackprop.training.processes import example_sharding
@@ -329,8 +329,9 @@ def test_what_is_not_trained_stays_as_it_is_and_the_rest_learns(tmp_path: Path):
         fit(model, (X, Y), wrt=nnx.PathContains("nothing"))
 
 
-def test_a_run_stopped_within_an_epoch_ends_as_one_that_was_not(tmp_path: Path):
+def test_a_run_stopped_within_an_epoch_ends_as_one_that_was_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """By SIGTERM, by SIGINT, and by an error of a callback: saved at the step, continued to the same bits."""
+    monkeypatch.setattr(data_source, "SECONDS", 0.0)  # chunks of one step
     settings: dict[str, Any] = {"valid": 0.2, "epochs": 2, "batch": 8, "lr": 0.02, "seed": 3}
     straight = noisy()
     expected = fit(straight, (X, Y), **settings)
