@@ -19,7 +19,8 @@ from .optimizer import LEARNING_RATE, Schedule, learning_rate
 from .processes import example_sharding
 from .step import Loss
 
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 ELSEWHERE = {
     "learning_rate": "lr", "batch_size": "batch", "num_epochs": "epochs", "n_epochs": "epochs", "loss_fn": "loss",
