@@ -469,7 +469,7 @@ def test_options_of_other_libraries_are_named_by_ours():
     options: dict[str, Any] = {"learning_rate": "lr", "batch_size": "batch", "epoch": "epochs or on_epoch"}
     for wrong, near in options.items():
         with pytest.raises(TypeError, match=f"no option {wrong}. Did you mean {near}"):
-            fit(linear(), (X, Y), **{wrong: 1})
+            fit(linear(), (X, Y), **dict[str, Any]({wrong: 1}))
     with pytest.raises(TypeError, match="a function that does not take the epoch"):
         fit(linear(), lambda: iter([(X, Y)]))
 
