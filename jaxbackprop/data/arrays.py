@@ -223,10 +223,11 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
 def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> np.ndarray:
     with archive.open(member) as file:
         shape, fortran, dtype = _header(file, member.filename, path)
-        size, most = math.prod(shape) * dtype.itemsize, most_bytes(path)
-        if member.compress_type != zipfile.ZIP_STORED and size > most:
+        size = math.prod(shape) * dtype.itemsize
+        most = size if member.compress_type == zipfile.ZIP_STORED else most_bytes(path)
+        data = read_at_most(file, min(size, most) + 1)
+        if len(data) > most < size:
             raise too_large(path, most)
-        data = read_at_most(file, size + 1)
     if len(data) != size:
         advice = "Write the file again: it was cut short or damaged."
         raise DataError(f"{member.filename} with {len(data)} bytes", expected=f"{size}", file=path, advice=advice)
