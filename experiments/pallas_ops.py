@@ -60,7 +60,7 @@ def measure(name: str) -> dict[str, Any]:
         "findings": [f"{check.name}: {check.detail}" for check in report.failures],
         "checks": [f"{check.name}: {check.verdict} {check.detail}".strip() for check in report.checks],
         "notes": list(report.notes),
-        "largest errors by jax.vjp": confirmed() if "attention" in name else {},
+        "largest errors by jax.vjp": confirmed() if name == "attention" else {},
     }
 
 
