@@ -15,6 +15,10 @@ ROWS = 34
 """The lines of a report, about: it fits a screen."""
 
 
+OF_THE_ARITHMETIC = ("precision", "bias", "accumulation")
+"""The checks that judge what is lost in a precision, not the formula."""
+
+
 class VerificationError(AssertionError):
     """A hand-derived rule is not right, or it could not be decided."""
 
@@ -68,6 +72,12 @@ class Verification:
             return "by design?"
         found = {check.verdict for check in self.checks if self.passed or check.passed is not True}
         return next((word for word in ("wrong", "imprecise", "not examined", "undecided") if word in found), "right")
+
+    @property
+    def arithmetic(self) -> str:
+        """right, imprecise or wrong: the numbers as they are run, whatever the formula; empty where not judged."""
+        found = {check.verdict for check in self.checks if check.check in OF_THE_ARITHMETIC}
+        return next((word for word in ("wrong", "imprecise", "undecided") if word in found), "right" if found else "")
 
     @property
     def worst(self) -> CheckResult | None:
@@ -178,6 +188,7 @@ class Verification:
             "inputs": self.inputs,
             "likely_cause": self.likely_cause,
             "by_design": self.by_design,
+            "arithmetic": self.arithmetic,
             "proof": self.proof and self.proof.to_dict(),
             "reproduce": self.reproduce,
             "largest_error_ulp": self.units(),

@@ -22,6 +22,14 @@ def drawn(batch: int = 6, features: int = 3, classes: int = 7, seed: int = 0) ->
     )
 
 
+def loss_and_gradients(function, x, W, b, upstream):
+    def both(x, W, b):
+        loss, pull = jax.vjp(function, x, W, b)
+        return loss, pull(jnp.asarray(upstream))
+
+    return jax.jit(both)(x, W, b)
+
+
 def by_loops(x, W, labels, b, upstream):
     """Loss of each example and the gradients of sum upstream loss, one score at a time, in float64."""
     losses, dx, dW, db = np.zeros(len(x)), np.zeros_like(x), np.zeros_like(W), np.zeros_like(b)
@@ -43,8 +51,9 @@ def test_loss_and_gradients_are_those_of_a_loop_however_it_is_cut(at_once):
     upstream = np.random.default_rng(1).normal(size=6)
     expected, gradients = by_loops(x, W, labels, b, upstream)
     with jax.enable_x64(True):
-        loss, pull = jax.vjp(lambda x, W, b: linear_cross_entropy(x, W, labels, b, at_once=at_once), x, W, b)
-        found = pull(jnp.asarray(upstream))
+        loss, found = loss_and_gradients(
+            lambda x, W, b: linear_cross_entropy(x, W, labels, b, at_once=at_once), x, W, b, upstream
+        )
     np.testing.assert_allclose(loss, expected, rtol=1e-12)
     for one, other in zip(found, gradients, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-14)
@@ -60,10 +69,68 @@ def test_the_mean_counts_only_examples_that_have_a_class(at_once):
         of = jax.value_and_grad(
             lambda x, W, b: 3 * mean_linear_cross_entropy(x, W, labels, b, at_once=at_once), (0, 1, 2)
         )
-        loss, found = of(x, W, b)
+        loss, found = jax.jit(of)(x, W, b)
     np.testing.assert_allclose(loss, 3 * expected @ counted, rtol=1e-12)
     for one, other in zip(found, gradients, strict=True):
         np.testing.assert_allclose(one, 3 * other, rtol=1e-11, atol=1e-14)
+
+
+def capped_by_numpy(x, W, labels, b, upstream, z_loss, soft_cap):
+    """Loss of each example and the gradients of sum upstream loss, with z-loss and soft cap; no label is ignored."""
+    raw = x @ W + b
+    z = soft_cap * np.tanh(raw / soft_cap)
+    log_sum = np.log(np.exp(z).sum(1))
+    delta = (1 + 2 * z_loss * log_sum)[:, None] * np.exp(z - log_sum[:, None]) - np.eye(len(b))[labels]
+    delta *= upstream[:, None] / np.cosh(raw / soft_cap) ** 2
+    losses = log_sum - z[np.arange(len(x)), labels] + z_loss * log_sum**2
+    return losses, (delta @ W.T, x.T @ delta, delta.sum(0))
+
+
+@pytest.mark.parametrize("made", RULES)
+@pytest.mark.parametrize("at_once", [13, 10**6])
+def test_z_loss_and_soft_cap_are_those_of_the_formula(made, at_once):
+    x, W, labels, b = drawn()
+    labels[2] = -1
+    counts = labels >= 0
+    upstream = counts / 5 if made is mean_linear_cross_entropy else counts * np.random.default_rng(1).normal(size=6)
+    expected, gradients = capped_by_numpy(x, W, labels, b, upstream, 0.3, 1.7)
+
+    def total(x, W, b):
+        loss = made(x, W, labels, b, at_once=at_once, z_loss=0.3, soft_cap=1.7)
+        return (loss * upstream).sum() if loss.ndim else loss
+
+    with jax.enable_x64(True):
+        loss, found = jax.jit(jax.value_and_grad(total, (0, 1, 2)))(x, W, b)
+    np.testing.assert_allclose(loss, expected @ upstream, rtol=1e-12)
+    for one, other in zip(found, gradients, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-14)
+
+
+@pytest.mark.parametrize("checked", [True, False])
+@pytest.mark.parametrize("made", RULES)
+def test_classes_may_be_split_over_devices(made, checked):
+    """Value and gradients are those of one device that has all classes; a label is -1, another the last class."""
+    x, W, labels, b = drawn(classes=10)
+    labels[[1, 4]] = -1, 9
+    upstream = np.random.default_rng(1).normal(size=6)
+    mesh = jax.make_mesh((2,), ("classes",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:2])
+    everywhere, split = jax.P(), jax.P(None, "classes")
+
+    def value_and_gradients(function):
+        loss, pull = jax.vjp(function, x, W, b)
+        return loss, *pull(jnp.asarray(upstream) if loss.ndim else jnp.asarray(2.0))
+
+    settings = {"at_once": 12, "z_loss": 0.3, "soft_cap": 1.7}
+    with jax.enable_x64(True):
+        sharded = jax.shard_map(
+            lambda x, W, labels, b: made(x, W, labels, b, axis_name="classes", **settings),
+            mesh=mesh, in_specs=(everywhere, split, everywhere, jax.P("classes")), out_specs=everywhere,
+            check_vma=checked,
+        )  # fmt: skip
+        found = jax.jit(lambda: value_and_gradients(lambda x, W, b: sharded(x, W, jnp.asarray(labels), b)))()
+        expected = jax.jit(lambda: value_and_gradients(lambda x, W, b: made(x, W, labels, b, **settings)))()
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-14)
 
 
 @pytest.mark.parametrize("made", RULES)
@@ -109,7 +176,9 @@ def test_a_class_of_bias_minus_infinity_is_not_there(made):
     b[4:] = -np.inf
     with jax.enable_x64(True):
         for at_once in (6, 10**6):
-            of = jax.value_and_grad(lambda x, W, b, n=at_once: made(x, W, labels, b, at_once=n).sum(), (0, 1, 2))
+            of = jax.jit(
+                jax.value_and_grad(lambda x, W, b, n=at_once: made(x, W, labels, b, at_once=n).sum(), (0, 1, 2))
+            )
             loss, (dx, dW, db) = of(x, W, b)
             kept, (dx_kept, dW_kept, db_kept) = of(x, W[:, :4], b[:4])
             np.testing.assert_allclose(loss, kept, rtol=1e-13)
@@ -185,8 +254,9 @@ def test_the_mean_called_without_gradient_forms_none():
 
 def test_leading_axes_are_examples_and_labels_may_be_small_integers():
     x, W, labels, b = drawn(6, 3, 7)
-    flat = linear_cross_entropy(x, W, labels, b)
-    nested = linear_cross_entropy(x.reshape(2, 3, 3), W, labels.reshape(2, 3).astype(np.int8), b)
+    each, mean = jax.jit(linear_cross_entropy), jax.jit(mean_linear_cross_entropy)
+    flat = each(x, W, labels, b)
+    nested = each(x.reshape(2, 3, 3), W, labels.reshape(2, 3).astype(np.int8), b)
     np.testing.assert_array_equal(nested, flat.reshape(2, 3))
-    assert mean_linear_cross_entropy(x.reshape(2, 3, 3), W, labels.reshape(2, 3), b) == pytest.approx(flat.mean())
-    assert linear_cross_entropy(x[0], W, labels[0], b) == pytest.approx(flat[0])
+    assert mean(x.reshape(2, 3, 3), W, labels.reshape(2, 3), b) == pytest.approx(flat.mean())
+    assert each(x[0], W, labels[0], b) == pytest.approx(flat[0])
