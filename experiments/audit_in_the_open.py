@@ -1,12 +1,12 @@
-"""Every hand-written derivative that other libraries call is right or differs on purpose, but those named here.
+"""Every handwritten derivative that other libraries call is right or meant, but the faults in `audit_findings`.
 
 The functions stand in `audit_cases`, one module for each group of libraries. A library has a process of its own, where
 a function that takes too long is given up and the others go on:
 
     python experiments/audit_in_the_open.py --library jaxopt --library ott
 
-Without `--library` all are looked at; results are written after each one. What `CONFIRMED` calls a fault was confirmed
-without this project, and is written up in results/faults.
+Without `--library` all are looked at; results are written after each one. What is not right was looked into, see
+`audit_findings`.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from typing import Any
 
 import jax
 from audit_cases import LIBRARIES
+from audit_findings import FAULTS, MEANT
 from harness import report_each
 
 from jaxbackprop.verification import audit
@@ -35,19 +36,6 @@ DISTRIBUTIONS = {
     "flax.linen": "flax", "flax.nnx": "flax", "haiku": "dm-haiku", "tensorflow_probability": "tfp-nightly",
     "ott": "ott-jax", "mujoco.mjx": "mujoco-mjx",
 }  # fmt: skip
-
-CONFIRMED = {
-    "numpyro/distributions/truncated.py:1216": "log_prob: d/dlow and d/dhigh are those of the density, not divided by "
-    "it, and d/dhigh has the wrong sign unless alpha is -1",
-    "numpyro/distributions/truncated.py:1337": "cdf at alpha = -1: d/dhigh has the wrong sign",
-    "distrax/_src/utils/math.py:81": "power_no_nan at x = 0, y > 0: d/dy is NaN, the truth is 0 (jnp.power's answer)",
-    "tokamax/_src/ops/op.py:249": "right once; a second derivative raises (its backward pass calls custom_vmap)",
-}
-
-MEANT = {
-    "flax/linen/fp8_ops.py:305": "out_dq passes the gradient on unscaled and gives its scales none: one of three rules "
-    "(in_q, quantized_dot, out_dq) that are right only together",
-}
 
 
 def measure(library: str) -> dict[str, Any]:
@@ -172,7 +160,7 @@ def claim(measured: dict[str, Any]) -> None:
     for row in rows:
         for rule, found in row.get("rules", {}).items():
             rules.add(rule)
-            assert found["verdict"] in fine or rule.partition(" at ")[2] in CONFIRMED | MEANT, rule
+            assert found["verdict"] in fine or rule.partition(" at ")[2] in FAULTS | MEANT, rule
     assert sum(bool(library["rows"]) for library in measured.values()) >= 25
     assert sum("error" not in row for row in rows) >= 400
 
