@@ -414,6 +414,13 @@ def test_only_the_checks_that_are_asked_for_are_made():
         audit(tanh, x, checks=("gradients",))
 
 
+def test_a_rule_to_which_none_of_the_chosen_checks_applies_is_not_examined():
+    found = audit(tanh, x, checks=["accumulation"])  # which adds nothing up
+    assert [site.verdict for site in found.sites] == ["not examined"]
+    assert "none of these checks applies" in str(found)
+    assert not found.passed
+
+
 # The program's own gradient, one more row.
 
 
