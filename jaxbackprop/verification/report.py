@@ -125,7 +125,7 @@ class Verification:
         coarse = next((check.name for check in self.checks if check.imprecise), "")
         lines = [
             (
-                "passes",
+                "imprecise",
                 f"it loses about as much as autodiff ({coarse}); strict=True counts it as failed"
                 * (self.passed and bool(coarse)),
             ),
@@ -142,7 +142,8 @@ class Verification:
         return f"<verification of {self.name}: {self.verdict}, {checks}>"
 
     def __str__(self) -> str:
-        lines = [f"{self.name}: {self.verdict}{f'  ({self.source})' if self.source else ''}"]
+        word = "right, but imprecise" if self.passed and self.verdict == "imprecise" else self.verdict
+        lines = [f"{self.name}: {word}{f'  ({self.source})' if self.source else ''}"]
         lines += [f"  {label}: {text}" for label, text in self._first_lines()]
         lines += [f"  note: {n}" for n in self.notes]
         bad = list(self.failures)

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -329,6 +329,15 @@ def test_what_is_not_trained_stays_as_it_is_and_the_rest_learns(tmp_path: Path):
         fit(model, (X, Y), wrt=nnx.PathContains("nothing"))
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT as Python handles it: a process that a shell starts in the background ignores it, and so does `fit`."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_a_run_stopped_within_an_epoch_ends_as_one_that_was_not(tmp_path: Path):
     """By SIGTERM, by SIGINT, and by an error of a callback: saved at the step, continued to the same bits."""
     settings: dict[str, Any] = {"valid": 0.2, "epochs": 2, "batch": 8, "lr": 0.02, "seed": 3}

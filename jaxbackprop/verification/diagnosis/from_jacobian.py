@@ -120,7 +120,8 @@ def mask(e: Evidence) -> Iterator[tuple[str, Any]]:
         return
     for out in range(u.ndim):
         for into in range(len(shape)):
-            yield from _mask_in_words(*(_strengths(x, u.shape, shape, out, into) for x in found), out)
+            of_true, of_hand = (_strengths(x, u.shape, shape, out, into) for x in found)
+            yield from _mask_in_words(of_true, of_hand, out)
 
 
 def _strengths(jacobian: np.ndarray, out: tuple[int, ...], into: tuple[int, ...], o: int, i: int) -> np.ndarray:
