@@ -457,6 +457,19 @@ def test_a_difference_that_is_meant_is_distinguished_from_one_that_spoils_the_pr
         assert site.program == "differs from its primal; the program's gradient is not that of its value"
 
 
+def test_a_stop_gradient_that_changes_the_derivative_is_no_fault_and_hides_none_where_it_changes_nothing():
+    softmax = lambda v: jnp.exp(v - lax.stop_gradient(v.max()))  # noqa: E731
+    assert own(lambda v: (lax.stop_gradient(tanh(v)) * v).sum(), x).verdict == "cannot tell"
+    assert own(lambda v: wrong(softmax(v) / softmax(v).sum())[0], x).verdict == "wrong"
+
+
+def test_stop_gradient_is_no_rule_also_where_a_package_gives_it_a_transpose(monkeypatch):
+    table = importlib.import_module("jax.interpreters.ad").primitive_transposes
+    (stop,) = {eqn.primitive for eqn in jax.make_jaxpr(lax.stop_gradient)(x).eqns}
+    monkeypatch.setitem(table, stop, lambda upstream, v: (upstream,))
+    assert [site.name for site in audit(lambda v: (lax.stop_gradient(v) * tanh(v)).sum(), x).sites] == ["tanh"]
+
+
 def test_a_step_is_held_against_itself_with_plain_functions_in_place_of_wrong_rules():
     found = own(step_of(lambda v: wrong(v).sum()), x)
     assert found.verdict == "wrong"
