@@ -210,6 +210,7 @@ def test_every_test_file_is_named_after_the_file_it_tests():
         "test_verdicts",
         "test_wrong_rules",
         "test_foreign_rules",
+        "test_kernel_corpus",
         "test_house",
         "test_docs",
         "test_experiments",

@@ -1,5 +1,6 @@
 """`verify`: are the hand-derived rules right? Exit status 1 where one is not."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,12 +20,19 @@ def verify_command(
         bool, typer.Option(help="Fail also rules that are imprecise, but no more so than autodiff.")
     ] = False,
     jobs: Annotated[int, typer.Option(help="So many processes; 0 for one a core.")] = 0,
+    junit_file: Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML.")] = None,
+    sarif_file: Annotated[Path | None, typer.Option("--sarif", help="Write SARIF, for annotations.")] = None,
     as_json: Json = False,
 ) -> None:
     """Check hand-derived rules against autodiff and numerical derivatives, in every precision."""
     from ..verification import table, verify_rules
+    from .ci_reports import junit, sarif
 
     results = verify_rules(names or None, package, prove=prove, strict=strict, jobs=jobs)
+    if junit_file is not None:
+        junit_file.write_text(junit(results))
+    if sarif_file is not None:
+        sarif_file.write_text(sarif(results, Path.cwd()))
     if as_json:
         print_json({"passed": all(r.passed for r in results), "rules": [r.to_dict() for r in results]})
     else:

@@ -60,8 +60,11 @@ LINEAR_CALL = "linear_call"
 LINEAR_SOLVE = "custom_linear_solve"
 """A linear solve whose derivatives are solves themselves, the transposed one written by hand."""
 
+KERNEL = "pallas_call"
+"""A Pallas kernel."""
+
 OPAQUE = {
-    "pallas_call": "a Pallas kernel",
+    KERNEL: "a Pallas kernel",
     "mpmd_map": "a Pallas kernel",
     "core_map": "a Pallas kernel",
     "ffi_call": "foreign code",
@@ -441,9 +444,116 @@ def linear_rule(primitive: Primitive, params: dict[str, Any]) -> LinearRule | No
     return LinearRule(name, place, before + count + lengths.transpose_solve, plain, both, both[::-1])
 
 
+# Pallas kernels.
+
+
+@dataclass(frozen=True)
+class KernelArray:
+    """An array that a Pallas kernel reads or writes, and the blocks it is cut into.
+
+    Attributes:
+        shape: of the whole array.
+        block: the size of a block along each axis.
+        place: from the place in the grid to that of the block, counted in blocks; None where it depends on data.
+        read: of an output, whether every step reads it, at an index that is the same in each, as where it adds to it.
+    """
+
+    shape: tuple[int, ...]
+    block: tuple[int, ...]
+    place: Callable[[Sequence[int]], tuple[int, ...]] | None
+    read: bool
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """What a `pallas_call` says about its kernel.
+
+    Attributes:
+        name: of the kernel.
+        grid: its sizes; None where they are known only when it runs.
+        inputs: the arrays that are read.
+        outputs: those that are written.
+        aliases: pairs of an input and the output that takes its memory.
+        parallel: the axes of the grid along which steps may run at once, as its author says.
+    """
+
+    name: str
+    grid: tuple[int, ...] | None
+    inputs: tuple[KernelArray, ...]
+    outputs: tuple[KernelArray, ...]
+    aliases: tuple[tuple[int, int], ...]
+    parallel: tuple[int, ...]
+
+
+def kernel_of(eqn: JaxprEqn) -> Kernel:
+    """The kernel of a `pallas_call`."""
+    mapping, params = eqn.params["grid_mapping"], eqn.params
+    dynamic = not all(isinstance(n, int) for n in mapping.grid)
+    before, count = mapping.num_index_operands, mapping.num_inputs
+    jaxpr = closed(params["jaxpr"])[0]
+    arrays = [
+        KernelArray(
+            tuple(m.array_aval.shape),
+            tuple(getattr(d, "block_size", d if isinstance(d, int) else 1) for d in m.block_shape),
+            None if dynamic or before else functools.partial(_block_place, m.index_map_jaxpr),
+            k >= count and _is_read(jaxpr, jaxpr.invars[before + k]),
+        )
+        for k, m in enumerate(mapping.block_mappings)
+    ]
+    on_device = params["compiler_params"]
+    semantics = getattr(on_device, "dimension_semantics", None) or ()
+    if any(word in type(on_device).__module__ for word in ("triton", "mosaic_gpu")):
+        semantics = ("parallel",) * len(mapping.grid)  # on a GPU all steps run at once
+    return Kernel(
+        name_of_opaque(eqn.primitive, params),
+        None if dynamic else tuple(mapping.grid),
+        tuple(arrays[:count]),
+        tuple(arrays[count:]),
+        tuple((i - before, o) for i, o in params["input_output_aliases"]),
+        tuple(k for k, word in enumerate(semantics) if "parallel" in str(getattr(word, "name", word)).lower()),
+    )
+
+
+def _is_read(jaxpr: Jaxpr, ref: Var) -> bool:
+    """Whether a kernel reads a reference at an index that no variable says."""
+    for eqn in jaxpr.eqns:
+        at = [k for k, v in enumerate(eqn.invars) if v is ref]
+        if not at:
+            continue
+        besides = {"get": 1, "masked_load": 1, "addupdate": 2}.get(eqn.primitive.name)
+        if besides is not None and at[0] == 0 and all(isinstance(v, Literal) for v in eqn.invars[besides:]):
+            return True
+        for inner in inner_jaxprs(eqn):
+            shift = len(eqn.invars) - len(inner.invars)  # a conditional has its index before
+            if shift in (0, 1) and any(_is_read(inner, inner.invars[k - shift]) for k in at if k >= shift):
+                return True
+    return False
+
+
+def is_for_device(eqn: JaxprEqn) -> bool:
+    """Whether a `pallas_call` is compiled for a GPU or TPU, not interpreted."""
+    return not eqn.params["interpret"]
+
+
+def _block_place(index_map: Any, at: Sequence[int]) -> tuple[int, ...]:
+    return tuple(int(i) for i in jaxpr_as_fun(close(index_map))(*(jax.numpy.int32(i) for i in at)))
+
+
+def interpreted_kernel(eqn: JaxprEqn) -> ClosedJaxpr:
+    """The program by which JAX interprets a `pallas_call`, of JAX's own primitives: a loop over the grid.
+
+    What the kernel never wrote is NaN in it, and so is what stands beyond the end of an array.
+    """
+    package = type(eqn.params["grid_mapping"]).__module__.rpartition(".")[0]
+    interpret = sys.modules[f"{package}.hlo_interpreter"].pallas_call_hlo_interpret
+    params = {key: value for key, value in eqn.params.items() if key != "interpret"}
+    given = [jax.ShapeDtypeStruct(shape_of(v), dtype_of(v)) for v in eqn.invars]
+    return jax.make_jaxpr(functools.partial(interpret, **params))(*given)
+
+
 def name_of_opaque(primitive: Primitive, params: dict[str, Any]) -> str:
     """What somebody calls a kernel, a callback or an exported program."""
-    if primitive.name == "pallas_call":
+    if primitive.name == KERNEL:
         return params.get("name") or function_of(closed(params["jaxpr"])[0])[0]
     for key in ("name", "target_name", "exported", "callback"):
         found = params.get(key)

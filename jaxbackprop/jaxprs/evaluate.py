@@ -25,6 +25,7 @@ from jax import lax
 
 from .compat import (
     CALLS,
+    KERNEL,
     REMAT,
     RULES,
     ClosedJaxpr,
@@ -35,6 +36,7 @@ from .compat import (
     body_of,
     branches_of,
     compile_quickly,
+    interpreted_kernel,
     scan_of,
     shard_map_like,
     while_of,
@@ -53,6 +55,17 @@ OPENED = frozenset({*CALLS, *RULES, *REMAT, "scan", "while", "cond", "shard_map"
 
 def as_it_is(walk: "Walk", eqn: JaxprEqn, inputs: list[Any]) -> None:
     """The hook that changes nothing."""
+
+
+def kernels_interpreted(walk: "Walk", eqn: JaxprEqn, inputs: list[Any]) -> list[Any] | None:
+    """The hook that evaluates Pallas kernels by the program that interprets them, equation by equation."""
+    if eqn.primitive.name != KERNEL:
+        return None
+    try:
+        program = interpreted_kernel(eqn)
+    except Exception:  # it holds a primitive of one kind of device
+        return None
+    return walk.run(program.jaxpr, program.consts, inputs)
 
 
 def evaluate(
@@ -145,6 +158,11 @@ def compiled(function: Callable[..., Any], *args: Any) -> Callable[..., Any]:
     """
     with jax.default_device(_cpu()):
         return compile_quickly(jax.jit(function).lower(*args))
+
+
+def compiled_for_device(function: Callable[..., Any], *args: Any) -> Callable[..., Any]:
+    """`function`, compiled for arguments of these shapes and types as a program would run it, on its device."""
+    return jax.jit(function).lower(*args).compile()
 
 
 @cache

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from .compat import Jaxpr, JaxprEqn, aval, dtype_of, inner_jaxprs, scan_of, shape_of
 from .provenance import frames
+from .queries import equations
 
 _PACKAGE = str(Path(__file__).parents[1] / "verification")
 
@@ -78,6 +79,11 @@ def loop_steps(jaxpr: Jaxpr) -> int:
     """The steps of the longest `scan`; 0 where there is none."""
     own = (eqn.params["length"] for eqn in jaxpr.eqns if eqn.primitive.name == "scan")
     return max((*own, *(loop_steps(body) for eqn in jaxpr.eqns for body in inner_jaxprs(eqn))), default=0)
+
+
+def scan_lengths(jaxpr: Jaxpr) -> set[int]:
+    """The steps of each `scan`."""
+    return {eqn.params["length"] for eqn in equations(jaxpr, ("scan",))}
 
 
 def _reduced(eqn: JaxprEqn) -> float:

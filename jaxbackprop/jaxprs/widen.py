@@ -18,7 +18,7 @@ import numpy as np
 from jax import lax
 
 from .compat import CALLS, REMAT, RULES, ClosedJaxpr, Jaxpr, JaxprEqn, binding, dtype_of, inner_jaxprs
-from .evaluate import Walk, evaluate
+from .evaluate import Walk, evaluate, kernels_interpreted
 
 BANK = 1021
 """How many random numbers a noisy program is given: a prime, so that no two axes of an array fall in step with it."""
@@ -33,7 +33,8 @@ constants that are not exact in theirs (likewise)."""
 def widened(program: ClosedJaxpr) -> Callable[[Sequence[Any]], list[Any]]:
     """`program` as a function of its flat arguments, every floating-point number in it a float64.
 
-    What looks at how a number is stored, or is opaque, keeps the types it was traced with (`AS_TRACED`).
+    Of a Pallas kernel the program that interprets it is widened. What looks at how a number is stored, or is opaque,
+    keeps the types it was traced with (`AS_TRACED`).
     """
 
     def exact(args: Sequence[Any]) -> list[Any]:
@@ -139,6 +140,8 @@ class _Rounding:
         name, params = eqn.primitive.name, eqn.params
         if name in _INSIDE:
             return walk.inside(eqn, inputs)
+        if (of_kernel := kernels_interpreted(walk, eqn, inputs)) is not None:
+            return of_kernel
         unit = max((_unit(v.aval) for v in eqn.outvars), default=0.0)
         if name == "convert_element_type":
             return [self.converted(walk, eqn, inputs[0])]

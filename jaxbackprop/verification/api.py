@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import pkgutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 from ..core.example_inputs import examples
 from ..core.rule import Rule, rules
 from ..jaxprs.inputs import Inputs
+from .axes import named_lengths
 from .checks.precision import precisions
 from .checks.registry import chosen_checks
 from .checks.result import Check, CheckResult, what_happened
@@ -37,6 +38,7 @@ def verify(
     strict: bool = False,
     time_limit: float | None = None,
     sizes: Sequence[int] | None = None,
+    shapes: Mapping[str, Sequence[int]] | bool | None = None,
     seed: int = 0,
     **settings: Any,
 ) -> Verification:
@@ -57,18 +59,22 @@ def verify(
             compiled when it is reached is still completed.
         sizes: the lengths that sums are used at: they are judged at the largest of them that a CPU computes in a
             moment; at 12,288 where none are given; an empty sequence for not at all.
+        shapes: also try other lengths of the arguments' axes: True for each axis 1, the block sizes of a Pallas kernel
+            and of a loop over chunks, one less and one more, a multiple, a prime, and 0; or the lengths of each, as in
+            `{"T": [1, 127, 129]}`. An axis has the name of its jaxtyping annotation, or is called "axis 0 of q". A
+            length at which `fun` raises is a precondition, and noted; one that it takes must be right.
         seed: of the random cotangents and directions.
         settings: keyword arguments of `fun`, held static.
 
     Raises:
         TypeError: nothing says what the derivative must be, or at which arguments; no argument is an array or a float;
             `fun` returns nothing; `checks` is one string; or a program is being traced.
-        ValueError: the plain function raises at the arguments, there is no check of such a name, or `time_limit` is
-            negative.
+        ValueError: the plain function raises at the arguments, there is no check or no axis of such a name, or
+            `time_limit` is negative.
     """
     start = time.perf_counter()
     refuse_tracers("verify", args)
-    chosen = chosen_checks("verify", checks)
+    chosen = chosen_checks("verify", checks if checks is None or not shapes else [*checks, "shapes"])
     if time_limit is not None and not time_limit >= 0:
         raise ValueError(f"verify: time_limit must be a number of seconds, at least 0, not {time_limit}.")
     problems = _problems(fun, args, reference, seed, settings)
@@ -80,12 +86,15 @@ def verify(
     nothing = _nothing_to_differentiate(problems)
     if nothing:
         return Verification(problems[0].function.name, (), problems[0].function.source, 0, notes=(nothing,))
+    if isinstance(shapes, Mapping):
+        named_lengths(problems[0], shapes)
     if checks is None:
         _compile_together(problems)
     collected = Collected(prove=checks is None)
     for problem in problems:
         problem.deadline = start + time_limit if time_limit is not None else np.inf
         problem.sizes = None if sizes is None else tuple(sizes)
+        problem.shapes = shapes
         collected.make(problem, (check for check in chosen if problem.main or check.everywhere))
     if prove:
         collected.make(problems[0], [Check(finds_planted_errors)])

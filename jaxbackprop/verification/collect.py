@@ -13,6 +13,7 @@ from .proof import proved
 from .report import Verification
 from .reproduce import Failure
 from .surroundings import undisturbed
+from .wording import heat_map
 
 RAISES = "it raises an exception"
 NOT_LINEAR = "not linear"
@@ -84,6 +85,7 @@ class Collected:
             claim=check.claim,
             at=result.at or problem.given.label,
             evidence=None,
+            heat=heat_map(result.evidence.wrong) if result.evidence is not None else (),
         )
         if result.passed is False:
             failure = Failure.of(check, result, problem)

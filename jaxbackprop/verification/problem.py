@@ -6,7 +6,7 @@ shapes, and evaluates them. It judges nothing.
 
 import inspect
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
@@ -17,12 +17,21 @@ import numpy as np
 from jax import lax
 
 from ..core.rule import Rule
-from ..jaxprs.compat import ClosedJaxpr, aval, jaxpr_as_fun, nondiff_argnums, rule_parts, x64_enabled
-from ..jaxprs.evaluate import compiled
+from ..jaxprs.compat import (
+    KERNEL,
+    ClosedJaxpr,
+    aval,
+    is_for_device,
+    jaxpr_as_fun,
+    nondiff_argnums,
+    rule_parts,
+    x64_enabled,
+)
+from ..jaxprs.evaluate import compiled, compiled_for_device, evaluate, kernels_interpreted
 from ..jaxprs.flatten import as_real, flatten, unflatten
 from ..jaxprs.inputs import Inputs, Leaves, generator, is_key, normal_like, precision_like, replaced, unit_roundoff
 from ..jaxprs.provenance import source_of
-from ..jaxprs.queries import UNTRACEABLE, holds
+from ..jaxprs.queries import UNTRACEABLE, equations, holds
 from ..jaxprs.rules import evaluate_stripped, holds_rule
 from ..jaxprs.widen import narrow_types, noisy, wide_type, widened
 from .inferred_domains import properties_of, restored
@@ -111,7 +120,7 @@ def handwritten_function(
         name=_name(fun),
         handwritten=_bind(fun, settings),
         plain=_bind(plain, settings),
-        names=_argument_names(fun),
+        names=_argument_names(fun) or (_argument_names(reference) if reference is not None else ()),
         source=source_of(fun),
         kind=kind,
         settings=settings,
@@ -173,6 +182,8 @@ class Problem:
         answers: what holds here alone.
         deadline: when nothing more is traced or run (`time.perf_counter`): `OutOfTime` is raised.
         sizes: the lengths at which sums are judged; None for the default ones, none for not at all.
+        shapes: the lengths to try, by the name of the axis; True for such as are chosen here, None for none.
+        blocks: the block sizes of axes that are known from elsewhere, by array and axis.
     """
 
     def __init__(
@@ -189,6 +200,8 @@ class Problem:
     ):
         self.deadline = deadline
         self.sizes: tuple[int, ...] | None = None
+        self.shapes: Mapping[str, Sequence[int]] | bool | None = None
+        self.blocks: Mapping[tuple[int, int], Sequence[int]] = {}
         self.function, self.given = function, given
         self.seed, self.number, self.main = seed, number, main
         self.caches: dict[Any, Cache] = {} if caches is None else caches
@@ -319,8 +332,26 @@ class Problem:
         """The outputs of a program, each step rounded to the type it was traced with."""
         self.in_time()
         with self.x64():
-            run = self.programs.get((program, "as written"), lambda: _compiled_as_written(self.trace(program), args))
+            run = self.programs.get((program, "as written"), lambda: self._compiled_as_written(program, args))
             return list(map(np.asarray, run(*args)))
+
+    def _compiled_as_written(self, program: str, args: Sequence[Any]) -> Callable[..., Any]:
+        if self.runs_on_device(program):
+            return compiled_for_device(jaxpr_as_fun(self.trace(program)), *args)
+        return compiled(self.as_function(program), *args)
+
+    def runs_on_device(self, program: str) -> bool:
+        """Whether a program holds a Pallas kernel that the GPU or TPU of this process runs, in this precision."""
+        if self.dtype.itemsize >= 8 or jax.default_backend() == "cpu":
+            return False
+        return any(map(is_for_device, equations(self.trace(program).jaxpr, (KERNEL,))))
+
+    def as_function(self, program: str) -> Callable[..., Leaves]:
+        """A program as a function of its flat arguments; Pallas kernels in it are interpreted."""
+        traced = self.trace(program)
+        if not holds(traced.jaxpr, KERNEL):
+            return jaxpr_as_fun(traced)
+        return lambda *args: evaluate(traced, args, kernels_interpreted)
 
     def exact(self, program: str, args: Sequence[Any]) -> Leaves:
         """The outputs of a program evaluated in float64 throughout."""
@@ -432,6 +463,11 @@ class Problem:
         """Whether a primitive of this name stands in the plain function."""
         return holds(self.trace("value").jaxpr, primitive)
 
+    @property
+    def holds_kernel(self) -> bool:
+        """Whether a Pallas kernel stands in the handwritten function or its backward pass."""
+        return self.programs.get("holds a kernel", lambda: holds(self.trace("handwritten").jaxpr, KERNEL))
+
     # The plain function at many points: what numerical derivatives are made of.
 
     @cached_property
@@ -512,7 +548,7 @@ def compile_together(programs: Iterable[Program]) -> None:
         except Exception:
             continue  # it is raised again where the program is needed
         size = sum(aval(v).size for v in (*jaxpr.invars, *jaxpr.outvars))
-        if size <= TOGETHER and not holds(jaxpr, *CALLBACKS):
+        if size <= TOGETHER and not holds(jaxpr, *CALLBACKS) and not problem.runs_on_device(name):
             groups.setdefault(problem.dtype.itemsize == 8, []).append((problem, name, args))
     for members in groups.values():
         if len(members) > 1:
@@ -543,7 +579,7 @@ class _Together:
 
     def __init__(self, members: Sequence[Program]):
         self.members = members
-        self.functions = [jaxpr_as_fun(problem.trace(name)) for problem, name, _ in members]
+        self.functions = [problem.as_function(name) for problem, name, _ in members]
         self.args = [tuple(args) for _, _, args in members]
         self.alone = Cache()
 
@@ -567,10 +603,6 @@ class _Together:
             return compiled(all_of_them, *self.args)
         except Exception:
             return None  # one of them cannot be compiled: each is compiled alone
-
-
-def _compiled_as_written(traced: ClosedJaxpr, args: Sequence[Any]) -> Callable[..., Any]:
-    return compiled(jaxpr_as_fun(traced), *args)
 
 
 def _wide(x: Any) -> Any:

@@ -6,6 +6,11 @@
     def test_my_rule():
         return my_rule, (x, y)                 # the function, and the arguments to verify it at
 
+    @pytest.mark.verify_rule(reference=plain, shapes=True)  # what else `verify` takes
+    @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+    def test_my_kernel(dtype):
+        return my_kernel, (x.astype(dtype),)
+
 A plain `jax.custom_vjp` or `custom_jvp` at the top of a module does not say what its arguments are: it is collected,
 and skipped with that reason, so that nobody takes it for verified.
 """
@@ -31,7 +36,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make the mark known."""
-    config.addinivalue_line("markers", "verify_rule: the test returns a hand-derived function and its arguments")
+    text = "verify_rule(**options): the test returns a hand-derived function and its arguments; options as of verify"
+    config.addinivalue_line("markers", text)
 
 
 class RuleItem(pytest.Item):
@@ -116,7 +122,8 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Run a marked test, and verify what it returns."""
     __tracebackhide__ = True
-    if pyfuncitem.get_closest_marker("verify_rule") is None:
+    marker = pyfuncitem.get_closest_marker("verify_rule")
+    if marker is None:
         return None
     from .api import verify
 
@@ -129,7 +136,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
             f"`return my_rule, (x, y)`; this one returned {returned!r:.80}",
             pytrace=False,
         )
-    found = verify(fun, *args)
+    found = verify(fun, *args, **marker.kwargs)
     if not found.passed:
         pytest.fail(str(found), pytrace=False)
     return True

@@ -137,6 +137,11 @@ class Verification:
         ]
         return [(label, text) for label, text in lines if text]
 
+    def _map(self) -> tuple[str, ...]:
+        """The map of the failure to look at first, and how to read it."""
+        lines = self.worst.heat if self.worst is not None else ()
+        return (*lines, f"# wrong, + some of it, . right ({self.worst.name})") if self.worst and lines else ()
+
     def __repr__(self) -> str:
         checks = f"{count(len(self.checks), 'check')} at {count(self.inputs, 'input')}"
         return f"<verification of {self.name}: {self.verdict}, {checks}>"
@@ -145,6 +150,7 @@ class Verification:
         word = "right, but imprecise" if self.passed and self.verdict == "imprecise" else self.verdict
         lines = [f"{self.name}: {word}{f'  ({self.source})' if self.source else ''}"]
         lines += [f"  {label}: {text}" for label, text in self._first_lines()]
+        lines += [f"    {line}" for line in self._map()]
         lines += [f"  note: {n}" for n in self.notes]
         bad = list(self.failures)
         good = sorted((c for c in self.checks if c.passed is True), key=lambda c: not c.imprecise)
@@ -176,7 +182,7 @@ class Verification:
             "notes": list(self.notes),
             "checks": [
                 {"name": c.name, "check": c.check, "claim": c.claim, "passed": c.passed, "verdict": c.verdict,
-                 "detail": c.detail, "at": c.at, "units": c.units, "again": c.again}
+                 "detail": c.detail, "at": c.at, "units": c.units, "again": c.again, "map": list(c.heat)}
                 for c in self.checks
             ],
         }  # fmt: skip
@@ -193,11 +199,17 @@ class Verification:
         )
         title = f"<p><b>{escape(self.name)}</b>: {verdict(self.verdict)} <small>{escape(self.source)}</small></p>"
         table = html_table(["", "check", "ulp", "finding", "at"], rows, verdicts=0)
-        return f"<div>{title}{first}{html_lines(self.notes)}{table}</div>"
+        lines = escape("\n".join(self._map())).replace("#", _cell(0.9)).replace("+", _cell(0.4))
+        picture = f"<pre>{lines}</pre>" if lines else ""
+        return f"<div>{title}{first}{picture}{html_lines(self.notes)}{table}</div>"
 
     def __getstate__(self) -> dict[str, Any]:
         _ = self.reproduce  # a process that gets a copy has no function to search with
         return self.__dict__
+
+
+def _cell(opacity: float) -> str:
+    return f'<span style="background:rgba(200,40,40,{opacity})">&nbsp;</span>'
 
 
 def table(results: list[Verification]) -> str:

@@ -45,6 +45,7 @@ class Failure:
         inputs: where.
         seed: of everything drawn at random.
         main: whether every check was made there.
+        options: further arguments of `verify` that make the check again.
     """
 
     check: Check
@@ -55,13 +56,15 @@ class Failure:
     inputs: Inputs
     seed: int
     main: bool
+    options: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, check: Check, result: CheckResult, problem: Problem) -> "Failure":
         """The failure of a check of a problem; it holds no program that was traced or compiled."""
         at = (result.evidence.worst() if result.evidence is not None else None) or ()
         name = result.name or check.name
-        return cls(check, name, result.detail, at, problem.function, problem.given, problem.seed, problem.main)
+        function, given, options = problem.function, problem.given, result.options
+        return cls(check, name, result.detail, at, function, given, problem.seed, problem.main, options)
 
     @property
     def call(self) -> str:
@@ -109,7 +112,7 @@ def _verify(failure: Failure, name: str, arguments: Sequence[str], reference: st
         reference = reference or getattr(f.reference, "__name__", "reference")
     options = [f"reference={reference}"] * bool(reference)
     options += _CHOICE.get(failure.check.key, [f'checks=["{failure.check.key}"]'])
-    options += [f"seed={failure.seed}"] * bool(failure.seed)
+    options += [*failure.options, *[f"seed={failure.seed}"] * bool(failure.seed)]
     return f"verify({', '.join([name, *arguments, *options, *_settings(f)])})"
 
 

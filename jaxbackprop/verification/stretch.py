@@ -106,20 +106,30 @@ def _groups(arrays: Leaves) -> Iterator[tuple[Axes, int]]:
 
 def _traced(problem: Problem, axes: Axes) -> ClosedJaxpr | None:
     """Outputs and gradients for arguments that are `PROBE` long; None where the function does not take them."""
-    arrays, live = problem.inputs.arrays, problem.inputs.live
-    shapes = [_shape(x, [axis for i, axis in axes if i == k], PROBE) for k, x in enumerate(arrays)]
-    given = [x if is_key(x) else jax.ShapeDtypeStruct(s, x.dtype) for x, s in zip(arrays, shapes, strict=True)]
+    try:
+        return traced_at(problem, axes, PROBE)
+    except (*UNTRACEABLE, IndexError, AssertionError):
+        return None
+
+
+def traced_at(problem: Problem, axes: Axes, n: int) -> ClosedJaxpr:
+    """Outputs and gradients of the handwritten function for arguments with those axes `n` long."""
+    live = problem.inputs.live
     flat = problem.inputs.call(problem.function.handwritten)
 
     def backward(*given: Any) -> list[Any]:
         outputs, pull = jax.vjp(lambda *x: flat(*replaced(given, live, x)), *(given[i] for i in live))
         return [*outputs, *pull([jnp.ones_like(y) for y in outputs])]
 
-    try:
-        with problem.x64():
-            return jax.make_jaxpr(backward)(*given)
-    except (*UNTRACEABLE, IndexError, AssertionError):
-        return None
+    with problem.x64():
+        return jax.make_jaxpr(backward)(*shapes_at(problem, axes, n))
+
+
+def shapes_at(problem: Problem, axes: Axes, n: int) -> list[Any]:
+    """The shapes and types of the arguments with those axes `n` long."""
+    arrays = problem.inputs.arrays
+    shapes = [_shape(x, [axis for i, axis in axes if i == k], n) for k, x in enumerate(arrays)]
+    return [x if is_key(x) else jax.ShapeDtypeStruct(s, x.dtype) for x, s in zip(arrays, shapes, strict=True)]
 
 
 def _shape(x: Any, axes: Sequence[int], n: int) -> tuple[int, ...]:
@@ -128,33 +138,44 @@ def _shape(x: Any, axes: Sequence[int], n: int) -> tuple[int, ...]:
 
 def stretched(problem: Problem, stretch: Stretch, n: int) -> Inputs:
     """The arguments with those axes `n` long."""
-    rng = problem.random("stretched", stretch.axes, n)
-    thirds = rng.integers(0, stretch.size, n // 3)
+    return resized(problem, stretch.axes, stretch.size, n, f"{n:,} long", repeat=3)
+
+
+def resized(problem: Problem, axes: Axes, size: int, n: int, label: str, *, repeat: int = 1) -> Inputs:
+    """The arguments with those axes, `size` long, made `n` long; what stands along them `repeat` times each."""
+    rng = problem.random("stretched", axes, n)
+    chosen = rng.integers(0, size, -(-n // repeat))
     arrays = []
     for i, x in enumerate(problem.inputs.arrays):
         made = x
-        for axis in (axis for k, axis in stretch.axes if k == i):
-            made = np.repeat(np.take(made, thirds, axis), 3, axis)
-        arrays.append(_drawn(problem, i, x, made, [a for k, a in stretch.axes if k == i], rng))
-    return problem.inputs.with_arrays(arrays, f"{n:,} long")
+        for axis in (axis for k, axis in axes if k == i):
+            made = np.repeat(np.take(made, chosen, axis), repeat, axis).take(range(n), axis)
+        arrays.append(_drawn(problem, i, x, made, [a for k, a in axes if k == i], rng, repeat))
+    return problem.inputs.with_arrays(arrays, label)
 
 
-def _drawn(problem: Problem, i: int, old: Any, made: Any, axes: list[int], rng: np.random.Generator) -> Any:
-    """Other values of the same kind, equal in threes along the first of the axes."""
-    if not axes or is_key(old):
+def _drawn(
+    problem: Problem, i: int, old: Any, made: Any, axes: list[int], rng: np.random.Generator, repeat: int
+) -> Any:
+    """Other values of the same kind, each `repeat` times along the first of the axes."""
+    if not axes or is_key(old) or not made.size:
         return made
-    first = axes[0]
-    shape = _shape(made, [first], made.shape[first] // 3)
+    first, n = axes[0], made.shape[axes[0]]
+    shape = _shape(made, [first], -(-n // repeat))
+
+    def along(x: np.ndarray) -> np.ndarray:
+        return np.repeat(x, repeat, first).take(range(n), first)
+
     if old.dtype.kind in "iu":
         known = np.unique(old)
         known = known[np.argsort(known < 0, kind="stable")]  # padding is the rarest
         weights = 1 / np.arange(1, len(known) + 1)
-        new = np.repeat(rng.choice(known, shape, p=weights / weights.sum()), 3, first).astype(old.dtype)
+        new = along(rng.choice(known, shape, p=weights / weights.sum())).astype(old.dtype)
         ascending = old.ndim == 1 and np.all(np.diff(old) >= 0)
         return np.sort(new) if ascending and not np.all(np.diff(new) >= 0) else new
     if not jnp.issubdtype(old.dtype, jnp.inexact):
         return made
-    new = made * np.repeat(1 + 0.25 * rng.uniform(-1, 1, shape), 3, first)
+    new = made * along(1 + 0.25 * rng.uniform(-1, 1, shape))
     domain = domain_of(problem, i)
     if domain.holds is None or not domain.holds(new):
         new = domain.draw(rng, new.shape, {})

@@ -673,3 +673,37 @@ def test_the_axes_over_which_a_program_is_split_are_known():
     assert compat.manual_axes() == {}
     jax.jit(jax.shard_map(shard, mesh=one_device_mesh(), in_specs=jax.P("devices"), out_specs=jax.P("devices")))(X)
     assert found == [{"devices": 1}]
+
+
+def doubled_in_blocks(x, interpret=True, **params):
+    def kernel(x_ref, o_ref):
+        o_ref[...] = 2 * x_ref[...]
+
+    block = pl.BlockSpec((None, 4), lambda i, j: (i, j))
+    return pl.pallas_call(
+        kernel,
+        grid=(2, 2),
+        in_specs=[block],
+        out_specs=block,
+        out_shape=jax.ShapeDtypeStruct(x.shape, x.dtype),
+        interpret=interpret,
+        name="doubled",
+        **params,
+    )(x)
+
+
+def test_the_blocks_of_a_pallas_kernel():
+    kernel = compat.kernel_of(first(lambda x: doubled_in_blocks(x, input_output_aliases={0: 0}), jnp.ones((2, 7))))
+    assert (kernel.name, kernel.grid, kernel.aliases, kernel.parallel) == ("doubled", (2, 2), ((0, 0),), ())
+    (read,), (written,) = kernel.inputs, kernel.outputs
+    assert read.shape == written.shape == (2, 7)
+    assert read.block == written.block == (1, 4)
+    assert written.place is not None
+    assert written.place((1, 0)) == (1, 0)
+
+
+def test_a_pallas_kernel_as_a_program_of_jaxs_own_primitives():
+    x = jnp.arange(14.0).reshape(2, 7)
+    program = compat.interpreted_kernel(first(lambda x: doubled_in_blocks(x, interpret=False), x))
+    assert "pallas_call" not in str(program)
+    assert jnp.array_equal(compat.jaxpr_as_fun(program)(x)[0], 2 * x)

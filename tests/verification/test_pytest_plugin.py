@@ -18,6 +18,10 @@ def made(factor):
 def test_right():
     return made(1), (np.array([0.3, 1.1]),)
 
+@pytest.mark.verify_rule(reference=jnp.cos, checks=["forward_pass"])
+def test_another_reference():
+    return made(1), (np.array([0.3, 1.1]),)
+
 @pytest.mark.verify_rule
 def test_wrong():
     return made(2), (np.array([0.3, 1.1]),)
@@ -84,9 +88,10 @@ def test_a_marked_test_verifies_what_it_returns_and_a_package_is_collected(tmp_p
     (tmp_path / "test_marked.py").write_text(MARKED)
     (tmp_path / "ruleful.py").write_text(RULES)
     found = run(tmp_path, "--verify-rules", "ruleful")
-    assert "2 failed, 2 passed" in found.stdout, found.stdout + found.stderr
+    assert "3 failed, 2 passed" in found.stdout, found.stdout + found.stderr
     assert "pytest_plugin.py" not in found.stdout
     assert "constant factor 2" in found.stdout
+    assert "its value is not that of the plain function" in found.stdout
     assert "tripled: wrong" in found.stdout
     assert "sign: minus the truth" in found.stdout
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxbackprop.verification.wording import expected_and_got, region
+from jaxbackprop.verification.wording import expected_and_got, heat_map, region
 
 
 def mask(shape, *where):
@@ -39,6 +39,29 @@ some = np.array([[1.0, -2.0, 0.0], [-1.0, 2.0, -3.0]])
 )
 def test_a_region_is_named(wrong, said):
     assert region(wrong) == said
+
+
+@pytest.mark.parametrize(
+    ("wrong", "axes", "said"),
+    [
+        (mask((10, 3), np.s_[8:]), [("T", 4), ("D", 0)], "the last, partial block of T"),
+        (mask((16, 3), np.s_[8:12]), [("T", 4), ("D", 0)], "block row 3 of 4 of T"),
+        (mask((16, 3), np.s_[4:]), [("", 4), ("", 0)], "block rows 2 to 4 of 4"),
+        (mask((16, 3), np.s_[::4]), [("", 4), ("", 0)], "the first row of each block"),
+        (mask((3, 12), np.s_[1, 3::4]), [("H", 0), ("T", 4)], "row 1 of H in the last column of each block of T"),
+        (mask((2, 3, 12), np.s_[:, :, 1]), [("B", 0), ("H", 0), ("T", 4)], "index 1 of T"),
+        (mask((8, 6), np.s_[:4, 3:]), [("", 4), ("", 3)], "block row 1 of 2 in block column 2 of 2"),
+        (np.kron(row < column, np.ones((4, 3))) > 0, [("", 4), ("", 3)], "in blocks, everything above the diagonal"),
+    ],
+)
+def test_a_region_is_named_by_the_blocks_it_is_computed_in(wrong, axes, said):
+    assert region(wrong, None, axes) == said
+
+
+def test_a_map_shows_where_an_array_is_wrong():
+    assert heat_map(mask((4, 6), np.s_[2:, 4:])) == ("......", "......", "....##", "....##")
+    assert heat_map(mask((16, 96), np.s_[0, :2])) == ("+" + "." * 47, *["." * 48] * 7)
+    assert heat_map(np.ones((4, 4), bool)) == heat_map(np.zeros((4, 4), bool)) == ()
 
 
 def test_a_region_by_the_sign_of_the_argument():

@@ -299,7 +299,7 @@ def other_batches(problem: Problem) -> CheckResult | None:
         return None  # an array held static may belong to the batch, too
     kernels = [name for name in OPAQUE if holds(problem.trace("handwritten").jaxpr, name)]
     if kernels:  # outside of the blocks of its grid a kernel leaves numbers as they happen to be
-        return CheckResult(True, f"not tried: the sizes that a {kernels[0]} supports are not known", note=True)
+        return CheckResult(True, f"not tried: shapes=True tries other lengths of a {kernels[0]}", note=True)
     first = inputs.arrays[inputs.live[0]]
     size = first.shape[0] if first.ndim else 0
     same = tuple(i for i, x in enumerate(inputs.arrays) if np.ndim(x) and x.shape[0] == size)

@@ -34,9 +34,11 @@ def precision(problem: Problem) -> Iterator[CheckResult]:
 def precisions(problem: Problem) -> Iterator[tuple[str, Problem]]:
     """The precisions to check: all of them at the main input; at each of the others one of them.
 
-    The problem's own as well, where a program rounds to a narrower type than float64 on its way.
+    The problem's own as well, where a program rounds to a narrower type than float64 on its way, and is a rule or was
+    given arguments of that type: a kernel that computes in float32 what it is given in float32 is judged there.
     """
-    if not problem.is_wide("handwritten"):
+    own = problem.function.rule is not None or problem.function.typed or problem.given.dtype == problem.dtype
+    if own and not problem.is_wide("handwritten"):
         yield f"{problem.dtype.name}, as written", problem
     if problem.function.typed:
         return

@@ -7,10 +7,12 @@ from . import (
     devices,
     formula,
     gradient,
+    kernels,
     other_inputs,
     precision,
     residuals,
     second_order,
+    shapes,
     transformations,
 )
 from .result import Check
@@ -30,6 +32,8 @@ CHECKS: dict[str, Check] = {
         Check(other_inputs.other_points, needs_numbers=False),
         Check(other_inputs.kinks, needs_numbers=False),
         Check(other_inputs.other_batches, needs_numbers=False),
+        Check(shapes.shapes),
+        Check(kernels.kernels),
         Check(residuals.exercised),
         Check(residuals.memory),
         Check(residuals.nothing_leaks),

@@ -34,6 +34,8 @@ class CheckResult:
         imprecise: the formula is right, and its rounding larger than the precision must have.
         claim: what was checked, in a sentence.
         again: the call that makes this check alone, where it failed.
+        options: further arguments of `verify` that make it again.
+        heat: where a gradient is wrong, as lines of a small map.
         example: makes `reproduce`.
     """
 
@@ -50,6 +52,8 @@ class CheckResult:
     imprecise: bool = False
     claim: str = ""
     again: str = ""
+    options: tuple[str, ...] = ()
+    heat: tuple[str, ...] = ()
     example: Callable[[], str] | None = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:

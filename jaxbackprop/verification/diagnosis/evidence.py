@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...jaxprs.inputs import Leaves
+from ..axes import described
 from ..examine import Comparison, compared
 from ..problem import Problem
 from ..wording import expected_and_got, index, number, region
@@ -70,6 +71,12 @@ class Evidence:
         """The index of the wrong element that is farthest off."""
         return next((index for leaf, index in self.found.elements() if leaf == self.leaf), None)
 
+    @property
+    def region(self) -> str:
+        """Where it is wrong, in words."""
+        array = self.problem.inputs.arrays[self.problem.inputs.live[self.leaf]]
+        return region(self.wrong, array, described(self.problem, self.leaf))
+
     def sentence(self) -> str:
         """Which argument, which element, the expected and the actual value, and where else it is wrong."""
         at = self.worst()
@@ -80,5 +87,5 @@ class Evidence:
         bound = float(np.real(np.asarray(self.found.error_bound[self.leaf])[at]))
         if abs(actual - expected) <= 1e-2 * abs(expected):
             said += f" (tolerance {number(bound, 1)})"
-        where = region(self.wrong, self.problem.inputs.arrays[self.problem.inputs.live[self.leaf]])
+        where = self.region
         return said + (f"; wrong: {where}" if where else "")

@@ -72,6 +72,8 @@ def why_not_finite(problem: Problem, evaluate: Callable[[Problem], Leaves]) -> s
     aside = 1e-3 * np.maximum(np.abs(problem.x), 1.0) * problem.random("aside").uniform(0.5, 1, problem.x.size)
     if not lost(problem.x + aside):
         return "not a number at this very point, such as 0 / 0 or 0 times infinity; close by it is finite"
+    if problem.holds_kernel and any(np.isnan(y).any() for y in evaluate(problem)):
+        return "memory that the kernel never wrote, or read beyond the end of an array: not a number, when interpreted"
     if lost(1e-2 * problem.x) < lost(problem.x):
         return "overflow: finite at a hundredth of these values, and not finite here, where the truth is"
     return "not finite where the truth is, such as a division by zero or a root or logarithm of a negative number"
@@ -260,7 +262,7 @@ def duplicates(e: Evidence) -> Iterator[tuple[str, Any]]:
 
 def rounded(e: Evidence) -> Iterator[tuple[str, Any]]:
     """The truth in a lower precision."""
-    for dtype, close in ((np.float32, 2.0**-22), (np.float16, 2.0**-9), (ml_dtypes.bfloat16, 2.0**-6)):
+    for dtype, close in ((ml_dtypes.bfloat16, 2.0**-6), (np.float16, 2.0**-9), (np.float32, 2.0**-22)):
         held = np.array_equal(np.asarray(e.actual, dtype).astype(np.float64), np.asarray(e.actual, np.float64))
         if held and fits(e.actual, e.expected, 4 * close) and e.expected.size:
             yield f"computed or stored in {np.dtype(dtype).name}: precision is lost", True
@@ -408,7 +410,7 @@ def tie(e: Evidence) -> Iterator[tuple[str, Any]]:
 
 def described(e: Evidence) -> str:
     """What can be said of a formula that no hypothesis explains: where it is wrong, and by how much."""
-    places = region(e.wrong, e.problem.inputs.arrays[e.problem.inputs.live[e.leaf]])
+    places = e.region
     with np.errstate(all="ignore"):
         ratio = np.real(e.actual[e.wrong] / e.expected[e.wrong])
     ratio = ratio[np.isfinite(ratio)]

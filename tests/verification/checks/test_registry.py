@@ -158,7 +158,12 @@ def broken_by(fun: Callable[..., Any], args: tuple[Any, ...], checks: list[str] 
 
 
 def test_every_check_has_a_rule_that_breaks_it_but_those_that_only_note():
-    assert set(CHECKS) - set(BROKEN) == {"exercised", "memory"}
+    assert set(CHECKS) - set(BROKEN) == {
+        "exercised",
+        "memory",
+        "shapes",
+        "kernels",
+    }  # the last two have their own tests
 
 
 NOTED = {
