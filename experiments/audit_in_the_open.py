@@ -16,6 +16,7 @@ import itertools
 import json
 import os
 import queue
+import re
 import signal
 import subprocess
 import sys
@@ -120,7 +121,10 @@ def _row(found: Audit) -> dict[str, Any]:
         }
     row: dict[str, Any] = {"rules": rules} if rules else {}
     if found.not_examined:
-        row["not examined"] = {f"{one.name} at {place(one.place)}": one.reason for one in found.not_examined}
+        row["not examined"] = {
+            f"{one.name} at {place(one.place)}": re.sub(r"\S*site-packages/", "", one.reason)
+            for one in found.not_examined
+        }
     if found.gradient is not None:
         row["gradient"] = found.gradient.verdict
         row |= {"gradient's detail": found.gradient.detail} if found.gradient.verdict == "wrong" else {}

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from audit_findings import FAULTS, MEANT
+from audit_findings import FAULTS, MEANT, PROGRAMS
 from harness import RESULTS
 
 
@@ -24,7 +24,12 @@ def section() -> list[str]:
         "|---|---|---|---|---|",
         *(_line(rule, found) for rule, found in rules.items()),
         "",
-        "Not examined, in all or in part:",
+        "Programs whose own gradient is not that of their value, without a faulty rule:",
+        "",
+        *(f"- `{name}`: {why}" for name, why in PROGRAMS.items()),
+        "",
+        "Not examined, in all or in part; where a rule could not be judged alone, with what is known of the gradient of",
+        "the programs that call it:",
         "",
         *_not_examined(measured, rows),
     ]
@@ -58,10 +63,12 @@ def _not_examined(measured: dict[str, Any], rows: dict[str, Any]) -> list[str]:
         if of["absent"]:
             reasons.setdefault(f"the library does not import here: {of['absent']}", []).append(name)
     for function, row in rows.items():
+        name = function.partition("/")[2]
         if "error" in row:
-            reasons.setdefault(row["error"], []).append(function.partition("/")[2])
+            reasons.setdefault(row["error"], []).append(name)
         for what, why in row.get("not examined", {}).items():
-            reasons.setdefault(f"{why} (`{what}`)", []).append(function.partition("/")[2])
+            gradient = f"{name}, gradient {row['gradient']}" if row.get("gradient") else name
+            reasons.setdefault(f"{why} (`{what}`)", []).append(gradient)
     return [
         f"- {', '.join(f'`{f}`' for f in of[:3])}{f' and {len(of) - 3} more' * (len(of) > 3)}: {why}"
         for why, of in reasons.items()

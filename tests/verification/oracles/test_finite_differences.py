@@ -50,7 +50,7 @@ def test_a_step_is_relative_to_the_number_it_moves():
 
 @pytest.mark.parametrize(("factor", "verdict"), [(1.0, "right"), (1.01, "wrong")])
 def test_a_value_that_lies_on_steps_close_by_is_not_taken_for_constant(factor, verdict):
-    """x / |v| by the angles of v, as spherical harmonics are computed: at the pole sqrt(1 - y^2) is exact, beside it not."""
+    """x / |v| by angles, as spherical harmonics are computed: sqrt(1 - y^2) is exact at the pole, beside it not."""
 
     def by_angles(v):
         y = v[1] / jnp.linalg.norm(v)
