@@ -10,7 +10,6 @@ Without `--library` all are looked at; results are written after each one. What 
 """
 
 import argparse
-import functools
 import importlib.metadata
 import itertools
 import json
@@ -40,12 +39,12 @@ DISTRIBUTIONS = {
 }  # fmt: skip
 
 
-def measure(library: str, sums: bool = False) -> dict[str, Any]:
+def measure(library: str) -> dict[str, Any]:
     """For each function of a library the rules it calls, with their verdicts."""
     rows: dict[str, Any] = {}
     names, absent = [], ""
     while True:
-        command = [sys.executable, __file__, "--worker", library, "--skip", str(len(rows)), *["--sums"] * sums]
+        command = [sys.executable, __file__, "--worker", library, "--skip", str(len(rows))]
         for said in _messages(command):
             names, absent = said.get("names", names), said.get("absent", absent)
             rows |= said.get("row", {})
@@ -80,7 +79,7 @@ def _messages(command: list[str]) -> Iterator[dict[str, Any]]:
         process.wait()
 
 
-def work(library: str, skip: int, sums: bool) -> None:
+def work(library: str, skip: int) -> None:
     """Audit the functions of a library from the given one on, and say what is found about each."""
     say = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is no message
@@ -98,8 +97,6 @@ def work(library: str, skip: int, sums: bool) -> None:
         signal.setitimer(signal.ITIMER_PROF, SECONDS)  # its signal ends the process, also inside of compiled code
         try:
             row = _row(audit(fun, *args))
-            if sums and row.get("rules"):
-                _add_sums(row, audit(fun, *args, checks=["accumulation"]))
         except Exception as error:
             row = {"error": _reason(error, fun, args)}
         tell(row={name: row})
@@ -113,7 +110,8 @@ def _row(found: Audit) -> dict[str, Any]:
         rules[_named(site, rules)] = {
             "verdict": site.verdict,
             "calls": site.calls,
-            "proof": said.proof.word if said and said.proof else "",
+            "proof": site.proof,
+            "arithmetic": site.arithmetic,
             "why": ""
             if said is None
             else next((said.by_design or said.likely_cause or c.detail for c in said.failures), ""),
@@ -129,16 +127,6 @@ def _row(found: Audit) -> dict[str, Any]:
         row["gradient"] = found.gradient.verdict
         row |= {"gradient's detail": found.gradient.detail} if found.gradient.verdict == "wrong" else {}
     return row
-
-
-def _add_sums(row: dict[str, Any], found: Audit) -> None:
-    """The verdict about sums at the length they are used at, beside each rule that has any."""
-    rules: dict[str, Any] = {}
-    for site in found.sites:
-        name = _named(site, rules)
-        rules[name] = site.verification and next(iter(site.verification.checks), None)
-        if rules[name] is not None and name in row["rules"]:
-            row["rules"][name]["sums"] = rules[name].verdict
 
 
 def _named(site: Site, taken: dict[str, Any]) -> str:
@@ -179,11 +167,10 @@ def claim(measured: dict[str, Any]) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--library", action="append", default=[], choices=LIBRARIES)
-    parser.add_argument("--sums", action="store_true", help="also judge sums at the length they are used at")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--skip", type=int, default=0, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
-        work(options.worker, options.skip, options.sums)
+        work(options.worker, options.skip)
     else:
-        sys.exit(report_each(functools.partial(measure, sums=options.sums), claim, LIBRARIES, options.library))
+        sys.exit(report_each(measure, claim, LIBRARIES, options.library))

@@ -20,7 +20,7 @@ def section() -> list[str]:
         f"{len(called)} functions of {len(libraries)} libraries call {len(rules)} handwritten rules.",
         f"Functions of each: {', '.join(counts)}.",
         "",
-        "| rule | verdict | proof | sums | met in |",
+        "| rule | verdict | proof | arithmetic | met in |",
         "|---|---|---|---|---|",
         *(_line(rule, found) for rule, found in rules.items()),
         "",
@@ -28,8 +28,8 @@ def section() -> list[str]:
         "",
         *(f"- `{name}`: {why}" for name, why in PROGRAMS.items()),
         "",
-        "Not examined, in all or in part; where a rule could not be judged alone, with what is known of the gradient of",
-        "the programs that call it:",
+        "Not examined, in all or in part; where a rule could not be judged alone, with what is known of the",
+        "gradient of the programs that call it:",
         "",
         *_not_examined(measured, rows),
     ]
@@ -51,10 +51,10 @@ def _line(rule: str, met: list[tuple[str, dict[str, Any]]]) -> str:
     known = FAULTS.get(place) or MEANT.get(place)
     said += f": {known}" if known and set(verdicts) & {"wrong", "undecided"} else ""
     proofs = ", ".join(dict.fromkeys(found["proof"] for _, found in met if found["proof"]))
-    sums = ", ".join(dict.fromkeys(found["sums"] for _, found in met if found.get("sums")))
+    arithmetic = ", ".join(dict.fromkeys(found["arithmetic"] for _, found in met if found.get("arithmetic")))
     functions = [function for function, _ in met]
     some = ", ".join(f"`{f}`" for f in functions[:2]) + (f" and {len(functions) - 2} more" * (len(functions) > 2))
-    return f"| `{name}` ({place}) | {said} | {proofs} | {sums} | {some} |"
+    return f"| `{name}` ({place}) | {said} | {proofs} | {arithmetic} | {some} |"
 
 
 def _not_examined(measured: dict[str, Any], rows: dict[str, Any]) -> list[str]:

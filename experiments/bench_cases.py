@@ -116,9 +116,13 @@ def fused(quick: bool = False) -> list[Case]:
     def apart(x, scale, shift):
         return jax.nn.leaky_relu(layers.batch_norm.primal(x, scale, shift)[0], 2**-7)
 
+    def heads() -> tuple:
+        return tuple(_normal(*[(1, 4096 // few, 4, 64)] * 3))
+
     matrix = lambda: (_normal((B, S))[0], key)  # noqa: E731
     affine = lambda: (*_normal((B, S), (S, S)), jnp.zeros(S), key)  # noqa: E731
     block_rivals = (("checkpointed body", stacked(checkpointed)), (USUAL, stacked(usual_block)))
+    causal, plain_causal = (partial(f, causal=True) for f in (layers.attention, layers.attention.primal))
     whole = f"{B} x {C}"
     return [
         *(
@@ -127,6 +131,7 @@ def fused(quick: bool = False) -> list[Case]:
             for D in (64, 256)
         ),
         Case("affine_unit_dropout, relu", layers.affine_unit_dropout, affine, 0.9, 0.6, None, ((USUAL, usual_layer),)),
+        Case(f"attention, causal, length {4096 // few}", causal, heads, 0.9, 0.1, plain_causal),
         Case("layer_norm", layers.layer_norm, lambda: (*matrix()[:1], jnp.ones(S), jnp.zeros(S)), 0.9, 0.6),
         Case("rms_norm", layers.rms_norm, lambda: (*matrix()[:1], jnp.ones(S)), 0.9, 0.6),
         Case("residual_block in a scan", stacked(gelu_block), block, 0.85, 0.3, stacked(plain_block), block_rivals),

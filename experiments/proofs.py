@@ -53,8 +53,9 @@ def of_planted(cases: Iterable[Planted]) -> dict[str, str]:
 
 
 def of_rules() -> dict[str, Any]:
-    """The library's rules that are not proved, those whose second derivative is not, and how long all took."""
+    """The library's rules that are not proved, at how many inputs and branch regions, and how long all took."""
     not_proved, not_twice, seconds, slowest = {}, {}, 0.0, 0.0
+    inputs, regions, one_way = {}, {}, {}
     for name, rule in jaxbackprop.rules().items():
         problems: list[Problem] = example_problems(rule)
         proved(problems)  # traced
@@ -62,12 +63,18 @@ def of_rules() -> dict[str, Any]:
         found = proved(problems)
         took = time.process_time() - start
         seconds, slowest = seconds + took, max(slowest, took)
+        inputs[name], regions[name] = found.inputs, found.regions
+        if found.one_way:
+            one_way[name] = found.one_way
         if found.verdict != "proved":
             not_proved[name] = str(found)
         if found.second_order not in ("proved", ""):
             not_twice[name] = str(found)
     count = len(jaxbackprop.rules())
-    return {"count": count, "not proved": not_proved, "second derivative not proved": not_twice,
+    return {"count": count, "fewer inputs than five": {name: n for name, n in inputs.items() if n < 5},
+            "inputs": sum(inputs.values()), "branch regions": sum(regions.values()),
+            "comparisons that go one way only": one_way, "not proved": not_proved,
+            "second derivative not proved": not_twice,
             "CPU seconds, once traced": round(seconds, 1), "slowest": round(slowest, 2)}  # fmt: skip
 
 

@@ -40,15 +40,17 @@ jax.jit(lambda: 0).lower().compile()  # JAX looks once whether it has a cache
 jax.config.update("jax_enable_compilation_cache", False)
 
 STATM = Path("/proc/self/statm")
-MOST_MEMORY = 4 << 30
-"""Bytes of a process from which its compiled programs are dropped after a file of tests."""
+MOST_PAGES = os.sysconf("SC_PHYS_PAGES") // 4
+"""The memory of a process, in pages, from which its compiled programs are dropped after a file of tests: a quarter of
+the machine's. They are traced and compiled again where the next file needs them.
+"""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def bounded_memory() -> Iterator[None]:
     """JAX keeps compiled programs; those of thousands of tests would fill the memory."""
     yield
-    if STATM.exists() and int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") > MOST_MEMORY:
+    if STATM.exists() and int(STATM.read_text().split()[1]) > MOST_PAGES:
         jax.clear_caches()
         gc.collect()
 

@@ -24,13 +24,16 @@ def audit_command(
     check: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Make this check alone; may be given several times.")
     ] = None,
+    strict: Annotated[
+        bool, typer.Option(help="Fail also rules that are imprecise, but no more so than autodiff.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Find every hand-written rule inside a JAX program, also inside a derivative, and check it at what it sees."""
     from ..verification import audit
 
     fun, given = function_and_args(function, args)
-    found = audit(fun, *given, allow=allow or (), checks=check)
+    found = audit(fun, *given, allow=allow or (), checks=check, strict=strict)
     if as_json:
         print_json(found.to_dict())
     else:

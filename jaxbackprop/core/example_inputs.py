@@ -7,6 +7,7 @@ among them.
 
 import inspect
 import math
+import re
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -59,9 +60,12 @@ class Sizing:
     def sizes(self, chosen: list[Spec | None]) -> list[Sizes]:
         """The size of each axis, for each argument; named axes agree, and are all different where not fixed."""
         named: Sizes = {}
-        for axis in (axis for spec in chosen if spec for axis in spec.axes):
+        fixed = [axis for spec in chosen if spec for axis in spec.axes if not axis.startswith(("*", "..."))]
+        for axis in fixed:
             if axis.isidentifier() and axis not in named:
                 named[axis] = self.batch if axis == "B" else self.others or 4 + len(named)
+        for factor in re.findall(r"[A-Za-z]\w*", " ".join(fixed)):
+            named.setdefault(factor, min(self.others or 2, 2))  # no axis of its own, such as G in K*G
         made = []
         for i, spec in enumerate(chosen):
             stands_for = self.variadic[i % len(self.variadic)]

@@ -59,4 +59,7 @@ def _depend(out: Array, x: Array) -> Array:
         x = jax.random.key_data(x)
     # The sum of no elements: a zero that depends on x in the eyes of vmap, whatever x holds.
     nothing = jnp.sum(jnp.ravel(jax.lax.stop_gradient(x))[:0])
+    devices = varying_axes(x) - varying_axes(out)
+    if devices:  # what is the same on these devices, a sum over them, stays so
+        nothing = jax.lax.psum(nothing, tuple(sorted(devices, key=str)))
     return jnp.where(nothing != 0, jnp.zeros_like(out), out)

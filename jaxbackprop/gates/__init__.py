@@ -13,6 +13,8 @@ from .arithmetic import sin as sin
 from .arithmetic import sqrt as sqrt
 from .arithmetic import square as square
 from .arithmetic import sub as sub
+from .gated_units import geglu as geglu
+from .gated_units import swiglu as swiglu
 from .relu_like import elu as elu
 from .relu_like import gelu as gelu
 from .relu_like import leaky_relu as leaky_relu

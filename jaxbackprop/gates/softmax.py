@@ -50,8 +50,8 @@ def softmax(z: Float[Array, "*B C"], *, axis: int = -1) -> WithResiduals[Float[A
     A score of minus infinity (masked) has probability 0 and gradient 0. Where all scores of a row are masked, so are
     its probabilities and gradients: 0, not NaN. A score of plus infinity makes its row NaN.
 
-    What is remembered is the value, in its type. In halves rounded probabilities do not quite sum to 1, nor the
-    gradients to 0: where all of upstream is nearly alike, dz loses digits.
+    What is remembered is the value, in its type. In halves rounded probabilities do not quite sum to 1: the mean of
+    upstream is taken by what they sum to, so that the gradients sum to 0 all the same.
     """
     powers = jnp.exp(_below_zero(to_accumulator(z), axis))
     total = powers.sum(axis, keepdims=True)
@@ -68,7 +68,9 @@ def _below_zero(z: Array, axis: int) -> Array:
 @softmax.backward
 def softmax_backward(p, upstream, *, axis):
     p, upstream = to_accumulator(p), to_accumulator(upstream)
-    return p * (upstream - (p * upstream).sum(axis, keepdims=True))
+    total = p.sum(axis, keepdims=True)  # 1 but for rounding; 0 where all of a row is masked
+    mean = (p * upstream).sum(axis, keepdims=True) / jnp.where(total == 0, 1, total)
+    return p * (upstream - mean)
 
 
 @rule(example_settings=({"axis": 0},), formula=lambda z, axis: np.log(_softmax_formula(z, axis)))

@@ -398,6 +398,15 @@ def is_custom_root(function: Callable) -> bool:
     return function.__name__ == "_custom_root" and function.__module__.startswith("jax.")
 
 
+def linear_body(eqn: JaxprEqn, inputs: Sequence[Any]) -> tuple[tuple[Jaxpr, list[Any]], list[Any]]:
+    """What a linear call or a linear solve computes its value with, and the inputs that this takes."""
+    if eqn.primitive.name == LINEAR_CALL:
+        return closed(eqn.params["callee"]), list(inputs)
+    lengths = eqn.params["const_lengths"]
+    before = lengths.matvec + lengths.vecmat
+    return closed(eqn.params["jaxprs"].solve), [*inputs[before : before + lengths.solve], *inputs[sum(lengths) :]]
+
+
 @dataclass(frozen=True)
 class LinearRule:
     """A linear function whose transpose is written by hand.

@@ -17,7 +17,20 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from .compat import CALLS, REMAT, RULES, ClosedJaxpr, Jaxpr, JaxprEqn, binding, dtype_of, inner_jaxprs
+from .compat import (
+    CALLS,
+    LINEAR_CALL,
+    LINEAR_SOLVE,
+    REMAT,
+    RULES,
+    ClosedJaxpr,
+    Jaxpr,
+    JaxprEqn,
+    binding,
+    dtype_of,
+    inner_jaxprs,
+    linear_body,
+)
 from .evaluate import Walk, evaluate, kernels_interpreted
 
 BANK = 1021
@@ -89,8 +102,8 @@ def narrow_types(jaxpr: Jaxpr) -> set[Any]:
 
 
 AS_TRACED = frozenset(
-    "bitcast_convert_type nextafter pallas_call pure_callback io_callback ffi_call shard_map custom_linear_solve "
-    "linear_call call_hi_primitive call_hi_primitive_linearized "
+    "bitcast_convert_type nextafter pallas_call pure_callback io_callback ffi_call shard_map "
+    "call_hi_primitive call_hi_primitive_linearized "
     "run_state random_bits random_wrap random_unwrap random_seed random_split random_fold_in threefry2x32".split()
 )
 """Primitives that keep the types they were traced with: they look at bits, or hold a program of their own types."""
@@ -140,6 +153,9 @@ class _Rounding:
         name, params = eqn.primitive.name, eqn.params
         if name in _INSIDE:
             return walk.inside(eqn, inputs)
+        if name in (LINEAR_CALL, LINEAR_SOLVE):
+            body, given = linear_body(eqn, inputs)
+            return walk.run(*body, given)
         if (of_kernel := kernels_interpreted(walk, eqn, inputs)) is not None:
             return of_kernel
         unit = max((_unit(v.aval) for v in eqn.outvars), default=0.0)

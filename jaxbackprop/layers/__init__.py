@@ -2,6 +2,7 @@
 
 from .affine import affine as affine
 from .affine import affine_unit as affine_unit
+from .attention import attention as attention
 from .batch_norm_unit import batch_norm_unit as batch_norm_unit
 from .dropout import dropout as dropout
 from .embedding_bag import embedding_bag as embedding_bag
@@ -13,7 +14,9 @@ from .normalization import batch_norm as batch_norm
 from .normalization import batch_norm_running as batch_norm_running
 from .normalization import layer_norm as layer_norm
 from .normalization import rms_norm as rms_norm
+from .normalization import rms_norm_residual as rms_norm_residual
 from .recurrent import gru as gru
 from .recurrent import lstm as lstm
 from .recurrent import rnn as rnn
 from .residual import residual_block as residual_block
+from .rotary import rotary as rotary

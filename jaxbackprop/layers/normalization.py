@@ -72,6 +72,44 @@ def rms_norm_backward(residuals, upstream):
 
 
 @rule(example_settings=({"eps": 0.1},))
+def rms_norm_residual(
+    x: Float[Array, "*B D"], stream: Float[Array, "*B D"], scale: Float[Array, " D"], *, eps: float = 1e-6
+) -> WithResiduals[tuple[Float[Array, "*B D"], Float[Array, "*B D"]]]:
+    """A layer's output is added to the residual stream, and the sum is normalised for the next layer.
+
+    Forward   t = x + stream,  y = rms_norm(t) = n scale,  n = t r,  r = (mean t^2 + eps)^(-1/2)
+    Backward  t goes to the norm and to the layers behind it, so its two gradients add up; both terms of t get the sum:
+              dx = dstream = r (delta - n mean(delta n)) + upstream_t,  delta = upstream_y scale
+              dscale = sum_B upstream_y n
+    Residuals t, which is a value, scale, and r of each example
+    Source    Zhang, Sennrich 2019, arXiv:1910.07467; He et al. 2016, arXiv:1603.05027 (the norm before each layer)
+
+    In narrow types t is rounded once, and the rounded t is normalised. The stream may have a wider type than x; y has
+    the type of x and scale.
+
+    Args:
+        x: output of the layer (*B, D).
+        stream: the residual stream before it (*B, D).
+        scale: (D,).
+        eps: added to the mean of squares.
+
+    Returns:
+        y (*B, D), and the new stream (*B, D).
+    """
+    new = (to_accumulator(x) + to_accumulator(stream)).astype(jnp.result_type(x, stream))
+    y, residuals = rms_norm.forward(to_accumulator(new), scale, eps=eps)
+    return (y.astype(jnp.result_type(x, scale)), new), (new, *residuals[1:])
+
+
+@rms_norm_residual.backward
+def rms_norm_residual_backward(residuals, upstream):
+    of_y, of_stream = upstream
+    dx, dscale = rms_norm_backward(residuals, of_y)
+    dx = dx + to_accumulator(of_stream)
+    return dx, dx, dscale
+
+
+@rule(example_settings=({"eps": 0.1},))
 def batch_norm(
     x: Float[Array, "*B D"], scale: Float[Array, " D"], shift: Float[Array, " D"], *, eps: float = 1e-5
 ) -> WithResiduals[tuple[Float[Array, "*B D"], Float[Array, " D"], Float[Array, " D"]]]:

@@ -33,7 +33,7 @@ def rnn(
               Werbos 1990, "Backpropagation through time", https://doi.org/10.1109/5.58337
 
     In halves the deltas are rounded to the type of the states before they are added up over time and examples: where
-    they cancel, dW, dU and db lose digits, as autodiff's do.
+    they cancel, dx, dW, dU and db lose digits, much as autodiff's do.
 
     Args:
         x: the inputs over time (T, *B, D).
@@ -98,7 +98,7 @@ def lstm(
               https://doi.org/10.1162/089976600300015015. The order of the gates is torch's and flax's
 
     In halves the deltas are rounded to the type of the states before they are added up over time and examples: where
-    they cancel, dW, dU and db lose digits, as autodiff's do.
+    they cancel, dx, dW, dU and db lose digits, much as autodiff's do.
 
     Args:
         x: the inputs over time (T, *B, D).
@@ -116,15 +116,14 @@ def lstm(
     def step(carry, z):
         h, c = carry
         i, f, g, o = _lstm_gates(z + _times(h, U))
-        c = f * to_accumulator(c) + i * g
+        c = f * c + i * g  # a sum over time: not rounded from step to step
         h = (o * jnp.tanh(c)).astype(dtype)
-        c = c.astype(dtype)
-        return (h, c), (h, c, jnp.concatenate([i, f, g, o], -1).astype(dtype))
+        return (h, c), (h, c.astype(dtype), jnp.concatenate([i, f, g, o], -1).astype(dtype))
 
     (_, last), (states, cells, gates) = lax.scan(
-        step, (h.astype(dtype), c.astype(dtype)), _times(x, W) + to_accumulator(b)
+        step, (h.astype(dtype), to_accumulator(c.astype(dtype))), _times(x, W) + to_accumulator(b)
     )
-    return (states, last), (x, h, c, W, U, states, cells, gates)
+    return (states, last.astype(dtype)), (x, h, c, W, U, states, cells, gates)
 
 
 @lstm.backward
@@ -176,7 +175,7 @@ def gru(
               bias (of m) this one does not have
 
     In halves the deltas are rounded to the type of the states before they are added up over time and examples: where
-    they cancel, dW, dU and db lose digits, as autodiff's do.
+    they cancel, dx, dW, dU and db lose digits, much as autodiff's do.
 
     Args:
         x: the inputs over time (T, *B, D).
@@ -191,13 +190,13 @@ def gru(
     dtype = jnp.result_type(x, h, W, U, b)
 
     def step(h, from_x):
-        (r, z, n), (from_r, from_z, m) = jnp.split(from_x, 3, -1), jnp.split(_times(h, U), 3, -1)
+        (r, z, n), (from_r, from_z, m) = jnp.split(from_x, 3, -1), jnp.split(_times(h.astype(dtype), U), 3, -1)
         r, z = jax.nn.sigmoid(r + from_r), jax.nn.sigmoid(z + from_z)
         n = jnp.tanh(n + r * m)
-        h = (z * to_accumulator(h) + (1 - z) * n).astype(dtype)
-        return h, (h, jnp.concatenate([r, z, n, m], -1).astype(dtype))
+        h = z * h + (1 - z) * n  # a mean over time: not rounded from step to step
+        return h, (h.astype(dtype), jnp.concatenate([r, z, n, m], -1).astype(dtype))
 
-    states, gates = lax.scan(step, h.astype(dtype), _times(x, W) + to_accumulator(b))[1]
+    states, gates = lax.scan(step, to_accumulator(h.astype(dtype)), _times(x, W) + to_accumulator(b))[1]
     return states, (x, h, W, U, states, gates)
 
 

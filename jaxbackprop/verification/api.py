@@ -9,6 +9,7 @@ import pkgutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import jax
@@ -21,9 +22,11 @@ from .axes import named_lengths
 from .checks.precision import precisions
 from .checks.registry import chosen_checks
 from .checks.result import Check, CheckResult, what_happened
+from .checks.second_order import twice_programs
 from .checks.self_test import finds_planted_errors
+from .checks.transformations import transformed_programs
 from .collect import Collected
-from .problem import Problem, backward_passes, compile_together, handwritten_function
+from .problem import OutOfTime, Problem, backward_passes, compile_together, handwritten_function
 from .report import Verification
 from .surroundings import refuse_tracers, undisturbed
 
@@ -57,8 +60,8 @@ def verify(
         strict: fail also what is imprecise, but no more so than autodiff.
         time_limit: in seconds; checks not made by then are named, and the verdict is "undecided" at best. What is being
             compiled when it is reached is still completed.
-        sizes: the lengths that sums are used at: they are judged at the largest of them that a CPU computes in a
-            moment; at 12,288 where none are given; an empty sequence for not at all.
+        sizes: the lengths that sums are used at: they are judged at the largest of them that a CPU computes in a few
+            seconds; at 12,288, or what it computes in a moment, where none are given; an empty sequence for not at all.
         shapes: also try other lengths of the arguments' axes: True for each axis 1, the block sizes of a Pallas kernel
             and of a loop over chunks, one less and one more, a multiple, a prime, and 0; or the lengths of each, as in
             `{"T": [1, 127, 129]}`. An axis has the name of its jaxtyping annotation, or is called "axis 0 of q". A
@@ -88,13 +91,15 @@ def verify(
         return Verification(problems[0].function.name, (), problems[0].function.source, 0, notes=(nothing,))
     if isinstance(shapes, Mapping):
         named_lengths(problems[0], shapes)
-    if checks is None:
-        _compile_together(problems)
-    collected = Collected(prove=checks is None)
     for problem in problems:
         problem.deadline = start + time_limit if time_limit is not None else np.inf
         problem.sizes = None if sizes is None else tuple(sizes)
         problem.shapes = shapes
+    if checks is None:
+        with suppress(Exception, OutOfTime):  # raised again in the check that comes to it
+            _compile_together(problems)
+    collected = Collected(prove=checks is None)
+    for problem in problems:
         collected.make(problem, (check for check in chosen if problem.main or check.everywhere))
     if prove:
         collected.make(problems[0], [Check(finds_planted_errors)])
@@ -116,7 +121,10 @@ def _nothing_to_differentiate(problems: Sequence[Problem]) -> str:
 def _compile_together(problems: list[Problem]) -> None:
     """The programs that checks of every problem run: those of the main one, and those of all the others."""
     main, others = ([p for p in problems if p.main is main] for main in (True, False))
-    compile_together([*backward_passes(main), *((p, "handwritten value", p.inputs.arrays) for p in main)])
+    values = [(p, "handwritten value", p.inputs.arrays) for p in main]
+    values += [(p, "value", p.inputs.arrays) for p in main if p.is_wide("value")]
+    compile_together([*backward_passes(main), *values])
+    compile_together(program for p in main for program in (*transformed_programs(p), *twice_programs(p)))
     compile_together(backward_passes(others))
     compile_together(backward_passes((low for p in others for _, low in precisions(p)), ["handwritten"]))
 

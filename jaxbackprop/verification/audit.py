@@ -26,8 +26,8 @@ from .surroundings import undisturbed
 from .wording import count
 
 CHECKS_AT_A_POINT = (
-    "forward_pass", "gradient", "linear_in_the_upstream", "precision", "structure", "same_value_when_differentiated",
-    "vmap", "second_order",
+    "forward_pass", "gradient", "linear_in_the_upstream", "precision", "accumulation", "structure",
+    "same_value_when_differentiated", "vmap", "second_order",
 )  # fmt: skip
 
 
@@ -68,6 +68,16 @@ class Site:
         checks = self.verification.checks
         unjudged = bool(checks) and all(check.name == UNJUDGED.name for check in checks)
         return NOT_JUDGED if unjudged else self.verification.verdict
+
+    @property
+    def proof(self) -> str:
+        """What is known of its formula without tolerance, in a word; empty where nothing was proved."""
+        return self.verification.proof.word if self.verification and self.verification.proof else ""
+
+    @property
+    def arithmetic(self) -> str:
+        """right, imprecise or wrong: the numbers in the types it is run in; empty where they were not judged."""
+        return self.verification.arithmetic if self.verification else ""
 
     @property
     def passed(self) -> bool:
@@ -163,12 +173,13 @@ class Audit:
             known = "no hand-written rule" if not self.not_examined else "no hand-written rule in what was examined"
             return [f"{known} in this program ({self.seconds:.1f} s)"]
         width = max(len(s.name) for s in self.sites)
-        proofs = [s.verification.proof.word if s.verification and s.verification.proof else "" for s in self.sites]
-        column = 13 if any(proofs) else 0  # with checks that were chosen nothing is proved
-        lines = [f"{'rule':{width}}  calls  verdict     {'proof':{column}.{column}}".rstrip()]
-        for s, proof in zip(self.sites, proofs, strict=True):
-            lines.append(f"{s.name:{width}}  {s.calls:5d}  {s.verdict:10}  {proof:{column}}{s.source}")
-            if s.verification is not None and s.verification.failures:
+        columns = [["proof", *(s.proof for s in self.sites)], ["arithmetic", *(s.arithmetic for s in self.sites)]]
+        columns = [column for column in columns if any(column[1:])]  # checks that were chosen leave some empty
+        head, *rows = ("".join(f"{column[k]:13}" for column in columns) for k in range(len(self.sites) + 1))
+        lines = [f"{'rule':{width}}  calls  verdict     {head}".rstrip()]
+        for s, row in zip(self.sites, rows, strict=True):
+            lines.append(f"{s.name:{width}}  {s.calls:5d}  {s.verdict:10}  {row}{s.source}")
+            if s.verification is not None and s.verification.failures and s.verdict != NOT_JUDGED:
                 worst = s.verification.failures[0]
                 why = s.verification.by_design or s.verification.likely_cause
                 remarks = (f"{worst.name}: {worst.detail}", why, s.program)
@@ -196,6 +207,7 @@ class Audit:
             "sites": [
                 {"name": s.name, "source": s.source, "kind": s.kind, "calls": s.calls,
                  "differentiated": s.differentiated, "verdict": s.verdict, "passed": s.passed, "program": s.program,
+                 "arithmetic": s.arithmetic,
                  "verification": s.verification and s.verification.to_dict()}
                 for s in self.sites
             ],
@@ -213,7 +225,12 @@ class Audit:
 
 @undisturbed()
 def audit(
-    fun: Callable, *args: Any, allow: Sequence[str] = (), checks: Sequence[str] | None = None, **settings: Any
+    fun: Callable,
+    *args: Any,
+    allow: Sequence[str] = (),
+    checks: Sequence[str] | None = None,
+    strict: bool = False,
+    **settings: Any,
 ) -> Audit:
     """Find every hand-written rule that runs inside `fun(*args)`, and verify each at the values it sees.
 
@@ -227,6 +244,7 @@ def audit(
         allow: the names of what may stay unexamined (see `Audit.not_examined`); of anything else the audit fails.
         checks: the names of the checks to make of each rule (`verification.checks.registry.CHECKS`); where none are
             given, those that say something at single values.
+        strict: fail also what is imprecise, but no more so than autodiff.
         settings: keyword arguments of `fun`, held static.
 
     Raises:
@@ -240,7 +258,7 @@ def audit(
         raise TypeError(f"audit: allow must be a list of names, such as allow=[{allow!r}].")
     start, point = time.perf_counter(), Inputs(args)
     function = functools.partial(fun, **settings)
-    found, judged = judged_rules(function, point, checks)
+    found, judged = judged_rules(function, point, checks, strict=strict)
     gradient = _gradient(function, point, found, judged)
     sites = tuple(_in_the_program(site, gradient) for _, site in judged)
     not_examined = (*found.not_examined, *filter(None, map(_not_examined, sites)))
@@ -260,13 +278,18 @@ def _not_examined(site: Site) -> NotExamined | None:
 
 
 def judged_rules(
-    function: Callable, point: Inputs, checks: Sequence[str] | None = None
+    function: Callable, point: Inputs, checks: Sequence[str] | None = None, *, strict: bool = False
 ) -> tuple[Found, list[tuple[Observed, Site]]]:
     """The rules that run inside `function` at `point`, each with what is found about it."""
     found = find(function, point)
     listed = {(one.name, one.place) for one in found.not_examined}
     rules = [rule for rule in found.rules if rule.calls or (rule.name, rule.source) not in listed]
-    return found, [(rule, _site(rule, checks, found.error)) for rule in rules]
+    judged = [(rule, _site(rule, checks, found.error)) for rule in rules]
+    return found, [(rule, _strict(site) if strict else site) for rule, site in judged]
+
+
+def _strict(site: Site) -> Site:
+    return replace(site, verification=site.verification and site.verification.strict())
 
 
 def _gradient(

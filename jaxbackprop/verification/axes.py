@@ -103,7 +103,7 @@ def _belonging_together(problem: Problem, places: list[tuple[int, int]], size: i
     """All of the axes; or where the plain function does not take them longer together, or an array has two of them,
     those in the same position; or the smallest groups that it takes.
     """
-    takes = partial(_takes, problem, problem.function.plain, n=size + 1)
+    takes = partial(_takes_longer, problem, size=size)
     by_position = [tuple(p for p in places if p[1] == axis) for axis in dict.fromkeys(axis for _, axis in places)]
     together = [tuple(places)]
     square = len({i for i, _ in places}) < len(places)
@@ -125,13 +125,17 @@ def _smallest_groups(places: Sequence[tuple[int, int]], takes: Callable[[Axes], 
         left = [p for p in others if group is None or p not in group]
 
 
-def _takes(problem: Problem, function: Callable, places: Axes, n: int) -> bool:
-    try:
-        with problem.x64():
-            jax.eval_shape(problem.inputs.call(function), *shapes_at(problem, places, n))
-    except Exception:
-        return False
-    return True
+def _takes_longer(problem: Problem, places: Axes, size: int) -> bool:
+    """Whether the plain function takes these axes one longer, or twice as long."""
+    flat = problem.inputs.call(problem.function.plain)
+    for n in (size + 1, 2 * size):
+        try:
+            with problem.x64():
+                jax.eval_shape(flat, *shapes_at(problem, places, n))
+        except Exception:
+            continue
+        return True
+    return False
 
 
 def named_lengths(problem: Problem, shapes: Mapping[str, Sequence[int]]) -> list[tuple[Axis, list[int]]]:

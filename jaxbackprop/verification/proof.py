@@ -3,7 +3,7 @@
 Each example is one answer about the branches taken there; where a comparison goes one way only, other points are tried.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,9 @@ class Proof:
         inputs: how many inputs it holds at.
         regions: how many different ways through the branches these took.
         second_order: the same verdict about the derivative of the backward pass; empty where there is none.
+        one_way: how many comparisons went one way only, at all these inputs and at others that were tried.
         chance: the binary logarithm of the chance that "proved" is false, at any one input.
+        iterates: whether a program has a loop: one that ends near enough to a limit is another function than the limit.
         beside: how it fits the numerical verdict; empty where there is nothing to say.
     """
 
@@ -41,7 +43,9 @@ class Proof:
     inputs: int = 0
     regions: int = 0
     second_order: str = ""
+    one_way: int = 0
     chance: float = 0.0
+    iterates: bool = False
     beside: str = ""
 
     @property
@@ -72,6 +76,7 @@ class Proof:
             "inputs": self.inputs,
             "regions": self.regions,
             "second_order": self.second_order,
+            "one_way": self.one_way,
             "log2_chance_of_error": self.chance,
         }
 
@@ -102,6 +107,8 @@ def proved(problems: Sequence[Problem]) -> Proof:
         "inputs": len(good),
         "regions": len({(id(f.problem.programs), f.answer.region) for f in good}),
         "second_order": second,
+        "one_way": _one_way(f for f in first if f.problem.main),
+        "iterates": any(f.problem.holds(loop) for f in first for loop in ("while", "scan")),
     }
     if verdict == REFUTED:
         bad = sorted((f for f in found if f.answer.verdict == REFUTED), key=lambda f: (f.at_a_tie, f.order))
@@ -111,6 +118,14 @@ def proved(problems: Sequence[Problem]) -> Proof:
         return Proof(NOT_DECIDED, why + (f" (proved at {len(good)} of {len(first)} inputs)" if good else ""), **about)
     chance = max(f.answer.chance for f in good)
     return Proof(PROVED, _holds(about, [f for f in found if f.order == 2]), chance=chance, **about)
+
+
+def _one_way(found: Iterable[_Found]) -> int:
+    sides: dict[int, set[bool]] = {}
+    for f in found:
+        for key, seen in f.answer.sides.items():
+            sides.setdefault(key, set()).update(seen)
+    return sum(len(seen) == 1 for seen in sides.values())
 
 
 def _verdict(found: Sequence[_Found]) -> str:

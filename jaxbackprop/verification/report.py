@@ -7,12 +7,16 @@ from typing import Any
 
 from ..core.html_table import html_lines, html_table, verdict
 from .checks.result import CheckResult
-from .oracles.finite_field import PROVED, REFUTED
+from .oracles.finite_field import NOT_DECIDED, PROVED, REFUTED
 from .proof import Proof
 from .wording import count
 
 ROWS = 34
 """The lines of a report, about: it fits a screen."""
+
+
+OF_THE_ARITHMETIC = ("precision", "bias", "accumulation")
+"""The checks that judge what is lost in a precision, not the formula."""
 
 
 class VerificationError(AssertionError):
@@ -70,6 +74,12 @@ class Verification:
         return next((word for word in ("wrong", "imprecise", "not examined", "undecided") if word in found), "right")
 
     @property
+    def arithmetic(self) -> str:
+        """right, imprecise or wrong: the numbers as they are run, whatever the formula; empty where not judged."""
+        found = {check.verdict for check in self.checks if check.check in OF_THE_ARITHMETIC}
+        return next((word for word in ("wrong", "imprecise", "undecided") if word in found), "right" if found else "")
+
+    @property
     def worst(self) -> CheckResult | None:
         """The failure to look at first; None where there is none."""
         rank = {"wrong": 0, "imprecise": 1, "undecided": 2, "not examined": 3}
@@ -96,6 +106,9 @@ class Verification:
         """The same with a proof, and how that fits the numerical verdict in words: neither overrules the other."""
         failed = next((check for check in self.checks if check.passed is False), None)
         imprecise = next((check for check in self.checks if check.imprecise), None)
+        if proof.verdict == REFUTED and proof.iterates and self.passed:
+            detail = "equal in numbers, not in algebra, as where a loop ends near enough to its limit"
+            proof = replace(proof, verdict=NOT_DECIDED, detail=detail, at_a_tie=False)
         of_formula = any(c.name.startswith("gradient of") or c.name == "forward pass" for c in self.failures)
         words = ""
         if proof.verdict == PROVED and failed is not None and of_formula and not failed.imprecise:
@@ -175,6 +188,7 @@ class Verification:
             "inputs": self.inputs,
             "likely_cause": self.likely_cause,
             "by_design": self.by_design,
+            "arithmetic": self.arithmetic,
             "proof": self.proof and self.proof.to_dict(),
             "reproduce": self.reproduce,
             "largest_error_ulp": self.units(),

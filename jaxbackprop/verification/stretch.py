@@ -62,14 +62,18 @@ MOST_NUMBERS = 2**19
 """The size of the largest array in a program that is still cheap."""
 
 
-def stretches(problem: Problem, longest: int) -> Iterator[Stretch]:
-    """The ways to make the arguments up to `longest` long, so that the handwritten program adds up more."""
+def stretches(problem: Problem, longest: int, most_numbers: int = MOST_NUMBERS) -> Iterator[Stretch]:
+    """The ways to make the arguments up to `longest` long, so that the handwritten program adds up more.
+
+    No array in the program is larger than `most_numbers`.
+    """
     example = problem.trace("handwritten")
     terms, count = most_terms(example.jaxpr), equation_count(example.jaxpr)
     if not terms:
         return
-    if terms > PROBE:
-        yield Stretch((), terms, terms, tuple((o.shape, o.shape) for o in problem.outputs))
+    as_it_is = as_given(problem)
+    if as_it_is is not None:
+        yield as_it_is
     done: set[int] = set()
     for axes, size in _groups(problem.inputs.arrays):
         probe = None if size in done else _traced(problem, axes)
@@ -84,8 +88,17 @@ def stretches(problem: Problem, longest: int) -> Iterator[Stretch]:
             most = MOST_STEPS * PROBE // steps
         numbers, before = largest_array(probe.jaxpr), max(largest_array(example.jaxpr), 1)
         linear = numbers * size <= 2 * before * PROBE
-        fits = int(PROBE * (MOST_NUMBERS / numbers) ** (1.0 if linear else 0.5))
+        fits = int(PROBE * (most_numbers / numbers) ** (1.0 if linear else 0.5))
         yield Stretch(axes, size, max(PROBE, min(longest, most, fits) // PROBE * PROBE), outputs)
+
+
+def as_given(problem: Problem) -> Stretch | None:
+    """The arguments as they are, where the handwritten program adds up many terms and they are no giants."""
+    program = problem.trace("handwritten").jaxpr
+    terms = most_terms(program)
+    if terms <= PROBE or largest_array(program) > 8 * MOST_NUMBERS:
+        return None
+    return Stretch((), terms, terms, tuple((o.shape, o.shape) for o in problem.outputs))
 
 
 def _groups(arrays: Leaves) -> Iterator[tuple[Axes, int]]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jaxbackprop.layers import batch_norm, batch_norm_running, layer_norm, rms_norm
+from jaxbackprop.layers import batch_norm, batch_norm_running, layer_norm, rms_norm, rms_norm_residual
 
 RNG = np.random.default_rng(0)
 X = jnp.asarray(RNG.normal(size=(6, 5)), jnp.float32)
@@ -23,6 +23,27 @@ def test_rms_norm_is_what_flax_computes():
     flax = nnx.RMSNorm(5, epsilon=1e-6, rngs=nnx.Rngs(0))
     flax.scale = nnx.Param(SCALE)
     np.testing.assert_allclose(rms_norm(X, SCALE), flax(X), rtol=1e-5, atol=1e-5)
+
+
+def test_rms_norm_residual_is_a_sum_and_its_norm():
+    """Its gradients are those of autodiff of the two written one after the other, for both of its values at once."""
+    x, stream, of_y, of_stream = (jnp.asarray(RNG.normal(size=(6, 5)), jnp.float32) for _ in range(4))
+
+    def plain(x, stream, scale):
+        total = x + stream
+        return total / jnp.sqrt((total**2).mean(-1, keepdims=True) + 1e-6) * scale, total
+
+    (ours, pull), (theirs, pull_theirs) = (jax.vjp(f, x, stream, SCALE) for f in (rms_norm_residual, plain))
+    upstream = of_y, of_stream
+    for one, other in zip((*ours, *pull(upstream)), (*theirs, *pull_theirs(upstream)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_rms_norm_residual_adds_to_a_stream_of_a_wider_type():
+    x, stream = jnp.full((1, 4), 1, jnp.bfloat16), jnp.full((1, 4), 2.0**-12, jnp.float32)
+    y, new = rms_norm_residual(x, stream, jnp.ones(4, jnp.bfloat16))
+    assert (y.dtype, new.dtype) == (jnp.bfloat16, jnp.float32)
+    np.testing.assert_array_equal(new, 1 + 2.0**-12)
 
 
 def test_batch_norm_normalises_over_every_leading_axis():

@@ -66,6 +66,64 @@ def test_the_mean_counts_only_examples_that_have_a_class(at_once):
         np.testing.assert_allclose(one, 3 * other, rtol=1e-11, atol=1e-14)
 
 
+def capped_by_numpy(x, W, labels, b, upstream, z_loss, soft_cap):
+    """Loss of each example and the gradients of sum upstream loss, with z-loss and soft cap; no label is ignored."""
+    raw = x @ W + b
+    z = soft_cap * np.tanh(raw / soft_cap)
+    log_sum = np.log(np.exp(z).sum(1))
+    delta = (1 + 2 * z_loss * log_sum)[:, None] * np.exp(z - log_sum[:, None]) - np.eye(len(b))[labels]
+    delta *= upstream[:, None] / np.cosh(raw / soft_cap) ** 2
+    losses = log_sum - z[np.arange(len(x)), labels] + z_loss * log_sum**2
+    return losses, (delta @ W.T, x.T @ delta, delta.sum(0))
+
+
+@pytest.mark.parametrize("made", RULES)
+@pytest.mark.parametrize("at_once", [13, 10**6])
+def test_z_loss_and_soft_cap_are_those_of_the_formula(made, at_once):
+    x, W, labels, b = drawn()
+    labels[2] = -1
+    counts = labels >= 0
+    upstream = counts / 5 if made is mean_linear_cross_entropy else counts * np.random.default_rng(1).normal(size=6)
+    expected, gradients = capped_by_numpy(x, W, labels, b, upstream, 0.3, 1.7)
+
+    def total(x, W, b):
+        loss = made(x, W, labels, b, at_once=at_once, z_loss=0.3, soft_cap=1.7)
+        return (loss * upstream).sum() if loss.ndim else loss
+
+    with jax.enable_x64(True):
+        loss, found = jax.value_and_grad(total, (0, 1, 2))(x, W, b)
+    np.testing.assert_allclose(loss, expected @ upstream, rtol=1e-12)
+    for one, other in zip(found, gradients, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-14)
+
+
+@pytest.mark.parametrize("checked", [True, False])
+@pytest.mark.parametrize("made", RULES)
+def test_classes_may_be_split_over_devices(made, checked):
+    """Value and gradients are those of one device that has all classes; a label is -1, another the last class."""
+    x, W, labels, b = drawn(classes=10)
+    labels[[1, 4]] = -1, 9
+    upstream = np.random.default_rng(1).normal(size=6)
+    mesh = jax.make_mesh((2,), ("classes",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:2])
+    everywhere, split = jax.P(), jax.P(None, "classes")
+
+    def value_and_gradients(function):
+        loss, pull = jax.vjp(function, x, W, b)
+        return loss, *pull(jnp.asarray(upstream) if loss.ndim else jnp.asarray(2.0))
+
+    settings = {"at_once": 12, "z_loss": 0.3, "soft_cap": 1.7}
+    with jax.enable_x64(True):
+        sharded = jax.shard_map(
+            lambda x, W, labels, b: made(x, W, labels, b, axis_name="classes", **settings),
+            mesh=mesh, in_specs=(everywhere, split, everywhere, jax.P("classes")), out_specs=everywhere,
+            check_vma=checked,
+        )  # fmt: skip
+        found = jax.jit(lambda: value_and_gradients(lambda x, W, b: sharded(x, W, jnp.asarray(labels), b)))()
+        expected = value_and_gradients(lambda x, W, b: made(x, W, labels, b, **settings))
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-14)
+
+
 @pytest.mark.parametrize("made", RULES)
 def test_where_nothing_counts_loss_and_gradients_are_zero(made):
     x, W, _, b = drawn()

@@ -489,3 +489,22 @@ def test_a_rule_that_sees_an_empty_array_is_not_examined():
     found = audit(wrong, np.zeros(0, np.float32))
     assert not found.passed
     assert "every floating-point argument is empty" in str(found)
+
+
+def test_a_rule_in_bfloat16_is_judged_by_its_formula_and_by_what_its_sums_lose():
+    def scattered(s, u):
+        return jnp.zeros_like(s[0]).at[s[1]].add(u), None
+
+    ids = (np.arange(3000) % 3).astype(np.int32)
+    embedding = by_hand(lambda table, ids: table[ids], scattered)
+    step = jax.grad(lambda table: embedding(table, ids).sum())
+    table, checks = jnp.ones((3, 2), jnp.bfloat16), ["linear_in_the_upstream", "accumulation"]
+    found = audit(step, table, checks=checks)
+    (site,) = found.sites
+    assert (site.verdict, site.arithmetic) == ("imprecise", "imprecise")
+    assert site.verification is not None
+    assert "scatter-add adds 3,000 terms in bfloat16" in site.verification.checks[-1].detail
+    assert "arithmetic" in str(found)
+    assert found.to_dict()["sites"][0]["arithmetic"] == "imprecise"
+    assert found.passed
+    assert not audit(step, table, checks=checks, strict=True).passed

@@ -72,6 +72,24 @@ def test_a_fault_that_is_none_of_the_formula_is_said_to_be_none():
     assert "not the formula but something else is wrong" in report.proof.text
 
 
+@pytest.mark.parametrize(("factor", "verdict"), [(1, "not decided"), (1.1, "refuted")])
+def test_a_loop_that_ends_near_its_limit_is_not_refuted_by_the_derivative_of_the_limit(factor: float, verdict: str):
+    """Newton's square root: its steps are fractions of x, the derivative by the implicit function one of y."""
+
+    def newton(x: jax.Array) -> jax.Array:
+        return lax.fori_loop(0, 50, lambda _, y: (y + x / y) / 2, x)
+
+    @jax.custom_vjp
+    def root(x: jax.Array) -> jax.Array:
+        return newton(x)
+
+    root.defvjp(lambda x: (newton(x), newton(x)), lambda y, u: (factor * u / (2 * y),))
+    report = jbp.verify(root, np.array([0.7, 1.3, 2.9]))
+    assert report.passed == (factor == 1), str(report)
+    assert report.proof is not None
+    assert report.proof.verdict == verdict
+
+
 def test_a_residual_held_constant_is_refuted_by_the_second_derivative():
     held = by_hand(jnp.sin, lambda s, u: (u * lax.stop_gradient(jnp.cos(s[0])),))
     found = jbp.verify(held, X).proof

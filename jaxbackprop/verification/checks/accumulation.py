@@ -20,7 +20,20 @@ from ...jaxprs.queries import UNTRACEABLE, holds
 from ...jaxprs.sums import Sum, most_terms, sums
 from ..problem import FLOATS, Cache, Problem
 from ..rounding import as_wide, largest, size
-from ..stretch import ALIKE, CANCELLING, MIXED, ONE_SIGN, PROBE, Stretch, far_from_zero, stretched, stretches, upstreams
+from ..stretch import (
+    ALIKE,
+    CANCELLING,
+    MIXED,
+    MOST_NUMBERS,
+    ONE_SIGN,
+    PROBE,
+    Stretch,
+    as_given,
+    far_from_zero,
+    stretched,
+    stretches,
+    upstreams,
+)
 from ..wording import index, number
 from .result import OPAQUE, CheckResult
 
@@ -57,23 +70,38 @@ class Loss:
 
 def accumulation(problem: Problem) -> CheckResult | None:
     """Sums as long as in use lose no more than the type must lose, whatever the upstream gradients."""
-    if not _chosen(problem) or problem.function.typed or problem.sizes == () or not problem.differentiable:
+    if not _chosen(problem) or problem.sizes == () or not problem.differentiable:
         return None
     if holds(problem.trace("handwritten").jaxpr, *OPAQUE) or any(np.iscomplexobj(x) for x in problem.inputs.arrays):
         return None
     worst: CheckResult | None = None
-    for k, stretch in enumerate(stretches(problem, max(problem.sizes or (LONG,)))):
-        for name in ("bfloat16", *OTHERS[k : k + 1]):
-            if unit_roundoff(FLOATS[name]) >= unit_roundoff(problem.dtype):
-                result = _judged(problem, stretch, name, brief=worst is not None and worst.imprecise)
-                worst = max((r for r in (worst, result) if r is not None), key=_gravity, default=None)
-                if result is not None and result.imprecise:
-                    break
+    for stretch, dtypes in _cases(problem):
+        for dtype in dtypes:
+            result = _judged(problem, stretch, dtype, failures_alone=worst is not None and worst.imprecise)
+            worst = max((r for r in (worst, result) if r is not None), key=_gravity, default=None)
+            if result is not None and result.imprecise:
+                break
     return worst
+
+
+def _cases(problem: Problem) -> Iterator[tuple[Stretch, list[Any]]]:
+    """The stretches, and the types in which each is run."""
+    if problem.function.typed:  # as it is, in its own type
+        as_it_is = as_given(problem)
+        if as_it_is is not None and problem.dtype != np.float64:
+            yield as_it_is, [problem.dtype]
+        return
+    numbers = MOST_NUMBERS if problem.sizes is None else WHERE_WANTED * MOST_NUMBERS
+    for k, stretch in enumerate(stretches(problem, max(problem.sizes or (LONG,)), numbers)):
+        own = [] if k else [dtype for name, dtype in problem.float_types.items() if name not in FLOATS]
+        dtypes = [*own, *(FLOATS[name] for name in ("bfloat16", *OTHERS[k : k + 1]))]
+        yield stretch, [dtype for dtype in dtypes if unit_roundoff(dtype) >= unit_roundoff(problem.dtype)]
 
 
 LONG = 3 * 2**12
 """The length that sums are judged at, where no other is wanted; chunks of a power of two divide it."""
+WHERE_WANTED = 16
+"""Arrays may be so many times larger where a length is wanted."""
 OTHERS = ("float16", "float32")
 """Beside bfloat16, one of these along each of the first axes."""
 
@@ -90,21 +118,25 @@ def _gravity(result: CheckResult) -> tuple[bool, bool, float]:
     return not result.passed, result.imprecise, result.units or 0.0
 
 
-def _judged(problem: Problem, stretch: Stretch, name: str, *, brief: bool) -> CheckResult | None:
-    """In one precision, along one stretch; in brief, how the error grows is not looked at."""
-    long, n = _Long(problem, stretch, name), stretch.longest
+def _judged(problem: Problem, stretch: Stretch, dtype: Any, *, failures_alone: bool) -> CheckResult | None:
+    """In one precision, along one stretch; nothing where only a failure counts and this can be none."""
+    long, n, name = _Long(problem, stretch, dtype), stretch.longest, np.dtype(dtype).name
     try:
         added, cancelled = long.loss("handwritten", n, ADDED), long.loss("handwritten", n, CANCELLED)
     except UNTRACEABLE:
         return None  # not for this type, which the check of precision reports
     terms = most_terms(long.low(n).trace("handwritten").jaxpr)
-    shorter = [PROBE, n // 8 // 3 * 3][: 1 if brief or n < LONG // 4 else 2] if stretch.axes else []
+    narrow = long.narrowest_sum(n)
+    can_fail = added.ulps > PERMITTED and narrow is not None and narrow.step_by_step
+    if failures_alone and not can_fail:
+        return None
+    grows = bool(stretch.axes) and n > PROBE
 
-    def ladder(kinds: tuple[str, ...]) -> list[tuple[int, float]]:
-        return [(m, long.loss("handwritten", m, kinds).ulps) for m in shorter if PROBE <= m < n]
+    def short(kinds: tuple[str, ...]) -> float:
+        return long.loss("handwritten", PROBE, kinds).ulps if grows else 0.0
 
     kinds, hand = ADDED, added
-    if added.ulps <= PERMITTED or any(added.ulps < GROWS * ulps for _, ulps in ladder(ADDED)[:1]):
+    if added.ulps <= PERMITTED or added.ulps < GROWS * short(ADDED):
         kinds, hand = CANCELLED, cancelled
     if hand.ulps <= PERMITTED:
         ulps = max(added.ulps, cancelled.ulps)
@@ -114,18 +146,17 @@ def _judged(problem: Problem, stretch: Stretch, name: str, *, brief: bool) -> Ch
     except UNTRACEABLE:
         return None
     worse = hand.ulps > WORSE * autodiff.ulps + PERMITTED
-    narrow = long.narrowest_sum(n)
     if narrow is None and not worse and accumulator_dtype(long.dtype) == long.dtype:
         return CheckResult(True, f"no more is lost in {name} than autodiff loses", "accumulation")
     where = [*(f"output {j}" for j in range(len(problem.outputs))), *(f"the gradient of {n}" for n in problem.names())]
-    growth = "".join(f", {ulps:.1f} at {m:,}" for m, ulps in ladder(kinds))
+    growth = f", {short(kinds):.1f} at {PROBE}" if grows else ""
     cure = _cure(narrow, long.dtype)
     detail = (
         f"{where[hand.leaf]}{index(hand.at)}: {number(hand.actual)} for {number(hand.expected)} in {name} at {n:,}, "
         f"upstream gradients {hand.kind}: {hand.ulps:.0f} ulp{growth}; autodiff's {autodiff.ulps:.0f}; {cure}"
     )
     # What cancels is another matter: on accelerators factors of a matrix product are rounded, and rightly.
-    fails = worse and kinds is ADDED and narrow is not None and narrow.step_by_step
+    fails = worse and kinds is ADDED and can_fail
     suspect = f"accuracy: sums lose more in {name} than autodiff's; {cure}" if fails else ""
     return CheckResult(not fails, detail, "accumulation", hand.ulps, imprecise=True, suspect=suspect)
 
@@ -142,8 +173,8 @@ def _cure(narrow: Sum | None, dtype: Any) -> str:
 class _Long:
     """A problem along one stretch in one precision, at several lengths."""
 
-    def __init__(self, problem: Problem, stretch: Stretch, name: str):
-        self.problem, self.stretch, self.dtype = problem, stretch, FLOATS[name]
+    def __init__(self, problem: Problem, stretch: Stretch, dtype: Any):
+        self.problem, self.stretch, self.dtype = problem, stretch, dtype
         self.made = Cache()
 
     def wide(self, n: int) -> Problem:
@@ -151,6 +182,8 @@ class _Long:
         return self.made.get(("wide", n), lambda: self._wide(n))
 
     def _wide(self, n: int) -> Problem:
+        if self.problem.function.typed:
+            return self.problem
         given = stretched(self.problem, self.stretch, n).cast(self.dtype)
         caches = self.problem.answers.get(("long", self.stretch, n), dict)
         made = Problem(
@@ -181,12 +214,12 @@ class _Long:
         magnitude: list[float] = []
         for kind, upstream in upstreams(self.low(n), self.stretch):
             wide, low = self.wide(n), self.low(n)
-            if kind == MIXED:
+            if kind == MIXED and self.stretch.axes:
                 wide = wide.moved(far_from_zero(wide, self.stretch).cast(self.dtype))
                 low = wide.at(self.dtype)
             actual = [x for part in low.as_run(program, upstream) for x in part]
-            pull = wide.handwritten_vjp if program == "handwritten" else wide.autodiff_vjp
-            exact = [x for part in pull([as_wide(u) for u in upstream]) for x in part]
+            # That both are one function is for other checks to say: autodiff's program is not compiled in float64.
+            exact = [x for part in wide.handwritten_vjp([as_wide(u) for u in upstream]) for x in part]
             magnitude = magnitude or [largest(x) for x in exact]
             for j, (a, t, m, before) in enumerate(zip(actual, exact, magnitude, self.in_the_example, strict=True)):
                 if m >= before / (64 * n):  # else it vanished, which is no matter of sums

@@ -1,6 +1,7 @@
 """On several devices."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -9,7 +10,7 @@ import numpy as np
 from ...jaxprs.inputs import Leaves
 from ..problem import Problem
 from .result import CheckResult, raised_under, what_happened
-from .transformations import EXAMPLES, batch, one_by_one, pulling, stack, transformed
+from .transformations import EXAMPLES, batch, one_by_one, program_of, pulling, stack, transformed
 
 
 def shard_map(problem: Problem) -> CheckResult | None:
@@ -22,8 +23,8 @@ def shard_map(problem: Problem) -> CheckResult | None:
         return jax.shard_map(lambda *a: flat(*a), mesh=mesh, in_specs=everywhere, out_specs=everywhere)(*arrays)
 
     y, gradients = problem.handwritten_at(problem.inputs.arrays, problem.upstream(0))
-    pull, upstream = pulling(hand, problem.inputs.live), problem.upstream(0)
-    replicated = transformed(problem, pull, problem.inputs.arrays, upstream, [*y, *gradients], "jax.shard_map")
+    program = partial(program_of, problem, "jax.shard_map", hand, problem.inputs.arrays, problem.upstream(0))
+    replicated = transformed(problem, program, [*y, *gradients], "jax.shard_map")
     if not replicated.passed or jax.device_count() == 1 or not problem.inputs.live:
         return replicated
     everything = tuple(range(len(problem.inputs.arrays)))

@@ -104,7 +104,7 @@ def linear_in_the_upstream(problem: Problem) -> CheckResult | None:
     both = [(2 * a - 3 * b).astype(a.dtype) for a, b in zip(u, w, strict=True)]
     trials = [("a sum of two upstream gradients", both, expected, bound)]
     # Halves hold no number of 1e-20.
-    for factor in (1e-20, 1e5, 1e15) if np.finfo(problem.dtype).bits >= 32 else ():
+    for factor in (1e-20, 1e5, 1e15) if jnp.finfo(problem.dtype).bits >= 32 else ():
         scaled = [(factor * a).astype(a.dtype) for a in u]
         allowed = [factor * _bound(np.abs(g), coarsest) for g in of_u]
         trials.append((f"an upstream gradient scaled by {factor:g}", scaled, [factor * g for g in of_u], allowed))

@@ -11,7 +11,7 @@ from ...jaxprs.queries import UNTRACEABLE, inexact_constants, same_but_for_types
 from ..diagnosis.evidence import Evidence
 from ..examine import Comparison, compare_arithmetic, compare_gradient, compared
 from ..points import domain_of
-from ..problem import FLOATS, Problem, backward_passes, compile_together
+from ..problem import Problem, backward_passes, compile_together
 from ..rounding import apart, as_wide, largest, size
 from ..wording import expected_and_got, index
 from .result import CheckResult
@@ -42,12 +42,13 @@ def precisions(problem: Problem) -> Iterator[tuple[str, Problem]]:
         yield f"{problem.dtype.name}, as written", problem
     if problem.function.typed:
         return
-    names = tuple(FLOATS) if problem.main else (tuple(FLOATS)[problem.number % len(FLOATS)],)
+    types = problem.float_types
+    names = tuple(types) if problem.main else (tuple(types)[problem.number % len(types)],)
     if any(np.iscomplexobj(problem.given.arrays[i]) for i in problem.given.live):
         names = ("float32",)  # there is no narrower complex type
     for name in names:
-        if unit_roundoff(FLOATS[name]) > unit_roundoff(problem.dtype):
-            yield name, problem.at(FLOATS[name])
+        if unit_roundoff(types[name]) > unit_roundoff(problem.dtype):
+            yield name, problem.at(types[name])
 
 
 def _in_precision(problem: Problem, name: str, low: Problem) -> CheckResult | None:
@@ -125,7 +126,7 @@ def _as_in_float64(problem: Problem, low: Problem, actual: Leaves, upstream: Lea
 
 def _failed(name: str, here: Problem, found: Comparison, upstream: Leaves, suspect: str) -> CheckResult:
     j = next((j for j, wrong in enumerate(found.wrong) if wrong.any()), 0)
-    evidence = Evidence(here, found, upstream, j, FLOATS.get(name))
+    evidence = Evidence(here, found, upstream, j, here.float_types.get(name))
     ulps = max(found.ulps, default=0.0)
     return CheckResult(False, evidence.sentence(), name, ulps, evidence, suspect, imprecise=found.imprecise)
 

@@ -10,7 +10,7 @@ from ...jaxprs.inputs import Leaves, normal_like, replaced, round_to, unit_round
 from ..examine import QUICK, Comparison, compare_gradient, compared
 from ..oracles import autodiff, finite_differences
 from ..points import inferred
-from ..problem import Problem, compile_together
+from ..problem import Problem, Program, compile_together
 from ..rounding import FLOAT64, largest, rounding_of, size, tolerance
 from ..wording import expected_and_got, index
 from .result import CheckResult, what_happened
@@ -27,7 +27,7 @@ def second_order(given_problem: Problem) -> CheckResult | None:
         if "twice, plain" not in {key[0] for key in problem.programs.held if isinstance(key, tuple)}:
             return None  # nor does the plain function have a second derivative
         return CheckResult(True, f"not supported, the backward pass raises: {what_happened(error)}", note=True)
-    compile_together((problem, f"twice, {which}", given) for which in ("handwritten", "plain"))
+    compile_together(_programs(problem, given))
     upstream, live = problem.upstream(0), problem.inputs.live
     weights = given[len(given) - len(live) :]
     found = _compared(problem, given)
@@ -56,6 +56,23 @@ def second_order(given_problem: Problem) -> CheckResult | None:
     if any(x.any() for x in found.undecided):
         return CheckResult(True, "compared where autodiff's second derivative is finite")
     return CheckResult(True)
+
+
+def twice_programs(problem: Problem) -> list[Program]:
+    """The programs of the check, where they can be traced."""
+    try:
+        return _programs(problem, second_derivatives(problem)) if _has_second(problem) else []
+    except Exception:
+        return []  # it is raised again where they are needed
+
+
+def _programs(problem: Problem, given: Leaves) -> list[Program]:
+    return [(problem, f"twice, {which}", given) for which in ("handwritten", "plain")]
+
+
+def _has_second(problem: Problem) -> bool:
+    """Whether there is anything to differentiate twice."""
+    return bool(problem.x.size and problem.outputs and problem.differentiable)
 
 
 def second_derivatives(problem: Problem) -> Leaves:
@@ -158,7 +175,7 @@ def _wrong_at_a_seam(problem: Problem, auto: Leaves, upstream: Leaves, weights: 
 
 def _smooth(problem: Problem) -> Problem | None:
     """The problem, or where autodiff is no measure (at a kink, at a seam) one a little aside of it; None if none is."""
-    if not problem.x.size or not problem.outputs or not problem.differentiable:
+    if not _has_second(problem):
         return None
     rng, rough = problem.random("aside"), None
     for scale in (0.0, 1e-2, 1e-1):

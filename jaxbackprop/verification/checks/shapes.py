@@ -36,9 +36,9 @@ def shapes(problem: Problem) -> Iterator[CheckResult]:
 
 def lengths(axis: Axis, blocks: Sequence[int]) -> list[int]:
     """A block, one more and one less, several, a prime beyond them, one, none at all; without blocks, fewer."""
-    near = [n for block in blocks for n in (block + 1, block - 1, block)] or [axis.size + 1]
-    whole = [2 * max(blocks)] if blocks else []
-    wanted = [*near, *whole, _prime_beyond(3 * max(blocks) if blocks else 2 * axis.size), 1, 0]
+    near = [n for block in blocks for n in (block + 1, block - 1, block)]
+    several = [2 * max(blocks), _prime_beyond(3 * max(blocks))] if blocks else [axis.size + 1, 2 * axis.size]
+    wanted = [*near, *several, 1, 0]
     return [n for n in dict.fromkeys(wanted) if n != axis.size and n >= 0]
 
 

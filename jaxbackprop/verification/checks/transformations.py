@@ -169,21 +169,40 @@ def stack(rows: Sequence[Any], axis: int = 0) -> Any:
     return jnp.stack(list(rows)) if is_key(rows[0]) else np.stack(rows, axis)
 
 
+def transformed_programs(problem: Problem) -> Iterator[Program]:
+    """The programs of the checks `vmap`, `scan` and `checkpoint`, those that can be traced."""
+    yield from _mapped_programs(problem, *_batch(problem), _mapped_axes(problem))
+    for traced in (_scanned, _checkpointed):
+        try:
+            yield traced(problem)
+        except Exception:
+            continue  # it is raised again where the program is needed
+
+
 def vmap(problem: Problem) -> CheckResult:
     """Mapped over any of its arguments and differentiated, the results are those of one example at a time."""
-    rows, upstream = batch(problem), [problem.upstream(b) for b in range(EXAMPLES)]
-    mapped = [
-        (subset, axis)
-        for subset in _subsets(problem)
-        for axis in ((0, -1) if len(subset) == len(problem.inputs.arrays) else (0,))
-        if axis == 0 or not any(is_key(problem.inputs.arrays[i]) for i in subset)
-    ]
+    (rows, upstream), mapped = _batch(problem), _mapped_axes(problem)
     compile_together(_mapped_programs(problem, rows, upstream, mapped))
     for subset, axis in mapped:
         result = _mapped(problem, rows, upstream, subset, axis)
         if result is not None:
             return result
     return CheckResult(True)
+
+
+def _batch(problem: Problem) -> tuple[list[Leaves], list[Leaves]]:
+    """The examples that are mapped over, and an upstream gradient for each."""
+    return batch(problem), [problem.upstream(b) for b in range(EXAMPLES)]
+
+
+def _mapped_axes(problem: Problem) -> list[tuple[tuple[int, ...], int]]:
+    """Which arrays are mapped, along which axis."""
+    return [
+        (subset, axis)
+        for subset in _subsets(problem)
+        for axis in ((0, -1) if len(subset) == len(problem.inputs.arrays) else (0,))
+        if axis == 0 or not any(is_key(problem.inputs.arrays[i]) for i in subset)
+    ]
 
 
 def _mapped_programs(
@@ -287,24 +306,33 @@ def _some_output_misses_a_dependence(problem: Problem, subset: tuple[int, ...]) 
 
 def scan(problem: Problem) -> CheckResult:
     """Inside `lax.scan`, differentiated through, the results are those outside."""
-    rows, upstream = batch(problem), [problem.upstream(b) for b in range(EXAMPLES)]
-    flat, live = problem.inputs.call(problem.function.handwritten), problem.inputs.live
-    stacked = [stack([row[i] for row in rows]) for i in range(len(problem.inputs.arrays))]
-    together = [np.stack([u[j] for u in upstream]) for j in range(len(problem.outputs))]
-    pull = pulling(lambda *a: lax.scan(lambda carry, x: (carry, flat(*x)), None, list(a))[1], live)
-
+    rows, upstream = _batch(problem)
     alone = [problem.handwritten_at(row, u) for row, u in zip(rows, upstream, strict=True)]
     expected = [np.stack([y[j] for y, _ in alone]) for j in range(len(problem.outputs))]
-    expected += [np.stack([g[j] for _, g in alone]) for j in range(len(live))]
-    return transformed(problem, pull, stacked, together, expected, "scan")
+    expected += [np.stack([g[j] for _, g in alone]) for j in range(len(problem.inputs.live))]
+    return transformed(problem, lambda: _scanned(problem), expected, "scan")
+
+
+def _scanned(problem: Problem) -> Program:
+    rows, upstream = _batch(problem)
+    flat = problem.inputs.call(problem.function.handwritten)
+    stacked = [stack([row[i] for row in rows]) for i in range(len(problem.inputs.arrays))]
+    together = [np.stack([u[j] for u in upstream]) for j in range(len(problem.outputs))]
+    return program_of(
+        problem, "scan", lambda *a: lax.scan(lambda carry, x: (carry, flat(*x)), None, list(a))[1], stacked, together
+    )
 
 
 def checkpoint(problem: Problem) -> CheckResult:
     """Recomputed in the backward pass by `jax.checkpoint`, the results are the same."""
-    # A function of its own each time: `jax.checkpoint` remembers what it traced, also of a rule since redefined.
-    pull = pulling(jax.checkpoint(problem.inputs.call(problem.function.handwritten)), problem.inputs.live)
     y, gradients = problem.handwritten_at(problem.inputs.arrays, problem.upstream(0))
-    return transformed(problem, pull, problem.inputs.arrays, problem.upstream(0), [*y, *gradients], "jax.checkpoint")
+    return transformed(problem, lambda: _checkpointed(problem), [*y, *gradients], "jax.checkpoint")
+
+
+def _checkpointed(problem: Problem) -> Program:
+    # A function of its own each time: `jax.checkpoint` remembers what it traced, also of a rule since redefined.
+    hand = jax.checkpoint(problem.inputs.call(problem.function.handwritten))
+    return program_of(problem, "jax.checkpoint", hand, problem.inputs.arrays, problem.upstream(0))
 
 
 def pulling(hand: Callable[..., Leaves], live: Sequence[int]) -> Callable[..., tuple[Leaves, Leaves]]:
@@ -317,17 +345,21 @@ def pulling(hand: Callable[..., Leaves], live: Sequence[int]) -> Callable[..., t
     return pull
 
 
-def transformed(
-    problem: Problem, pull: Callable, arrays: Leaves, upstream: Leaves, expected: Leaves, what: str
-) -> CheckResult:
-    """Whether a transformed function answers what is expected of it."""
+def program_of(problem: Problem, name: str, hand: Callable[..., Leaves], arrays: Leaves, upstream: Leaves) -> Program:
+    """The backward pass of a function of flat arrays, traced under that name."""
+    pull, count, given = pulling(hand, problem.inputs.live), len(arrays), [*arrays, *upstream]
+    problem.trace(name, lambda *a: pull(list(a[:count]), list(a[count:])), *given)
+    return problem, name, given
+
+
+def transformed(problem: Problem, program: Callable[[], Program], expected: Leaves, what: str) -> CheckResult:
+    """Whether the program of a transformed function answers what is expected of it."""
     try:
-        count = len(arrays)
-        problem.trace(what, lambda *a: pull(list(a[:count]), list(a[count:])), *arrays, *upstream)
+        _, name, given = program()
     except Exception as error:
         return raised_under(problem, error, what)
     try:
-        found = problem.as_written(what, [*arrays, *upstream])
+        found = problem.as_written(name, given)
     except Exception as error:
         noted = raised_under(problem, error, what)
         if not noted.note:

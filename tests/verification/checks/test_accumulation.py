@@ -101,6 +101,18 @@ def test_a_cast_to_float8_with_its_gradient_doubled_fails(dtype):
     assert not jbp.verify(by_hand(cast, lambda s, u: (2 * u,)), x, checks=["gradient"]).passed
 
 
+def test_arguments_in_float8_are_judged_in_that_type_too():
+    def doubled(s, u):
+        return ((4 if u.dtype.itemsize == 1 else 2) * s[0] * u,)
+
+    x = jnp.linspace(0.3, 2, 12).astype(jnp.float8_e4m3fn)
+    right = jbp.verify(by_hand(lambda x: x * x, lambda s, u: (2 * s[0] * u,)), x, checks=["precision"])
+    wrong = jbp.verify(by_hand(lambda x: x * x, doubled), x, checks=["precision"])
+    assert right.passed
+    assert [c.name for c in right.checks][-1] == "float8_e4m3fn"
+    assert [c.name for c in wrong.failures] == ["float8_e4m3fn"]
+
+
 def test_the_cause_of_a_sum_that_cancels_is_that_it_was_rounded():
     def rounded_first(s, u):
         p = jax.nn.softmax(s[0].astype(jnp.promote_types(u.dtype, jnp.float32)))

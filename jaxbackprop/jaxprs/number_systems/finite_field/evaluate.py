@@ -15,6 +15,7 @@ import numpy as np
 from ...compat import (
     CALLS,
     CUSTOM_JVP,
+    LINEAR_SOLVE,
     REMAT,
     RULES,
     ClosedJaxpr,
@@ -24,6 +25,7 @@ from ...compat import (
     dtype_of,
     function_of,
     inner_jaxprs,
+    linear_body,
     scan_of,
     shape_of,
     while_of,
@@ -122,8 +124,9 @@ class _Hook:
             return self.without_numbers(eqn, name, inputs)
         if name in MOVES:
             return self.moved(eqn, name, inputs)
-        if name == "custom_linear_solve":
-            return _solved(walk, eqn, inputs)
+        if name == LINEAR_SOLVE:
+            body, given = linear_body(eqn, inputs)
+            return walk.run(*body, given)
         made = PRIMITIVES.get(name) or LINEAR_ALGEBRA.get(name)
         if made is None:
             raise Refused(name)
@@ -235,15 +238,6 @@ def _known(x: Any) -> Any:
 def _cond(field: Field, walk: Walk, eqn: JaxprEqn, inputs: list[Any]) -> list[Any]:
     branches = branches_of(eqn)
     return walk.run(*branches[min(max(int(_known(inputs[0])), 0), len(branches) - 1)], inputs[1:])
-
-
-def _solved(walk: Walk, eqn: JaxprEqn, inputs: list[Any]) -> list[Any]:
-    """The program that solves, as it was written down."""
-    lengths, programs = eqn.params["const_lengths"], eqn.params["jaxprs"]
-    before = lengths.matvec + lengths.vecmat
-    constants = inputs[before : before + lengths.solve]
-    of = sum(lengths)
-    return walk.run(programs.solve.jaxpr, programs.solve.consts, [*constants, *inputs[of:]])
 
 
 MOST_STEPS = 500
