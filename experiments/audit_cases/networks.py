@@ -360,7 +360,7 @@ def quax() -> Calls:
     """Rules of JAX called through quax, on plain arrays and on low-rank ones."""
     qx, lora = module("quax"), module("quax.examples.lora")
     names = "relu softplus silu gelu log_sigmoid logsumexp softmax"
-    made = {f"quaxify({name})": (qx.quaxify(getattr(jax.nn, name)), (X,)) for name in names.split()}
+    made: Calls = {f"quaxify({name})": (qx.quaxify(getattr(jax.nn, name)), (X,)) for name in names.split()}
     low_rank = lora.LoraArray(jnp.asarray(normal(4, 6)), rank=2, key=KEY)
     made["quaxify(softplus of a product), low rank"] = (
         lambda w, x: jax.nn.softplus(qx.quaxify(jnp.matmul)(w, x)), (low_rank, normal(6, 3)),
