@@ -26,7 +26,7 @@ def section() -> list[str]:
         "",
         "Programs whose own gradient is not that of their value, without a faulty rule:",
         "",
-        *(f"- `{name}`: {why}" for name, why in PROGRAMS.items()),
+        *(f"- `{name}`: {why}" for name, why in PROGRAMS.items() if any(row.endswith(f"/{name}") for row in rows)),
         "",
         "Not examined, in all or in part; where a rule could not be judged alone, with what is known of the",
         "gradient of the programs that call it:",
