@@ -22,6 +22,14 @@ def drawn(batch: int = 6, features: int = 3, classes: int = 7, seed: int = 0) ->
     )
 
 
+def loss_and_gradients(function, x, W, b, upstream):
+    def both(x, W, b):
+        loss, pull = jax.vjp(function, x, W, b)
+        return loss, pull(jnp.asarray(upstream))
+
+    return jax.jit(both)(x, W, b)
+
+
 def by_loops(x, W, labels, b, upstream):
     """Loss of each example and the gradients of sum upstream loss, one score at a time, in float64."""
     losses, dx, dW, db = np.zeros(len(x)), np.zeros_like(x), np.zeros_like(W), np.zeros_like(b)
@@ -43,8 +51,9 @@ def test_loss_and_gradients_are_those_of_a_loop_however_it_is_cut(at_once):
     upstream = np.random.default_rng(1).normal(size=6)
     expected, gradients = by_loops(x, W, labels, b, upstream)
     with jax.enable_x64(True):
-        loss, pull = jax.vjp(lambda x, W, b: linear_cross_entropy(x, W, labels, b, at_once=at_once), x, W, b)
-        found = pull(jnp.asarray(upstream))
+        loss, found = loss_and_gradients(
+            lambda x, W, b: linear_cross_entropy(x, W, labels, b, at_once=at_once), x, W, b, upstream
+        )
     np.testing.assert_allclose(loss, expected, rtol=1e-12)
     for one, other in zip(found, gradients, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-14)
@@ -60,7 +69,7 @@ def test_the_mean_counts_only_examples_that_have_a_class(at_once):
         of = jax.value_and_grad(
             lambda x, W, b: 3 * mean_linear_cross_entropy(x, W, labels, b, at_once=at_once), (0, 1, 2)
         )
-        loss, found = of(x, W, b)
+        loss, found = jax.jit(of)(x, W, b)
     np.testing.assert_allclose(loss, 3 * expected @ counted, rtol=1e-12)
     for one, other in zip(found, gradients, strict=True):
         np.testing.assert_allclose(one, 3 * other, rtol=1e-11, atol=1e-14)
@@ -91,7 +100,7 @@ def test_z_loss_and_soft_cap_are_those_of_the_formula(made, at_once):
         return (loss * upstream).sum() if loss.ndim else loss
 
     with jax.enable_x64(True):
-        loss, found = jax.value_and_grad(total, (0, 1, 2))(x, W, b)
+        loss, found = jax.jit(jax.value_and_grad(total, (0, 1, 2)))(x, W, b)
     np.testing.assert_allclose(loss, expected @ upstream, rtol=1e-12)
     for one, other in zip(found, gradients, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-14)
@@ -119,7 +128,7 @@ def test_classes_may_be_split_over_devices(made, checked):
             check_vma=checked,
         )  # fmt: skip
         found = jax.jit(lambda: value_and_gradients(lambda x, W, b: sharded(x, W, jnp.asarray(labels), b)))()
-        expected = value_and_gradients(lambda x, W, b: made(x, W, labels, b, **settings))
+        expected = jax.jit(lambda: value_and_gradients(lambda x, W, b: made(x, W, labels, b, **settings)))()
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-14)
 
@@ -167,7 +176,9 @@ def test_a_class_of_bias_minus_infinity_is_not_there(made):
     b[4:] = -np.inf
     with jax.enable_x64(True):
         for at_once in (6, 10**6):
-            of = jax.value_and_grad(lambda x, W, b, n=at_once: made(x, W, labels, b, at_once=n).sum(), (0, 1, 2))
+            of = jax.jit(
+                jax.value_and_grad(lambda x, W, b, n=at_once: made(x, W, labels, b, at_once=n).sum(), (0, 1, 2))
+            )
             loss, (dx, dW, db) = of(x, W, b)
             kept, (dx_kept, dW_kept, db_kept) = of(x, W[:, :4], b[:4])
             np.testing.assert_allclose(loss, kept, rtol=1e-13)
@@ -243,8 +254,9 @@ def test_the_mean_called_without_gradient_forms_none():
 
 def test_leading_axes_are_examples_and_labels_may_be_small_integers():
     x, W, labels, b = drawn(6, 3, 7)
-    flat = linear_cross_entropy(x, W, labels, b)
-    nested = linear_cross_entropy(x.reshape(2, 3, 3), W, labels.reshape(2, 3).astype(np.int8), b)
+    each, mean = jax.jit(linear_cross_entropy), jax.jit(mean_linear_cross_entropy)
+    flat = each(x, W, labels, b)
+    nested = each(x.reshape(2, 3, 3), W, labels.reshape(2, 3).astype(np.int8), b)
     np.testing.assert_array_equal(nested, flat.reshape(2, 3))
-    assert mean_linear_cross_entropy(x.reshape(2, 3, 3), W, labels.reshape(2, 3), b) == pytest.approx(flat.mean())
-    assert linear_cross_entropy(x[0], W, labels[0], b) == pytest.approx(flat[0])
+    assert mean(x.reshape(2, 3, 3), W, labels.reshape(2, 3), b) == pytest.approx(flat.mean())
+    assert each(x[0], W, labels[0], b) == pytest.approx(flat[0])
