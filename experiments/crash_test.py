@@ -27,7 +27,6 @@ import flax.nnx as nnx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint
 from harness import report
 
 import jaxbackprop as jbp
@@ -36,6 +35,7 @@ from jaxbackprop.fasttext.run import RunFolder
 from jaxbackprop.fasttext.train import chunks, loop  # noqa: F401  (so is what trains texts)
 from jaxbackprop.fasttext.train.checkpoints import storage
 from jaxbackprop.training import checkpoints, data_source, fitting
+from jaxbackprop.training.integrity import of_file
 
 KINDS = ("mlp", "own model", "text")
 KILLS, TERMINATIONS, INTERRUPTS = 60, 20, 10
@@ -171,26 +171,9 @@ def result(kind: str, out: Path) -> dict[str, Any]:
     else:
         newest = max(int(path.stem) for path in (out / "checkpoints" / "last").glob("*.json"))
         about = json.loads((out / "checkpoints" / "last" / f"{newest}.json").read_text())
-        model = arrays_of(out / "checkpoints" / "best" / str(about["best_epoch"]))
+        model = of_file(out / "checkpoints" / "best" / f"{about['best_epoch']}.npy")
     tested = json.loads((out / "test.json").read_text()) if (out / "test.json").exists() else None
     return {"model": model, "epochs": timeless, "test": tested}
-
-
-def arrays_of(folder: Path) -> str:
-    """The hash of a checkpoint's arrays, read in a process of its own, for the first computation starts threads."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if not pid:
-        found = orbax.checkpoint.StandardCheckpointer().restore(folder.absolute())
-        os.write(
-            writer, hashlib.sha256(b"".join(np.asarray(found[k]).tobytes() for k in sorted(found))).hexdigest().encode()
-        )
-        os._exit(0)
-    os.waitpid(pid, 0)
-    digest = os.read(reader, 100).decode()
-    os.close(reader)
-    os.close(writer)
-    return digest
 
 
 def measure(

@@ -16,6 +16,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from flax import nnx
 from harness import report
@@ -42,13 +43,17 @@ def text_run(folder: Path) -> None:
     finish(train(request, folder), request, folder)
 
 
-RUNS = {"module": (module_run, X), "text": (text_run, TEXTS)}
+RUNS = {"module": module_run, "text": text_run}
 
 
-def asked(folder: Path, x: Any) -> tuple:
-    """What a run says: probabilities, history, settings."""
+def asked(folder: Path) -> tuple:
+    """What a run says: its model's numbers, history, settings."""
     run = jbp.load_run(folder)
-    return np.asarray(run.probabilities(x)).tobytes(), run.history, json.dumps(run.config, sort_keys=True)
+    if run.kind == "module":
+        model = b"".join(np.asarray(x).tobytes() for x in jax.tree.leaves(nnx.state(run.model)))
+    else:
+        model = run.probabilities(TEXTS).tobytes()
+    return model, run.history, json.dumps(run.config, sort_keys=True)
 
 
 def damage(folder: Path, rng: random.Random) -> str:
@@ -87,10 +92,10 @@ def measure(trials: int = 1000, seed: int = 0) -> dict[str, Any]:
     """For each kind of run: how many damaged ones were refused, gave the same, and the wrong ones."""
     rng, rows = random.Random(seed), {}
     with tempfile.TemporaryDirectory() as base:
-        for kind, (make, x) in RUNS.items():
+        for kind, make in RUNS.items():
             whole, broken = Path(base, f"{kind}-whole"), Path(base, f"{kind}-broken")
             make(whole)
-            expected, outcomes, wrong = asked(whole, x), Counter(), []
+            expected, outcomes, wrong = asked(whole), Counter(), []
             for _ in range(trials):
                 shutil.rmtree(broken, ignore_errors=True)
                 shutil.copytree(whole, broken)
@@ -98,9 +103,11 @@ def measure(trials: int = 1000, seed: int = 0) -> dict[str, Any]:
                 try:
                     with warnings.catch_warnings(record=True) as caught:
                         warnings.simplefilter("always")
-                        outcome = "same, with a warning" if asked(broken, x) == expected and caught else "same"
-                        if asked(broken, x) != expected:
-                            outcome = "an older checkpoint, with a warning" if caught else "wrong"
+                        same = asked(broken) == expected
+                    if same:
+                        outcome = "same, with a warning" if caught else "same"
+                    else:
+                        outcome = "an older checkpoint, with a warning" if caught else "wrong"
                 except DataError as error:
                     message = str(error)
                     named = str(broken) in message and len(message.splitlines()) <= MOST_LINES

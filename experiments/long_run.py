@@ -1,7 +1,7 @@
 """A million steps of a tiny model take no more memory at their end than after a tenth; saving costs under a twentieth.
 
 A linear classifier on 4,000 examples in minibatches of 4: 1,000 epochs of 1,000 steps, saved as `fit` saves by itself.
-The memory is the process's resident set after each epoch; the time of saving is that of all calls that save.
+The memory is the process's resident set after each epoch; the time of saving is that of the thread that saves.
 
     python experiments/long_run.py
 """
@@ -33,14 +33,14 @@ def measure(epochs: int = 1000) -> dict[str, Any]:
     y = (x @ rng.normal(size=(4, 3))).argmax(1)
     memory: list[float] = []
     saves: list[float] = []
-    save = Checkpoints.save
+    save = Checkpoints._save
 
     def timed(self: Checkpoints, *arguments: Any) -> None:
         began = time.perf_counter()
         save(self, *arguments)
         saves.append(time.perf_counter() - began)
 
-    Checkpoints.save = timed  # pyright: ignore[reportAttributeAccessIssue]
+    Checkpoints._save = timed  # pyright: ignore[reportAttributeAccessIssue]
     try:
         with tempfile.TemporaryDirectory() as folder:
             began = time.perf_counter()
@@ -51,7 +51,7 @@ def measure(epochs: int = 1000) -> dict[str, Any]:
             )  # fmt: skip
             seconds = time.perf_counter() - began
     finally:
-        Checkpoints.save = save
+        Checkpoints._save = save
     return {
         "steps": history.epochs[-1].step,
         "seconds": seconds,

@@ -168,8 +168,13 @@ def test_a_run_that_does_not_end_with_the_same_bits_is_reported():
     for wrong in ({"same bits": 8}, {"cut off": 3}):
         with pytest.raises(AssertionError):
             crash.claim({"runs": {"text, SIGKILL": row | wrong}})
-    with pytest.raises(AssertionError):
-        parallel.claim({"8": {"losses": [1.0], "difference": 2e-5}})
+    killed = {"status of the second": -9, "status of the first": 1, "seconds until the first ended": 9.0,
+              "error": ["RuntimeError: fit: another process ended"]}  # fmt: skip
+    same = {"8 devices": {"losses": [1.0], "difference": 1e-7}}
+    parallel.claim({"runs": same, "killed": killed})
+    for runs, change in (({"8 devices": {"difference": 2e-5}}, {}), (same, {"status of the first": 0})):
+        with pytest.raises(AssertionError):
+            parallel.claim({"runs": runs, "killed": killed | change})
     grown = {"MiB after a tenth": 300, "MiB at the end": 330, "share of the time for saving": 0.01}
     with pytest.raises(AssertionError):
         long.claim(grown)

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Collection
 from typing import Any
 
+import jax
+
 from .circuit import Circuit
 from .walk import walk_function
 
@@ -39,8 +41,9 @@ def trace(
     """
     if steps not in ("whole", "summary"):
         raise ValueError(f"trace: steps is 'whole' or 'summary', not {steps!r}.")
-    return Circuit.of(
-        walk_function(
-            fun, args, upstream=upstream, open=open, unroll=unroll, summaries=steps == "summary", autodiff=autodiff
+    with jax.transfer_guard("allow"):
+        return Circuit.of(
+            walk_function(
+                fun, args, upstream=upstream, open=open, unroll=unroll, summaries=steps == "summary", autodiff=autodiff
+            )
         )
-    )

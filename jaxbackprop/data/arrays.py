@@ -16,7 +16,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from .errors import DataError, did_you_mean, missing
-from .files import read_at_most
+from .files import most_bytes, read_at_most, too_large
 from .idx import read_idx
 from .tables import read_table
 
@@ -224,7 +224,10 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> np.
     with archive.open(member) as file:
         shape, fortran, dtype = _header(file, member.filename, path)
         size = math.prod(shape) * dtype.itemsize
-        data = read_at_most(file, size + 1)
+        most = size if member.compress_type == zipfile.ZIP_STORED else most_bytes(path)
+        data = read_at_most(file, min(size, most) + 1)
+        if len(data) > most < size:
+            raise too_large(path, most)
     if len(data) != size:
         advice = "Write the file again: it was cut short or damaged."
         raise DataError(f"{member.filename} with {len(data)} bytes", expected=f"{size}", file=path, advice=advice)

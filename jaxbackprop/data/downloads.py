@@ -3,6 +3,7 @@
 What the files hold is read elsewhere. pooch does the work; a download that broke off goes on where it stopped.
 """
 
+import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -77,9 +78,23 @@ def data_folder(name: str, folder: Path | None = None) -> Path:
     return (Path(_pooch().os_cache("jaxbackprop")) if folder is None else folder) / name
 
 
-def is_here(name: str, folder: Path | None = None) -> bool:
-    """Whether all files of the set `name` are in its folder, fetched or put there by hand."""
-    return all((data_folder(name, folder) / file).is_file() for file in DOWNLOADS[name].files)
+def here(name: str, folder: Path | None = None) -> Path | None:
+    """The folder of the set `name`, fetched or put there by hand; None where a file of it is missing.
+
+    Raises:
+        DataError: a file is another one than its checksum is of.
+    """
+    where, files = data_folder(name, folder), DOWNLOADS[name].files
+    if not all((where / file).is_file() for file in files):
+        return None
+    for file, checksum in files.items():
+        path = where / file
+        kind, _, digest = checksum.partition(":")
+        with open(path, "rb") as opened:
+            if hashlib.file_digest(opened, kind).hexdigest() != digest:
+                advice = "Remove the file, and it will be fetched again; or give the path of its folder, not the name."
+                raise DataError("a file with another checksum", expected=checksum, advice=advice, file=path)
+    return where
 
 
 def get(name: str, *, folder: Path | None = None, progress: Progress | None = None) -> Path:

@@ -5,11 +5,12 @@ What the bytes mean is not known here.
 
 import codecs
 import gzip
+import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 import pyarrow as pa
 
@@ -17,6 +18,8 @@ from .errors import DataError, missing
 
 BLOCK = 1 << 19  # half a mebibyte: a block and what is computed from it stay in the second-level cache
 READ = 1 << 16
+LIMIT_VARIABLE = "JAXBACKPROP_MOST_BYTES"
+MOST_BYTES, MOST_GROWTH = 1 << 30, 100
 COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 
 
@@ -35,6 +38,38 @@ def compression(path: Path) -> str | None:
     return next((kind for magic, kind in COMPRESSED.items() if start.startswith(magic)), None)
 
 
+def most_bytes(path: Path) -> int:
+    """The bytes that a compressed file may grow to: $JAXBACKPROP_MOST_BYTES, or 1 GiB and 100 times its own size."""
+    given = os.environ.get(LIMIT_VARIABLE)
+    if given is None:
+        return MOST_BYTES + MOST_GROWTH * path.stat().st_size
+    if not given.isdecimal():
+        raise ValueError(f"{LIMIT_VARIABLE} is {given!r}; it is a number of bytes.")
+    return int(given)
+
+
+def too_large(path: Path, most: int) -> DataError:
+    """The error for a compressed file that grows beyond its limit."""
+    limit, advice = f"{most:,} bytes at most", f"If it is right, set {LIMIT_VARIABLE} to more."
+    return DataError("a compressed file that grows further", expected=limit, file=path, advice=advice)
+
+
+class _Bounded:
+    """A stream of which no more than `most` bytes are read."""
+
+    def __init__(self, file: Any, path: Path):
+        self._file, self._path, self._most = file, path, most_bytes(path)
+        self._left = self._most
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to `size` bytes, all that is left where it is negative; DataError where there is more than may be."""
+        data = self._file.read(self._left + 1 if size < 0 else size)
+        self._left -= len(data)
+        if self._left < 0:
+            raise too_large(self._path, self._most)
+        return data
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
     """The file's bytes after decompression; whatever is wrong with the compression becomes a DataError."""
@@ -42,10 +77,10 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
     try:
         if kind == "gzip":
             with gzip.open(path, "rb") as file:
-                yield cast("IO[bytes]", file)
+                yield cast("IO[bytes]", _Bounded(file, path))
         elif kind == "zstd":
             with pa.CompressedInputStream(pa.OSFile(str(path)), "zstd") as file:
-                yield cast("IO[bytes]", file)
+                yield cast("IO[bytes]", _Bounded(file, path))
         else:
             with open(path, "rb") as file:
                 yield file

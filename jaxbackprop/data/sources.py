@@ -12,7 +12,7 @@ import numpy as np
 
 from .arrays import Examples, examples, read_csv, read_idx_pair, read_npz
 from .docstrings import docstrings
-from .downloads import DOWNLOADS, data_folder, get, is_here
+from .downloads import DOWNLOADS, get, here
 from .errors import DataError, did_you_mean, missing
 from .files import opened, suffix
 from .labelled_text import LABEL_PREFIX, Texts, label_column_of, read_lines, read_text_csv
@@ -70,7 +70,7 @@ def load(
     if name in BUILT_IN:
         found = _digits() if name == "digits" else DataSet(name, *docstrings())
     elif name in DOWNLOADS:
-        where = data_folder(name, folder) if is_here(name, folder) else get(name, folder=folder)
+        where = here(name, folder) or get(name, folder=folder)
         found = _named(name, _folder(where, DOWNLOADS[name].kind, label_prefix, label_column))
     else:
         found = _path(Path(name), kind, label_prefix, label_column)

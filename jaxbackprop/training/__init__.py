@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from .run import Run as Run
     from .run import load_run as load_run
     from .run_folder import RunFolder as RunFolder
+    from .seeds import SeedHistories as SeedHistories
+    from .seeds import fit_seeds as fit_seeds
     from .stop_signals import Terminated as Terminated
 
 __getattr__, __dir__ = lazy_names(
@@ -30,6 +32,7 @@ __getattr__, __dir__ = lazy_names(
         "run": ("Run", "load_run"),
         "optimizer": ("make_optimizer",),
         "run_folder": ("RunFolder",),
+        "seeds": ("SeedHistories", "fit_seeds"),
         "stop_signals": ("Terminated",),
     },
 )

@@ -1,25 +1,27 @@
-"""Checkpoints of a run: arrays written by orbax, whole or not at all, each with the hashes of its files.
+"""Checkpoints of a run: arrays in NumPy's format, whole or not at all, each with the hash of its file.
 
-    last/N       the N-th state of training that was saved; the newest two are kept
-    last/N.json  the hashes of its files, and where in the run it stands
-    best/EPOCH   the model after the best epoch so far, with such a file too, while a kept state refers to it
+    last/N.npy   the N-th state of training that was saved, its arrays one after another; the newest two are kept
+    last/N.json  their names, types and shapes, the hash of their file, and where in the run it stands
+    best/EPOCH   the model after the best epoch so far, in two such files, while a kept state refers to it
 
-A checkpoint counts once its JSON file is there, which is written last.
+A checkpoint counts once its JSON file is there, which is written last. All is written in a thread beside training.
 """
 
 import json
-import shutil
 import time
 import warnings
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ..data.errors import DataError
-from .integrity import files_in, seal, unseal
+from .integrity import of_file, seal, unseal
+from .processes import is_key, local
 
 T = TypeVar("T")
 
@@ -28,6 +30,7 @@ SHARE_OF_TIME = 0.05
 FIRST_SAVE = 0.1
 """Seconds that the first save is thought to take."""
 KEPT = 2
+ARRAYS, HASH = "arrays", "hash of the arrays"
 
 
 class Saved(NamedTuple):
@@ -50,17 +53,35 @@ class Checkpoints:
         self.folder = folder
         self._best: int | None = None  # the one known to be whole
         self._saved_at, self._save_took = time.monotonic(), FIRST_SAVE
+        self._writer = ThreadPoolExecutor(1, "checkpoints")
+        self._writing: Future[None] | None = None
 
     def due(self) -> bool:
         """Whether so much time has passed since the last checkpoint that another costs little."""
-        return time.monotonic() - self._saved_at > self._save_took / SHARE_OF_TIME
+        is_free = self._writing is None or self._writing.done()
+        return is_free and time.monotonic() - self._saved_at > self._save_took / SHARE_OF_TIME
 
     def save(self, about: Mapping[str, Any], state: Any, best_epoch: int, best: Any) -> None:
-        """Write a checkpoint; older ones are removed once it is whole.
+        """Begin to write a checkpoint, once the one before is written; older ones are removed once it is whole.
+
+        Raises:
+            DataError: the one before could not be written.
+        """
+        before = None if self._writing is None else self._writing.exception()
+        self._writing = self._writer.submit(self._save, dict(about), state, best_epoch, best)
+        if before is not None:
+            raise before
+
+    def wait(self) -> None:
+        """Wait until the last checkpoint is written.
 
         Raises:
             DataError: it could not be written; the ones before are still there.
         """
+        if self._writing is not None:
+            self._writing.result()
+
+    def _save(self, about: dict[str, Any], state: Any, best_epoch: int, best: Any) -> None:
         started = time.monotonic()
         try:
             # The best first: were it the other way round, a run cut off between the two would lack its best model.
@@ -70,13 +91,14 @@ class Checkpoints:
             number = max(self._numbers(), default=0) + 1
             self._write("last", number, state, {**about, "best_epoch": best_epoch})
             self._remove_old()
-        except (OSError, ValueError) as error:
+        except OSError as error:
             raise DataError(
                 f"a checkpoint that could not be written ({_first_line(error)})",
                 file=self.folder,
                 advice="Make room there, or make it writable, and resume the run; what was saved before is kept.",
             ) from error
-        self._saved_at, self._save_took = time.monotonic(), time.monotonic() - started
+        finally:
+            self._saved_at, self._save_took = time.monotonic(), time.monotonic() - started
 
     def any(self) -> bool:
         """Whether there is any, whole or damaged."""
@@ -128,17 +150,19 @@ class Checkpoints:
         return [int(path.stem) for path in (self.folder / "last").glob("*.json") if path.stem.isdigit()]
 
     def _write(self, which: str, number: int, tree: Any, about: Mapping[str, Any]) -> None:
-        import orbax.checkpoint as ocp
+        path, arrays = self._path(which, number), _arrays(tree)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_suffix(".json").unlink(missing_ok=True)
+        with open(path, "wb") as file:
+            for array in arrays.values():
+                np.save(file, array, allow_pickle=False)
+        new = path.with_suffix(".json.new")
+        about = {**about, ARRAYS: _described(arrays), HASH: of_file(path)}
+        new.write_text(json.dumps(seal(about)) + "\n", encoding="utf-8")
+        new.replace(path.with_suffix(".json"))
 
-        target = self.folder / which / str(number)
-        listed = target.with_name(f"{number}.json")
-        listed.unlink(missing_ok=True)
-        shutil.rmtree(target, ignore_errors=True)  # left by a process that was killed before it listed the files
-        with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save(target.absolute(), _arrays(tree))
-        new = target.with_name(f"{number}.json.new")
-        new.write_text(json.dumps(seal({**about, "files": files_in(target)})) + "\n", encoding="utf-8")
-        new.replace(listed)
+    def _path(self, which: str, number: int) -> Path:
+        return self.folder / which / f"{number}.npy"
 
     def _remove_old(self) -> None:
         kept, best = sorted(self._numbers())[-KEPT:], set()
@@ -151,40 +175,36 @@ class Checkpoints:
             for path in (self.folder / which).iterdir():
                 name = path.name.partition(".")[0]
                 if name.isdigit() and int(name) not in numbers:
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+                    path.unlink()
 
     def _about(self, which: str, number: int) -> dict[str, Any]:
-        path = self.folder / which / f"{number}.json"
+        path = self._path(which, number).with_suffix(".json")
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
-            raise DataError(f"a checkpoint without the list of its files ({_first_line(error)})", file=path) from None
-        return unseal(found, path)
+            raise DataError(f"a checkpoint that is not described ({_first_line(error)})", file=path) from None
+        about = unseal(found, path)
+        if HASH not in about:
+            raise DataError("a checkpoint of another version", file=path)
+        return about
 
     def _checked(self, which: str, number: int) -> dict[str, Any]:
-        """Where the checkpoint stands; DataError where its files are not those that were written."""
-        about, path = self._about(which, number), self.folder / which / str(number)
-        listed = about.pop("files")
-        found = files_in(path)
-        for name in sorted(listed.keys() | found.keys()):
-            if listed.get(name) != found.get(name):
-                how = "is missing" if name not in found else "was added" if name not in listed else "is damaged"
-                raise DataError(f"a checkpoint of which {name} {how}", file=path)
+        """Where the checkpoint stands; DataError where its arrays are not those that were written."""
+        about, path = self._about(which, number), self._path(which, number)
+        if not path.is_file() or of_file(path) != about.pop(HASH):
+            raise DataError(f"a checkpoint that {'is damaged' if path.is_file() else 'is missing'}", file=path)
+        del about[ARRAYS]
         return about
 
     def _read(self, which: str, number: int, like: T) -> T:
-        import orbax.checkpoint as ocp
-
-        wanted = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), _arrays(like))
-        path = self.folder / which / str(number)
-        try:
-            with ocp.StandardCheckpointer() as checkpointer:
-                found = checkpointer.restore(path.absolute(), wanted)
-        except (ValueError, KeyError, OSError) as error:
-            raise DataError(
-                f"arrays that do not fit the model of config.json ({_first_line(error)})", file=path
-            ) from error
-        return _like(found, like)
+        path, found, wanted = self._path(which, number), self._about(which, number)[ARRAYS], _described(_arrays(like))
+        for name in sorted(found.keys() | wanted.keys()):
+            if found.get(name) != wanted.get(name):
+                of_checkpoint, of_model = (" ".join(map(str, of.get(name, ["nothing"]))) for of in (found, wanted))
+                raise DataError(f"{name}: {of_checkpoint}", expected=f"{of_model}, as the model has it", file=path)
+        with open(path, "rb") as file:
+            arrays = {name: np.load(file).view(dtype) for name, (dtype, _) in found.items()}
+        return _like(arrays, like)
 
 
 def _first_line(error: BaseException) -> str:
@@ -196,18 +216,22 @@ def _named(tree: Any) -> dict[str, jax.Array]:
     return {jax.tree_util.keystr(path, simple=True, separator="."): x for path, x in leaves}
 
 
-def _is_key(x: jax.Array) -> bool:
-    return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+def _arrays(tree: Any) -> dict[str, np.ndarray]:
+    """A pytree as arrays by name, on the host, random keys as the integers they consist of."""
+    named = _named(local(tree)).items()
+    return jax.device_get({name: jax.random.key_data(x) if is_key(x) else x for name, x in named})
 
 
-def _arrays(tree: Any) -> dict[str, jax.Array]:
-    """A pytree as arrays by name, random keys as the integers they consist of."""
-    return {name: jax.random.key_data(x) if _is_key(x) else x for name, x in _named(tree).items()}
+def _described(arrays: Mapping[str, np.ndarray]) -> dict[str, list]:
+    """The type and shape of each."""
+    return {name: [x.dtype.name, list(x.shape)] for name, x in arrays.items()}
 
 
-def _like(arrays: Mapping[str, jax.Array], like: T) -> T:
+def _like(arrays: Mapping[str, np.ndarray], like: T) -> T:
     leaves = [
-        jax.random.wrap_key_data(arrays[name], impl=jax.random.key_impl(x)) if _is_key(x) else arrays[name]
+        jax.random.wrap_key_data(jnp.asarray(arrays[name]), impl=jax.random.key_impl(x))
+        if is_key(x)
+        else jnp.asarray(arrays[name])
         for name, x in _named(like).items()
     ]
     return jax.tree.unflatten(jax.tree.structure(like), leaves)

@@ -6,6 +6,7 @@ Both are trained on in chunks of steps: between two of them the run is saved, st
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any, Protocol
 
@@ -17,13 +18,15 @@ from jax.typing import ArrayLike
 
 from ..data.bags import Bags
 from .minibatches import Batches, Data, arguments_of, on_device, parts_of
+from .processes import everywhere, largest, local, put
 from .step import MOST_STEPS, EvalMetrics, Program, State, StepMetrics
 
 Loader = Iterable[Any] | Callable[[int], Iterable[Any]]
 """Minibatches, or a function of the epoch (from 1) that returns them."""
 
-SECONDS = 0.2
-"""A chunk takes about so long: a signal is answered within it."""
+SECONDS = 0.5
+"""A chunk takes about so long: a signal is answered within it. Each call of the steps allocates its memory anew."""
+MOST_GROWTH = 8
 STEPS_ON_ACCELERATOR = 256
 MOST_HELD = 64
 """Minibatches of a loader in a chunk at most: they are held until their losses are known to be finite."""
@@ -71,22 +74,26 @@ class _Pace:
     most: int
     count: int = 1
 
-    def adapt(self, seconds: float) -> None:
-        if seconds < SECONDS / 2:
-            self.count = min(2 * self.count, self.most)
-        elif seconds > 2 * SECONDS:
-            self.count = max(self.count // 2, 1)
+    def adapt(self, steps: int, seconds: float) -> None:
+        """Learn that so many steps took so long."""
+        fitting = int(steps * SECONDS / seconds) if seconds else self.most
+        self.count = largest(max(min(fitting, MOST_GROWTH * self.count, self.most), 1))
 
 
 @dataclass
 class ArraySource:
-    """Examples on the device: each epoch visits all of them, in an order drawn with the key."""
+    """Examples on the device: each epoch visits all of them, in an order drawn with the key.
+
+    A chunk ends where `every` steps of the epoch have been made, and at each multiple of that.
+    """
 
     batches: Batches
     key: jax.Array
+    every: int | None = None
     _compiled: dict[int | None, Any] = field(default_factory=dict)
 
     def __post_init__(self):
+        self.key = put(self.key, everywhere(self.batches.share))
         self._order = jax.jit(Batches.order)
         self._pace = _Pace(min(self.batches.steps, MOST_STEPS))
         self._is_paced = jax.default_backend() == "cpu"
@@ -118,20 +125,32 @@ class ArraySource:
         batches = self.batches
         order = self._order(batches, jax.random.fold_in(self.key, epoch))
         while first < batches.steps:
-            count, began = min(self._pace.count, batches.steps - first), time.monotonic()
+            count, began = min(self._pace.count, batches.steps - first, _until(self.every, first)), time.monotonic()
             run = self._program(program, state, order, count)
             after, metrics = run(state, batches, order, np.int32(first), *([np.int32(count)] * self._is_paced))
             metrics = jax.tree.map(lambda m: m[:count], jax.device_get(metrics))  # noqa: B023
             if self._is_paced:
-                self._pace.adapt(time.monotonic() - began)
-            whole = batches.whole(order)[first : first + count]
-            yield Chunk(state, after, metrics, np.full(count, batches.batch), lambda: map(batches.take, whole))  # noqa: B023
+                self._pace.adapt(count, time.monotonic() - began)
+            again = partial(_minibatches, batches, order, first, count)
+            yield Chunk(state, after, metrics, np.full(count, batches.batch), again)
             state, first = after, first + count
         if first == batches.steps and batches.rest:
             after, metrics = self._compiled[None](state, batches, order)
             metrics = jax.tree.map(lambda m: m[None], jax.device_get(metrics))
-            last = batches.remainder(order)
-            yield Chunk(state, after, metrics, np.array([batches.rest]), lambda: iter([batches.take(last)]))
+            again = partial(_minibatches, batches, order)
+            yield Chunk(state, after, metrics, np.array([batches.rest]), again)
+
+
+def _until(every: int | None, first: int) -> int:
+    """The steps until their number is a multiple of `every`."""
+    return MOST_STEPS if every is None else every - first % every
+
+
+def _minibatches(batches: Batches, order: jax.Array, first: int = 0, count: int | None = None) -> Iterator[tuple]:
+    """`count` whole minibatches from `first` on, or the remainder."""
+    batches, order = batches.on_one_device(), local(order)
+    which = [batches.remainder(order)] if count is None else batches.whole(order)[first : first + count]
+    return map(batches.take, which)
 
 
 @dataclass
@@ -143,6 +162,7 @@ class LoaderSource:
 
     loader: Any
     share: NamedSharding | None = None
+    every: int | None = None
     _pace: _Pace = field(default_factory=lambda: _Pace(MOST_HELD))
 
     @property
@@ -155,24 +175,25 @@ class LoaderSource:
 
     def chunks(self, program: Program, state: State, epoch: int, first: int) -> Iterator[Chunk]:
         """The steps of an epoch (from 1), without the `first` ones."""
-        minibatches = map(self._on_device, islice(minibatches_of(self.loader, epoch), first, None))
+        minibatches = islice(minibatches_of(self.loader, epoch), first, None)
         while True:
             began, before, steps, held = time.monotonic(), state, [], []
-            for batch in islice(minibatches, self._pace.count):
-                state, metrics = program.one_step(state, batch)
+            for batch in islice(minibatches, min(self._pace.count, _until(self.every, first))):
+                state, metrics = program.one_step(state, self._on_device(batch))
                 steps.append(metrics)
                 held.append(batch)
             if not held:
                 return
             metrics = jax.tree.map(lambda *each: np.stack(each), *jax.device_get(steps))
-            self._pace.adapt(time.monotonic() - began)
+            self._pace.adapt(len(held), time.monotonic() - began)
             sizes = np.array([rows_of(batch) for batch in held])
+            first += len(held)
             yield Chunk(before, state, metrics, sizes, lambda: iter(held))  # noqa: B023
 
     def _on_device(self, batch: tuple) -> tuple:
-        if self.share is not None and rows_of(batch) % self.share.mesh.size == 0:
-            return jax.device_put(batch, self.share)
-        return jax.tree.map(jnp.asarray, batch)
+        if self.share is None:
+            return jax.tree.map(jnp.asarray, batch)
+        return put(batch, self.share if rows_of(batch) % self.share.num_devices == 0 else everywhere(self.share))
 
 
 def is_loader(data: Data) -> bool:
@@ -215,9 +236,9 @@ def rows_of(batch: tuple) -> int:
 class HeldOut:
     """Held-out examples, arrays or a loader, evaluated after each epoch."""
 
-    def __init__(self, data: Data):
+    def __init__(self, data: Data, share: NamedSharding | None = None):
         self.loader = data if is_loader(data) else None
-        self.batches = None if is_loader(data) else on_device(parts_of(data), EVALUATION_BATCH)
+        self.batches = None if is_loader(data) else put(on_device(parts_of(data), EVALUATION_BATCH), everywhere(share))
 
     def evaluate(self, program: Program, state: State) -> tuple[float, dict[str, float]]:
         """The mean loss and the mean of each metric, in evaluation mode."""

@@ -1,10 +1,11 @@
 """fit(): train a model on arrays or a loader's minibatches, and keep the best epoch's parameters."""
 
+import functools
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from contextlib import ExitStack, nullcontext
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +13,32 @@ import jax
 import numpy as np
 import optax
 from flax import nnx
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding
 
 from ..data.errors import DataError
 from ..models import describe
+from .arguments import check_arguments, hash_of, lr_of, name_of, names_near_options, rate_of, share_of, split_data
 from .checkpoints import Checkpoints
-from .data_source import ArraySource, Chunk, DataSource, HeldOut, LoaderSource, Totals, is_iterator, is_loader
+from .data_source import ArraySource, Chunk, DataSource, HeldOut, LoaderSource, Totals, is_loader
 from .evaluation import evaluate
 from .first_nonfinite import NotFinite, find_fault
 from .history import Epoch, History, Step, best_of
-from .integrity import of_arrays
-from .minibatches import Data, example_sharding, on_device, parts_of, size_of, take_rows
-from .optimizer import LEARNING_RATE, Schedule, learning_rate, make_optimizer
+from .minibatches import Data, on_device
+from .optimizer import Schedule, make_optimizer
 from .plots import draw_confusion, draw_curves
+from .processes import by_the_first, check_same, is_first, largest, local, put
 from .run_folder import CHECKPOINTS, CONFIG, TEST, RunFolder, check_new
 from .step import ACCURACY, Loss, Program, State, all_finite, prepare
 from .stop_signals import StopSignals
 
 _all_finite = jax.jit(all_finite)
+_LOST = (
+    "fit: another process ended, or is not reached ({}).\n"
+    "  End the others, and start all of them with resume=True: what was trained is saved where there is out=."
+)
 
 
+@names_near_options
 def fit(
     model: nnx.Module,
     data: Data,
@@ -55,6 +62,7 @@ def fit(
     devices: Sequence[Any] | None = None,
     dtype: str | None = None,
     out: str | Path | None = None,
+    save_every: int | None = None,
     resume: bool = False,
     config: Mapping[str, Any] | None = None,
     gradient_norm: bool = False,
@@ -95,9 +103,13 @@ def fit(
             `nnx.All(nnx.Param, nnx.PathContains("head"))`; all others are frozen.
         patience: stop after this many epochs without a better one on held-out data.
         seed: for the shuffling, and for the choice of what `valid` holds out.
-        devices: split every minibatch over these; the gradient is the same up to rounding.
+        devices: split every minibatch over these; the gradient is the same up to rounding. Of several processes
+            (`jax.distributed.initialize`), each calls `fit` with the same arguments, and the devices of all are used;
+            the first one writes the files in `out`, which the others can read.
         dtype: what the passes compute in, "bfloat16" on accelerators; parameters, updates and losses stay float32.
         out: a new folder for the run: config, metrics, checkpoints, plots; `load_run` loads it.
+        save_every: the steps of an epoch from one checkpoint to the next, and one at its end; None: as often as takes a
+            twentieth of the time at most.
         resume: continue from the last checkpoint in `out`, bit for bit as a run that was never interrupted.
         config: more entries for the run's config.json.
         gradient_norm: whether the metrics have the gradient's norm; it costs a pass over the gradient in each step.
@@ -112,27 +124,28 @@ def fit(
         DataError: a folder that holds something else, is in use or cannot be written; a damaged checkpoint.
         NotFinite: the loss became NaN or infinite; names the step and the first rule whose output or gradient did.
     """
-    if jax.process_count() > 1:
-        raise ValueError(f"fit: {jax.process_count()} processes; fit trains in one process, over all of its `devices`.")
     if out is None and resume:
         raise ValueError("fit: resume=True needs out=, the folder of the run.")
     if out is not None and not resume:
-        check_new(Path(out))
-    parts, held_out = _split(data, valid, seed)
+        by_the_first(functools.partial(check_new, Path(out)))
+    share = share_of(devices)
+    parts, held_out = split_data(data, valid, seed)
     counts = {"epochs": epochs, "batch": batch, "accumulate": accumulate, "patience": patience}
-    _check(model, data, parts, held_out, loss, counts)
-    source = _source(data if parts is None else parts, batch, devices, seed)
-    rate = _rate(optimizer, lr, schedule, warmup, source.steps, epochs, accumulate)
+    check_arguments(model, data, parts, held_out, loss, {**counts, "save_every": save_every})
+    digest = hash_of(parts, held_out) if out is not None or jax.process_count() > 1 else None
+    check_same(digest, "the data")
+    source = _source(data if parts is None else parts, batch, share, save_every, seed)
+    rate = rate_of(optimizer, lr, schedule, warmup, source.steps, epochs, accumulate)
     update = make_optimizer(optimizer, rate, settings=optimizer_settings, weight_decay=weight_decay, clip=clip)
     if accumulate > 1:
         update = optax.MultiSteps(update, accumulate).gradient_transformation()
     rate_of_step = rate and (lambda step: rate(step // accumulate))
-    program, state = prepare(model, loss, update, l2, dtype, rate=rate_of_step, wrt=wrt, norms=gradient_norm)
-    if devices is not None:
-        state = jax.device_put(state, NamedSharding(example_sharding(devices).mesh, PartitionSpec()))
+    program, state = prepare(
+        model, loss, update, l2, dtype, rate=rate_of_step, wrt=wrt, norms=gradient_norm, share=share
+    )
     config_of_fit = {
-        "epochs": epochs, "batch": batch, "optimizer": _name(optimizer), "lr": _lr(optimizer, lr),
-        "schedule": _name(schedule), "optimizer_settings": dict(optimizer_settings or {}), "warmup": warmup,
+        "epochs": epochs, "batch": batch, "optimizer": name_of(optimizer), "lr": lr_of(optimizer, lr),
+        "schedule": name_of(schedule), "optimizer_settings": dict(optimizer_settings or {}), "warmup": warmup,
         "weight_decay": weight_decay, "l2": l2, "clip": clip, "accumulate": accumulate, "patience": patience,
         "seed": seed, "dtype": dtype, "gradient_norm": gradient_norm,
         "valid": valid if isinstance(valid, float) else None,
@@ -142,20 +155,22 @@ def fit(
         resume,
         {
             **(config or {}), "model": describe(model), "fit": config_of_fit, "device": jax.devices()[0].device_kind,
-            "content": {"loss": _name(loss or ""), "trained": str(wrt), "data": _hash_of(parts, held_out)},
+            "content": {"loss": name_of(loss or ""), "trained": str(wrt), "data": digest},
         },
     )  # fmt: skip
-    loop = _Loop(program, source, held_out and HeldOut(held_out), run, patience, on_step, on_epoch, state)
-    with run.locked() if run is not None else nullcontext():
-        if run is not None and resume:
-            run.write(CONFIG, {**run.config, "fit": config_of_fit})  # of more epochs than it was begun with
+    held_out_batches = held_out and HeldOut(held_out, share)
+    loop = _Loop(program, source, held_out_batches, run, save_every, patience, on_step, on_epoch, state)
+    with ExitStack() as stack:
+        if run is not None:
+            by_the_first(lambda: stack.enter_context(run.locked()))
+            if resume and is_first():
+                run.write(CONFIG, {**run.config, "fit": config_of_fit})  # of more epochs than it was begun with
         history = loop.run(epochs, resume=resume)
-    best = loop.best_model if devices is None else jax.device_put(loop.best_model, devices[0])
-    nnx.update(model, best)
+    nnx.update(model, loop.best_model if share is None else local(loop.best_model))
     model.eval()
     if loop.unsaved is not None:
         raise loop.unsaved
-    if run is not None:
+    if run is not None and is_first():
         _draw(run.path, history, model, held_out, loss)
     return history
 
@@ -168,6 +183,7 @@ class _Loop:
     source: DataSource
     held_out: HeldOut | None
     folder: RunFolder | None
+    save_every: int | None
     patience: int | None
     on_step: Callable[[Step], None] | None
     on_epoch: Callable[[Epoch], None] | None
@@ -190,7 +206,7 @@ class _Loop:
             self._resume()
         compile_seconds = None
         if len(self.done) < epochs and not self._out_of_patience():
-            if self.folder is not None:
+            if self.folder is not None and is_first():
                 (self.folder.path / TEST).unlink(missing_ok=True)  # of the model before
             started = time.perf_counter()
             self.source.compile(self.program, self.state)
@@ -200,15 +216,18 @@ class _Loop:
             try:
                 while len(self.done) < epochs and not self._out_of_patience():
                     self._epoch(signals)
-                    if self.checkpoints is not None and (self._is_over(epochs) or self.checkpoints.due()):
-                        self._save()
+                    is_over = self._is_over(epochs)
+                    if is_over or self._is_due():
+                        self._save(wait=is_over)
                     if self.on_epoch is not None:
                         self.on_epoch(self.done[-1])
                 if signals is not None:
                     signals.stop("the run is finished and saved")
-            except BaseException:
+            except BaseException as error:
                 if signals is not None and signals.received is None:  # by a callback, a loader, a loss that is NaN
-                    self._save()
+                    self._save(wait=True)
+                if jax.process_count() > 1 and isinstance(error, jax.errors.JaxRuntimeError):
+                    raise RuntimeError(_LOST.format(str(error).partition("\n")[0])) from error
                 raise
         return History(tuple(self.done), best_of(self.done), self._out_of_patience() and len(self.done) < epochs,
                        compile_seconds)  # fmt: skip
@@ -222,11 +241,12 @@ class _Loop:
             self._check_finite(chunk, number)
             self._add(chunk, number)
             self.seconds, began = self.seconds + time.perf_counter() - began, time.perf_counter()
-            if signals is not None and signals.received is not None:
-                self._save()
+            if signals is not None and (received := largest(signals.received or 0)):
+                signals.received = received
+                self._save(wait=True)
                 assert self.folder is not None
                 signals.stop(f"saved after step {int(self.state.step)}; resume continues the run in {self.folder.path}")
-            if self.checkpoints is not None and self.checkpoints.due():
+            if self._is_due():
                 self._save()
                 began = time.perf_counter()
         self._end_epoch(number)
@@ -257,7 +277,7 @@ class _Loop:
             self.best_model = self._model()
         self.done.append(epoch)
         self.first, self.totals, self.norms, self.seconds = 0, Totals(), 0.0, 0.0
-        if self.folder is not None:
+        if self.folder is not None and is_first():
             self.folder.record(epoch)
 
     def _model(self) -> Any:
@@ -272,7 +292,8 @@ class _Loop:
         if len(bad):
             value = metrics.objective[bad[0]]
             symptom = f"The loss of step {self.first + bad[0] + 1} is {'NaN' if np.isnan(value) else 'infinite'}"
-        found = find_fault(self.program, chunk.before, chunk.minibatches())
+        alone = replace(self.program, everywhere=None)
+        found = find_fault(alone, local(chunk.before), chunk.minibatches())
         at, fault = found or (int(bad[0]) if len(bad) else len(metrics.loss) - 1, None)
         raise NotFinite(number, self.first + at + 1, self.source.steps, fault, symptom)
 
@@ -281,11 +302,14 @@ class _Loop:
             self.patience is not None and bool(self.done) and len(self.done) - best_of(self.done).epoch >= self.patience
         )
 
-    def _save(self) -> None:
-        """Save the run; where that fails, training goes on, a warning says so, and `unsaved` is the error."""
-        assert self.checkpoints is not None
-        assert self.folder is not None
-        if not int(self.state.step):
+    def _is_due(self) -> bool:
+        if self.checkpoints is None:
+            return False
+        return self.checkpoints.due() if self.save_every is None else self.first % self.save_every == 0
+
+    def _save(self, *, wait: bool = False) -> None:
+        """Save the run beside training, or wait for it; where that failed, a warning says so, and `unsaved` why."""
+        if self.checkpoints is None or self.folder is None or not is_first() or not int(self.state.step):
             return
         about = {
             "step": int(self.state.step),
@@ -298,13 +322,15 @@ class _Loop:
             "seconds": self.seconds,
         }
         best = best_of(self.done).epoch if self.done else 0
-        try:
-            self.checkpoints.save(about, self.state, best, self.best_model)
-            self.unsaved = None
-        except DataError as error:
-            if self.unsaved is None:
-                warnings.warn(str(error), stacklevel=2)
-            self.unsaved = error
+        save = functools.partial(self.checkpoints.save, about, self.state, best, self.best_model)
+        for act in (save, self.checkpoints.wait) if wait else (save,):
+            try:
+                act()
+                self.unsaved = None
+            except DataError as error:
+                if self.unsaved is None:
+                    warnings.warn(str(error), stacklevel=2)
+                self.unsaved = error
 
     def _resume(self) -> None:
         """Load the last state and the best model, and where in the run they stand.
@@ -314,34 +340,22 @@ class _Loop:
         assert self.folder is not None
         assert self.checkpoints is not None
         if not self.checkpoints.any():
-            self.folder.forget_after(0)
+            by_the_first(functools.partial(self.folder.forget_after, 0))
             return
         saved = self.checkpoints.load(self.state, self.best_model)
         self.folder.check_epochs(saved.about["epochs"], saved.about["metrics"])
-        self.state, self.best_model = saved.state, saved.best
-        self.done = self.folder.forget_after(saved.about["epochs"])
+        self.state, self.best_model = put((saved.state, saved.best), self.program.everywhere)
+        self.done = self.folder.epochs()[: saved.about["epochs"]]
+        by_the_first(functools.partial(self.folder.forget_after, saved.about["epochs"]))
         self.first, self.totals = saved.about["first"], Totals(**saved.about["totals"])
         self.norms, self.rate, self.seconds = (saved.about[name] for name in ("norms", "rate", "seconds"))
 
 
-def _source(data: Data, batch: int, devices: Sequence[Any] | None, seed: int) -> DataSource:
+def _source(data: Data, batch: int, share: NamedSharding | None, every: int | None, seed: int) -> DataSource:
     if is_loader(data):
-        return LoaderSource(data, None if devices is None else example_sharding(devices))
-    batches = on_device(data, batch) if devices is None else on_device(data, batch).split_over(devices)
-    return ArraySource(batches, jax.random.key(seed))
-
-
-def _rate(
-    optimizer: Any, lr: float | None, schedule: Schedule, warmup: float, steps: int | None, epochs: int, accumulate: int
-) -> optax.Schedule | None:
-    """The learning rate at each update; None for an optimizer that has its own."""
-    if not isinstance(optimizer, str):
-        given = {"lr": lr is not None, "schedule": schedule != "constant", "warmup": warmup != 0}
-        if names := " and ".join(name for name, is_given in given.items() if is_given):
-            raise ValueError(f"fit: {names} given with an optimizer of your own, which has its own learning rate.")
-        return None
-    updates = None if steps is None else epochs * steps // accumulate
-    return learning_rate(schedule, LEARNING_RATE if lr is None else lr, updates, warmup)
+        return LoaderSource(data, share, every)
+    batches = on_device(data, batch)
+    return ArraySource(batches if share is None else batches.split(share), jax.random.key(seed), every)
 
 
 def _known(number: Any) -> float | None:
@@ -349,13 +363,10 @@ def _known(number: Any) -> float | None:
     return None if np.isnan(number) else float(number)
 
 
-def _lr(optimizer: Any, lr: float | None) -> float | None:
-    return LEARNING_RATE if lr is None and isinstance(optimizer, str) else lr
-
-
 def _run_folder(out: Path, resume: bool, config: dict[str, Any]) -> RunFolder:
     if not resume:
-        return RunFolder.create(out, config)
+        by_the_first(functools.partial(RunFolder.create, out, config))
+        return RunFolder(out)
     run = RunFolder.open(out)
     before = run.config
     for part in ("model", "fit", "content"):
@@ -370,66 +381,6 @@ def _run_folder(out: Path, resume: bool, config: dict[str, Any]) -> RunFolder:
     return run
 
 
-def _split(data: Data, valid: Data | float | None, seed: int) -> tuple[tuple | None, Data | None]:
-    """The parts of what to train on, None for a loader; and what to hold out."""
-    if is_loader(data):
-        if isinstance(valid, int | float):
-            raise ValueError(f"fit: valid is {valid}, but of a loader no share can be held out: give other data.")
-        return None, valid
-    parts = parts_of(data)
-    if valid is None or not isinstance(valid, int | float):
-        return parts, None if valid is None else valid if is_loader(valid) else parts_of(valid)
-    size = size_of(parts)
-    count = round(size * valid)
-    if not 0 < count < size:
-        raise ValueError(f"fit: valid={valid} holds out {count} of {size} examples; both sides need one at least.")
-    order = np.random.default_rng(seed).permutation(size)
-    return take_rows(parts, np.sort(order[count:])), take_rows(parts, np.sort(order[:count]))
-
-
-def _hash_of(parts: tuple | None, held_out: Data | None) -> str | None:
-    """The hash of all examples; None where they come from a loader."""
-    given = [side for side in (parts, held_out) if isinstance(side, tuple)]
-    leaves, _ = jax.tree_util.tree_flatten_with_path(given)
-    return of_arrays({jax.tree_util.keystr(path): leaf for path, leaf in leaves}) if given else None
-
-
-def _check(
-    model: nnx.Module, data: Data, parts: tuple | None, held_out: Data | None, loss: Loss | None, counts: dict[str, Any]
-) -> None:
-    for name, count in counts.items():
-        if count is not None and (isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1):
-            raise ValueError(f"fit: {name} is {count!r}; it is a whole number, at least 1.")
-    if counts["patience"] is not None and held_out is None:
-        raise ValueError("fit: patience counts epochs without progress on held-out data: give valid= as well.")
-    if is_iterator(data) and counts["epochs"] > 1:
-        raise ValueError(
-            "fit: data is an iterator, which can be read only once.\n"
-            "  Give a loader, a function of the epoch that returns an iterator, or epochs=1."
-        )
-    if loss is not None:
-        return
-    if parts is not None and isinstance(parts[0], Mapping):
-        raise TypeError(
-            f"fit: data is a dictionary of {', '.join(map(str, parts[0]))}; the loss of "
-            f"{type(model).__name__} takes none.\n"
-            "  Name its arrays x and y, or pass loss=, a function of the model and the dictionary."
-        )
-    for side in (parts, held_out):
-        if isinstance(side, tuple) and len(side) == 2 and isinstance(side[1], np.ndarray):
-            _check_labels(side[1], getattr(model, "classes", None))
-
-
-def _check_labels(y: np.ndarray, classes: int | None) -> None:
-    if classes is None or y.ndim != 1 or not np.issubdtype(y.dtype, np.integer):
-        return
-    if y.min() < 0 or y.max() >= classes:
-        raise ValueError(
-            f"fit: the labels run from {y.min()} to {y.max()}, but the model has {classes} classes.\n"
-            f"  A label is a number from 0 to {classes - 1}."
-        )
-
-
 def _draw(folder: Path, history: History, model: nnx.Module, held_out: Data | None, loss: Loss | None) -> None:
     """The run's plots; where matplotlib is missing, a warning that says so."""
     try:
@@ -439,8 +390,3 @@ def _draw(folder: Path, history: History, model: nnx.Module, held_out: Data | No
             draw_confusion(evaluate(model, held_out).confusion, folder / "confusion.png", title="Held-out examples")
     except ModuleNotFoundError as missing:
         warnings.warn(str(missing), stacklevel=3)
-
-
-def _name(value: Any) -> str:
-    """The name of an optimizer, schedule or loss; "custom" for what has none."""
-    return value if isinstance(value, str) else getattr(value, "__qualname__", "custom")

@@ -12,10 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding
 
 from ..data.bags import Bags
 from ..models import RaggedBags
+from .processes import everywhere, local, put
 
 Data = Any
 """Arrays with one row an example, or `Bags`: a tuple of them, or anything that has them as `x` and `y`."""
@@ -92,17 +93,20 @@ class Batches:
         """What the whole minibatches leave of an order: (rest,)."""
         return order[self.steps * self.batch :]
 
-    def split_over(self, devices: Sequence[Any]) -> "Batches":
+    def split(self, share: NamedSharding) -> "Batches":
         """The same on several devices: each holds all examples, and works on its share of every whole minibatch.
 
         Raises:
             ValueError: minibatches that cannot be split evenly.
         """
-        if self.batch % len(devices):
-            raise ValueError(f"fit: a minibatch of {self.batch} examples cannot be split over {len(devices)} devices.")
-        share = example_sharding(devices)
-        moved = jax.device_put(self, NamedSharding(share.mesh, PartitionSpec()))
-        return replace(moved, share=share)
+        if self.batch % share.num_devices:
+            message = f"fit: a minibatch of {self.batch} examples cannot be split over {share.num_devices} devices."
+            raise ValueError(message)
+        return replace(put(self, everywhere(share)), share=share)
+
+    def on_one_device(self) -> "Batches":
+        """The same on this process's first device alone."""
+        return self if self.share is None else replace(local(self), share=None)
 
     def take(self, which: Array) -> tuple:
         """The minibatch of the examples numbered by `which`: (batch,) or (rest,)."""
@@ -123,12 +127,6 @@ class Batches:
         bag = jnp.searchsorted(ends, at, side="right")
         source = (first[which] - starts).at[bag].get(mode="fill", fill_value=0) + at
         return RaggedBags(jnp.where(at < ends[-1], ids[source], -1), starts)
-
-
-def example_sharding(devices: Sequence[Any]) -> NamedSharding:
-    """Arrays split over devices by their first axis, one row an example."""
-    mesh = Mesh(np.array(devices), ("example",), axis_types=(AxisType.Auto,))
-    return NamedSharding(mesh, PartitionSpec("example"))
 
 
 def arguments_of(data: Data) -> tuple:

@@ -11,12 +11,14 @@ import numpy as np
 import optax
 from flax import nnx
 from jax import Array, lax
+from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
 from ..core.accumulation import to_accumulator
 from ..gates import add, reduce_mean
 from ..losses import l2_penalty
 from .minibatches import Batches
+from .processes import everywhere, put
 
 Loss = Callable[..., Any]
 """(model, *minibatch) -> the loss of each example or their mean; or that and metrics, of each example or their means:
@@ -84,6 +86,7 @@ class Program:
     dtype        what the forward and backward pass compute in; None: that of parameters and data
     wrt          which of the model's variables are trained
     norms        whether the gradient's norm is computed; it keeps XLA from adding a product to the weights directly
+    everywhere   on several devices: what gives each of them the whole state; None on one
     """
 
     train: Any
@@ -95,6 +98,7 @@ class Program:
     dtype: DTypeLike | None = None
     wrt: Any = nnx.Param
     norms: bool = False
+    everywhere: NamedSharding | None = None
 
     def start(self, params: Any, model_state: Any) -> State:
         """The state before the first step; its arrays are its own."""
@@ -126,7 +130,10 @@ class Program:
         rate = self._rate(state)
         norm = optax.tree.norm(g) if self.norms else jnp.array(jnp.nan)
         metrics = StepMetrics(loss, total, norm, rate, sums)
-        return State(params, model_state, optimizer, state.step + 1), metrics, g
+        new = State(params, model_state, optimizer, state.step + 1)
+        if self.everywhere is not None:
+            new, metrics = lax.with_sharding_constraint((new, metrics), self.everywhere)
+        return new, metrics, g
 
     def _rate(self, state: State) -> Array:
         rate = self.rate(state.step) if self.rate else optax.tree.get(state.optimizer, "learning_rate", jnp.nan)
@@ -203,6 +210,7 @@ def prepare(
     rate: optax.Schedule | None = None,
     wrt: Any = nnx.Param,
     norms: bool = False,
+    share: NamedSharding | None = None,
 ) -> tuple[Program, State]:
     """The computations of a run and the state it starts from; the model is left in training mode.
 
@@ -227,8 +235,8 @@ def prepare(
     if not jax.tree.leaves(params):
         raise ValueError(f"fit: {type(model).__name__} has no parameter to train; wrt is {wrt}.")
     loss = loss or (lambda model, *minibatch: model.loss_and_correct(*minibatch))
-    program = Program(train, test, loss, update, rate, l2, dtype, wrt, norms)
-    return program, program.start(params, model_state)
+    program = Program(train, test, loss, update, rate, l2, dtype, wrt, norms, everywhere(share))
+    return program, put(program.start(params, model_state), program.everywhere)
 
 
 def means_and_sums(returned: Any, batch: tuple) -> tuple[Array, dict[str, Array]]:

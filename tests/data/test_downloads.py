@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from jaxbackprop.data import DOWNLOADS, DataError, downloads
-from jaxbackprop.data.downloads import Download, data_folder, get, is_here
+from jaxbackprop.data.downloads import Download, data_folder, get, here
 
 pytest.importorskip("pooch", reason="pooch does the downloading")
 CONTENT = bytes(range(256)) * 2000
@@ -60,12 +60,12 @@ def server(monkeypatch):
 
 
 def test_a_file_is_fetched_once_and_checked(server, tmp_path):
-    assert not is_here("ours", tmp_path)
+    assert here("ours", tmp_path) is None
     folder = get("ours", folder=tmp_path)
     assert folder == tmp_path / "ours"
     assert (folder / "file.bin").read_bytes() == CONTENT
     assert sorted(path.name for path in folder.iterdir()) == ["file.bin"]
-    assert is_here("ours", tmp_path)
+    assert here("ours", tmp_path) == tmp_path / "ours"
     get("ours", folder=tmp_path)
     assert server.asked == [None]
 
@@ -126,6 +126,13 @@ def test_progress_is_told_as_it_arrives(server, tmp_path):
     get("ours", folder=tmp_path, progress=lambda *what: told.append(what))
     assert told[-1] == ("file.bin", len(CONTENT), len(CONTENT))
     assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
+
+
+def test_what_is_there_is_held_to_its_checksum(server, tmp_path):
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "ours" / "file.bin").write_bytes(CONTENT[:-1])
+    with pytest.raises(DataError, match=r"file\.bin: found a file with another checksum"):
+        here("ours", tmp_path)
 
 
 def test_a_name_that_is_none_suggests_one():

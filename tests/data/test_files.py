@@ -46,6 +46,27 @@ def test_a_file_cut_short_is_an_error_that_names_it(kind, tmp_path):
         list(read_blocks(path))
 
 
+@pytest.mark.parametrize("kind", ["gzip", "zstd"])
+def test_a_compressed_file_grows_no_further_than_may_be(kind, tmp_path, monkeypatch):
+    path = tmp_path / "file.txt"
+    path.write_bytes(WRITTEN[kind](TEXT))
+    for most in (len(TEXT), len(TEXT) - 1):
+        monkeypatch.setenv("JAXBACKPROP_MOST_BYTES", str(most))
+        for read in (lambda: list(read_blocks(path)), lambda: whole(path)):
+            if most == len(TEXT):
+                read()
+            else:
+                with pytest.raises(DataError, match=f"file.txt: found a compressed file .* expected {most:,} bytes"):
+                    read()
+    path.write_bytes(TEXT)
+    assert whole(path) == TEXT, "a plain file has no limit"
+
+
+def whole(path):
+    with opened(path) as file:
+        return file.read()
+
+
 def test_a_damaged_gzip_file_is_an_error_that_names_it(tmp_path):
     path = tmp_path / "file.gz"
     whole = bytearray(gzip.compress(TEXT))

@@ -17,9 +17,10 @@ from flax import nnx
 
 from jaxbackprop.data import Bags, DataError, Examples
 from jaxbackprop.models import MLP, BagOfWords
-from jaxbackprop.training import NotFinite, Terminated, fit, load_run
+from jaxbackprop.training import NotFinite, Terminated, data_source, fit, load_run
 from jaxbackprop.training.checkpoints import Checkpoints
 from jaxbackprop.training.minibatches import on_device
+from jaxbackprop.training.processes import example_sharding
 from jaxbackprop.training.run_folder import RunFolder
 from jaxbackprop.training.step import prepare
 
@@ -86,11 +87,10 @@ def test_a_run_on_two_devices_is_the_run_on_one(made: Callable[[], nnx.Module], 
 
 
 def test_each_device_gets_its_share_of_a_minibatch():
-    program, state = prepare(MLP(4, [8], 3, rngs=nnx.Rngs(0)), None, optax.sgd(0.1))
+    share = example_sharding(jax.devices()[:2])
+    program, state = prepare(MLP(4, [8], 3, rngs=nnx.Rngs(0)), None, optax.sgd(0.1), share=share)
     order = jax.random.permutation(jax.random.key(0), 90)
-    batches = on_device((X, Y), 16).split_over(jax.devices()[:2])
-    assert batches.share is not None
-    state = jax.device_put(state, jax.sharding.NamedSharding(batches.share.mesh, jax.sharding.PartitionSpec()))
+    batches = on_device((X, Y), 16).split(share)
     compiled = program.steps.lower(state, batches, order, 0, 5).compile().as_text() or ""
     assert "f32[8,8]" in compiled, "eight of the sixteen examples are eight rows of the hidden layer"
     assert "all-reduce" in compiled
@@ -338,8 +338,9 @@ def interruptible() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_a_run_stopped_within_an_epoch_ends_as_one_that_was_not(tmp_path: Path):
+def test_a_run_stopped_within_an_epoch_ends_as_one_that_was_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """By SIGTERM, by SIGINT, and by an error of a callback: saved at the step, continued to the same bits."""
+    monkeypatch.setattr(data_source, "SECONDS", 0.0)  # chunks of one step
     settings: dict[str, Any] = {"valid": 0.2, "epochs": 2, "batch": 8, "lr": 0.02, "seed": 3}
     straight = noisy()
     expected = fit(straight, (X, Y), **settings)
@@ -371,6 +372,22 @@ def test_a_run_stopped_within_an_epoch_ends_as_one_that_was_not(tmp_path: Path):
     again = noisy()
     assert fit(again, (X, Y), **settings, out=folder, resume=True).compile_seconds is None, "it is finished"
     assert bits(again) == bits(straight)
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_checkpoints_are_written_as_often_as_wanted(loaded: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Every five of twelve steps, and where the epoch ends."""
+    written: list[int] = []
+    save = Checkpoints.save
+
+    def noted(self: Checkpoints, about: Any, *rest: Any) -> None:
+        written.append(about["step"])
+        save(self, about, *rest)
+
+    monkeypatch.setattr(Checkpoints, "save", noted)
+    data = (X, Y) if not loaded else lambda epoch: ((X[i : i + 8], Y[i : i + 8]) for i in range(0, 90, 8))
+    fit(linear(), data, batch=8, epochs=2, out=tmp_path, save_every=5)
+    assert written == [5, 10, 12, 17, 22, 24]
 
 
 def test_other_data_are_not_resumed_with(tmp_path: Path):
@@ -446,6 +463,15 @@ def test_bfloat16_passes_learn_what_float32_passes_learn():
 def test_a_bad_setting_is_named(settings: dict[str, Any], message: str):
     with pytest.raises(ValueError, match=message):
         fit(MLP(4, [], 3, rngs=nnx.Rngs(0)), (X, Y), **settings)
+
+
+def test_options_of_other_libraries_are_named_by_ours():
+    options: dict[str, Any] = {"learning_rate": "lr", "batch_size": "batch", "epoch": "epochs or on_epoch"}
+    for wrong, near in options.items():
+        with pytest.raises(TypeError, match=f"no option {wrong}. Did you mean {near}"):
+            fit(linear(), (X, Y), **dict[str, Any]({wrong: 1}))
+    with pytest.raises(TypeError, match="a function that does not take the epoch"):
+        fit(linear(), lambda: iter([(X, Y)]))
 
 
 def test_labels_beyond_the_models_classes_are_refused():
