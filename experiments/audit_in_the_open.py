@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from audit_cases import LIBRARIES
-from audit_findings import FAULTS, MEANT
+from audit_findings import FALSE_ALARMS, FAULTS, MEANT
 from harness import report_each
 
 from jaxbackprop.verification import audit
@@ -159,7 +159,7 @@ def claim(measured: dict[str, Any]) -> None:
     for row in rows:
         for rule, found in row.get("rules", {}).items():
             rules.add(rule)
-            assert found["verdict"] in fine or rule.partition(" at ")[2] in FAULTS | MEANT, rule
+            assert found["verdict"] in fine or rule.partition(" at ")[2] in FAULTS | MEANT | FALSE_ALARMS, rule
     assert sum(bool(library["rows"]) for library in measured.values()) >= 25
     assert sum("error" not in row for row in rows) >= 400
 
