@@ -114,15 +114,12 @@ def _row(found: Audit) -> dict[str, Any]:
             "arithmetic": site.arithmetic,
             "why": ""
             if said is None
-            else next((said.by_design or said.likely_cause or c.detail for c in said.failures), ""),
+            else next((said.by_design or said.likely_cause or _within(c.detail) for c in said.failures), ""),
             **({"program": site.program} if site.program else {}),
         }
     row: dict[str, Any] = {"rules": rules} if rules else {}
     if found.not_examined:
-        row["not examined"] = {
-            f"{one.name} at {place(one.place)}": re.sub(r"\S*site-packages/", "", one.reason)
-            for one in found.not_examined
-        }
+        row["not examined"] = {f"{one.name} at {place(one.place)}": _within(one.reason) for one in found.not_examined}
     if found.gradient is not None:
         row["gradient"] = found.gradient.verdict
         row |= {"gradient's detail": found.gradient.detail} if found.gradient.verdict == "wrong" else {}
@@ -138,6 +135,11 @@ def _named(site: Site, taken: dict[str, Any]) -> str:
 def place(source: str) -> str:
     """File and line, from the library's own folder on."""
     return source.replace("\\", "/").rpartition("site-packages/")[2]
+
+
+def _within(text: str) -> str:
+    """A remark, with the places in it as they are within their libraries."""
+    return re.sub(r"[^\s(]*(site-packages|lib/python[\d.]+)/", "", text)
 
 
 def _reason(error: Exception, fun: Callable, args: tuple[Any, ...]) -> str:
