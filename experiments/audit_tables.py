@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from audit_findings import FAULTS, MEANT, PROGRAMS
+from audit_findings import FALSE_ALARMS, FAULTS, MEANT, PROGRAMS
 from harness import RESULTS
 
 
@@ -48,7 +48,7 @@ def _line(rule: str, met: list[tuple[str, dict[str, Any]]]) -> str:
     name, _, place = rule.partition(" at ")
     verdicts = dict.fromkeys(found["verdict"] for _, found in met)
     said = "; ".join(f"**{v}**" if v == "wrong" else v for v in verdicts)
-    known = FAULTS.get(place) or MEANT.get(place)
+    known = (FAULTS | MEANT | FALSE_ALARMS).get(place)
     said += f": {known}" if known and set(verdicts) & {"wrong", "undecided"} else ""
     proofs = ", ".join(dict.fromkeys(found["proof"] for _, found in met if found["proof"]))
     arithmetic = ", ".join(dict.fromkeys(found["arithmetic"] for _, found in met if found.get("arithmetic")))

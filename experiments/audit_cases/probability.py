@@ -279,7 +279,6 @@ def tinygp() -> Calls:
         "Matern32": lambda a: a[0] * dense.Matern32(a[1]), "Matern52": lambda a: a[0] * dense.Matern52(a[1]),
         "RationalQuadratic": lambda a: dense.RationalQuadratic(scale=a[0], alpha=a[1]),
         "ExpSineSquared": lambda a: dense.ExpSineSquared(scale=a[0], gamma=a[1]),
-        "Polynomial": lambda a: dense.Polynomial(order=2, scale=a[0], sigma=a[1]),
         "quasisep.Exp": lambda a: fast.Exp(a[0], a[1]), "quasisep.Matern32": lambda a: fast.Matern32(a[0], a[1]),
         "quasisep.Matern52": lambda a: fast.Matern52(a[0], a[1]), "quasisep.SHO": lambda a: fast.SHO(a[0], 0.7, a[1]),
         "quasisep.Celerite": lambda a: fast.Celerite(a[0] + 1, a[1] * 0.1, a[0] * 0.3, a[1]),
