@@ -50,12 +50,13 @@ def report_each(
         The exit status: 1 where the claim does not hold.
     """
     path = RESULTS / f"{Path(inspect.getfile(claim)).stem}.json"
-    measured = json.loads(path.read_text())["measured"] if path.exists() else {}
     known, holds = list(known), False
     for name in list(names) or known:
-        measured[name] = measure(name)
-        print(name, json.dumps(measured[name]), flush=True)
-        measured = {name: measured[name] for name in known if name in measured}
+        found = measure(name)
+        print(name, json.dumps(found), flush=True)
+        before = json.loads(path.read_text())["measured"] if path.exists() else {}  # another process may have written
+        measured = {one: before[one] for one in known if one in before} | {name: found}
+        measured = {one: measured[one] for one in known if one in measured}
         holds = len(measured) == len(known) and _holds(claim, measured)
         _write(claim, measured, holds)
     return 0 if holds else 1

@@ -21,6 +21,7 @@ RESULTS = ROOT / "experiments" / "results"
 SCANS = {"flax + optax, one scan": "flax and optax in one jitted, donated scan"}
 """The strongest rivals in training, by their names in the results, as the README calls them."""
 sys.path.insert(0, str(ROOT / "experiments"))
+import audit_tables  # noqa: E402  # pyright: ignore[reportMissingImports]
 import bench_tables  # noqa: E402  # pyright: ignore[reportMissingImports]
 import text_tables  # noqa: E402  # pyright: ignore[reportMissingImports]
 
@@ -91,27 +92,6 @@ def wrong_rules_table() -> list[str]:
     ]
 
 
-def audit_table() -> list[str]:
-    """The rules that `audit` met in other people's code, each with its verdict, from the JSON of the experiment."""
-    measured = json.loads((RESULTS / "audit_in_the_open.json").read_text())["measured"]
-    met: dict[str, dict[str, list[str]]] = {}
-    for function, row in measured["rows"].items():
-        for rule, found in row.items():
-            met.setdefault(rule, {}).setdefault(found["verdict"], []).append(function)
-    lines = ["| rule | verdict | met in |", "|---|---|---|"]
-    for rule, verdicts in met.items():
-        name, _, place = rule.partition(" at ")
-        said = "; ".join(f"**{v}**" if v == "wrong" else v for v in verdicts)
-        said += f": {measured['confirmed'][place]}" if place in measured["confirmed"] else ""
-        functions = [f for of in verdicts.values() for f in of]
-        some = ", ".join(f"`{f}`" for f in functions[:3]) + (f" and {len(functions) - 3} more" * (len(functions) > 3))
-        lines.append(f"| `{name}` ({place}) | {said} | {some} |")
-    about = (
-        f"{measured['functions']} functions of {', '.join(measured['libraries'])} call {len(met)} hand-written rules."
-    )
-    return [about, "", *lines]
-
-
 def _percent(share: float | None) -> str:
     return "" if share is None else f"{share:.1%}"
 
@@ -160,7 +140,7 @@ def pages() -> dict[Path, str]:
             "wrong rules": wrong_rules_table(),
             "real data": real_data_table(),
         },
-        "docs/audit_in_the_open.md": {"audit": audit_table()},
+        "docs/audit_in_the_open.md": {"audit": audit_tables.section()},
         "docs/fasttext.md": {
             "comparison": text_tables.comparison(),
             "prediction": text_tables.prediction(),

@@ -624,8 +624,11 @@ def vjp_into_refs(pull: Any, refs: Any, upstream: Any) -> None:
 
 
 def derivative_rules(primitive: Primitive) -> list[Callable[..., Any]]:
-    """The derivative rules of a primitive that are not JAX's, nor made with `define_primitive`."""
-    if primitive in _OWN:
+    """The derivative rules of a primitive that are not JAX's, nor made with `define_primitive`.
+
+    `stop_gradient` has none: it is there to have another derivative than its value, whoever adds a transpose to it.
+    """
+    if primitive in _OWN or primitive.name == "stop_gradient":
         return []
     found: list[Callable[..., Any]] = []
     todo = [table.get(primitive) for table in (ad.primitive_jvps, ad.primitive_transposes)]

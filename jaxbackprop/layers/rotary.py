@@ -1,7 +1,6 @@
 """Rotary embedding: queries and keys are turned by angles that grow with their positions."""
 
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
@@ -54,7 +53,7 @@ def rotary_backward(positions, upstream, *, base, interleaved):
 def _turned(x: Array, positions: Array, base: float, interleaved: bool, sign: int) -> Array:
     """`x` with its pairs turned by their angles, or by minus these."""
     H, dtype = x.shape[-1] // 2, accumulator_dtype(x.dtype)
-    speeds = jnp.asarray(base ** (-np.arange(H) / max(H, 1)), dtype)
+    speeds = base ** (-jnp.arange(H, dtype=dtype) / max(H, 1))
     angles = (positions.astype(dtype)[..., None] * speeds)[..., None, :]  # (..., T, 1, H)
     cos, sin = jnp.cos(angles), sign * jnp.sin(angles)
     pairs = x.reshape(*x.shape[:-1], *((H, 2) if interleaved else (2, H)))

@@ -282,7 +282,7 @@ def _total(x: Array, axis_name: str | None) -> Array:
 
 
 def _to_all_shards(upstream: Array, W: Array, axis_name: str | None) -> Array:
-    """The gradient at what each device added to `_total`: the transposed sum, whatever JAX takes for it."""
+    """The gradient at each device's term of `_total`: JAX's transpose of the sum, with `check_vma` and without."""
     if axis_name is None:
         return upstream
     return jax.vjp(lambda x: lax.psum(x, axis_name), _varying(jnp.zeros_like(upstream), W))[1](upstream)[0]

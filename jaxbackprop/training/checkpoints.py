@@ -111,7 +111,8 @@ class Checkpoints:
             DataError: there is none, or all there are, are damaged.
         """
         problems: list[DataError] = []
-        for number in sorted(self._numbers(), reverse=True):
+        # Arrays that nothing describes are those of a process that was killed, or of a file that was removed since.
+        for number in sorted({*self._numbers(), *self._numbers(".npy")}, reverse=True):
             try:
                 about = self._checked("last", number)
                 self._checked("best", about["best_epoch"])
@@ -146,8 +147,8 @@ class Checkpoints:
             raise DataError("a run that was stopped in its first epoch", file=self.folder, advice="Resume it.")
         return self._read("best", about["best_epoch"], like)
 
-    def _numbers(self) -> list[int]:
-        return [int(path.stem) for path in (self.folder / "last").glob("*.json") if path.stem.isdigit()]
+    def _numbers(self, ending: str = ".json") -> list[int]:
+        return [int(path.stem) for path in (self.folder / "last").glob(f"*{ending}") if path.stem.isdigit()]
 
     def _write(self, which: str, number: int, tree: Any, about: Mapping[str, Any]) -> None:
         path, arrays = self._path(which, number), _arrays(tree)

@@ -24,8 +24,9 @@ from .step import MOST_STEPS, EvalMetrics, Program, State, StepMetrics
 Loader = Iterable[Any] | Callable[[int], Iterable[Any]]
 """Minibatches, or a function of the epoch (from 1) that returns them."""
 
-SECONDS = 0.5
-"""A chunk takes about so long: a signal is answered within it. Each call of the steps allocates its memory anew."""
+SECONDS = 1.0
+"""A chunk takes about so long: a signal is answered within it. Each call of the steps allocates its memory anew, which
+takes long for minibatches of thousands: the fewer calls the better."""
 MOST_GROWTH = 8
 STEPS_ON_ACCELERATOR = 256
 MOST_HELD = 64

@@ -65,7 +65,8 @@ class Site:
         """In a word or two."""
         if self.verification is None:
             return "no gradient" if self.calls else "not reached"
-        unjudged = all(check.name == UNJUDGED.name for check in self.verification.checks)
+        checks = self.verification.checks
+        unjudged = bool(checks) and all(check.name == UNJUDGED.name for check in checks)
         return NOT_JUDGED if unjudged else self.verification.verdict
 
     @property
@@ -96,11 +97,14 @@ class Site:
 def _why(site: Site) -> str:
     """What a reader wants to know of a rule that is not right, in a line."""
     found = site.verification
-    return "" if found is None or found.passed else found.by_design or found.likely_cause or found.failures[0].detail
+    if found is None or not found.failures:
+        return ""
+    return found.by_design or found.likely_cause or found.failures[0].detail
 
 
 NOT_JUDGED = "not judged"
 NOT_EXAMINED = "not examined"
+NO_CHECK = "to which none of these checks applies"
 GOOD = "differs from its primal; the program's gradient is right"
 BAD = "differs from its primal; the program's gradient is not that of its value"
 
@@ -175,7 +179,7 @@ class Audit:
         lines = [f"{'rule':{width}}  calls  verdict     {head}".rstrip()]
         for s, row in zip(self.sites, rows, strict=True):
             lines.append(f"{s.name:{width}}  {s.calls:5d}  {s.verdict:10}  {row}{s.source}")
-            if s.verification is not None and not s.verification.passed and s.verdict != NOT_JUDGED:
+            if s.verification is not None and s.verification.failures and s.verdict != NOT_JUDGED:
                 worst = s.verification.failures[0]
                 why = s.verification.by_design or s.verification.likely_cause
                 remarks = (f"{worst.name}: {worst.detail}", why, s.program)
@@ -267,8 +271,9 @@ def _not_examined(site: Site) -> NotExamined | None:
     if site.verdict == NOT_JUDGED and site.verification is not None:
         reason = site.verification.checks[0].detail
         return NotExamined(site.name, site.source, f"a rule that could not be judged: {reason}")
-    if site.verdict == NOT_EXAMINED:
-        return NotExamined(site.name, site.source, "a rule none of whose gradients is finite here: nothing to compare")
+    if site.verdict == NOT_EXAMINED and site.verification is not None:
+        reason = "none of whose gradients is finite here: nothing to compare" if site.verification.checks else NO_CHECK
+        return NotExamined(site.name, site.source, f"a rule {reason}")
     return None if site.calls else NotExamined(site.name, site.source, "a rule on a branch that was not taken")
 
 

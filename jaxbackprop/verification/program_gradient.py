@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..jaxprs.compat import CALLBACKS, NEW_REF, PRINTS, JaxprEqn
-from ..jaxprs.evaluate import Walk, compiled, evaluate
+from ..jaxprs.evaluate import Hook, Walk, compiled, evaluate
 from ..jaxprs.flatten import dual, flatten
 from ..jaxprs.inputs import Inputs, generator, inexact, normal_like, unit_roundoff
 from ..jaxprs.observe import Observer
@@ -71,13 +71,15 @@ def _against_numerical(function: Callable, point: Inputs) -> ProgramGradient | N
         weights = [np.ones(())]
     weights = [np.asarray(u).astype(v.dtype) for u, v in zip(weights, program.out_avals, strict=True)]
 
-    def loss(*arrays: Any) -> Any:
-        outputs = evaluate(program, arrays, _silent)
-        return sum(jnp.vdot(u, y).real for u, y in zip(weights, outputs, strict=True))
+    def problem_of(hook: Hook) -> Problem:
+        def loss(*arrays: Any) -> Any:
+            outputs = evaluate(program, arrays, hook)
+            return sum(jnp.vdot(u, y).real for u, y in zip(weights, outputs, strict=True))
 
-    problem = Problem(HandwrittenFunction("the program", loss, loss, typed=True), Inputs(tuple(point.arrays)))
-    ones = [np.ones((), o.dtype) for o in problem.outputs]
-    gradient = flatten(dual(problem.handwritten_vjp(ones)[1]))
+        return Problem(HandwrittenFunction("the program", loss, loss, typed=True), Inputs(tuple(point.arrays)))
+
+    problem = problem_of(_silent)
+    gradient = _gradient(problem)
     seconds = _seconds_of_a_value(problem)
     count = next((n for n in (DIRECTIONS, 1) if n * EVALUATIONS * seconds < PATIENCE), 0)
     if not count:
@@ -97,7 +99,17 @@ def _against_numerical(function: Callable, point: Inputs) -> ProgramGradient | N
     with np.errstate(all="ignore"):
         found = judged()
         # Before it is called anything but right, the bounds must hold what rounding does inside.
-        return found if found.verdict == RIGHT else judged(finite_differences.rounding_of_outputs(problem))
+        found = found if found.verdict == RIGHT else judged(finite_differences.rounding_of_outputs(problem))
+    if found.verdict == WRONG and equations(program.jaxpr, ("stop_gradient",)):
+        moved = along @ (_gradient(problem_of(_nothing_stopped)) - gradient)
+        if not np.all(np.abs(moved) <= SAME * np.abs(along @ gradient)):
+            return ProgramGradient(CANNOT_TELL, "it has a stop_gradient: not the derivative of its value is meant")
+    return found
+
+
+def _gradient(problem: Problem) -> np.ndarray:
+    ones = [np.ones((), o.dtype) for o in problem.outputs]
+    return flatten(dual(problem.handwritten_vjp(ones)[1]))
 
 
 EVALUATIONS = 2 * finite_differences.STEPS + 1
@@ -115,6 +127,10 @@ def _seconds_of_a_value(problem: Problem) -> float:
 def _silent(walk: Walk, eqn: JaxprEqn, inputs: list[Any]) -> list[Any] | None:
     """A program that is evaluated many times prints nothing."""
     return [] if eqn.primitive.name in PRINTS else None
+
+
+def _nothing_stopped(walk: Walk, eqn: JaxprEqn, inputs: list[Any]) -> list[Any] | None:
+    return inputs if eqn.primitive.name == "stop_gradient" else _silent(walk, eqn, inputs)
 
 
 def _judged(problem: Problem, slopes: Slopes, k: int, actual: float) -> ProgramGradient:

@@ -414,6 +414,13 @@ def test_only_the_checks_that_are_asked_for_are_made():
         audit(tanh, x, checks=("gradients",))
 
 
+def test_a_rule_to_which_none_of_the_chosen_checks_applies_is_not_examined():
+    found = audit(tanh, x, checks=["accumulation"])  # which adds nothing up
+    assert [site.verdict for site in found.sites] == ["not examined"]
+    assert "none of these checks applies" in str(found)
+    assert not found.passed
+
+
 # The program's own gradient, one more row.
 
 
@@ -448,6 +455,19 @@ def test_a_difference_that_is_meant_is_distinguished_from_one_that_spoils_the_pr
         (site,) = found.sites
         assert (site.verdict, site.passed) == ("by design?", False)
         assert site.program == "differs from its primal; the program's gradient is not that of its value"
+
+
+def test_a_stop_gradient_that_changes_the_derivative_is_no_fault_and_hides_none_where_it_changes_nothing():
+    softmax = lambda v: jnp.exp(v - lax.stop_gradient(v.max()))  # noqa: E731
+    assert own(lambda v: (lax.stop_gradient(tanh(v)) * v).sum(), x).verdict == "cannot tell"
+    assert own(lambda v: wrong(softmax(v) / softmax(v).sum())[0], x).verdict == "wrong"
+
+
+def test_stop_gradient_is_no_rule_also_where_a_package_gives_it_a_transpose(monkeypatch):
+    table = importlib.import_module("jax.interpreters.ad").primitive_transposes
+    (stop,) = {eqn.primitive for eqn in jax.make_jaxpr(lax.stop_gradient)(x).eqns}
+    monkeypatch.setitem(table, stop, lambda upstream, v: (upstream,))
+    assert [site.name for site in audit(lambda v: (lax.stop_gradient(v) * tanh(v)).sum(), x).sites] == ["tanh"]
 
 
 def test_a_step_is_held_against_itself_with_plain_functions_in_place_of_wrong_rules():

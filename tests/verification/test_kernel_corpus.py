@@ -7,7 +7,6 @@ from kernel_corpus import Kernel
 RIGHT = ("rotary, pallas", "embedding by segments")
 WRONG = (
     "softmax, pallas: the last partial block is dropped",
-    "shared bias, pallas: blocks are added up by steps that run at once",
     "embedding by segments: the last segment is dropped",
 )
 

@@ -222,7 +222,8 @@ class _Long:
             exact = [x for part in wide.handwritten_vjp([as_wide(u) for u in upstream]) for x in part]
             magnitude = magnitude or [largest(x) for x in exact]
             for j, (a, t, m, before) in enumerate(zip(actual, exact, magnitude, self.in_the_example, strict=True)):
-                if m >= before / (64 * n):  # else it vanished, which is no matter of sums
+                # What vanished, or is zero but for the rounding of float64, is no matter of sums.
+                if m >= max(before / (64 * n), 2.0**-40 * max(magnitude)):
                     permitted = of_the_accumulator(a.dtype, n) * max(m, largest(t))
                     yield _worst(j, kind, a, t, permitted, 2.0**-6 * m if kind == MIXED else 0.0)
 

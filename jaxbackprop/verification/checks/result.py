@@ -122,7 +122,8 @@ class Check:
 
 def what_happened(error: Exception) -> str:
     """An exception in one line, and where it was raised: in whose code, rather than where in JAX or here."""
-    lines = [line for line in f"{type(error).__name__}: {error}".split("\n") if line.strip()]
+    text = re.split(r"\n-{10,}\n", f"{type(error).__name__}: {error}")[0]  # JAX adds remarks on its tracebacks
+    lines = [line for line in text.split("\n") if line.strip()]
     inside = re.findall(r'File "(.+?)", line (\d+)', str(error))  # a callback's traceback comes as text
     message = lines[-1] if inside else lines[0]
     frames = inside or [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]

@@ -85,15 +85,18 @@ def rounding_of_outputs(problem: Problem) -> np.ndarray:
 
 
 def _rounding_of_outputs(problem: Problem) -> np.ndarray:
-    arrays, scale = problem.inputs.arrays, (_UNIT, 0.0, 0.0)
-    with np.errstate(all="ignore"):
-        *here, decisions = problem.noisy("value", arrays, np.zeros(BANK), (0.0, 0.0, 0.0))
-        moved = np.zeros(flatten(here).size)
-        for bank in banks(problem.random("rounding of outputs"), 4):
-            *found, taken = problem.noisy("value", arrays, bank, scale)
-            if abs(taken - decisions) <= 1e-9 * abs(decisions):
-                moved = np.fmax(moved, np.abs(flatten(found) - flatten(here)))
-        return np.nan_to_num(moved, posinf=0.0)
+    rng, scale = problem.random("rounding of outputs"), scales(problem.x, problem.leaf_of)
+    # Close by as well: exactly at 1 the root of 1 - y^2 is exact, and beside it half of the digits are lost.
+    aside = problem.x + FIRST * RATIO ** -(STEPS // 2) * scale * rng.choice([-1.0, 1.0], problem.x.size)
+    moved = np.zeros(1)
+    for arrays in (problem.inputs.arrays, problem.at_flat(aside).inputs.arrays):
+        with np.errstate(all="ignore"):
+            *here, decisions = problem.noisy("value", arrays, np.zeros(BANK), (0.0, 0.0, 0.0))
+            for bank in banks(rng, 4):
+                *found, taken = problem.noisy("value", arrays, bank, (_UNIT, 0.0, 0.0))
+                if abs(taken - decisions) <= 1e-9 * abs(decisions):
+                    moved = np.fmax(moved, np.abs(flatten(found) - flatten(here)))
+    return np.broadcast_to(np.nan_to_num(moved, posinf=0.0), flatten(here).shape)
 
 
 def slopes(

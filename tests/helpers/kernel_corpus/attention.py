@@ -195,7 +195,7 @@ FAULTS: tuple[tuple[Setting, str, tuple[str, ...], tuple[str, ...]], ...] = (
     (PLAIN, "dk and dv are exchanged", ("k", "v"), EVERYWHERE),
     (PLAIN, DROPPED, ("k", "v"), ("the last, partial block", "the last 2 rows")),
     (PLAIN, "dv is summed in bfloat16", ("v",), EVERYWHERE),
-    (PLAIN, "scores beyond 3 are cut off", ("q", "k", "v"), EVERYWHERE),
+    (PLAIN, "scores beyond 3 are cut off", ("q", "k", "v"), ("all", "row", "of 30", "element")),
     (CAP, "the cap's derivative is forgotten", ("q", "k"), EVERYWHERE),
     (BIAS, "dbias is that of the first head", ("bias",), EVERYWHERE),
     (GROUPED, "one head of each group counts", ("k", "v"), EVERYWHERE),

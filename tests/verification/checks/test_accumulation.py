@@ -80,6 +80,20 @@ def test_what_adds_nothing_up_or_cannot_grow_is_not_judged():
     assert jbp.verify(of_three, table[0], **CHECK).checks == ()
 
 
+def test_a_length_that_a_library_refuses_with_an_exception_of_its_own_is_no_failure():
+    class OtherShape(Exception):
+        pass
+
+    def of_four_rows(table, ids):
+        if table.shape[0] != 4:
+            raise OtherShape
+        return table[ids]
+
+    found = jbp.verify(by_hand(of_four_rows, scattered), table, ids, **CHECK)
+    assert found.passed
+    assert "scatter-add adds 3,072 terms" in found.checks[0].detail
+
+
 def test_a_loop_written_out_in_python_is_not_written_out_ten_thousand_times():
     def backward(s, u):
         total = jnp.zeros_like(u[0])

@@ -1,8 +1,12 @@
 """The numerical derivative is right within its own error bound, and the bound is small where it can be."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from planted.formulas import by_hand
 
+from jaxbackprop.verification import audit
 from jaxbackprop.verification.oracles.finite_differences import scales, slopes
 
 FUNCTIONS = {
@@ -42,3 +46,16 @@ def test_beyond_the_edge_of_a_domain_only_one_side_is_known():
 
 def test_a_step_is_relative_to_the_number_it_moves():
     assert scales(np.array([1e-9, 2e-9, 5.0]), np.array([0, 0, 1])).tolist() == [1e-9, 2e-9, 5.0]
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, "right"), (1.01, "wrong")])
+def test_a_value_that_lies_on_steps_close_by_is_not_taken_for_constant(factor, verdict):
+    """x / |v| by angles, as spherical harmonics are computed: sqrt(1 - y^2) is exact at the pole, beside it not."""
+
+    def by_angles(v):
+        y = v[1] / jnp.linalg.norm(v)
+        return jnp.sqrt(jnp.maximum(1 - y**2, 0)) * jnp.sin(jnp.arctan2(v[0], v[2]))
+
+    rule = by_hand(by_angles, lambda s, u: (factor * u * jax.grad(lambda v: v[0] / jnp.linalg.norm(v))(s[0]),))
+    (site,) = audit(rule, np.array([0, 1, 0], np.float32), checks=["gradient"]).sites
+    assert site.verdict == verdict
