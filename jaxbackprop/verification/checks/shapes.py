@@ -10,7 +10,6 @@ from math import gcd
 
 import numpy as np
 
-from ...jaxprs.inputs import Inputs
 from ..axes import Axis, axes_of, blocks_along, named_lengths
 from ..diagnosis.evidence import Evidence
 from ..examine import compare_gradient, compare_values, compared
@@ -23,7 +22,7 @@ def shapes(problem: Problem) -> Iterator[CheckResult]:
     """At other lengths of each axis value and gradient are the plain function's; a length that is refused is noted."""
     if not problem.shapes or not problem.main or problem.function.typed or not problem.differentiable:
         return
-    if _judged(problem, problem.inputs) is not None:
+    if _judged(problem) is not None:
         yield CheckResult(True, "not tried: it is wrong at the given lengths already", note=True)
         return
     if isinstance(problem.shapes, Mapping):
@@ -46,20 +45,19 @@ def _prime_beyond(n: int) -> int:
     return next(p for p in range(n + 1, 2 * n + 3) if all(p % k for k in range(2, int(p**0.5) + 1)))
 
 
-def _judged(problem: Problem, point: Inputs) -> CheckResult | None:
-    """What is wrong at this point; None where nothing is."""
-    here = problem if point is problem.inputs else problem.moved(point)
-    upstream = here.upstream(0)
-    y, actual = here.handwritten_vjp(upstream)
-    expected = [x for part in here.autodiff_vjp(upstream) for x in part]
+def _judged(problem: Problem) -> CheckResult | None:
+    """What is wrong at its arguments; None wproblem nothing is."""
+    upstream = problem.upstream(0)
+    y, actual = problem.handwritten_vjp(upstream)
+    expected = [x for part in problem.autodiff_vjp(upstream) for x in part]
     if compared([*y, *actual], expected, unmeasured(expected, np.float64), np.float64).passed:
         return None  # what a block leaves out is no matter of last places
-    found = compare_gradient(here, actual, upstream)
+    found = compare_gradient(problem, actual, upstream)
     leaf = next((j for j, wrong in enumerate(found.wrong) if wrong.any()), None)
     if leaf is not None:
-        evidence = Evidence(here, found, upstream, leaf)
+        evidence = Evidence(problem, found, upstream, leaf)
         return CheckResult(False, f"gradient of {evidence.sentence()}", evidence=evidence)
-    values = compare_values(here, y)
+    values = compare_values(problem, y)
     if values.passed is False:
         return CheckResult(False, values.worst_output(), suspect="forward pass: its value is not the plain function's")
     return None
@@ -117,7 +115,7 @@ class _Sweep:
         except Exception as error:
             self.refused[n] = error
             return None
-        wrong = _judged(here, here.inputs)
+        wrong = _judged(here)
         if wrong is None:
             self.right.append(n)
             return None
