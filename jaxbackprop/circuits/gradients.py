@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..core.rule import Rule
-from ..jaxprs.compat import RULES, JaxprEqn, backward_function, binding, body_of, inner_jaxprs
+from ..jaxprs.compat import RULES, JaxprEqn, backward_function, binding, body_of, closed_over, inner_jaxprs
 from ..jaxprs.provenance import text_of
 from ..jaxprs.rules import (
     HANDWRITTEN_BACKWARD,
@@ -56,6 +56,11 @@ class Equation:
         return strip_equation(self.eqn, list(inputs), HANDWRITTEN_BACKWARD)
 
     def _vjp(self, function: Any, key: Any, inputs: Any, upstream: Any, wanted: tuple[bool, ...]) -> list[Any]:
+        fixed = closed_over(self.eqn)
+        if any(wanted[:fixed]):  # zero, by autodiff as well: a rule has no gradient for what it closes over
+            others = (*[False] * fixed, *wanted[fixed:])
+            given = self._vjp(function, key, inputs, upstream, others) if any(others) else []
+            return [*(jnp.zeros_like(x) for x, w in zip(inputs[:fixed], wanted, strict=False) if w), *given]
         live = tuple(u is not None for u in upstream)
         arriving = [u for u in upstream if u is not None]
         if key is None:

@@ -586,6 +586,11 @@ def nondiff_argnums(function: Any) -> tuple[int, ...]:
     return tuple(function.nondiff_argnums) if isinstance(function, jax.custom_vjp | jax.custom_jvp) else ()
 
 
+def closed_over(eqn: JaxprEqn) -> int:
+    """How many of its first inputs a custom rule closes over: JAX refuses to differentiate it by them."""
+    return eqn.params.get("num_consts", 0) if eqn.primitive.name in RULES else 0
+
+
 def backward_function(eqn: JaxprEqn) -> Callable[..., Any] | None:
     """The backward pass of a `custom_vjp` equation, as it was written; None for any other equation.
 

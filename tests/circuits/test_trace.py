@@ -10,6 +10,7 @@ from circuit_zoo import Block
 from flax import linen, nnx
 
 from jaxbackprop.circuits import trace
+from jaxbackprop.core.rule import rule
 from jaxbackprop.gates import mul, sigmoid
 
 
@@ -184,6 +185,38 @@ def test_a_float64_circuit_is_read_outside_its_precision():
         circuit = trace(lambda x, y: mul(x, y) + 0 * y, 1 / 3, 3.0)
     assert float(circuit.gates[0].local(1)) == 1 / 3
     assert "0.3333333333333333" in circuit.table(digits=None)
+
+
+@pytest.mark.parametrize("kind", ["rule", "custom_vjp", "custom_jvp"])
+def test_a_rule_that_closes_over_a_table_gives_that_no_gradient(kind: str):
+    """As JAX, which differentiates a rule by its arguments only."""
+    table = np.linspace(1, 2, 4).astype(np.float32)
+
+    def scaled(x):
+        return x * table
+
+    if kind == "rule":
+        fun: Any = rule(lambda x: (x * table, ()))
+        fun.backward(lambda _, upstream: upstream * table)
+    elif kind == "custom_vjp":
+        fun = jax.custom_vjp(scaled)
+        fun.defvjp(lambda x: (scaled(x), ()), lambda _, upstream: (upstream * table,))
+    else:
+        fun = jax.custom_jvp(scaled)
+        fun.defjvp(lambda primals, tangents: (fun(*primals), tangents[0] * table))
+
+    def loss(x):
+        return (jax.lax.scan(lambda h, _: (fun(h), None), x, None, length=2)[0] ** 2).sum()
+
+    x = np.arange(4, dtype=np.float32)
+    circuit = trace(loss, x)
+    assert circuit.culprit is None
+    np.testing.assert_allclose(circuit.gradients["x"], jax.grad(loss)(x), rtol=1e-6)
+    gate = next(gate for gate in circuit.gates if len(gate.inputs) == 2 and gate.verdict)
+    np.testing.assert_allclose(gate.jacobian(0), np.zeros((4, 4)))
+    np.testing.assert_allclose(gate.jacobian(1), np.diag(table))
+    assert circuit.to_svg()
+    assert circuit.health()
 
 
 def test_a_thousand_equations_are_traced_and_drawn():

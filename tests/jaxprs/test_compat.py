@@ -275,6 +275,16 @@ def test_other_equations_have_no_backward_pass():
     assert compat.backward_function(first(jax.jit(jnp.sin), X)) is None
 
 
+def test_what_a_rule_closes_over_comes_first_among_its_inputs():
+    table = jnp.arange(3.0) + 5
+    closing = jax.custom_vjp(lambda x: x * table)
+    closing.defvjp(lambda x: (x * table, ()), lambda _, u: (u * table,))
+    eqn = first(closing, X)
+    assert compat.closed_over(eqn) == 1
+    assert compat.closed_over(first(lambda x: lax.scan(lambda c, _: (c * table, None), x, None, length=2)[0], X)) == 0
+    np.testing.assert_allclose(compat.binding(eqn)(np.float32([1, 2, 3]), X)[0], X * np.float32([1, 2, 3]))
+
+
 def test_a_jitted_function_goes_by_its_name():
     def layer(x):
         return jnp.sin(x)
