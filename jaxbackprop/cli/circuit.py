@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from .console import app, note, out
 from .options import Json
@@ -19,16 +20,20 @@ class View(StrEnum):
     chain = "chain"
 
 
-GATES = """abs add clip cos div dot elu exp gelu hard_tanh leaky_relu log log_softmax matmul max maxout mean min mul neg
-norm power prelu reciprocal reduce_max relu reshape selu sigmoid silu sin softmax softplus softsign sqrt square sub sum
-tanh transpose"""
-"""The gates of expressions, as `--help` shows them; written out, since to collect them takes JAX."""
+class CircuitCommand(TyperCommand):
+    """Its help lists the gates of expressions; to collect them takes JAX, so only then."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        from ..circuits.expression.parser import gate_names
+
+        self.epilog = f"Gates: {' '.join(gate_names())}"
+        super().format_help(ctx, formatter)
 
 
 # "-x * y" is an expression, and so is "-tanh(x)", whose letters are no options
 @app.command(
     "circuit",
-    epilog=f"Gates: {GATES}",
+    cls=CircuitCommand,
     context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]},
 )
 def circuit_command(

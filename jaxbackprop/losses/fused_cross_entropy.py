@@ -63,7 +63,7 @@ def linear_cross_entropy(
     Backward  delta = upstream (p (1 + 2 z_loss l) - one-hot label) arrives at z, chunk by chunk, z computed again;
               with a soft cap it goes on to x W + b as delta (1 - (z / soft_cap)^2)
               dx = sum over chunks delta W^T,  dW = x^T delta,  db = sum_B delta
-    Residuals x, W, b, labels, and m and log s of each example; no score
+    Residuals x, W, b, labels, and m and log s of each example, m infinite where it counts for nothing; no score
     Source    Milakov, Gimelshein 2018, arXiv:1805.02867 (m and s run along); Wijmans et al. 2024, arXiv:2411.09009;
               Chowdhery et al. 2022, arXiv:2204.02311 (z-loss); Gemma Team 2024, arXiv:2408.00118 (soft cap)
 
@@ -106,12 +106,14 @@ def linear_cross_entropy(
     counts = (_total(inside(chosen, size), axis_name) > 0) & (rest != -jnp.inf)
     loss = _with_z_loss((top - _total(z_label, axis_name)) + rest, top + rest, z_loss)
     loss = jnp.where(counts, loss, 0).astype(_dtype(x, W, b))
-    return loss.reshape(labels.shape), (x, W, labels, b, top, rest, counts)
+    return loss.reshape(labels.shape), (x, W, labels, b, jnp.where(counts, top, jnp.inf), rest)
 
 
 @linear_cross_entropy.backward
 def linear_cross_entropy_backward(residuals, upstream, *, at_once, z_loss, soft_cap, axis_name):
-    x, W, labels, b, top, rest, counts = residuals
+    x, W, labels, b, top, rest = residuals
+    counts = jnp.isfinite(top)
+    top = jnp.where(counts, top, 0)
     rows, size = x.reshape(-1, x.shape[-1]), W.shape[1]
     chosen = _in_shard(labels, size, axis_name)
     upstream = to_accumulator(_to_all_shards(upstream, W, axis_name)).reshape(-1)

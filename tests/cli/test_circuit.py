@@ -6,7 +6,6 @@ import pytest
 
 from jaxbackprop.circuits.expression.parser import COMPOSED, callable_gates
 from jaxbackprop.cli import main
-from jaxbackprop.cli.circuit import GATES
 
 
 def run(capsys, *arguments: str) -> tuple[int, str, str]:
@@ -72,8 +71,8 @@ def test_bad_input_ends_with_one_clear_message(capsys, arguments, message):
 def test_the_help_lists_the_gates_of_the_language(capsys):
     status, out, _ = run(capsys, "--help")
     assert status == 0
-    assert set(GATES.split()) <= set(out.split())
-    assert set(GATES.split()) == {*callable_gates(), *COMPOSED, "sum", "mean"} - {"reduce_sum", "reduce_mean"}
+    known = {*callable_gates(), *COMPOSED, "sum", "mean"} - {"reduce_sum", "reduce_mean"}
+    assert {"relu", "swiglu", "norm"} < known <= set(out.replace("│", " ").split())
 
 
 def test_one_gate_is_no_plural(capsys):

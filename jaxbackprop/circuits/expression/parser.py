@@ -85,6 +85,11 @@ def callable_gates() -> dict[str, Rule]:
     }
 
 
+def gate_names() -> list[str]:
+    """What may be called in an expression."""
+    return sorted({*callable_gates(), *COMPOSED, *_SHORT} - {*_SHORT.values()})
+
+
 def _bare(name: str) -> str:
     """`ReLU`, `LeakyReLU` and `gates.leaky_relu` without what tells them from `relu` and `leaky_relu`."""
     return name.removeprefix("gates.").replace("_", "").lower()
@@ -196,8 +201,7 @@ class _Parser:
         known = {_bare(gate): gate for gate in (*callable_gates(), *COMPOSED)} | _SHORT
         gate = known.get(_bare(name))
         if gate is None:
-            named = sorted({*callable_gates(), *COMPOSED, *_SHORT})
-            near = difflib.get_close_matches(name.lower(), named, 3) or named
+            near = difflib.get_close_matches(name.lower(), gate_names(), 3) or gate_names()
             raise self.fail(f"There is no gate {name!r}; there is {', '.join(near)}.", at)
         self.take()
         inputs: list[Node] = []
