@@ -282,7 +282,9 @@ def test_what_a_rule_closes_over_comes_first_among_its_inputs():
     eqn = first(closing, X)
     assert compat.closed_over(eqn) == 1
     assert compat.closed_over(first(lambda x: lax.scan(lambda c, _: (c * table, None), x, None, length=2)[0], X)) == 0
-    np.testing.assert_allclose(compat.binding(eqn)(np.float32([1, 2, 3]), X)[0], X * np.float32([1, 2, 3]))
+    np.testing.assert_allclose(
+        compat.binding(eqn)(np.array([1, 2, 3], np.float32), X)[0], X * np.array([1, 2, 3], np.float32)
+    )
 
 
 def test_a_jitted_function_goes_by_its_name():
