@@ -1,7 +1,7 @@
 """Rules that others write: no right one is rejected, no wrong one passes.
 
-Of families that hold little that is special to JAX a quarter is verified here; all of them, in three types and with the
-causes, in experiments/foreign_rules.py.
+Half of them, and a quarter of the families that hold little that is special to JAX; all of them, in three types and
+with the causes, in experiments/foreign_rules.py.
 """
 
 import zlib
@@ -14,7 +14,7 @@ SAMPLED = {e.name for family in (indexing, layers, losses, normalization) for e 
 
 
 def verified_here(entries: list[Foreign]) -> list[Foreign]:
-    return [e for e in entries if e.name not in SAMPLED or zlib.crc32(e.name.encode()) % 4 == 0]
+    return [e for e in entries if zlib.crc32(e.name.encode()) % (4 if e.name in SAMPLED else 2) == 0]
 
 
 RIGHT, WRONG = verified_here(foreign.right()), verified_here(foreign.wrong())
