@@ -19,7 +19,9 @@ WRONG = CheckResult(
 )
 UNDECIDED = CheckResult(None, "no oracle could tell", "other points", check="other_points")
 RESULTS = [
-    Verification("flash", (RIGHT, WRONG), "/work/kernels/flash.py:12", likely_cause="a scale left out", seconds=1.5),
+    Verification(
+        "flash", (RIGHT, WRONG), "/repository/kernels/flash.py:12", likely_cause="a scale left out", seconds=1.5
+    ),
     Verification("norm", (RIGHT, UNDECIDED)),
 ]
 
@@ -37,7 +39,7 @@ def test_junit_has_a_test_for_each_check_and_the_text_of_what_failed():
 
 
 def test_sarif_places_each_finding_at_the_line_of_its_rule():
-    (run,) = json.loads(sarif(RESULTS, Path("/work")))["runs"]
+    (run,) = json.loads(sarif(RESULTS, Path("/repository")))["runs"]
     assert [rule["id"] for rule in run["tool"]["driver"]["rules"]] == ["gradient", "other_points"]
     wrong, undecided = run["results"]
     assert (wrong["level"], undecided["level"]) == ("error", "warning")
