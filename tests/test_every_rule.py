@@ -1,6 +1,7 @@
 """Every rule of the library passes every check; the checks themselves are broken on purpose in test_wrong_rules.
 
-For each rule that passes, a sign flip and an error of 1 % planted in each of its gradients must be found as well.
+For a third of the rules a sign flip and an error of 1 % planted in each gradient must be found as well; for all of
+them with `jaxbackprop verify --prove`.
 """
 
 import pytest
@@ -11,9 +12,9 @@ from jaxbackprop.verification.checks.registry import CHECKS
 RULES = jbp.rules()
 
 
-@pytest.mark.parametrize("name", RULES)
-def test_every_rule_passes_every_check(name):
-    jbp.verify(RULES[name], prove=True).raise_if_failed()
+@pytest.mark.parametrize(("name", "prove"), [(name, k % 3 == 0) for k, name in enumerate(RULES)])
+def test_every_rule_passes_every_check(name, prove):
+    jbp.verify(RULES[name], prove=prove).raise_if_failed()
 
 
 def test_nothing_of_the_lectures_is_missing():

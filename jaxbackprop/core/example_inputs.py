@@ -101,8 +101,8 @@ def examples(rule: Rule, *, seed: int = 0) -> list[Example]:
     """The small inputs at which `rule` is verified.
 
     The settings' defaults at every form of shape (plain, a single example, nested batches, all sizes 1, an empty
-    batch; for broadcasting rules each way of stretching), then each of its `example_settings`; for an argument of
-    several kinds each kind, for an optional one also its absence.
+    batch; for broadcasting rules each way of stretching), then each of its `example_settings`. An argument of another
+    kind, or an optional one that is absent, in nested batches, with each of those settings, and in an empty batch.
 
     Raises:
         ValueError: an argument without annotation, for which nothing can be drawn.
@@ -111,8 +111,9 @@ def examples(rule: Rule, *, seed: int = 0) -> list[Example]:
     made = []
     for choice, chosen in _choices(rule):
         sizings = _sizings(rule, chosen)
-        made += [_draw(rule, chosen, sizing, defaults, f"{sizing.label}{choice}", seed) for sizing in sizings]
         usual = next((sizing for sizing in sizings if sizing.label == "nested"), sizings[0])
+        kept = [sizing for sizing in sizings if not choice or sizing is usual or sizing.label == "empty"]
+        made += [_draw(rule, chosen, sizing, defaults, f"{sizing.label}{choice}", seed) for sizing in kept]
         for settings in rule.example_settings:
             shown = ", ".join(f"{name}={value}" for name, value in settings.items())
             made.append(_draw(rule, chosen, usual, {**defaults, **settings}, f"{usual.label}{choice}, {shown}", seed))

@@ -78,7 +78,7 @@ def test_values_lie_in_their_domain():
         assert (np.diff(offsets) >= 0).all()
         assert (offsets[:1] == 0).all()
     (soft,) = (e for e in examples(Rule(entropy, domain={"labels": {"int": below("C"), "float": probabilities}}))
-               if e.label == "plain, labels float")  # fmt: skip
+               if e.label == "nested, labels float")  # fmt: skip
     np.testing.assert_allclose(soft.args[1].sum(-1), 1)
 
 

@@ -93,22 +93,22 @@ def test_rules_are_verified_by_name():
         verify_rules(["tanhh"])
 
 
-def test_a_wrong_element_in_a_million_is_caught():
+def test_a_wrong_element_of_many_is_caught():
     large = by_hand(jnp.square, lambda s, u: (u.at[123_456].multiply(1.01) * 2 * s[0],))
-    (found,) = verify(large, np.random.default_rng(0).normal(size=1_000_000), checks=["gradient"]).checks
+    (found,) = verify(large, np.random.default_rng(0).normal(size=200_000), checks=["gradient"]).checks
     assert found.passed is False
     assert "argument 0[123456]" in found.detail
-    assert "that element alone of 1000000" in found.detail
+    assert "that element alone of 200000" in found.detail
 
 
 def test_in_a_large_array_one_wrong_sign_is_found_and_named():
     """Beyond 100,000 numbers fewer derivatives are taken, but every element is still compared."""
     large = by_hand(jnp.square, lambda s, u: ((2 * u * s[0]).at[7, 301].multiply(-1),))
-    found = verify(large, np.random.default_rng(1).normal(size=(400, 400)))
+    found = verify(large, np.random.default_rng(1).normal(size=(330, 330)), checks=["gradient"])
     (gradient,) = (c for c in found.checks if c.name == "gradient of argument 0")
     assert gradient.passed is False
     assert "argument 0[7, 301]" in gradient.detail
-    assert "that element alone of 160000" in gradient.detail
+    assert "that element alone of 108900" in gradient.detail
     assert "sign" in found.likely_cause
 
 
