@@ -58,7 +58,7 @@ def test_a_minibatch_is_the_rows_of_its_examples():
     assert labels.tolist() == [4, 0, 6]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=30), st.integers(1, 8), st.integers(0, 3))
 def test_no_token_of_a_text_is_lost_or_moved(lengths: list[int], batch: int, seed: int):
     bags = bags_of(lengths)

@@ -1,6 +1,7 @@
 """`report.reproduce`: what a failure is seen again with, in another process."""
 
 import importlib
+import os
 import re
 import subprocess
 import sys
@@ -107,7 +108,7 @@ def test_a_failure_is_seen_again_in_another_process(written, tmp_path):
         (tmp_path / f"{name}.py").write_text(program)
     done = subprocess.run(
         [sys.executable, "-c", ALL_RUN, *(str(tmp_path / f"{name}.py") for name in written)],
-        capture_output=True, text=True, cwd=tmp_path, env={"PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     failed = dict(zip(written, done.stdout.splitlines(), strict=True))

@@ -183,9 +183,9 @@ def test_where_autodiff_itself_breaks_nobody_is_accused():
     assert (circuit.wire("x").gradient == 0).all()
 
 
-@pytest.mark.parametrize("name", rules())
+@pytest.mark.parametrize("name", list(rules())[::3])
 def test_no_rule_of_the_library_is_accused(name):
-    """At its first example in float32, under a random upstream gradient."""
+    """A third of them, at the first example in float32, under a random upstream gradient."""
     made = rules()[name]
     example = examples(made)[0]
     args = example.cast(jnp.float32)
