@@ -582,7 +582,7 @@ def backward_passes(
             yield problem, name, [*problem.inputs.arrays, *upstream]
 
 
-TOGETHER = 4096
+TOGETHER = 2**15
 """Beyond so many numbers, arguments and outputs together, a program is compiled alone."""
 
 CALLBACKS = ("pure_callback", "io_callback")
