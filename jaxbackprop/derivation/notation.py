@@ -172,6 +172,44 @@ class Latex(Style):
         return rf"\text{{{text}}}"
 
 
+LINE = 55
+"""The width of a slide's line, in characters."""
+
+
+def width(mathematics: str) -> int:
+    """About how many characters wide a line of LaTeX is set; what stands in a fraction counts once, indices half."""
+    line = re.sub(r"\\frac\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}", "", mathematics)
+    small = sum(len(re.sub(r"\\[A-Za-z]+", "x", s)) for s in re.findall(r"[_^]\{([^{}]*)\}", line))
+    line = re.sub(r"[_^]\{[^{}]*\}", "", line)
+    return len(re.sub(r"[{}\s]|\\[,!]", "", re.sub(r"\\[A-Za-z]+", "x", line))) + small // 2
+
+
+def broken(right: str) -> list[str]:
+    """The right side of a line in pieces that fit on a slide, cut before the signs between its terms."""
+    if width(right) <= LINE or "cases" in right:
+        return [right]
+    braces = [right[:k].count("{") - right[:k].count("}") for k in range(len(right))]
+    brackets = [right[:k].count("(") - right[:k].count(")") for k in range(len(right))]
+    signs = [k for k, depth in enumerate(braces) if not depth and right[k : k + 3] in (" + ", " - ")]
+    cuts = [k for k in signs if not brackets[k]] or [k for k in signs if brackets[k] == 1]
+    pieces, start = [], 0
+    for cut, after in zip(cuts, [*cuts[1:], len(right)], strict=True):
+        if width(right[start:after]) > LINE:
+            pieces.append(right[start:cut])
+            start = cut + 1
+    return [*pieces, right[start:]]
+
+
+def escaped(text: str) -> str:
+    """Words for LaTeX; what stands between dollars is LaTeX already."""
+    parts = text.split("$")
+    parts[::2] = [
+        re.sub(r"\^(\d)", r"\\textsuperscript{\1}", part).replace("_", r"\_").replace("#", r"\#").replace("%", r"\%")
+        for part in parts[::2]
+    ]
+    return "$".join(parts)
+
+
 @dataclass
 class Notation:
     """Writes the quantities, deltas and lines of a program in one style."""
@@ -198,6 +236,15 @@ class Notation:
                 self.style.name(self.program[q.recurrence.key]), ",".join(x for x in ("0", others) if x)
             )
         return left, self.value(q, used)
+
+    def worded(self, text: str) -> str:
+        """A reason with the symbols of its quantities between dollars."""
+
+        def symbol(found: re.Match) -> str:
+            name = self.style.name(self.program[found[1]])
+            return f"${self.style.power(name, Fraction(found[2])) if found[2] else name}$"
+
+        return re.sub(r"\{(\w+)\}(?:\^(\d))?", symbol, text)
 
     def value(self, q: Quantity, used: dict[Index, str]) -> str:
         """What a quantity is computed as."""

@@ -86,6 +86,11 @@ class Quantity:
         return self.kind in ("mask argument", "mask", "one-hot", "placement")
 
     @property
+    def bytes_each(self) -> int:
+        """What saving one number of it takes: one byte for a mask or a sign."""
+        return 1 if self.is_mask or self.function == "sign" else 4
+
+    @property
     def expressions(self) -> list[Expression]:
         """All that it is computed from."""
         found = [e for e in (self.definition, self.otherwise) if e is not None]

@@ -5,6 +5,7 @@ that has a name gets its name back; a known sum is written out. What is counted 
 read, and what must be saved for them. Every move is an identity; the printed program is proved all the same.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -21,6 +22,7 @@ from .index_notation import (
     delta_of,
     expression,
     opened,
+    quantity,
 )
 from .numeric import Point, is_delta
 from .quantities import LITERAL_KINDS, Program, Quantity
@@ -48,6 +50,7 @@ def simplified(program: Program, lines: Lines, points: Sequence[Point], simplex:
     work.put_deltas_into_lines()
     work.write_by_outputs(points)
     work.drop_unused()
+    work.join_masks()
     used = {k for line in work.lines.values() for k in line.expression.keys if k in program.quantities}
     program.number_anew(used | {output.factor.key for output in program.outputs})
     return work.lines, facts
@@ -230,6 +233,39 @@ class _Simplifier:
             if raw is not None and not raw:
                 self.memo[question] = ZERO
         return self.memo[question]
+
+    def join_masks(self) -> None:
+        """Two masks that only occur side by side are saved as one."""
+        program = self.program
+        terms = [(key, product) for key, line in self.lines.items() for product in line.expression.terms]
+        places: dict[str, set[tuple[str, Product, tuple[Index, ...]]]] = {}
+        for key, product in terms:
+            for f, _ in product.powers:
+                if not is_delta(f.key) and f.key in program.quantities and program[f.key].kind == "mask":
+                    places.setdefault(f.key, set()).add((key, product, f.indices))
+        for one, other in itertools.combinations(places, 2):
+            if places[one] != places[other] or len(program[one].indices) != len(program[other].indices):
+                continue
+            q, names = program[one], dict(zip(program[other].indices, program[one].indices, strict=True))
+            together = quantity(q.factor) * quantity(program[other].factor.renamed(names))
+            both = program.add("m", q.indices, "mask", definition=together, function="all", differentiable=False)
+            for key in {key for key, _, _ in places[one]}:
+                self.lines[key] = replace(
+                    self.lines[key],
+                    expression=expression(
+                        (
+                            bound,
+                            [
+                                (Factor(both.key, f.indices) if f.key == one else f, e)
+                                for f, e in powers
+                                if f.key != other
+                            ],
+                            c,
+                        )
+                        for (bound, powers), c in self.lines[key].expression.terms.items()
+                    ),
+                )
+            return self.join_masks()
 
     def drop_unused(self) -> None:
         """Unused lines: an upstream gradient under another name, what turned out to be zero."""
