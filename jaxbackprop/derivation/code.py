@@ -64,7 +64,7 @@ def program_text(
     return "\n".join([*text, *parts.tail()]) + "\n"
 
 
-NOT_COMPUTED = ("argument", "mask argument", "ids", "one-hot", "upstream", *LITERAL_KINDS)
+NOT_COMPUTED = ("argument", "mask argument", "ids", "key", "one-hot", "upstream", *LITERAL_KINDS)
 
 
 def _forward_lines(writer: Writer, wanted: Iterable[str]) -> list[str]:

@@ -148,7 +148,7 @@ class Derivation:
     def _shown(self) -> list[Quantity]:
         outputs = [output.factor.key for output in self.program.outputs]
         used = {k for line in self.lines.values() for k in line.expression.keys if k in self.program.quantities}
-        hidden = ("argument", "mask argument", "ids", "one-hot", "upstream", "next", "first", *LITERAL_KINDS)
+        hidden = ("argument", "mask argument", "ids", "key", "one-hot", "upstream", "next", "first", *LITERAL_KINDS)
         return [
             q
             for q in self.program.in_order([*outputs, *used])
@@ -344,7 +344,8 @@ def derive(fun: Callable, *args: Any, sums_to_one: Sequence[str] = (), operation
     Args:
         fun: a JAX function of arrays, or a `Rule`, of which the plain function is read.
         *args: example arrays, or lists, tuples and dictionaries of them; floats are differentiated, integers are
-            indices (with padding, where one of the examples is negative), booleans are masks.
+            indices (with padding, where one of the examples is negative), booleans are masks; random keys are drawn
+            from again in the backward pass.
         sums_to_one: names of arguments whose last axis sums to 1, such as one-hot targets: a condition of the rule.
         operations_per_byte: how many operations a byte less to save is worth. With 0 only what takes one pass over an
             array is computed again; with 100, say, the scores of an attention too, as a matrix product.
@@ -362,7 +363,7 @@ def derive(fun: Callable, *args: Any, sums_to_one: Sequence[str] = (), operation
             raise CannotDerive(f"derive: {q.name} has no rows of floating-point numbers that could sum to 1.")
     program.conditions += [f"each row of {name} sums to 1" for name in sums_to_one]
     chain = chain_rule(program)
-    leaves = [np.asarray(x) for x in jax.tree.leaves(arrays)]
+    leaves = [x if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else np.asarray(x) for x in jax.tree.leaves(arrays)]
     points = tuple(draw(program, leaves, seed, sums_to_one) for seed in range(POINTS))
     for point in points:
         add_deltas(program, chain, point)

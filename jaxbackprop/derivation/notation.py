@@ -154,7 +154,7 @@ class Latex(Style):
         return f"{symbol}({'0, ' * (name == 'relu')}{of})"
 
     def indicator(self, text: str) -> str:
-        return rf"\mathbb{{1}}[{text}]"
+        return rf"\mathbf{{1}}[{text}]"
 
     def maximum(self, letters: str, of: str) -> str:
         return rf"\max_{{{letters}}} {of}"
@@ -172,7 +172,7 @@ class Latex(Style):
         return rf"\text{{{text}}}"
 
 
-LINE = 55
+LINE = 48
 """The width of a slide's line, in characters."""
 
 
@@ -251,6 +251,8 @@ class Notation:
         style = self.style
         if q.kind in ("previous", "last"):
             return self.carried(q, used)
+        if q.kind == "drawn":
+            return self.drawn(q, used)
         assert q.definition is not None
         match q.kind:
             case "function":
@@ -266,6 +268,17 @@ class Notation:
                 mask = self.factor(q.selector, used)
                 return style.cases(self.expression(q.definition, used), mask, self.expression(q.otherwise, used))
         return self.expression(q.definition, used)
+
+    def drawn(self, q: Quantity, used: dict[Index, str]) -> str:
+        """What is drawn from a key, and how it is distributed."""
+        assert q.selector is not None
+        key = self.style.name(self.program[q.selector.key])
+        if q.is_mask:
+            chance = q.value / 2**32 if q.function == "bits" else q.value
+            words = f"1 with probability {chance:.4g}, else 0, drawn from "
+        else:
+            words = f"{q.function}, drawn from "
+        return f"{self.style.words(words)}{key}"
 
     def carried(self, q: Quantity, used: dict[Index, str]) -> str:
         """A value before a step, by that behind the step before it; a value behind the last step."""

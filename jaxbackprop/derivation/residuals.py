@@ -61,25 +61,37 @@ def _parents(program: Program, key: str) -> set[str]:
     return {k for k in q.parents | after if program.quantities[k].kind not in LITERAL_KINDS}
 
 
-def is_carried(program: Program, q: Quantity) -> bool:
-    """Whether a quantity is what a loop carries, which is not computed again."""
-    return q.kind == "last" or any(p.recurrence is not None and p.recurrence.key == q.key for p in program.previous)
-
-
-@dataclass
 class _Chooser:
-    program: Program
-    operations_per_byte: float
+    def __init__(self, program: Program, operations_per_byte: float):
+        self.program, self.operations_per_byte = program, operations_per_byte
+        self.carried = {p.recurrence.key for p in program.previous if p.recurrence is not None}
+        self.cheap: dict[str, bool] = {}
+        self.parents: dict[str, set[str]] = {}
+        self.size: dict[str, int] = {}
 
     def bytes(self, keys: set[str]) -> int:
-        return sum(self.program[k].elements * self.program[k].bytes_each for k in keys)
+        return sum(map(self.bytes_of, keys))
+
+    def bytes_of(self, key: str) -> int:
+        if key not in self.size:
+            self.size[key] = self.program[key].elements * self.program[key].bytes_each
+        return self.size[key]
+
+    def parents_of(self, key: str) -> set[str]:
+        if key not in self.parents:
+            self.parents[key] = _parents(self.program, key)
+        return self.parents[key]
 
     def is_cheap(self, key: str) -> bool:
         """Whether computing it again costs about one pass over an array, or is worth the bytes."""
-        q = self.program[key]
-        if is_carried(self.program, q) or q.kind in ("argument", "mask argument", "ids", "upstream"):
-            return False
-        if q.kind in ("previous", "maximum", "select", "one-hot"):
+        if key not in self.cheap:
+            self.cheap[key] = self._is_cheap(self.program[key])
+        return self.cheap[key]
+
+    def _is_cheap(self, q: Quantity) -> bool:
+        if q.key in self.carried or q.kind in ("last", "argument", "mask argument", "ids", "upstream", "key"):
+            return False  # what a loop carries is not computed again
+        if q.kind in ("previous", "maximum", "select", "one-hot", "drawn"):
             return True
         assert q.definition is not None
         for bound, powers in q.definition.terms:
@@ -98,7 +110,7 @@ class _Chooser:
         found: set[str] = set()
         waiting, met = [key], {key}
         while waiting:
-            for parent in _parents(self.program, waiting.pop()):
+            for parent in self.parents_of(waiting.pop()):
                 if parent in saved - {key} or not self.is_cheap(parent):
                     found.add(parent)
                 elif parent not in met:
@@ -109,8 +121,8 @@ class _Chooser:
     def with_root(self, saved: set[str], root: str) -> set[str]:
         """One more saved, and all that can be computed from it and the others left out."""
         kept = saved | {root}
-        for key in sorted(saved - {root}, key=lambda k: (-self.program[k].elements, k)):
-            if self.is_cheap(key) and self.frontier(key, kept) <= kept - {key}:
+        for key in sorted(filter(self.is_cheap, saved - {root}), key=lambda k: (-self.bytes_of(k), k)):
+            if self.frontier(key, kept) <= kept - {key}:
                 kept = kept - {key}
         return kept
 
@@ -120,12 +132,12 @@ class _Chooser:
         cheap = sorted((k for k in saved if self.is_cheap(k)), key=lambda k: (-program[k].elements, k))
         for key in cheap:
             rest = saved - {key}
-            options = [rest | _parents(program, key), rest | self.frontier(key, saved)]
+            options = [rest | self.parents_of(key), rest | self.frontier(key, saved)]
             best = min(options, key=self.bytes)
             if key not in best and self.bytes(best) < total:
                 return best
         for a, b in itertools.combinations(cheap, 2):
-            both = (saved - {a, b}) | _parents(program, a) | _parents(program, b)
+            both = (saved - {a, b}) | self.parents_of(a) | self.parents_of(b)
             if not {a, b} & both and self.bytes(both) < total:
                 return both
         roots = {q.key for q in program.in_order(saved) if q.kind not in LITERAL_KINDS} - saved

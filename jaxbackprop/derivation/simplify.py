@@ -14,7 +14,6 @@ from .deltas import Line, Lines
 from .factor import line_cost
 from .facts import Facts, add_shares, by_output, known_facts
 from .index_notation import (
-    ZERO,
     Expression,
     Factor,
     Index,
@@ -75,19 +74,17 @@ class _Simplifier:
             *(q.key for q in program.quantities.values() if q.kind in ("previous", "last")),
         }
         self.substitutions, self.products = _rewrites(program)
-        self.memo: dict[tuple, Expression | None] = {}
+        self.memo: dict[tuple, tuple[Expression | None, Line, Line]] = {}
+        self.read: dict[Expression, list[str]] = {}
 
     # Cost.
 
     def forward(self, e: Expression) -> list[str]:
         """The forward quantities that a line would need saved."""
-        return [
-            key
-            for key in e.keys
-            if not is_delta(key)
-            and self.program[key].kind
-            not in (*LITERAL_KINDS, "upstream", "next", "first", "ids", "argument", "mask argument")
-        ]
+        if e not in self.read:
+            nothing = (*LITERAL_KINDS, "upstream", "next", "first", "ids", "key", "argument", "mask argument")
+            self.read[e] = [k for k in e.keys if not is_delta(k) and self.program[k].kind not in nothing]
+        return self.read[e]
 
     def weight(self, key: str) -> float:
         """What saving a quantity costs; a mask is a bit a number."""
@@ -225,14 +222,14 @@ class _Simplifier:
                 yield self.change(whole, key), key, whole, key
 
     def inserted(self, key: str, user: str, only: Product | None) -> Expression | None:
-        by, e = self.lines[key].expression, self.lines[user].expression
-        question = (key, user, by, e, only)
+        line, other = self.lines[key], self.lines[user]
+        question = (key, user, id(line), id(other), only)
         if question not in self.memo:
-            raw = substituted(e, delta_of(key), self.program[key].indices, by, only)
-            self.memo[question] = raw and self.polished(self.facts.apply(raw), self.needed_by_others(user))
-            if raw is not None and not raw:
-                self.memo[question] = ZERO
-        return self.memo[question]
+            made = substituted(other.expression, delta_of(key), self.program[key].indices, line.expression, only)
+            if made:
+                made = self.polished(self.facts.apply(made), self.needed_by_others(user))
+            self.memo[question] = made, line, other  # the lines, so that their ids stay theirs
+        return self.memo[question][0]
 
     def join_masks(self) -> None:
         """Two masks that only occur side by side are saved as one."""
