@@ -32,7 +32,7 @@ def arguments(depth: int) -> tuple:
     return jax.random.normal(next(keys), (4, WIDTH)), blocks
 
 
-def measure(depths: tuple[int, ...] = (3, 6, 12, 14)) -> dict[str, Any]:
+def measure(depths: tuple[int, ...] = (3, 6, 13)) -> dict[str, Any]:
     """Equations of the function, and processor seconds to derive it, by the number of blocks."""
     jbp.derive(stack, *arguments(1))  # what is compiled or imported once is not counted
     found = {}

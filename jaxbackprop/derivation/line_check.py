@@ -311,7 +311,7 @@ def names_at(program: Program, point: Point, order: Sequence[str]) -> dict[str, 
         if q.kind == "size":
             names.setdefault(letters.axis(int(q.key[1:])), np.asarray(float(point.sizes[int(q.key[1:])])))
     for q in program.quantities.values():
-        if q.kind not in LITERAL_KINDS and q.key in point.values:
+        if q.kind not in (*LITERAL_KINDS, "key") and q.key in point.values:
             names[q.name] = _in_source(point.values[q.key], q, point)
     for key in order:
         q = program[key]

@@ -200,12 +200,14 @@ class _Simplifier:
         return tuple(dict.fromkeys((*other.through, *([] if trivial else [inserted]), *own.through)))
 
     def insertions(self) -> Iterator[tuple[float, str, dict[str, Expression], str | None]]:
+        readers: dict[str, list[str]] = {}
+        for other, line in self.lines.items():
+            for read in filter(is_delta, line.expression.keys):
+                readers.setdefault(read, []).append(other)
         for key in self.lines:
-            if key in self.results:
-                continue
             delta = delta_of(key)
-            users = [other for other, line in self.lines.items() if delta in line.expression.keys]
-            if not users:
+            users = readers.get(delta, [])
+            if key in self.results or not users:
                 continue
             whole: dict[str, Expression] = {}
             for user in users:

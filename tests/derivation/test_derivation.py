@@ -374,7 +374,7 @@ def of_a_pair(pair):
     [
         (sort_first, (jnp.arange(3.0),), r"the primitive sort has no derivation at .*test_derivation.py:\d+"),
         (shifted_rows, (jnp.ones((4, 2)), jnp.array([0, 1])), r"arithmetic on integer indices at .*test_derivation.py"),
-        (lambda key, x: x, (jax.random.key(0), jnp.ones(3)), "key has dtype key<fry>"),
+        (lambda key, x: x, (jax.random.split(jax.random.key(0)), jnp.ones(3)), "key has dtype key<fry>"),
         (lambda upstream: upstream * 2, (jnp.ones(3),), "a use of its own for the name upstream"),
         (lambda x: x > 0, (jnp.ones(3),), "does not return a floating-point array"),
         (lambda x: {"y": x}, (jnp.ones(3),), "does not return a floating-point array"),
