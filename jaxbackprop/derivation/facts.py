@@ -11,7 +11,7 @@ from fractions import Fraction
 import numpy as np
 
 from .deltas import Line, Lines
-from .index_notation import Expression, Factor, Index, expression, quantity
+from .index_notation import SIZE, Expression, Factor, Index, expression, quantity
 from .numeric import Point, complete, is_delta, same
 from .quantities import Program, Quantity
 
@@ -59,11 +59,13 @@ class Facts:
         return bound, left, c
 
     def changes_nothing(self, mask: Factor, beside: Sequence[tuple[Factor, Fraction]]) -> bool:
-        """Whether a mask stands beside what is 0 where the mask is."""
+        """Whether a mask stands beside what is 0 where the mask is, and nothing is divided by what may be 0 there."""
+        if mask.key not in self.vanishing or any(e < 0 and not divides(self.program, f) for f, e in beside):
+            return False
         return any(
             e > 0 and tuple(f.indices[k] for k in positions) == mask.indices
             for f, e in beside
-            if (positions := self.vanishing.get(mask.key, {}).get(f.key)) is not None
+            if (positions := self.vanishing[mask.key].get(f.key)) is not None
         )
 
     def words(self, keys: set[str]) -> list[str]:
@@ -126,6 +128,8 @@ def _vanishing_where(program: Program, mask: Quantity) -> dict[str, tuple[int, .
     for q in program.in_order():
         if q.kind == "formula" and q.definition is not None and len(q.definition.terms) == 1:
             ((_, factors),) = q.definition.terms
+            if any(p < 0 and not divides(program, f) for f, p in factors):
+                continue
             for f, p in factors:
                 if p > 0 and f.key in known and set(f.indices) <= set(q.indices) and q.key not in known:
                     names = {i: known[f.key][k] for k, i in enumerate(f.indices)}
@@ -135,6 +139,13 @@ def _vanishing_where(program: Program, mask: Quantity) -> dict[str, tuple[int, .
         for key, names in known.items()
         if all(names.count(i) == 1 for i in mask.indices)
     }
+
+
+def divides(program: Program, f: Factor) -> bool:
+    """Whether a divisor is a number or a size, or chosen by a mask, so that 0 divided by it is 0."""
+    return f.key.startswith(SIZE) or (
+        f.key in program.quantities and program[f.key].kind in ("number", "size", "select")
+    )
 
 
 def add_known_sum(facts: Facts, q: Quantity, position: int, points: Sequence[Point]) -> None:

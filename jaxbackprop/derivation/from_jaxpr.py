@@ -866,7 +866,8 @@ def _random_bits(tracer: _Tracer, eqn: JaxprEqn, x: Value) -> Value:
 def _compare(tracer: _Tracer, eqn: JaxprEqn, x: Value, y: Value) -> Value:
     name = eqn.primitive.name
     if x.bits is not None:
-        least = tracer.program[of(y).single.key].value if of(y).single else of(y).constant
+        symbol = of(y).single
+        least = tracer.program[symbol.key].value if symbol is not None else of(y).constant
         if name != "lt" or least is None:
             raise tracer.cannot(
                 eqn, "random bits compared with what is no number, or otherwise than by <, have no rule"

@@ -142,10 +142,10 @@ def draw(program: Program, args: Sequence[Any], seed: int, simplex: Sequence[str
         sizes = given  # they depend on one another
     else:
         sizes = {}
-        for k, axis in enumerate(axes):  # different ones where that can be, so that one is not taken for another
-            usual = min(given[axis], 3 + k % 3)
-            free = (n for n in (usual, 3, 4, 5, 6) if n <= given[axis] and n not in sizes.values())
-            sizes[axis] = next(free, usual)
+        for k, axis in enumerate(sorted(axes, key=given.__getitem__)):
+            # Different ones where that can be, so that one is not taken for another.
+            free = (n for n in (3, 4, 5, 6) if n <= given[axis] and n not in sizes.values())
+            sizes[axis] = next(free, min(given[axis], 3 + k % 3))
     sizes |= {
         int(q.key[len(SIZE) :]): int(q.value)
         for q in program.quantities.values()

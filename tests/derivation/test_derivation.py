@@ -217,6 +217,13 @@ def test_the_guard_of_a_row_in_which_all_is_masked_does_not_show_in_the_gradient
         total = z.sum(-1, keepdims=True)
         return z / jnp.where(total == 0, 1, total)
 
+    def divided_first(z):
+        e = jnp.exp(z)
+        total = e.sum(-1, keepdims=True)
+        return jnp.where(total == 0, 0, e / total)
+
+    z = jnp.full((1, 3), -1000.0)
+    assert np.isfinite(jbp.derive(divided_first, normal(3, 5)).rule(z)).all()
     guarded = jbp.derive(signed, normal(3, 5))  # numbers of both signs may cancel: there the mask counts
     z = jnp.array([[1.0, -1.0, 0.0, 2.0, -2.0]])
     found, expected = (jax.grad(lambda z, f=f: jnp.sin(f(z)).sum())(z) for f in (guarded.rule, signed))
