@@ -165,7 +165,8 @@ def child(kind: str, out: Path, *, resume: bool, at: int = -1, number: int = 0, 
 def result(kind: str, out: Path) -> dict[str, Any]:
     """What a run came to: the hash of its model, the losses of its epochs."""
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    timeless = [{k: v for k, v in line.items() if k not in ("seconds", "examples_per_second")} for line in lines]
+    times = ("seconds", "examples_per_second", "steps_per_second")
+    timeless = [{k: v for k, v in line.items() if k not in times} for line in lines]
     if kind == "text":
         model = hashlib.sha256((out / "model.bin").read_bytes()).hexdigest()
     else:

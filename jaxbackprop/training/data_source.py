@@ -59,6 +59,11 @@ class DataSource(Protocol):
         """How many an epoch has; None where only its end will show."""
         ...
 
+    @property
+    def compile_seconds(self) -> float:
+        """The time that compiling has taken so far."""
+        ...
+
     def compile(self, program: Program, state: State) -> None:
         """Compile what an epoch runs, as far as its shapes are known."""
         ...
@@ -91,6 +96,7 @@ class ArraySource:
     batches: Batches
     key: jax.Array
     every: int | None = None
+    compile_seconds: float = 0.0
     _compiled: dict[int | None, Any] = field(default_factory=dict)
 
     def __post_init__(self):
@@ -111,14 +117,17 @@ class ArraySource:
         order = self._order(self.batches, self.key)
         self._program(program, state, order, self._pace.count)
         if self.batches.rest:
+            began = time.monotonic()
             self._compiled[None] = program.rest.lower(state, self.batches, order).compile()
+            self.compile_seconds += time.monotonic() - began
 
     def _program(self, program: Program, state: State, order: jax.Array, count: int) -> Any:
         """The compiled steps: one program for any number of them, or where the number is static, one for each."""
         name = 0 if self._is_paced else count
         if name not in self._compiled:
-            number = np.int32(count) if self._is_paced else count
+            began, number = time.monotonic(), np.int32(count) if self._is_paced else count
             self._compiled[name] = program.steps.lower(state, self.batches, order, np.int32(0), number).compile()
+            self.compile_seconds += time.monotonic() - began
         return self._compiled[name]
 
     def chunks(self, program: Program, state: State, epoch: int, first: int) -> Iterator[Chunk]:
@@ -164,7 +173,9 @@ class LoaderSource:
     loader: Any
     share: NamedSharding | None = None
     every: int | None = None
+    compile_seconds: float = 0.0
     _pace: _Pace = field(default_factory=lambda: _Pace(MOST_HELD))
+    _shapes: set[Any] = field(default_factory=set)
 
     @property
     def steps(self) -> int | None:
@@ -180,7 +191,7 @@ class LoaderSource:
         while True:
             began, before, steps, held = time.monotonic(), state, [], []
             for batch in islice(minibatches, min(self._pace.count, _until(self.every, first))):
-                state, metrics = program.one_step(state, self._on_device(batch))
+                state, metrics = self._step(program, state, batch)
                 steps.append(metrics)
                 held.append(batch)
             if not held:
@@ -190,6 +201,17 @@ class LoaderSource:
             sizes = np.array([rows_of(batch) for batch in held])
             first += len(held)
             yield Chunk(before, state, metrics, sizes, lambda: iter(held))  # noqa: B023
+
+    def _step(self, program: Program, state: State, batch: tuple) -> tuple[State, StepMetrics]:
+        """One step; the first of each shape is compiled in the call, which returns before it is computed."""
+        batch = self._on_device(batch)
+        leaves, structure = jax.tree.flatten(batch)
+        shapes, began = (structure, *((leaf.shape, leaf.dtype) for leaf in leaves)), time.monotonic()
+        stepped = program.one_step(state, batch)
+        if shapes not in self._shapes:
+            self._shapes.add(shapes)
+            self.compile_seconds += time.monotonic() - began
+        return stepped
 
     def _on_device(self, batch: tuple) -> tuple:
         if self.share is None:
