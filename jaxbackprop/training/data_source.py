@@ -180,7 +180,10 @@ class LoaderSource:
     @property
     def steps(self) -> int | None:
         """The loader's length, where it has one."""
-        return len(self.loader) if hasattr(self.loader, "__len__") else None
+        try:
+            return len(self.loader)
+        except TypeError:
+            return None
 
     def compile(self, program: Program, state: State) -> None:
         """Nothing: the shapes are those of the first minibatch."""
@@ -219,6 +222,29 @@ class LoaderSource:
         return put(batch, self.share if rows_of(batch) % self.share.num_devices == 0 else everywhere(self.share))
 
 
+@dataclass(frozen=True)
+class RowsLoader:
+    """A Hugging Face dataset, whole or streamed, as minibatches: in a new order each epoch where there is a seed."""
+
+    dataset: Any
+    batch: int
+    seed: int | None
+
+    def __call__(self, epoch: int) -> Iterable[Any]:
+        dataset = self.dataset if self.seed is None else self.dataset.shuffle(seed=self.seed + epoch)
+        return dataset.with_format("numpy").iter(self.batch)
+
+    def __len__(self) -> int:
+        return -(-len(self.dataset) // self.batch)
+
+
+def as_loader(data: Data, batch: int, seed: int | None) -> Data:
+    """A Hugging Face dataset, which gives rows one by one, as minibatches; other data as they are."""
+    if hasattr(data, "with_format") and hasattr(data, "iter"):
+        return RowsLoader(data, batch, seed)
+    return data
+
+
 def is_loader(data: Data) -> bool:
     """Whether data is minibatches to iterate over, or a function that returns them, and not arrays."""
     if hasattr(data, "x") and hasattr(data, "y"):
@@ -237,13 +263,18 @@ def minibatches_of(loader: Loader, epoch: int) -> Iterator[tuple]:
     """The minibatches of an epoch (from 1), each as the arguments of a loss behind the model.
 
     Raises:
-        ValueError: there is none, or one without rows.
+        ValueError: there is none, or one without rows, or of a single example.
     """
     empty = True
     for batch in loader(epoch) if callable(loader) else loader:
         arguments = jax.tree.map(np.asarray, arguments_of(batch))
-        if not jax.tree.leaves(arguments) or rows_of(arguments) == 0:
-            raise ValueError(f"fit: the loader gave a minibatch without rows in epoch {epoch}: {type(batch).__name__}.")
+        leaves = jax.tree.leaves(arguments)
+        if not leaves or rows_of(arguments) == 0 or any(leaf.ndim == 0 for leaf in leaves):
+            shapes = ", ".join(str(leaf.shape) for leaf in leaves)
+            raise ValueError(
+                f"fit: the loader gave no minibatch in epoch {epoch}, but {type(batch).__name__} of shapes {shapes}.\n"
+                "  Each array has one row an example: put the examples together in the loader."
+            )
         yield arguments
         empty = False
     if empty:

@@ -29,7 +29,7 @@ from .arguments import (
     split_data,
 )
 from .checkpoints import Checkpoints
-from .data_source import ArraySource, Chunk, DataSource, HeldOut, LoaderSource, Totals, is_loader
+from .data_source import ArraySource, Chunk, DataSource, HeldOut, LoaderSource, Totals, as_loader, is_loader
 from .evaluation import evaluate
 from .first_nonfinite import NotFinite, find_fault
 from .history import Epoch, History, Step, best_of
@@ -95,6 +95,7 @@ def fit(
         data: a tuple of arrays with one row per example (`Bags` among them, for texts of any length), a dictionary of
             them, or anything with `x` and `y`; these are shuffled on the device. Or minibatches: an iterable that
             gives them anew each epoch, such as a data loader, or a function of the epoch (from 1) that returns one.
+            A Hugging Face dataset, streamed or not, is put into minibatches of NumPy arrays and shuffled.
             Of a tuple, and of a dictionary of `x` and `y` alone, the parts become arguments of the loss, anything else
             is one argument.
         loss: `loss(model, *minibatch)`, the loss of each example or their mean; or a pair of that and metrics, a
@@ -147,6 +148,7 @@ def fit(
     share = share_of(devices)
     counts = {"epochs": epochs, "batch": batch, "accumulate": accumulate, "patience": patience}
     check_counts({**counts, "save_every": save_every, "seed": seed})
+    data, valid = as_loader(data, batch, seed), as_loader(valid, batch, None)
     parts, held_out = split_data(data, valid, seed)
     check_arguments(model, data, parts, held_out, loss, epochs, patience)
     digest = hash_of(parts, held_out) if out is not None or jax.process_count() > 1 else None

@@ -296,6 +296,47 @@ def test_minibatches_of_a_loader_a_function_and_dictionaries_are_trained_on():
         fit(MLP(4, [], 2, rngs=nnx.Rngs(0)), batches, loss=squared_error, schedule="cosine")
     with pytest.raises(ValueError, match="no minibatch in epoch 1"):
         fit(MLP(4, [], 2, rngs=nnx.Rngs(0)), lambda epoch: iter(()), loss=squared_error)
+    with pytest.raises(ValueError, match=r"tuple of shapes \(4,\), \(\)\.\n.*put the examples together"):
+        fit(linear(), lambda epoch: zip(X, Y, strict=True))
+
+
+class Rows:
+    """The methods of a Hugging Face dataset that are used."""
+
+    def __init__(self, order: np.ndarray):
+        self.order = order
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[Any]:
+        return ({"x": X[i].tolist(), "y": int(Y[i])} for i in self.order)
+
+    def shuffle(self, seed: int) -> "Rows":
+        return Rows(np.random.default_rng(seed).permutation(self.order))
+
+    def with_format(self, kind: str) -> "Rows":
+        assert kind == "numpy"
+        return self
+
+    def iter(self, size: int) -> Iterator[Any]:
+        parts = (self.order[i : i + size] for i in range(0, len(self), size))
+        return ({"x": X[part], "y": Y[part]} for part in parts)
+
+
+def test_a_hugging_face_dataset_is_trained_on_and_resumed_in_place(tmp_path: Path):
+    def stop(step: Any) -> None:
+        if step.step == 5:
+            raise RuntimeError
+
+    straight, resumed = linear(), linear()
+    settings: dict[str, Any] = {"batch": 32, "epochs": 2, "schedule": "cosine", "valid": Rows(np.arange(9))}
+    history = fit(straight, Rows(np.arange(90)), **settings)
+    assert (history.epochs[-1].step, history.epochs[-1].learning_rate) == (6, pytest.approx(0, abs=1e-4))
+    with pytest.raises(RuntimeError):
+        fit(linear(), Rows(np.arange(90)), **settings, out=tmp_path / "run", save_every=1, on_step=stop)
+    fit(resumed, Rows(np.arange(90)), **settings, out=tmp_path / "run", resume=True)
+    assert bits(resumed) == bits(straight)
 
 
 def test_a_dictionary_of_arrays_is_shuffled_like_a_tuple():
