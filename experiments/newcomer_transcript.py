@@ -142,7 +142,7 @@ def measure() -> dict[str, Any]:
 
         step("clone", f"git clone --quiet {ROOT} jaxbackprop", CLONE.format(repository="REPOSITORY"))
         subprocess.run([sys.executable, "-m", "venv", folder / ".venv"], check=True)
-        step("install", INSTALL.replace("pip install", "python -m pip install --quiet"), INSTALL)
+        step("install", INSTALL.replace("pip install", "python -m pip install --quiet --quiet"), INSTALL)
         for name, text in FILES.items():
             (folder / name).write_text(text)
         step("verify", VERIFY, VERIFY)
