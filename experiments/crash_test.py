@@ -7,7 +7,7 @@ nothing.
 
     python experiments/crash_test.py [--seconds 240]
 
-goes on where the call before has ended, for so many seconds, until all is measured.
+goes on where the call before has ended, for so many seconds at most, with one kind of run and one signal.
 """
 
 import argparse
@@ -228,17 +228,17 @@ def claim(measured: dict[str, Any]) -> None:
 
 
 def measure_what_is_left() -> int:
+    """The first kind and signal of which trials are left; the next call has the next, for JAX has begun in this one."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=float("inf"))
     until = time.monotonic() + parser.parse_args().seconds
-    path, status = RESULTS / "crash_test.json", 0
+    path = RESULTS / "crash_test.json"
     rows = json.loads(path.read_text())["measured"] if path.exists() else {}
     for name in KNOWN:
         row, trials = rows.get(name, {}), TRIALS[name.partition(", ")[2]]
-        if row.get("trials", 0) < trials and time.monotonic() < until:
-            found = functools.partial(measure, before=row, trials=trials, until=until)
-            status = report_each(found, claim, KNOWN, [name])
-    return status
+        if row.get("trials", 0) < trials:
+            return report_each(functools.partial(measure, before=row, trials=trials, until=until), claim, KNOWN, [name])
+    return 0
 
 
 if __name__ == "__main__":

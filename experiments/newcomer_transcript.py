@@ -22,7 +22,7 @@ from harness import DOCS, RESULTS, report
 
 ROOT = DOCS.parent
 PAGE = DOCS / "newcomer.md"
-CLONE, INSTALL = "git clone {repository} jaxbackprop", "pip install -e 'jaxbackprop[data]'"
+CLONE, INSTALL = "git clone {repository} jaxbackprop", "pip install -e 'jaxbackprop[data,plots]'"
 VERIFY = "python check.py"
 TRAIN, RESUME = "python train.py", "python train.py --resume"
 AUDIT = "jaxbackprop audit norm.py:loss --args norm.py:arguments"
@@ -84,7 +84,7 @@ def squared_hinge(net, x, y):
 train, test = ((side.x, side.y) for side in (load("digits").train, load("digits").test))
 net = Net(nnx.Rngs(0))
 history = jbp.fit(
-    net, train, loss=squared_hinge, valid=0.1, epochs=400, batch=4, lr=1e-3, schedule="cosine",
+    net, train, loss=squared_hinge, valid=0.1, epochs=300, batch=4, lr=1e-3, schedule="cosine",
     out="runs/own", resume="--resume" in sys.argv,
 )
 print(f"{len(history.epochs)} epochs, the best is {history.best.epoch}")
@@ -126,7 +126,12 @@ def measure() -> dict[str, Any]:
             began, before = time.perf_counter(), os.times()
             with open(folder / "printed", "w+", encoding="utf-8") as printed:
                 process = subprocess.Popen(
-                    ["bash", "-c", f"exec {command}"], cwd=folder, env=environment, stdout=printed, stderr=printed
+                    ["bash", "-c", f"exec {command}"],
+                    cwd=folder,
+                    env=environment,
+                    stdout=printed,
+                    stderr=printed,
+                    preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # as at a terminal
                 )
                 if interrupt:
                     wait_for_epochs(folder / "runs" / "own" / "metrics.jsonl", process)

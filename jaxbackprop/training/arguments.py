@@ -105,6 +105,13 @@ def check_counts(counts: Mapping[str, Any]) -> None:
             raise ValueError(f"fit: {name} is {count!r}; it is a whole number, at least {least}.")
 
 
+def check_functions(functions: Mapping[str, Any]) -> None:
+    """Refuse settings, by name, that are neither None nor functions."""
+    for name, function in functions.items():
+        if function is not None and not callable(function):
+            raise TypeError(f"fit: {name} is {function!r}; it is a function.")
+
+
 def check_arguments(
     model: nnx.Module,
     data: Data,

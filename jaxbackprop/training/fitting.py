@@ -20,6 +20,7 @@ from ..models import describe
 from .arguments import (
     check_arguments,
     check_counts,
+    check_functions,
     hash_of,
     lr_of,
     name_of,
@@ -139,15 +140,16 @@ def fit(
         DataError: a folder that holds something else, is in use or cannot be written; a damaged checkpoint.
         NotFinite: the loss became NaN or infinite; names the step and the first rule whose output or gradient did.
     """
-    for option, is_wanted in (("resume", resume), ("tensorboard", tensorboard)):
-        if out is None and is_wanted:
-            raise ValueError(f"fit: {option}=True needs out=, the folder of the run.")
+    for option, value in (("resume", resume), ("tensorboard", tensorboard), ("save_every", save_every)):
+        if out is None and value:
+            raise ValueError(f"fit: {option}={value} needs out=, the folder of the run.")
     board = TensorBoard(Path(out) / TENSORBOARD) if out is not None and tensorboard and is_first() else None
     if out is not None and not resume:
         by_the_first(functools.partial(check_new, Path(out)))
     share = share_of(devices)
     counts = {"epochs": epochs, "batch": batch, "accumulate": accumulate, "patience": patience}
     check_counts({**counts, "save_every": save_every, "seed": seed})
+    check_functions({"loss": loss, "on_step": on_step, "on_epoch": on_epoch})
     data, valid = as_loader(data, batch, seed), as_loader(valid, batch, None)
     parts, held_out = split_data(data, valid, seed)
     check_arguments(model, data, parts, held_out, loss, epochs, patience)

@@ -553,11 +553,15 @@ def test_bfloat16_passes_learn_what_float32_passes_learn():
         ({"l2": -1.0}, "l2 is -1.0"),
         ({"seed": -1, "valid": 0.1}, "seed is -1"),
         ({"tensorboard": True}, "tensorboard=True needs out="),
+        ({"save_every": 5}, "save_every=5 needs out="),
+        ({"on_epoch": 5}, "on_epoch is 5; it is a function"),
+        ({"data": (X.tolist(), Y)}, r"have 0, 0, 0, 0, \.\.\. rows.\n  Each is an array"),
+        ({"data": (X, Y.astype(str))}, "an array of <U"),
     ],
 )
 def test_a_bad_setting_is_named(settings: dict[str, Any], message: str):
-    with pytest.raises(ValueError, match=message):
-        fit(MLP(4, [], 3, rngs=nnx.Rngs(0)), (X, Y), **settings)
+    with pytest.raises((ValueError, TypeError), match=message):
+        fit(**{"model": MLP(4, [], 3, rngs=nnx.Rngs(0)), "data": (X, Y), **settings})
 
 
 def test_options_of_other_libraries_are_named_by_ours():
