@@ -198,3 +198,20 @@ def test_the_text_models_are_judged_by_their_rivals(tmp_path):
     for who, q in ((text.OURS, 0.8), (text.LINEAR, 0.93)):
         with pytest.raises(AssertionError):
             text.claim(dict.fromkeys(text.OF_THE_MEAN, row | {who: row[who] | {"quality": q}}))
+
+
+def test_a_project_on_texts_keeps_a_change_by_its_numbers():
+    """Whether "not good" is good, single words cannot say; pairs of words can, and are kept."""
+    rng = np.random.default_rng(0)
+    words, lines = np.array([f"w{k}" for k in range(50)]), []
+    for _ in range(1500):
+        negated, good = rng.integers(0, 2, 2)
+        text = f"{' '.join(rng.choice(words, 4))} {('very', 'not')[negated]} {('bad', 'good')[good]}"
+        lines.append(f"__label__{('neg', 'pos')[good ^ negated]} {text}")
+    project = importlib.import_module("imdb_project")
+    found = project.project(lines[:1200], lines[1200:])
+    project.claim(found)
+    stages = {stage["stage"]: stage for stage in found["stages"]}
+    assert stages["first model: single words"]["held-out accuracy"] < 0.75
+    assert stages["pairs of words"]["kept"]
+    assert found["test"]["accuracy"] > 0.9

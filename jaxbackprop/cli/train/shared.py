@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ...training.stop_signals import Terminated
 from ..console import INTERRUPTED, TERMINATED, app, err, fail
 
 if TYPE_CHECKING:
@@ -40,6 +39,8 @@ def run_folder(given: Path | None, kind: str, data: str) -> Iterator[Path]:
 @contextmanager
 def says_how_to_go_on(folder: Path, can_resume: Callable[[], bool]) -> Iterator[None]:
     """SIGINT and SIGTERM end the command with their status, and with what the run's folder can be used for."""
+    from ...training.stop_signals import Terminated
+
     try:
         yield
     except (KeyboardInterrupt, Terminated) as stopped:
