@@ -215,3 +215,10 @@ def test_a_project_on_texts_keeps_a_change_by_its_numbers():
     assert stages["first model: single words"]["held-out accuracy"] < 0.75
     assert stages["pairs of words"]["kept"]
     assert found["test"]["accuracy"] > 0.9
+
+
+def test_the_first_session_in_the_docs_is_the_one_that_was_measured():
+    newcomer = importlib.import_module("newcomer_transcript")
+    measured = json.loads((EXPERIMENTS / "results" / "newcomer_transcript.json").read_text())
+    assert newcomer.PAGE.read_text() == newcomer.page(measured)
+    newcomer.claim(measured["measured"])
