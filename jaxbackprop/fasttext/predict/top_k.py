@@ -47,7 +47,7 @@ def top_k_of_one(scores: np.ndarray, k: int, threshold: np.float32) -> tuple[np.
     """`top_k` of one row, (L,): the columns, and their scores."""
     if k > 1 and len(scores) > FEW:
         return top_k(scores[None], k, threshold)[1:]
-    columns = scores.argmax()[None] if k == 1 else np.argsort(-scores, kind="stable")[:k]
+    columns = np.array([scores.argmax()]) if k == 1 else np.argsort(-scores, kind="stable")[:k]
     best = scores[columns]
     reached = best >= threshold
     return columns[reached], best[reached]
