@@ -491,7 +491,8 @@ def events_in(folder: Path) -> list[Any]:
         data, at = path.read_bytes(), 0
         while at < len(data):
             (length,) = struct.unpack("<Q", data[at : at + 8])
-            found.append(event_pb2.Event.FromString(data[at + 12 : at + 12 + length]))
+            event = event_pb2.Event  # pyright: ignore[reportAttributeAccessIssue]
+            found.append(event.FromString(data[at + 12 : at + 12 + length]))
             at += length + 16
     return found
 
