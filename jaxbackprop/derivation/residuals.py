@@ -14,6 +14,10 @@ from .numeric import is_delta
 from .quantities import LITERAL_KINDS, Program, Quantity
 
 
+WORTH = 0.95
+"""All that one quantity gives is computed again from it only if the bytes fall at least by this factor."""
+
+
 @dataclass(frozen=True)
 class Residuals:
     """What is saved, and what is computed again from it, each in the order of the forward pass.
@@ -143,7 +147,7 @@ class _Chooser:
         roots = {q.key for q in program.in_order(saved) if q.kind not in LITERAL_KINDS} - saved
         options = [self.with_root(saved, root) for root in sorted(roots, key=lambda k: (len(k), k))]
         best = min(options, key=self.bytes, default=saved)
-        return best if self.bytes(best) < total else None
+        return best if self.bytes(best) < WORTH * total else None
 
 
 def _recomputed(program: Program, needed: set[str], saved: set[str]) -> set[str]:
