@@ -44,6 +44,7 @@ from .compat import (
     linear_rule,
     manual_axes,
     name_of_opaque,
+    program_of,
     rule_call,
     traceback_of,
     varying_axes,
@@ -236,8 +237,14 @@ class Observer:
         observed = self._rule(primitive, Observed("primitive", primitive.name, source_of(rules[0])), None, rules)
         self._places.setdefault(primitive, set()).add(observed)
         bind = functools.partial(primitive.bind, **params)
-        several = bind if primitive.multiple_results else lambda *operands: [bind(*operands)]
-        return observed, (several, without_derivative(several))
+        computed = functools.partial(primitive.impl, **params)
+        with intercepted(None):
+            of_jax_only = program_of(primitive, params, map(jax.typeof, args)) is not None
+
+        def several(function: Callable) -> Callable:
+            return function if primitive.multiple_results else lambda *operands: [function(*operands)]
+
+        return observed, (several(bind), several(computed) if of_jax_only else without_derivative(several(bind)))
 
     def _linear(self, rule: LinearRule, primitive: Primitive, args: tuple, params: Any, proceed: Callable) -> Any:
         """A linear function with a transpose of its own. What it is linear in may be a tangent: it is not tapped."""

@@ -450,6 +450,11 @@ class Problem:
 
         return self.programs.get("differentiable", tried)
 
+    @property
+    def iterates(self) -> bool:
+        """Whether the plain function is a loop that autodiff cannot reverse, as of a solver until it is near enough."""
+        return not self.differentiable and self.holds("while")
+
     def plain_vjp(self) -> Callable:
         """The VJP of the plain function, of flat arrays, for tracing."""
 
