@@ -50,6 +50,7 @@ from .compat import (
     varying_axes,
     without_derivative,
 )
+from .elementwise import Places, sampled_places
 from .inputs import is_key
 from .observed import Bound, Call, NotExamined, Observed, Part, put_together
 from .provenance import (
@@ -303,10 +304,17 @@ class Observer:
                 what = f"{type(error).__name__}: {error}".split("\n")[0][:120]
                 self._note(observed.name, observed.source, f"a rule that closes over traced values; {what}")
                 return None, args
-        return self._tapped_call(observed, bound, closed, tuple(args))
+        places = None if closes_over else _sampled_places(functions, tuple(args))
+        return self._tapped_call(observed, bound, closed, tuple(args), places=places)
 
     def _tapped_call(
-        self, observed: Observed, bound: Bound, closed: tuple, args: tuple, drawn: tuple[Any, ...] = ()
+        self,
+        observed: Observed,
+        bound: Bound,
+        closed: tuple,
+        args: tuple,
+        drawn: tuple[Any, ...] = (),
+        places: Places | None = None,
     ) -> tuple[Call | None, Sequence[Any]]:
         """A call, and what is tapped: the arguments; or what the rule closes over, where the arguments are `drawn`."""
         if self.replaced is not None:
@@ -324,6 +332,7 @@ class Observer:
             drawn=drawn,
             axes=axes,
             varying=tuple(map(varying_axes, leaves)) if axes else (),
+            places=places,
         )
         self.calls.append(call)
         observed.called_from.add(rule_call(lambda: calling_lines(callers().lines)))
@@ -432,6 +441,17 @@ def named(function: Callable) -> tuple[str, str]:
         inside = (f for f in reachable([function], 4) if inspect.isfunction(f))
         function = next((f for f in inside if not of_a_library(f.__code__.co_filename)), function)
     return name_of(function), source_of(function)
+
+
+def _sampled_places(functions: tuple[Callable, Callable], args: tuple) -> Places | None:
+    """Where an elementwise rule that is given very many numbers is judged."""
+    leaves, tree = jax.tree.flatten(args)
+
+    def flat(function: Callable) -> Callable:
+        return lambda *given: function(*tree.unflatten(given))
+
+    with intercepted(None):
+        return sampled_places(*map(flat, functions), [jax.typeof(x) for x in leaves])
 
 
 def _positional(plain: Callable, args: tuple, kwargs: dict[str, Any]) -> tuple | None:

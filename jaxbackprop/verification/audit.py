@@ -360,6 +360,7 @@ def _judged(rule: Observed, checks: Sequence[str] | None) -> tuple[Verification 
             )
             part = _part(rule, sample, part.by - {part.own[part.problem.inputs.live[j]] for j in unread}, part.label)
         problem = part.problem
+        problem.note = str(sample.call.places or "")
         collected.notes += [f"not judged by {part.held}: {why}"] if part.held else []
         if not problem.inputs.live:
             continue

@@ -184,6 +184,7 @@ class Problem:
         sizes: the lengths at which sums are judged; None for the default ones, none for not at all.
         shapes: the lengths to try, by the name of the axis; True for such as are chosen here, None for none.
         blocks: the block sizes of axes that are known from elsewhere, by array and axis.
+        note: what a reader must know of the inputs.
     """
 
     def __init__(
@@ -202,6 +203,7 @@ class Problem:
         self.sizes: tuple[int, ...] | None = None
         self.shapes: Mapping[str, Sequence[int]] | bool | None = None
         self.blocks: Mapping[tuple[int, int], Sequence[int]] = {}
+        self.note = ""
         self.function, self.given = function, given
         self.seed, self.number, self.main = seed, number, main
         self.caches: dict[Any, Cache] = {} if caches is None else caches
@@ -511,7 +513,7 @@ class Problem:
 
         One after the other inside one compiled program: no batching rule takes part, and memory stays flat.
         """
-        block = int(np.clip(2**22 // max(points.shape[1], 1), 1, 64))
+        block = int(np.clip(2**18 // max(points.shape[1], 1), 1, 64))
         count = -(-len(points) // block)
         padded = np.resize(points, (count * block, points.shape[1])) if len(points) else np.zeros((0, points.shape[1]))
         found = [self._block_of_values(padded[i * block : (i + 1) * block]) for i in range(count)]
