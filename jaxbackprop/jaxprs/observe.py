@@ -450,8 +450,9 @@ def _sampled_places(functions: tuple[Callable, Callable], args: tuple) -> Places
     def flat(function: Callable) -> Callable:
         return lambda *given: function(*tree.unflatten(given))
 
+    handwritten, plain = functions
     with intercepted(None):
-        return sampled_places(*map(flat, functions), [jax.typeof(x) for x in leaves])
+        return sampled_places(flat(handwritten), flat(plain), [jax.typeof(x) for x in leaves])
 
 
 def _positional(plain: Callable, args: tuple, kwargs: dict[str, Any]) -> tuple | None:

@@ -1,4 +1,4 @@
-"""Elementwise functions are recognized by their programs; of very many numbers a sample is judged, and that is noted."""
+"""Elementwise functions are recognized by their programs; of very many numbers a sample is judged, as is noted."""
 
 import jax
 import jax.numpy as jnp

@@ -271,7 +271,7 @@ def right() -> list[Foreign]:
     ]
 
 
-FROM_A_GUESS = (np.float32([0.5, -0.4]), np.float32([0.3, 0.8]), np.float32([0.1, 0.4]))
+FROM_A_GUESS = tuple(np.array(a, np.float32) for a in ([0.5, -0.4], [0.3, 0.8], [0.1, 0.4]))
 
 
 def wrong() -> list[Foreign]:
