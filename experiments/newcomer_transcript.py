@@ -84,8 +84,16 @@ def squared_hinge(net, x, y):
 train, test = ((side.x, side.y) for side in (load("digits").train, load("digits").test))
 net = Net(nnx.Rngs(0))
 history = jbp.fit(
-    net, train, loss=squared_hinge, valid=0.1, epochs=300, batch=4, lr=1e-3, schedule="cosine",
-    out="runs/own", resume="--resume" in sys.argv,
+    net,
+    train,
+    loss=squared_hinge,
+    valid=0.1,
+    epochs=300,
+    batch=4,
+    lr=1e-3,
+    schedule="cosine",
+    out="runs/own",
+    resume="--resume" in sys.argv,
 )
 print(f"{len(history.epochs)} epochs, the best is {history.best.epoch}")
 print(f"test accuracy {float((net(test[0]).argmax(-1) == test[1]).mean()):.2%}")
