@@ -13,7 +13,6 @@ from .index_notation import SIZE, Factor
 from .numeric import is_delta
 from .quantities import LITERAL_KINDS, Program, Quantity
 
-
 WORTH = 0.95
 """All that one quantity gives is computed again from it only if the bytes fall at least by this factor."""
 
