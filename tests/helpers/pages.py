@@ -47,8 +47,8 @@ class Page:
 
     def written(self):
         """What stands on the wires: wire id -> (value, gradient), empty where nothing is shown yet."""
-        found = self.run("""[...document.querySelectorAll('#canvas text[data-wire]:not(.share)')]
-            .filter(e => !e.classList.contains('inner')).map(e => [+e.dataset.wire, e.classList.contains('value'), e.textContent])""")
+        found = self.run("""[...document.querySelectorAll('#canvas text[data-wire]:not(.share):not(.inner)')]
+            .map(e => [+e.dataset.wire, e.classList.contains('value'), e.textContent])""")
         made: dict[int, list[str]] = {}
         for wire, is_value, text in found:
             made.setdefault(wire, ["", ""])[0 if is_value else 1] = text
@@ -56,10 +56,12 @@ class Page:
 
     def opens_on_its_first_gate(self):
         """The current gate, or the closed box that it is in, is the first one and wholly in view."""
-        return self.run("""((first, stage) => state.step === 1 && currentGate() === data.order[0] && nodesNow().map(visible)
-            .every(id => { const r = document.querySelector(`#canvas [data-id='${id}'] .frame`).getBoundingClientRect();
-                return r.width > 10 && r.left >= stage.left && r.right <= stage.right && r.top >= stage.top
-                    && r.bottom <= stage.bottom; }))(data.order[0], canvas.getBoundingClientRect())""")
+        return self.run("""(stage => state.step === 1 && currentGate() === data.order[0]
+            && nodesNow().map(visible).every(id => {
+                const frame = document.querySelector(`#canvas [data-id='${id}'] .frame`).getBoundingClientRect();
+                return frame.width > 10 && frame.left >= stage.left && frame.right <= stage.right
+                    && frame.top >= stage.top && frame.bottom <= stage.bottom;
+            }))(canvas.getBoundingClientRect())""")
 
     def silent(self):
         return self.browser.get_log("browser") == []

@@ -96,6 +96,10 @@ class Chain:
     reused: str
 
 
+TERMS = 8
+"""A chain writes out at most this many terms."""
+
+
 def chains(graph: Graph) -> list[Chain]:
     """Every gradient in backward order, each from those before it."""
     output = next((w for w in graph.outputs if w.output_cotangent is not None), graph.outputs[0])
@@ -103,15 +107,16 @@ def chains(graph: Graph) -> list[Chain]:
     for wire in _backward_order(graph):
         terms = []
         for edge in wire.edges:
-            out = edge.gate.outputs[0]
-            ahead = "" if out is output else f"δ({short_name(out, 14)}) · "
-            if edge.downstream is not None:
-                terms.append(ahead + partial_derivative(out, wire, 14))
+            for out in edge.gate.outputs if edge.downstream is not None else ():
+                if out.upstream is not None:
+                    ahead = "" if out is output else f"δ({short_name(out, 14)}) · "
+                    terms.append(ahead + partial_derivative(out, wire, 14))
         inputs = wire.source.inputs if wire.source else ()
         users = {short_name(w, 14): None for w in inputs if w.differentiable}
         whole = partial_derivative(output, wire, 14)
         title = f"δ({short_name(wire, 14)}) = {whole}" if wire.source else whole
-        product = "1" if wire is output else " + ".join(terms) or "0"
+        shown = terms if len(terms) <= TERMS else [*terms[: TERMS - 1], "…"]
+        product = "1" if wire is output else " + ".join(shown) or "0"
         rows.append(Chain(wire, title, product, ", ".join(users) if len(users) > 1 else ""))
     return rows
 

@@ -146,4 +146,6 @@ def test_programs_that_are_no_browsers_draw_what_a_browser_draws(drawn, browser,
         heads = re.findall(r'class="tip" d="M[\d.]+ [\d.]+L([\d.]+) ([\d.]+)L', drawn[name])
         assert len(heads) > 5
         for x, y in [(round(float(x)), round(float(y))) for x, y in heads]:
-            assert picture[y - 3 : y + 3, x - 9 : x - 2].mean() > 0.8 * expected[y - 3 : y + 3, x - 9 : x - 2].mean() > 30
+            assert (
+                picture[y - 3 : y + 3, x - 9 : x - 2].mean() > 0.8 * expected[y - 3 : y + 3, x - 9 : x - 2].mean() > 30
+            )
