@@ -137,6 +137,11 @@ def test_equinox_modules_become_boxes():
     assert trace(lambda net, x: net(x), net, jnp.ones(3)).value == circuit.value
 
 
+def test_a_lambda_does_not_take_the_name_of_what_its_line_assigns():
+    traced = trace(lambda x: jnp.sin(x) * 2, 1.0)
+    assert [wire.name for wire in traced.wires if wire.kind == "value"] == ["sin", "output"]
+
+
 def test_functions_among_the_arguments_are_passed_on_as_they_are():
     circuit = trace(lambda model, x: model["activation"](model["w"] * x), {"activation": jnp.tanh, "w": 2.0}, 0.5)
     assert [wire.name for wire in circuit.arguments] == ["model['w']", "x"]
