@@ -235,7 +235,7 @@ class Derivation:
 
     def _repr_html_(self) -> str:
         """For a notebook: a table of equations, typeset by its MathJax."""
-        rows, number = [], 0
+        rows, number, left = [], 0, '<td style="text-align:left">'
         for section in self.sections:
             rows.append(f'<tr><th colspan="3" style="text-align:left">{html.escape(section.title)}</th></tr>')
             for e in section.equations:
@@ -243,7 +243,7 @@ class Derivation:
                 matrix = f"<br>\\({html.escape(e.matrix)}\\)" if e.matrix else ""
                 math = html.escape(f"{e.left} = {e.right}")
                 reason = re.sub(r"\$(.*?)\$", r"\\(\1\\)", html.escape(e.reason))
-                rows.append(f"<tr><td>({number})</td><td>\\({math}\\){matrix}</td><td>{reason}</td></tr>")
+                rows.append(f"<tr><td>({number})</td>{left}\\({math}\\){matrix}</td>{left}{reason}</td></tr>")
         return f"<table>{''.join(rows)}</table>"
 
     def __repr__(self) -> str:

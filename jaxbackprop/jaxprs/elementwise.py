@@ -24,8 +24,9 @@ RARE = 10_000
 _PRIMITIVES = frozenset(
     "abs acos acosh add add_any and asin asinh atan atan2 atanh bessel_i0e bessel_i1e cbrt ceil clamp complex conj "
     "convert_element_type copy copy_p cos cosh digamma div eq erf erf_inv erfc exp exp2 expm1 floor ge gt igamma "
-    "igammac imag integer_pow is_finite le lgamma log log1p logistic lt max min mul ne neg nextafter not or pow real "
-    "reduce_precision rem round rsqrt select_n sign sin sinh sqrt square stop_gradient sub tan tanh xor zeta".split()
+    "igammac imag integer_pow is_finite le lgamma log log1p logistic lt max min mul ne neg nextafter not "
+    "one_minus_square or pow real reduce_precision rem round rsqrt select_n sign sin sinh sqrt square stop_gradient "
+    "sub tan tanh xor zeta".split()
 )
 
 
