@@ -206,14 +206,15 @@ def _character_ngrams(
     valid[word_first, 0], table[word_first, 0] = own >= 0, own
     counts = np.maximum(np.minimum(left, maxn) - (orders.start - 1), 0) + valid[:, 0]
     h = np.full(len(starts), OFFSET_BASIS)
-    alive, signed = np.arange(len(starts)), SIGNED[text] if len(starts) == len(text) else None
+    at, signed = np.arange(len(starts)), SIGNED[text]
+    one_byte_each = len(starts) == len(text)  # then slices do, which are faster than indices
     for n in range(1, maxn + 1):
-        if signed is None:
-            alive = alive[left[alive] >= n]
-            h[alive] = extend(h[alive], text, starts[alive + n - 1], lengths[alive + n - 1])
-        else:  # each character is a byte: no index is needed
+        if one_byte_each:
             alive = slice(0, max(len(text) - n + 1, 0))
             h[alive] = (h[alive] ^ signed[n - 1 :]) * PRIME
+        else:
+            alive = at = at[left[at] >= n]
+            h[alive] = extend(h[alive], text, starts[alive + n - 1], lengths[alive + n - 1])
         if n in orders:
             column = 1 + n - orders.start
             valid[alive, column] = left[alive] >= n
