@@ -14,7 +14,7 @@ from harness import report
 from jaxtyping import Array, Float
 
 import jaxbackprop as jbp
-from jaxbackprop.data import load
+from jaxbackprop.data import Examples, load
 
 DATA = Path("../shared/data")
 ACCURACY = 0.96
@@ -48,13 +48,14 @@ def squared_hinge(model: Classifier, x: jax.Array, y: jax.Array) -> Any:
 
 def measure(data: str | None = None, epochs: int = 8) -> dict[str, Any]:
     digits = load(data or str(DATA / "mnist"), kind="examples")
-    assert digits.test is not None
+    assert isinstance(digits.train, Examples)
+    assert isinstance(digits.test, Examples)
     train, test = ((side.x.reshape(len(side.x), -1), side.y) for side in (digits.train, digits.test))
     classifier = Classifier(train[0].shape[1], nnx.Rngs(0))
     history = jbp.fit(classifier, train, loss=squared_hinge, valid=0.1, epochs=epochs, schedule="cosine")
     return {
         "rule": jbp.verify(squareplus, checks=["gradient"]).verdict,
-        "accuracy": float((classifier(test[0]).argmax(-1) == test[1]).mean()),
+        "accuracy": float((classifier(jnp.asarray(test[0])).argmax(-1) == test[1]).mean()),
         "best epoch": history.best.epoch,
         "seconds": sum(epoch.seconds for epoch in history.epochs),
     }

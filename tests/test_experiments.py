@@ -222,9 +222,3 @@ def test_the_first_session_in_the_docs_is_the_one_that_was_measured():
     measured = json.loads((EXPERIMENTS / "results" / "newcomer_transcript.json").read_text())
     assert newcomer.PAGE.read_text() == newcomer.page(measured)
     newcomer.claim(measured["measured"])
-
-
-def test_an_own_rule_learns_in_an_own_model_with_an_own_loss():
-    found = importlib.import_module("own_model_on_mnist").measure("digits", epochs=12)
-    assert found["rule"] == "right"
-    assert found["accuracy"] > 0.9
