@@ -207,7 +207,7 @@ class Derivation:
 
     def _repr_html_(self) -> str:
         """For a notebook: a table of equations, typeset by its MathJax."""
-        rows, number = [], 0
+        rows, number, left = [], 0, '<td style="text-align:left">'
         for section in self.sections:
             rows.append(f'<tr><th colspan="3" style="text-align:left">{html.escape(section.title)}</th></tr>')
             for e in section.equations:
@@ -215,7 +215,7 @@ class Derivation:
                 matrix = f"<br>\\({html.escape(e.matrix)}\\)" if e.matrix else ""
                 math = html.escape(f"{e.left} = {e.right}")
                 rows.append(
-                    f"<tr><td>({number})</td><td>\\({math}\\){matrix}</td><td>{html.escape(e.reason)}</td></tr>"
+                    f"<tr><td>({number})</td>{left}\\({math}\\){matrix}</td>{left}{html.escape(e.reason)}</td></tr>"
                 )
         return f"<table>{''.join(rows)}</table>"
 
