@@ -457,6 +457,12 @@ class Problem:
         """Whether the plain function is a loop that autodiff cannot reverse, as of a solver until it is near enough."""
         return not self.differentiable and self.holds("while")
 
+    @property
+    def iterates_back(self) -> bool:
+        """Whether the handwritten backward pass holds such a loop of its own, as the derivative of a solver may."""
+        back, forth = (len(equations(self.trace(p).jaxpr, ("while",))) for p in ("handwritten", "value"))
+        return self.iterates and back > forth
+
     def plain_vjp(self) -> Callable:
         """The VJP of the plain function, of flat arrays, for tracing."""
 

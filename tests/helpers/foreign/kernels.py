@@ -194,9 +194,23 @@ def fixed_point_from(a: Array, b: Array, guess: Array, near: float = 1e-7) -> Ar
     return lax.while_loop(lambda s: jnp.any(jnp.abs(s[0] - s[1]) > near), step, (guess, guess + 1))[0]
 
 
-def to_the_fixed_point(forward: Callable[..., Array], of_guess: float) -> Any:
+def fixed_point_backward_by_steps(kept: Any, u: Array) -> Any:
+    """Solves w = slope (u + a w) until a step is short enough: a tiny upstream gradient gets a single one."""
+    a, z = kept
+    slope = 1 - z * z
+
+    def step(s: Any) -> Any:
+        return slope * (u + a * s[0]), s[0]
+
+    w = lax.while_loop(lambda s: jnp.any(jnp.abs(s[0] - s[1]) > 1e-6), step, (slope * u, jnp.zeros_like(u)))[0]
+    return w * z, w
+
+
+def to_the_fixed_point(
+    forward: Callable[..., Array], of_guess: float, of_others: Callable[..., Any] = fixed_point_backward
+) -> Any:
     def backward(kept: Any, u: Array) -> Any:
-        return *fixed_point_backward(kept, u), of_guess * u
+        return *of_others(kept, u), of_guess * u
 
     def forward_pass(a: Array, b: Array, guess: Array) -> Any:
         z = forward(a, b, guess)
@@ -266,6 +280,11 @@ def right() -> list[Foreign]:
             "a fixed point",
             vjp(fixed_point, lambda a, b: (lambda z: (z, (a, z)))(fixed_point(a, b)), fixed_point_backward),
             (np.float32(0.5), np.float32(0.3)),
+        ),
+        Foreign(
+            "a fixed point whose gradient is one, too",
+            to_the_fixed_point(fixed_point_from, 0.0, fixed_point_backward_by_steps),
+            FROM_A_GUESS,
         ),
         Foreign("a fixed point from a guess", to_the_fixed_point(fixed_point_and_a_step, 0.0), FROM_A_GUESS),
     ]
