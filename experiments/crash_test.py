@@ -5,10 +5,14 @@ off at a random event: a step, the beginning or end of writing a checkpoint, the
 after it; by SIGKILL, SIGTERM or SIGINT. Every process is a fork of one that has imported everything and computed
 nothing.
 
-    python experiments/crash_test.py
+    python experiments/crash_test.py [--seconds 240]
+
+goes on where the call before has ended, for so many seconds at most, with one kind of run and one signal.
 """
 
+import argparse
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -19,7 +23,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +31,7 @@ import flax.nnx as nnx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from harness import report
+from harness import RESULTS, report_each
 
 import jaxbackprop as jbp
 from jaxbackprop.cli import main
@@ -38,7 +42,8 @@ from jaxbackprop.training import checkpoints, data_source, fitting
 from jaxbackprop.training.integrity import of_file
 
 KINDS = ("mlp", "own model", "text")
-KILLS, TERMINATIONS, INTERRUPTS = 60, 20, 10
+TRIALS = {"SIGKILL": 20, "SIGTERM": 7, "SIGINT": 4}
+KNOWN = [f"{kind}, {name}" for kind in KINDS for name in TRIALS]
 DELAY = 0.02
 JAX_CACHE = "compiled"
 
@@ -165,7 +170,8 @@ def child(kind: str, out: Path, *, resume: bool, at: int = -1, number: int = 0, 
 def result(kind: str, out: Path) -> dict[str, Any]:
     """What a run came to: the hash of its model, the losses of its epochs."""
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    timeless = [{k: v for k, v in line.items() if k not in ("seconds", "examples_per_second")} for line in lines]
+    times = ("seconds", "examples_per_second", "steps_per_second")
+    timeless = [{k: v for k, v in line.items() if k not in times} for line in lines]
     if kind == "text":
         model = hashlib.sha256((out / "model.bin").read_bytes()).hexdigest()
     else:
@@ -176,57 +182,64 @@ def result(kind: str, out: Path) -> dict[str, Any]:
     return {"model": model, "epochs": timeless, "test": tested}
 
 
-def measure(
-    kinds: Sequence[str] = KINDS,
-    kills: int = KILLS,
-    terminations: int = TERMINATIONS,
-    interrupts: int = INTERRUPTS,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """For each kind and signal: trials, those that were cut off, and those that ended with the bits of a whole run."""
-    rng = random.Random(seed)
-    rows: dict[str, dict[str, Any]] = {}
+def measure(name: str, before: Mapping[str, Any], trials: int, until: float = float("inf")) -> dict[str, Any]:
+    """Of a kind of run and a signal: trials, those that were cut off, and those with the bits of a whole run.
+
+    Args:
+        name: the kind and the signal.
+        before: what was measured before; each trial draws where it is cut off from its own number.
+        trials: how many in all.
+        until: when no other is begun, as `time.monotonic` has it.
+    """
+    kind, _, of_signal = name.partition(", ")
+    row: dict[str, Any] = {"trials": 0, "cut off": 0, "same bits": 0, "wrong": [], **before}
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         write_data(Path(folder))
-        for kind in kinds:
-            whole = Path(f"whole-{kind.replace(' ', '-')}")
-            if child(kind, whole, resume=False):
-                raise RuntimeError(Path(f"{whole}.log").read_text())
-            expected, events = result(kind, whole), int(Path("events").read_text())
-            for number, trials in (
-                (signal.SIGKILL, kills),
-                (signal.SIGTERM, terminations),
-                (signal.SIGINT, interrupts),
-            ):
-                row = {"trials": 0, "cut off": 0, "same bits": 0, "wrong": []}
-                for _ in range(-(-trials // len(kinds))):
-                    out = Path("cut")
-                    shutil.rmtree(out, ignore_errors=True)
-                    Path("cut.log").unlink(missing_ok=True)
-                    at, delay = rng.randrange(events), rng.choice([0.0, rng.uniform(0, DELAY)])
-                    status = child(kind, out, resume=False, at=at, number=number, delay=delay)
-                    begun = (out / "config.json").exists()
-                    again = child(kind, out, resume=begun) if status else 0
-                    if status and again == 2 and "finished" in Path("cut.log").read_text().splitlines()[-2:][0]:
-                        again = 0  # it was cut off after its end
-                    right = again == 0 and result(kind, out) == expected
-                    row["trials"] += 1
-                    row["cut off"] += status != 0
-                    row["same bits"] += right
-                    if not right:
-                        row["wrong"].append({"event": at, "delay": delay, "status": status, "again": again,
-                                             "log": Path("cut.log").read_text()[-600:]})  # fmt: skip
-                rows[f"{kind}, {signal.Signals(number).name}"] = row
-                print(kind, signal.Signals(number).name, row, flush=True)
-    return {"runs": rows, "events": "steps, and both ends of every write"}
+        whole = Path(f"whole-{kind.replace(' ', '-')}")
+        if child(kind, whole, resume=False):
+            raise RuntimeError(Path(f"{whole}.log").read_text())
+        expected, events = result(kind, whole), int(Path("events").read_text())
+        while row["trials"] < trials and time.monotonic() < until:
+            rng = random.Random(f"{name} {row['trials']}")
+            out = Path("cut")
+            shutil.rmtree(out, ignore_errors=True)
+            Path("cut.log").unlink(missing_ok=True)
+            at, delay = rng.randrange(events), rng.choice([0.0, rng.uniform(0, DELAY)])
+            status = child(kind, out, resume=False, at=at, number=signal.Signals[of_signal], delay=delay)
+            begun = (out / "config.json").exists()
+            again = child(kind, out, resume=begun) if status else 0
+            if status and again == 2 and "finished" in Path("cut.log").read_text().splitlines()[-2:][0]:
+                again = 0  # it was cut off after its end
+            right = again == 0 and result(kind, out) == expected
+            row["trials"] += 1
+            row["cut off"] += status != 0
+            row["same bits"] += right
+            if not right:
+                row["wrong"].append({"event": at, "delay": delay, "status": status, "again": again,
+                                     "log": Path("cut.log").read_text()[-600:]})  # fmt: skip
+    return row
 
 
 def claim(measured: dict[str, Any]) -> None:
-    for name, row in measured["runs"].items():
+    for name, row in measured.items():
+        assert row["trials"] >= TRIALS[name.partition(", ")[2]], f"{name}: not all was measured"
         assert row["same bits"] == row["trials"], f"{name}: {row['wrong']}"
         assert row["cut off"] > row["trials"] / 2, name
 
 
+def measure_what_is_left() -> int:
+    """The first kind and signal of which trials are left; the next call has the next, for JAX has begun in this one."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=float, default=float("inf"))
+    until = time.monotonic() + parser.parse_args().seconds
+    path = RESULTS / "crash_test.json"
+    rows = json.loads(path.read_text())["measured"] if path.exists() else {}
+    for name in KNOWN:
+        row, trials = rows.get(name, {}), TRIALS[name.partition(", ")[2]]
+        if row.get("trials", 0) < trials:
+            return report_each(functools.partial(measure, before=row, trials=trials, until=until), claim, KNOWN, [name])
+    return 0
+
+
 if __name__ == "__main__":
-    began = time.perf_counter()
-    report(measure, claim)
+    sys.exit(measure_what_is_left())

@@ -23,6 +23,7 @@ step through. `print` shows the same as text.""",
         "code",
         """import jax.numpy as jnp
 import numpy as np
+
 import jaxbackprop as jbp
 
 

@@ -144,8 +144,8 @@ def test_orders_of_the_texts_are_judged_beside_two_threads_of_fasttext():
 def test_a_run_that_is_killed_is_resumed_to_the_same_bits():
     """In a process of its own, which has computed nothing before it forks: one kill, one SIGTERM."""
     code = (
-        "import crash_test as c; measured = c.measure(('own model',), 1, 1, 0);"
-        "assert all(row['same bits'] == row['trials'] for row in measured['runs'].values()), measured"
+        "import crash_test as c; rows = [c.measure(f'own model, {name}', {}, 1) for name in ('SIGKILL', 'SIGTERM')];"
+        "assert all(row['same bits'] == row['trials'] == 1 for row in rows), rows"
     )
     path = os.pathsep.join([str(EXPERIMENTS), str(EXPERIMENTS.parent)])
     environment = os.environ | {"PYTHONPATH": path}
@@ -163,11 +163,11 @@ def test_a_damaged_run_is_refused_or_gives_the_same():
 
 def test_a_run_that_does_not_end_with_the_same_bits_is_reported():
     crash, parallel, long = (importlib.import_module(name) for name in ("crash_test", "data_parallel", "long_run"))
-    row = {"trials": 9, "cut off": 8, "same bits": 9, "wrong": []}
-    crash.claim({"runs": {"text, SIGKILL": row}})
-    for wrong in ({"same bits": 8}, {"cut off": 3}):
+    row = {"trials": 20, "cut off": 18, "same bits": 20, "wrong": []}
+    crash.claim({"text, SIGKILL": row})
+    for wrong in ({"same bits": 19}, {"cut off": 3}, {"trials": 19, "same bits": 19}):
         with pytest.raises(AssertionError):
-            crash.claim({"runs": {"text, SIGKILL": row | wrong}})
+            crash.claim({"text, SIGKILL": row | wrong})
     killed = {"status of the second": -9, "status of the first": 1, "seconds until the first ended": 9.0,
               "error": ["RuntimeError: fit: another process ended"]}  # fmt: skip
     same = {"8 devices": {"losses": [1.0], "difference": 1e-7}}
@@ -198,3 +198,27 @@ def test_the_text_models_are_judged_by_their_rivals(tmp_path):
     for who, q in ((text.OURS, 0.8), (text.LINEAR, 0.93)):
         with pytest.raises(AssertionError):
             text.claim(dict.fromkeys(text.OF_THE_MEAN, row | {who: row[who] | {"quality": q}}))
+
+
+def test_a_project_on_texts_keeps_a_change_by_its_numbers():
+    """Whether "not good" is good, single words cannot say; pairs of words can, and are kept."""
+    rng = np.random.default_rng(0)
+    words, lines = np.array([f"w{k}" for k in range(50)]), []
+    for _ in range(1500):
+        negated, good = rng.integers(0, 2, 2)
+        text = f"{' '.join(rng.choice(words, 4))} {('very', 'not')[negated]} {('bad', 'good')[good]}"
+        lines.append(f"__label__{('neg', 'pos')[good ^ negated]} {text}")
+    project = importlib.import_module("imdb_project")
+    found = project.project(lines[:1200], lines[1200:])
+    project.claim(found)
+    stages = {stage["stage"]: stage for stage in found["stages"]}
+    assert stages["first model: single words"]["held-out accuracy"] < 0.75
+    assert stages["pairs of words"]["kept"]
+    assert found["test"]["accuracy"] > 0.9
+
+
+def test_the_first_session_in_the_docs_is_the_one_that_was_measured():
+    newcomer = importlib.import_module("newcomer_transcript")
+    measured = json.loads((EXPERIMENTS / "results" / "newcomer_transcript.json").read_text())
+    assert newcomer.PAGE.read_text() == newcomer.page(measured)
+    newcomer.claim(measured["measured"])

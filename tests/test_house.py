@@ -157,7 +157,7 @@ def test_no_two_files_import_each_other():
         visit(path, ())
 
 
-OPTIONAL = ("cairosvg", "matplotlib", "hypothesis", "pooch", "requests", "sklearn", "orbax", "scipy")
+OPTIONAL = ("cairosvg", "matplotlib", "hypothesis", "pooch", "requests", "sklearn", "orbax", "scipy", "tensorboardX")
 """Packages that only some users need, or that take long to load: imported by the function that uses them."""
 STARTS_AT_ONCE = ("cli", "verification/pytest_plugin.py")
 """Loaded by every command and by every run of pytest: what they need is imported when it is needed."""

@@ -94,6 +94,8 @@ def _is_tracer(file: str) -> bool:
 
 
 def _target(frame: Frame) -> str:
+    if frame.function.endswith("<lambda>"):  # what is assigned on its line is not its value
+        return ""
     match = _ASSIGNMENT.match(linecache.getline(frame.file, frame.line))
     return match.group(1) if match else ""
 

@@ -37,12 +37,15 @@ def walk_function(
     autodiff: bool,
 ) -> Graph:
     """The graph of `fun(*args)`; the arguments are those of `trace`, `summaries` its `steps`."""
-    leaves, tree = jax.tree.flatten(args)
+    everything, tree = jax.tree.flatten(args)
+    functions = {i: leaf for i, leaf in enumerate(everything) if callable(leaf)}  # as an equinox activation
+    leaves = [leaf for i, leaf in enumerate(everything) if i not in functions]
     refs.refuse(leaves, "an argument")
     structures: list[Any] = []
 
     def of_leaves(*leaves: Any) -> list[Any]:
-        unflattened = tree.unflatten(leaves)
+        rest = iter(leaves)
+        unflattened = tree.unflatten([functions[i] if i in functions else next(rest) for i in range(tree.num_leaves)])
         with naming.module_scopes(fun, unflattened):
             out = fun(*unflattened)
         structures.append(jax.tree.structure(out))
@@ -52,7 +55,7 @@ def walk_function(
     with noticing.watching():
         program = jax.make_jaxpr(of_leaves)(*leaves)
     walk = _Walk(unroll, open)
-    names = naming.argument_names(fun, args)
+    names = [name for i, name in enumerate(naming.argument_names(fun, args)) if i not in functions]
     arguments = [walk.wire(name, "argument", jnp.asarray(x)) for name, x in zip(names, leaves, strict=True)]
     outputs = walk.program(program.jaxpr, list(program.consts), arguments)
     set_output_cotangents(fun, outputs, structures[0], upstream)

@@ -84,11 +84,17 @@ def fail(message: str, status: int) -> NoReturn:
 
 
 def keep_compiled_programs() -> None:
-    """What one command compiles the next one finds, in the user's cache or where JAX_COMPILATION_CACHE_DIR says."""
-    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+    """What one command compiles the next one finds, in the user's cache or where JAX_COMPILATION_CACHE_DIR says.
+
+    A folder of the cache that somebody else can write is not used: what is found there is run.
+    """
+    from ..training.private_folder import is_private
+
+    folder = user_cache_path("jaxbackprop") / "compiled"
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ or not (is_private(folder.parent) and is_private(folder)):
         return
     settings = {
-        "jax_compilation_cache_dir": str(user_cache_path("jaxbackprop") / "compiled"),
+        "jax_compilation_cache_dir": str(folder),
         "jax_persistent_cache_min_compile_time_secs": WORTH_KEEPING,
     }
     if "jax" not in sys.modules:  # JAX reads them when it is imported, which a command without it never does

@@ -10,6 +10,7 @@ from .options import Json
 EXTRAS = {
     "digits, downloads": ("data", ("sklearn", "pooch")),
     "pictures": ("plots", ("matplotlib",)),
+    "TensorBoard": ("tensorboard", ("tensorboardX",)),
     "benchmarks": ("bench", ("sklearn", "matplotlib")),
 }
 

@@ -23,6 +23,9 @@ class Output:
     """Where a run goes, and how its result is printed."""
 
     out: Annotated[Path | None, typer.Option(help="The run's folder; runs/... by default.")] = None
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write the metrics for TensorBoard too, in the run's folder.")
+    ] = False
     as_json: Json = False
 
 

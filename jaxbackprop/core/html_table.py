@@ -1,5 +1,6 @@
 """Tables of results, as a notebook displays them."""
 
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 
@@ -9,11 +10,20 @@ AMBER = "#9a6700"
 
 
 def html_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, verdicts: int | None = None) -> str:
-    """A table, its texts escaped; the column `verdicts` is coloured by what stands in it."""
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
+    """A table, its texts escaped; the column `verdicts` is coloured by what stands in it.
+
+    Columns of numbers are aligned right, all others left: notebooks align everything right.
+    """
+    rows = [list(row) for row in rows]
+    texts = {k for row in rows for k, cell in enumerate(row) if not re.match(r"[\d+−.-]|$", cell)}
+    sides = ["left" if k in texts else "right" for k in range(len(header))]
     marked = ([verdict(cell) if k == verdicts else escape(cell) for k, cell in enumerate(row)] for row in rows)
-    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in marked)
-    return f"<table><tr>{head}</tr>{body}</table>"
+    body = "".join(f"<tr>{_cells('td', row, sides)}</tr>" for row in marked)
+    return f"<table><tr>{_cells('th', map(escape, header), sides)}</tr>{body}</table>"
+
+
+def _cells(tag: str, cells: Iterable[str], sides: Sequence[str]) -> str:
+    return "".join(f"<{tag} style='text-align:{side}'>{cell}</{tag}>" for cell, side in zip(cells, sides, strict=True))
 
 
 def verdict(word: str) -> str:

@@ -147,9 +147,9 @@ class TextClassifier:
         """
         if isinstance(text, str | bytes):
             labels, probabilities = self._predictor.best_of_one(one_line(text, "predict"), k, threshold)
-            return tuple(self._label(label, on_unicode_error) for label in labels.tolist()), probabilities.astype(
-                np.float64
-            )
+            errors = string(on_unicode_error, "on_unicode_error", "predict")
+            names = tuple(self._label_bytes[label].decode("utf-8", errors) for label in labels.tolist())
+            return names, probabilities.astype(np.float64)
         found = Predictions.joined(list(self.predictions(one_line_each(text, "predict"), k=k, threshold=threshold)))
         return as_fasttext_lists(found, self.get_labels(on_unicode_error=on_unicode_error))
 
@@ -282,7 +282,7 @@ class TextClassifier:
     def _replace(self, model: Model) -> None:
         """Another model from here on, and nothing that was computed from the one before."""
         self.model = model
-        for name in ("_predictor", "_unit_vectors"):
+        for name in ("_predictor", "_unit_vectors", "_label_bytes"):
             self.__dict__.pop(name, None)
 
     def is_quantized(self) -> bool:
@@ -318,9 +318,9 @@ class TextClassifier:
         """All words; with `include_freq` also how often each occurred."""
         return self._entries(slice(0, self.model.vocabulary.word_count), include_freq, on_unicode_error)
 
-    def _label(self, number: int, errors: str) -> str:
-        vocabulary, errors = self.model.vocabulary, string(errors, "on_unicode_error", "predict")
-        return vocabulary.entries[vocabulary.word_count + number].as_py().decode("utf-8", errors)
+    @cached_property
+    def _label_bytes(self) -> list[bytes]:
+        return self.model.vocabulary.entries[self.model.vocabulary.word_count :].to_pylist()
 
     def _entries(self, which: slice, include_freq: bool, errors: str) -> Any:
         vocabulary, errors = self.model.vocabulary, string(errors, "on_unicode_error", "get_labels")
@@ -374,9 +374,11 @@ class TextClassifier:
     def _unit_vectors(self) -> np.ndarray:
         return unit_rows(word_vectors(self.model))
 
-    def get_subwords(self, word: str) -> tuple[list[str], np.ndarray]:
+    def get_subwords(self, word: str, on_unicode_error: str = "strict") -> tuple[list[str], np.ndarray]:
         """The word, if it has a row, and its character n-grams; and their rows."""
-        return subwords(self.model, string(word, "word", "get_subwords"))
+        names, rows = subwords(self.model, string(word, "word", "get_subwords"))
+        errors = string(on_unicode_error, "on_unicode_error", "get_subwords")
+        return [name.encode("utf-8", "surrogateescape").decode("utf-8", errors) for name in names], rows
 
     def get_subword_id(self, subword: str) -> int:
         """The row of a character n-gram, with `<` or `>` where it is at a word's boundary."""

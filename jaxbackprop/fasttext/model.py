@@ -79,7 +79,7 @@ class Model:
 
     def encode_line(self, text: str) -> np.ndarray:
         """The rows of one text, as `encode` has them."""
-        return self._left_of(np.array(self.vocabulary.encode_line(text), np.int32))
+        return self._left_of(self.vocabulary.encode_line(text))
 
     def subwords(self, word: str) -> np.ndarray:
         """The rows of the input table that stand for one word."""
@@ -125,7 +125,7 @@ def mean_row(table: Table, ids: np.ndarray) -> np.ndarray:
     """`mean_rows` of one text: (dim,) float32."""
     if len(ids) > FEW:
         return mean_rows(table, Bags(ids, np.array([0, len(ids)])))[0]
-    return table[ids].sum(0) * np.float32(1 / max(len(ids), 1))
+    return np.einsum("nd->d", table[ids]) * np.float32(1 / max(len(ids), 1))
 
 
 def _different(ids: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

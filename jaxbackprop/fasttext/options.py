@@ -45,6 +45,8 @@ def settings_of(options: Mapping[str, Any], *, called: str) -> Settings:
             if name in options and options[name] != getattr(Settings, name):
                 raise ValueError(f"{called}: {name} is {options[name]!r}; the linear model has no use for it.")
         options = {**LINEAR, **options}
+    elif options.get("C", Settings.C) != Settings.C:
+        raise ValueError(f"{called}: C is {options['C']!r}; only the linear model has a use for it.")
     return Settings(**{name: checked(name, value, called) for name, value in options.items()})
 
 

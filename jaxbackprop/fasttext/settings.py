@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from ..data.errors import did_you_mean
+
 Loss = Literal["softmax", "hs", "ns", "ova"]
 LinearLoss = Literal["squared_hinge", "hinge", "ova", "softmax"]
 ModelKind = Literal["fasttext", "linear"]
@@ -12,7 +14,7 @@ Optimizer = Literal["sgd", "adagrad", "adam"]
 LABEL_BY_LABEL = ("ova", "ns", "squared_hinge", "hinge")
 """The losses under which each label is judged for itself, and its probability by itself."""
 POSITIVE = ("lr", "dim", "epoch", "neg", "lr_update_rate", "C")
-NOT_NEGATIVE = ("min_count", "min_count_label", "word_ngrams", "bucket", "minn", "maxn", "smoothing", "idf")
+NOT_NEGATIVE = ("min_count", "min_count_label", "word_ngrams", "bucket", "minn", "maxn", "smoothing", "idf", "seed")
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,9 @@ class Settings:
             ("loss", get_args(LinearLoss if self.model == "linear" else Loss)),
             ("optimizer", get_args(Optimizer)),
         ):
-            _refuse_unless(getattr(self, name) in known, name, getattr(self, name), f"one of {', '.join(known)}")
+            given = getattr(self, name)
+            near = did_you_mean(str(given), known)
+            _refuse_unless(given in known, name, given, f"one of {', '.join(known)}", near)
 
     def _check_class_weight(self) -> None:
         given, name = self.class_weight, "class_weight"
@@ -119,6 +123,6 @@ class Settings:
         _refuse_unless(given is None or self.optimizer == "sgd", name, given, f"None under {self.optimizer}")
 
 
-def _refuse_unless(holds: bool, name: str, value: Any, expected: str) -> None:
+def _refuse_unless(holds: bool, name: str, value: Any, expected: str, near: str = "") -> None:
     if not holds:
-        raise ValueError(f"{name} is {value!r}; it must be {expected}.")
+        raise ValueError(f"{name} is {value!r}; it must be {expected}. {near}".rstrip())

@@ -11,7 +11,7 @@ import inspect
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -651,6 +651,22 @@ def derivative_rules(primitive: Primitive) -> list[Callable[..., Any]]:
 
 
 _OWN: set[Primitive] = set()
+
+
+@functools.cache
+def is_foreign(primitive: Primitive) -> bool:
+    """Whether a primitive has derivative rules that are not JAX's: another package's."""
+    return bool(derivative_rules(primitive))
+
+
+def program_of(primitive: Primitive, params: dict[str, Any], avals: Iterable[Any]) -> ClosedJaxpr | None:
+    """What a primitive of another package computes, where it is made of JAX's own operations."""
+    try:
+        forms = [jax.ShapeDtypeStruct(a.shape, a.dtype, weak_type=a.weak_type) for a in avals]
+        program = jax.make_jaxpr(functools.partial(primitive.impl, **params))(*forms)
+    except Exception:  # it is computed elsewhere
+        return None
+    return None if any(eqn.primitive is primitive for eqn in program.jaxpr.eqns) else program
 
 
 def rule_call(proceed: Callable, *args: Any, **kwargs: Any) -> Any:

@@ -44,11 +44,13 @@ from .compat import (
     linear_rule,
     manual_axes,
     name_of_opaque,
+    program_of,
     rule_call,
     traceback_of,
     varying_axes,
     without_derivative,
 )
+from .elementwise import Places, sampled_places
 from .inputs import is_key
 from .observed import Bound, Call, NotExamined, Observed, Part, put_together
 from .provenance import (
@@ -236,8 +238,14 @@ class Observer:
         observed = self._rule(primitive, Observed("primitive", primitive.name, source_of(rules[0])), None, rules)
         self._places.setdefault(primitive, set()).add(observed)
         bind = functools.partial(primitive.bind, **params)
-        several = bind if primitive.multiple_results else lambda *operands: [bind(*operands)]
-        return observed, (several, without_derivative(several))
+        computed = functools.partial(primitive.impl, **params)
+        with intercepted(None):
+            of_jax_only = program_of(primitive, params, map(jax.typeof, args)) is not None
+
+        def several(function: Callable) -> Callable:
+            return function if primitive.multiple_results else lambda *operands: [function(*operands)]
+
+        return observed, (several(bind), several(computed) if of_jax_only else without_derivative(several(bind)))
 
     def _linear(self, rule: LinearRule, primitive: Primitive, args: tuple, params: Any, proceed: Callable) -> Any:
         """A linear function with a transpose of its own. What it is linear in may be a tangent: it is not tapped."""
@@ -296,10 +304,17 @@ class Observer:
                 what = f"{type(error).__name__}: {error}".split("\n")[0][:120]
                 self._note(observed.name, observed.source, f"a rule that closes over traced values; {what}")
                 return None, args
-        return self._tapped_call(observed, bound, closed, tuple(args))
+        places = None if closes_over else _sampled_places(functions, tuple(args))
+        return self._tapped_call(observed, bound, closed, tuple(args), places=places)
 
     def _tapped_call(
-        self, observed: Observed, bound: Bound, closed: tuple, args: tuple, drawn: tuple[Any, ...] = ()
+        self,
+        observed: Observed,
+        bound: Bound,
+        closed: tuple,
+        args: tuple,
+        drawn: tuple[Any, ...] = (),
+        places: Places | None = None,
     ) -> tuple[Call | None, Sequence[Any]]:
         """A call, and what is tapped: the arguments; or what the rule closes over, where the arguments are `drawn`."""
         if self.replaced is not None:
@@ -317,6 +332,7 @@ class Observer:
             drawn=drawn,
             axes=axes,
             varying=tuple(map(varying_axes, leaves)) if axes else (),
+            places=places,
         )
         self.calls.append(call)
         observed.called_from.add(rule_call(lambda: calling_lines(callers().lines)))
@@ -425,6 +441,18 @@ def named(function: Callable) -> tuple[str, str]:
         inside = (f for f in reachable([function], 4) if inspect.isfunction(f))
         function = next((f for f in inside if not of_a_library(f.__code__.co_filename)), function)
     return name_of(function), source_of(function)
+
+
+def _sampled_places(functions: tuple[Callable, Callable], args: tuple) -> Places | None:
+    """Where an elementwise rule that is given very many numbers is judged."""
+    leaves, tree = jax.tree.flatten(args)
+
+    def flat(function: Callable) -> Callable:
+        return lambda *given: function(*tree.unflatten(given))
+
+    handwritten, plain = functions
+    with intercepted(None):
+        return sampled_places(flat(handwritten), flat(plain), [jax.typeof(x) for x in leaves])
 
 
 def _positional(plain: Callable, args: tuple, kwargs: dict[str, Any]) -> tuple | None:

@@ -6,12 +6,13 @@
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
 
 from .compat import JaxprEqn, MappedAxis, traceback_of
+from .elementwise import Places
 from .inputs import is_key
 from .provenance import Lines, calling_lines, written_in
 
@@ -121,6 +122,7 @@ class Call:
         outputs: how many floating-point outputs there are.
         pulled: those at which a gradient arrives.
         read: those that something in the program reads.
+        places: where alone it is judged, of very many elements; None where everywhere.
         ended: whether the observation is over.
     """
 
@@ -138,6 +140,7 @@ class Call:
     outputs: int = 0
     pulled: set[int] = field(default_factory=set)
     read: set[int] = field(default_factory=set)
+    places: Places | None = None
     ended: bool = False
 
     def __repr__(self) -> str:
@@ -164,6 +167,7 @@ class Call:
             depths = [sum(axis.mapped[i] for axis in axes) for i in range(len(values))]
             values = [x if is_key(x) else np.asarray(x) for x in values]
             values = [x[(which,) * n] if n else x for x, n in zip(values, depths, strict=True)]
+            values = values if self.places is None else [x if is_key(x) else self.places.of(x) for x in values]
             rng = np.random.default_rng(len(kept))
             values += [rng.uniform(0.4, 1.6, x.shape).astype(x.dtype) for x in self.drawn]
             args = jax.tree.unflatten(self.tree, values[self.closed :] if self.tree.num_leaves else [])
@@ -185,6 +189,8 @@ class Part:
         shape: its shape and type.
         ended: whether the observation is over.
     """
+
+    places: ClassVar[None] = None
 
     call: Call
     index: int

@@ -31,6 +31,7 @@ from .compat import (
     is_exported,
     without_dead_code,
 )
+from .elementwise import Places
 from .evaluate import OPENED, Walk, compiled, evaluate
 from .inputs import Inputs, is_key
 from .observe import Observer, note_outputs_read
@@ -227,7 +228,7 @@ class _Watching:
 
     def __call__(self, walk: Walk, eqn: JaxprEqn, inputs: list[Any]) -> list[Any] | None:
         if id(eqn) in self.slots:
-            self.count(walk, self.slots[id(eqn)], inputs)
+            self.count(walk, self.slots[id(eqn)], inputs, None if eqn.params["axes"] else eqn.params["call"].places)
             return inputs
         return self.elsewhere(walk, eqn, inputs)
 
@@ -236,8 +237,8 @@ class _Watching:
         goes_in = eqn.primitive.name in STEP_BY_STEP and any(equations(body, (TAP,)) for body in inner_jaxprs(eqn))
         return walk.inside(eqn, inputs) if goes_in else binding(eqn)(*inputs)
 
-    def count(self, walk: Walk, slot: int, inputs: list[Any]) -> None:
-        """The tap in that slot is passed once more, and looked at where that is wanted."""
+    def count(self, walk: Walk, slot: int, inputs: list[Any], places: Places | None) -> None:
+        """The tap in that slot is passed once more, and looked at, at these places, where that is wanted."""
         call = walk.state[slot]
         walk.state = walk.state.at[slot].add(1)
         data = [jax.random.key_data(x) if _is_key(x) else x for x in inputs]
@@ -251,7 +252,7 @@ class _Watching:
 
         lax.cond(
             (self.wanted[slot] == call).any(),
-            lambda given: io_callback(keep, None, call, *given),
+            lambda given: io_callback(keep, None, call, *(map(places.of, given) if places else given)),
             lambda given: None,
             data,
         )

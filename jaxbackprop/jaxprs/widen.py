@@ -26,10 +26,13 @@ from .compat import (
     ClosedJaxpr,
     Jaxpr,
     JaxprEqn,
+    aval,
     binding,
     dtype_of,
     inner_jaxprs,
+    is_foreign,
     linear_body,
+    program_of,
 )
 from .evaluate import Walk, evaluate, kernels_interpreted
 
@@ -158,6 +161,8 @@ class _Rounding:
             return walk.run(*body, given)
         if (of_kernel := kernels_interpreted(walk, eqn, inputs)) is not None:
             return of_kernel
+        if is_foreign(eqn.primitive) and (program := program_of(eqn.primitive, eqn.params, map(aval, eqn.invars))):
+            return walk.run(program.jaxpr, program.consts, inputs)
         unit = max((_unit(v.aval) for v in eqn.outvars), default=0.0)
         if name == "convert_element_type":
             return [self.converted(walk, eqn, inputs[0])]

@@ -12,7 +12,7 @@ from ..core.rule import rules
 from ..layers import affine, affine_unit, dropout
 from ..losses import softmax_cross_entropy
 from .initializers import check_unit, weights_before, xavier
-from .normalization import Norm
+from .normalization import Norm, check_norm
 
 
 class MLP(nnx.Module):
@@ -56,6 +56,8 @@ class MLP(nnx.Module):
         if not 0 <= dropout <= 1:
             raise ValueError(f"MLP: dropout is {dropout}; it is the share of units silenced, from 0 to 1.")
         check_unit("MLP", unit)
+        if norm is not None:
+            check_norm(norm)
         W = [weights_before(unit, rngs.params(), *size) for size in pairwise(sizes[:-1])]
         self.W = nnx.List(nnx.Param(w) for w in [*W, xavier(rngs.params(), *sizes[-2:])])
         self.b = nnx.List(nnx.Param(jnp.zeros(n)) for n in sizes[1:])

@@ -23,8 +23,7 @@ class Norm(nnx.Module):
     """
 
     def __init__(self, kind: str, features: int):
-        if kind not in KINDS:
-            raise ValueError(f"norm is {kind!r}; it is {', '.join(map(repr, KINDS))} or None.")
+        check_norm(kind)
         self.kind = kind
         self.scale = nnx.Param(jnp.ones(features))
         self.shift = None if kind == "rms" else nnx.Param(jnp.zeros(features))
@@ -44,3 +43,9 @@ class Norm(nnx.Module):
         self.mean[...] = MOMENTUM * self.mean[...] + (1 - MOMENTUM) * mean
         self.var[...] = MOMENTUM * self.var[...] + (1 - MOMENTUM) * var
         return y
+
+
+def check_norm(kind: str) -> None:
+    """A ValueError where this is no kind of normalisation."""
+    if kind not in KINDS:
+        raise ValueError(f"norm is {kind!r}; it is {', '.join(map(repr, KINDS))} or None.")

@@ -96,8 +96,30 @@ def hash_of(parts: tuple | None, held_out: Data | None) -> str | None:
     return of_arrays({jax.tree_util.keystr(path): leaf for path, leaf in leaves}) if given else None
 
 
+def check_counts(counts: Mapping[str, Any]) -> None:
+    """Refuse settings, by name, that are neither None nor whole numbers of 1 at least, or 0 for a seed."""
+    for name, count in counts.items():
+        least = 0 if name == "seed" else 1
+        is_whole = isinstance(count, int | np.integer) and not isinstance(count, bool)
+        if count is not None and not (is_whole and count >= least):
+            raise ValueError(f"fit: {name} is {count!r}; it is a whole number, at least {least}.")
+
+
+def check_functions(functions: Mapping[str, Any]) -> None:
+    """Refuse settings, by name, that are neither None nor functions."""
+    for name, function in functions.items():
+        if function is not None and not callable(function):
+            raise TypeError(f"fit: {name} is {function!r}; it is a function.")
+
+
 def check_arguments(
-    model: nnx.Module, data: Data, parts: tuple | None, held_out: Data | None, loss: Loss | None, counts: dict[str, Any]
+    model: nnx.Module,
+    data: Data,
+    parts: tuple | None,
+    held_out: Data | None,
+    loss: Loss | None,
+    epochs: int,
+    patience: int | None = None,
 ) -> None:
     """Refuse what cannot be trained, with an error that says what it takes.
 
@@ -107,12 +129,10 @@ def check_arguments(
         parts: the same, split; None for a loader.
         held_out: what is held out.
         loss: the loss that was given, if any.
-        counts: the settings that are whole numbers.
+        epochs: how many.
+        patience: as `fit` takes it.
     """
-    for name, count in counts.items():
-        if count is not None and (isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1):
-            raise ValueError(f"fit: {name} is {count!r}; it is a whole number, at least 1.")
-    if counts["patience"] is not None and held_out is None:
+    if patience is not None and held_out is None:
         raise ValueError("fit: patience counts epochs without progress on held-out data: give valid= as well.")
     if callable(data) and is_loader(data):
         try:
@@ -122,7 +142,7 @@ def check_arguments(
                 "fit: data is a function that does not take the epoch.\n"
                 "  It is called with the number of each epoch, from 1, and returns minibatches: lambda epoch: ..."
             ) from None
-    if is_iterator(data) and counts["epochs"] > 1:
+    if is_iterator(data) and epochs > 1:
         raise ValueError(
             "fit: data is an iterator, which can be read only once.\n"
             "  Give a loader, a function of the epoch that returns an iterator, or epochs=1."

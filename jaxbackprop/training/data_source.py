@@ -59,6 +59,11 @@ class DataSource(Protocol):
         """How many an epoch has; None where only its end will show."""
         ...
 
+    @property
+    def compile_seconds(self) -> float:
+        """The time that compiling has taken so far."""
+        ...
+
     def compile(self, program: Program, state: State) -> None:
         """Compile what an epoch runs, as far as its shapes are known."""
         ...
@@ -91,6 +96,7 @@ class ArraySource:
     batches: Batches
     key: jax.Array
     every: int | None = None
+    compile_seconds: float = 0.0
     _compiled: dict[int | None, Any] = field(default_factory=dict)
 
     def __post_init__(self):
@@ -111,14 +117,17 @@ class ArraySource:
         order = self._order(self.batches, self.key)
         self._program(program, state, order, self._pace.count)
         if self.batches.rest:
+            began = time.monotonic()
             self._compiled[None] = program.rest.lower(state, self.batches, order).compile()
+            self.compile_seconds += time.monotonic() - began
 
     def _program(self, program: Program, state: State, order: jax.Array, count: int) -> Any:
         """The compiled steps: one program for any number of them, or where the number is static, one for each."""
         name = 0 if self._is_paced else count
         if name not in self._compiled:
-            number = np.int32(count) if self._is_paced else count
+            began, number = time.monotonic(), np.int32(count) if self._is_paced else count
             self._compiled[name] = program.steps.lower(state, self.batches, order, np.int32(0), number).compile()
+            self.compile_seconds += time.monotonic() - began
         return self._compiled[name]
 
     def chunks(self, program: Program, state: State, epoch: int, first: int) -> Iterator[Chunk]:
@@ -164,12 +173,17 @@ class LoaderSource:
     loader: Any
     share: NamedSharding | None = None
     every: int | None = None
+    compile_seconds: float = 0.0
     _pace: _Pace = field(default_factory=lambda: _Pace(MOST_HELD))
+    _shapes: set[Any] = field(default_factory=set)
 
     @property
     def steps(self) -> int | None:
         """The loader's length, where it has one."""
-        return len(self.loader) if hasattr(self.loader, "__len__") else None
+        try:
+            return len(self.loader)
+        except TypeError:
+            return None
 
     def compile(self, program: Program, state: State) -> None:
         """Nothing: the shapes are those of the first minibatch."""
@@ -180,7 +194,7 @@ class LoaderSource:
         while True:
             began, before, steps, held = time.monotonic(), state, [], []
             for batch in islice(minibatches, min(self._pace.count, _until(self.every, first))):
-                state, metrics = program.one_step(state, self._on_device(batch))
+                state, metrics = self._step(program, state, batch)
                 steps.append(metrics)
                 held.append(batch)
             if not held:
@@ -191,10 +205,44 @@ class LoaderSource:
             first += len(held)
             yield Chunk(before, state, metrics, sizes, lambda: iter(held))  # noqa: B023
 
+    def _step(self, program: Program, state: State, batch: tuple) -> tuple[State, StepMetrics]:
+        """One step; the first of each shape is compiled in the call, which returns before it is computed."""
+        batch = self._on_device(batch)
+        leaves, structure = jax.tree.flatten(batch)
+        shapes, began = (structure, *((leaf.shape, leaf.dtype) for leaf in leaves)), time.monotonic()
+        stepped = program.one_step(state, batch)
+        if shapes not in self._shapes:
+            self._shapes.add(shapes)
+            self.compile_seconds += time.monotonic() - began
+        return stepped
+
     def _on_device(self, batch: tuple) -> tuple:
         if self.share is None:
             return jax.tree.map(jnp.asarray, batch)
         return put(batch, self.share if rows_of(batch) % self.share.num_devices == 0 else everywhere(self.share))
+
+
+@dataclass(frozen=True)
+class RowsLoader:
+    """A Hugging Face dataset, whole or streamed, as minibatches: in a new order each epoch where there is a seed."""
+
+    dataset: Any
+    batch: int
+    seed: int | None
+
+    def __call__(self, epoch: int) -> Iterable[Any]:
+        dataset = self.dataset if self.seed is None else self.dataset.shuffle(seed=self.seed + epoch)
+        return dataset.with_format("numpy").iter(self.batch)
+
+    def __len__(self) -> int:
+        return -(-len(self.dataset) // self.batch)
+
+
+def as_loader(data: Data, batch: int, seed: int | None) -> Data:
+    """A Hugging Face dataset, which gives rows one by one, as minibatches; other data as they are."""
+    if hasattr(data, "with_format") and hasattr(data, "iter"):
+        return RowsLoader(data, batch, seed)
+    return data
 
 
 def is_loader(data: Data) -> bool:
@@ -215,13 +263,18 @@ def minibatches_of(loader: Loader, epoch: int) -> Iterator[tuple]:
     """The minibatches of an epoch (from 1), each as the arguments of a loss behind the model.
 
     Raises:
-        ValueError: there is none, or one without rows.
+        ValueError: there is none, or one without rows, or of a single example.
     """
     empty = True
     for batch in loader(epoch) if callable(loader) else loader:
         arguments = jax.tree.map(np.asarray, arguments_of(batch))
-        if not jax.tree.leaves(arguments) or rows_of(arguments) == 0:
-            raise ValueError(f"fit: the loader gave a minibatch without rows in epoch {epoch}: {type(batch).__name__}.")
+        leaves = jax.tree.leaves(arguments)
+        if not leaves or rows_of(arguments) == 0 or any(leaf.ndim == 0 for leaf in leaves):
+            shapes = ", ".join(str(leaf.shape) for leaf in leaves)
+            raise ValueError(
+                f"fit: the loader gave no minibatch in epoch {epoch}, but {type(batch).__name__} of shapes {shapes}.\n"
+                "  Each array has one row an example: put the examples together in the loader."
+            )
         yield arguments
         empty = False
     if empty:

@@ -17,9 +17,20 @@ from jax.sharding import NamedSharding
 
 from ..data.errors import DataError
 from ..models import describe
-from .arguments import check_arguments, hash_of, lr_of, name_of, names_near_options, rate_of, share_of, split_data
+from .arguments import (
+    check_arguments,
+    check_counts,
+    check_functions,
+    hash_of,
+    lr_of,
+    name_of,
+    names_near_options,
+    rate_of,
+    share_of,
+    split_data,
+)
 from .checkpoints import Checkpoints
-from .data_source import ArraySource, Chunk, DataSource, HeldOut, LoaderSource, Totals, is_loader
+from .data_source import ArraySource, Chunk, DataSource, HeldOut, LoaderSource, Totals, as_loader, is_loader
 from .evaluation import evaluate
 from .first_nonfinite import NotFinite, find_fault
 from .history import Epoch, History, Step, best_of
@@ -27,9 +38,10 @@ from .minibatches import Data, on_device
 from .optimizer import Schedule, make_optimizer
 from .plots import draw_confusion, draw_curves
 from .processes import by_the_first, check_same, is_first, largest, local, put
-from .run_folder import CHECKPOINTS, CONFIG, TEST, RunFolder, check_new
+from .run_folder import CHECKPOINTS, CONFIG, TENSORBOARD, TEST, RunFolder, check_new
 from .step import ACCURACY, Loss, Program, State, all_finite, prepare
 from .stop_signals import StopSignals
+from .tensorboard import TensorBoard
 
 _all_finite = jax.jit(all_finite)
 _LOST = (
@@ -66,6 +78,7 @@ def fit(
     resume: bool = False,
     config: Mapping[str, Any] | None = None,
     gradient_norm: bool = False,
+    tensorboard: bool = False,
     on_step: Callable[[Step], None] | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> History:
@@ -83,6 +96,7 @@ def fit(
         data: a tuple of arrays with one row per example (`Bags` among them, for texts of any length), a dictionary of
             them, or anything with `x` and `y`; these are shuffled on the device. Or minibatches: an iterable that
             gives them anew each epoch, such as a data loader, or a function of the epoch (from 1) that returns one.
+            A Hugging Face dataset, streamed or not, is put into minibatches of NumPy arrays and shuffled.
             Of a tuple, and of a dictionary of `x` and `y` alone, the parts become arguments of the loss, anything else
             is one argument.
         loss: `loss(model, *minibatch)`, the loss of each example or their mean; or a pair of that and metrics, a
@@ -113,6 +127,8 @@ def fit(
         resume: continue from the last checkpoint in `out`, bit for bit as a run that was never interrupted.
         config: more entries for the run's config.json.
         gradient_norm: whether the metrics have the gradient's norm; it costs a pass over the gradient in each step.
+        tensorboard: whether the metrics of each step and epoch are written for TensorBoard too, in the folder
+            `tensorboard` of `out`; needs tensorboardX.
         on_step: called with the metrics of each step.
         on_epoch: called with the metrics of each epoch.
 
@@ -124,14 +140,19 @@ def fit(
         DataError: a folder that holds something else, is in use or cannot be written; a damaged checkpoint.
         NotFinite: the loss became NaN or infinite; names the step and the first rule whose output or gradient did.
     """
-    if out is None and resume:
-        raise ValueError("fit: resume=True needs out=, the folder of the run.")
+    for option, value in (("resume", resume), ("tensorboard", tensorboard), ("save_every", save_every)):
+        if out is None and value:
+            raise ValueError(f"fit: {option}={value} needs out=, the folder of the run.")
+    board = TensorBoard(Path(out) / TENSORBOARD) if out is not None and tensorboard and is_first() else None
     if out is not None and not resume:
         by_the_first(functools.partial(check_new, Path(out)))
     share = share_of(devices)
-    parts, held_out = split_data(data, valid, seed)
     counts = {"epochs": epochs, "batch": batch, "accumulate": accumulate, "patience": patience}
-    check_arguments(model, data, parts, held_out, loss, {**counts, "save_every": save_every})
+    check_counts({**counts, "save_every": save_every, "seed": seed})
+    check_functions({"loss": loss, "on_step": on_step, "on_epoch": on_epoch})
+    data, valid = as_loader(data, batch, seed), as_loader(valid, batch, None)
+    parts, held_out = split_data(data, valid, seed)
+    check_arguments(model, data, parts, held_out, loss, epochs, patience)
     digest = hash_of(parts, held_out) if out is not None or jax.process_count() > 1 else None
     check_same(digest, "the data")
     source = _source(data if parts is None else parts, batch, share, save_every, seed)
@@ -159,12 +180,16 @@ def fit(
         },
     )  # fmt: skip
     held_out_batches = held_out and HeldOut(held_out, share)
-    loop = _Loop(program, source, held_out_batches, run, save_every, patience, on_step, on_epoch, state)
+    loop = _Loop(program, source, held_out_batches, run, save_every, patience, on_step, on_epoch, board, state)
     with ExitStack() as stack:
+        if run is not None and not resume and is_first():
+            stack.push(functools.partial(_discard_unbegun, run, loop))
         if run is not None:
             by_the_first(lambda: stack.enter_context(run.locked()))
             if resume and is_first():
                 run.write(CONFIG, {**run.config, "fit": config_of_fit})  # of more epochs than it was begun with
+        if board is not None:
+            stack.callback(board.close)
         history = loop.run(epochs, resume=resume)
     nnx.update(model, loop.best_model if share is None else local(loop.best_model))
     model.eval()
@@ -187,6 +212,7 @@ class _Loop:
     patience: int | None
     on_step: Callable[[Step], None] | None
     on_epoch: Callable[[Epoch], None] | None
+    board: TensorBoard | None
     state: State
     done: list[Epoch] = field(default_factory=list)
     first: int = 0  # steps of the epoch begun
@@ -204,13 +230,11 @@ class _Loop:
     def run(self, epochs: int, *, resume: bool) -> History:
         if resume:
             self._resume()
-        compile_seconds = None
-        if len(self.done) < epochs and not self._out_of_patience():
+        was_finished = len(self.done) >= epochs or self._out_of_patience()
+        if not was_finished:
             if self.folder is not None and is_first():
                 (self.folder.path / TEST).unlink(missing_ok=True)  # of the model before
-            started = time.perf_counter()
             self.source.compile(self.program, self.state)
-            compile_seconds = time.perf_counter() - started
         # Without a folder nothing can be saved, and signals do what they always do.
         with StopSignals() if self.folder is not None else nullcontext() as signals:
             try:
@@ -230,17 +254,17 @@ class _Loop:
                     raise RuntimeError(_LOST.format(str(error).partition("\n")[0])) from error
                 raise
         return History(tuple(self.done), best_of(self.done), self._out_of_patience() and len(self.done) < epochs,
-                       compile_seconds)  # fmt: skip
+                       None if was_finished else self.source.compile_seconds)  # fmt: skip
 
     def _is_over(self, epochs: int) -> bool:
         return len(self.done) == epochs or self._out_of_patience()
 
     def _epoch(self, signals: StopSignals | None) -> None:
-        number, began = len(self.done) + 1, time.perf_counter()
+        number, began = len(self.done) + 1, self._seconds()
         for chunk in self.source.chunks(self.program, self.state, number, self.first):
             self._check_finite(chunk, number)
             self._add(chunk, number)
-            self.seconds, began = self.seconds + time.perf_counter() - began, time.perf_counter()
+            self.seconds, began = self.seconds + self._seconds() - began, self._seconds()
             if signals is not None and (received := largest(signals.received or 0)):
                 signals.received = received
                 self._save(wait=True)
@@ -248,8 +272,12 @@ class _Loop:
                 signals.stop(f"saved after step {int(self.state.step)}; resume continues the run in {self.folder.path}")
             if self._is_due():
                 self._save()
-                began = time.perf_counter()
+                began = self._seconds()
         self._end_epoch(number)
+
+    def _seconds(self) -> float:
+        """A clock that stands still while something is compiled."""
+        return time.perf_counter() - self.source.compile_seconds
 
     def _add(self, chunk: Chunk, number: int) -> None:
         metrics = chunk.metrics
@@ -258,12 +286,15 @@ class _Loop:
         self.totals.add(metrics.loss, metrics.sums, chunk.sizes)
         self.norms = sum(map(float, metrics.gradient_norm), self.norms)
         self.rate = _known(metrics.learning_rate[-1])
-        if self.on_step is None:
+        listeners = [each for each in (self.on_step, self.board and self.board.add) if each is not None]
+        if not listeners:
             return
         for i, size in enumerate(chunk.sizes):
             means = {name: float(sums[i] / size) for name, sums in metrics.sums.items()}
             loss, norm = float(metrics.loss[i]), _known(metrics.gradient_norm[i])
-            self.on_step(Step(step + i + 1, number, loss, norm, _known(metrics.learning_rate[i]), means))
+            about = Step(step + i + 1, number, loss, norm, _known(metrics.learning_rate[i]), means)
+            for listen in listeners:
+                listen(about)
 
     def _end_epoch(self, number: int) -> None:
         valid_loss, held_out = (None, {}) if self.held_out is None else self.held_out.evaluate(self.program, self.state)
@@ -271,7 +302,7 @@ class _Loop:
         epoch = Epoch(
             number, loss, means.pop(ACCURACY, None), valid_loss, held_out.pop(ACCURACY, None), self.seconds,
             self.totals.examples / self.seconds, int(self.state.step), self.rate, _known(self.norms / self.first),
-            means, held_out,
+            means, held_out, self.first / self.seconds,
         )  # fmt: skip
         if epoch.better_than(best_of(self.done) if self.done else None):
             self.best_model = self._model()
@@ -279,6 +310,8 @@ class _Loop:
         self.first, self.totals, self.norms, self.seconds = 0, Totals(), 0.0, 0.0
         if self.folder is not None and is_first():
             self.folder.record(epoch)
+        if self.board is not None:
+            self.board.add(epoch)
 
     def _model(self) -> Any:
         return nnx.merge_state(self.state.params, self.state.model_state)
@@ -321,6 +354,8 @@ class _Loop:
             "rate": self.rate,
             "seconds": self.seconds,
         }
+        if self.board is not None:
+            self.board.flush()
         best = best_of(self.done).epoch if self.done else 0
         save = functools.partial(self.checkpoints.save, about, self.state, best, self.best_model)
         for act in (save, self.checkpoints.wait) if wait else (save,):
@@ -379,6 +414,12 @@ def _run_folder(out: Path, resume: bool, config: dict[str, Any]) -> RunFolder:
             differ = ", ".join(f"{name} was {was.get(name)!r} and is {now[name]!r}" for name in changed)
             raise ValueError(f"fit: a run is resumed with the settings it began with; {differ}.")
     return run
+
+
+def _discard_unbegun(run: RunFolder, loop: _Loop, kind: type | None, error: BaseException | None, _: Any) -> None:
+    """Leave no folder of a run that failed before its first step was made: the mended call can have its name."""
+    if isinstance(error, Exception) and not int(loop.state.step):
+        run.discard()
 
 
 def _draw(folder: Path, history: History, model: nnx.Module, held_out: Data | None, loss: Loss | None) -> None:

@@ -21,6 +21,7 @@ class Epoch:
     learning_rate                of the last step; None where the optimizer does not say
     gradient_norm                the mean over the epoch's steps; None where it was not wanted
     metrics, valid_metrics       means of the loss's other metrics, by name
+    steps_per_second             of training; None of text classifiers
     """
 
     epoch: int
@@ -35,6 +36,7 @@ class Epoch:
     gradient_norm: float | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     valid_metrics: Mapping[str, float] = field(default_factory=dict)
+    steps_per_second: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -81,7 +83,8 @@ class History:
     epochs           every epoch, those before a resumption included
     best             the epoch whose parameters the model now has: the best on held-out data, or else the last
     stopped_early    whether patience ran out
-    compile_seconds  for tracing and compiling an epoch, before the first one; None for a run that was loaded
+    compile_seconds  for tracing and compiling the steps, which the epochs' seconds leave out; None for a run that was
+                     loaded, or finished before
     """
 
     epochs: tuple[Epoch, ...]

@@ -22,6 +22,8 @@ Data = Any
 """Arrays with one row an example, or `Bags`: a tuple of them, or anything that has them as `x` and `y`."""
 
 STATIC = {"static": True}
+MOST_SHOWN = 4
+"""Of so many parts an error says how many rows they have."""
 
 
 @jax.tree_util.register_dataclass
@@ -142,15 +144,19 @@ def parts_of(data: Data) -> tuple:
     """The parts of `data`, each a pytree of NumPy arrays or `Bags`, checked to be of one length.
 
     Raises:
-        ValueError: no examples, or parts of unequal length.
+        ValueError: no examples, parts of unequal length, or what are no numbers.
     """
     parts = tuple(part if isinstance(part, Bags) else jax.tree.map(np.asarray, part) for part in arguments_of(data))
     sizes = [_rows(leaf) for part in parts for leaf in jax.tree.leaves(part)]
     if len(set(sizes)) != 1 or not sizes[0]:
+        each = ", ".join(map(str, sizes[:MOST_SHOWN])) + ", ..." * (len(sizes) > MOST_SHOWN)
         raise ValueError(
-            f"fit: the parts of the data have {', '.join(map(str, sizes)) or 'no'} rows.\n"
-            "  Each has one row an example, the same number of them and at least one."
+            f"fit: the parts of the data have {each or 'no'} rows.\n"
+            "  Each is an array with one row an example, the same number of them and at least one."
         )
+    for leaf in jax.tree.leaves(parts):
+        if not isinstance(leaf, Bags) and leaf.dtype.kind in "OSU":
+            raise ValueError(f"fit: the data have an array of {leaf.dtype}; it is trained on arrays of numbers.")
     return parts
 
 

@@ -6,6 +6,7 @@
     checkpoints/   what training continues from, and the best model so far (for a text classifier, until it is trained)
     model.bin      a text classifier, once it is trained, in fastText's own format
     test.json      the metrics on the test set; beside it the plots, curves.png and confusion.png
+    tensorboard/   the metrics for TensorBoard, by option
 
 It needs no JAX: a trained text classifier is loaded and used without it.
 """
@@ -30,6 +31,7 @@ except ModuleNotFoundError:  # Windows has no such locks: there, no folder is lo
     fcntl = None
 
 CONFIG, METRICS, TEST, CHECKPOINTS, LOCK = "config.json", "metrics.jsonl", "test.json", "checkpoints", "lock"
+TENSORBOARD = "tensorboard"
 
 
 class RunFolder:
@@ -63,6 +65,12 @@ class RunFolder:
             found = "no config.json" if path.is_dir() else "no such folder"
             raise DataError(found, expected="the folder of a run", file=path, advice="Train one: jaxbackprop train.")
         return cls(path)
+
+    def discard(self) -> None:
+        """Remove a run that holds nothing but its configuration, and its folder."""
+        (self.path / CONFIG).unlink(missing_ok=True)
+        if not any(self.path.iterdir()):
+            self.path.rmdir()
 
     @property
     def config(self) -> dict[str, Any]:

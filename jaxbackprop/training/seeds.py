@@ -12,7 +12,7 @@ import optax
 from flax import nnx
 from jax import lax
 
-from .arguments import check_arguments, names_near_options, rate_of, split_data
+from .arguments import check_arguments, check_counts, names_near_options, rate_of, split_data
 from .data_source import HeldOut, Totals, is_loader
 from .history import Epoch, History, best_of
 from .minibatches import Batches, Data, on_device
@@ -108,11 +108,11 @@ def fit_seeds(
     chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
     if not chosen or is_loader(data):
         raise ValueError(f"fit_seeds: {'no seed' if not chosen else 'data is a loader; it takes arrays'}.")
+    check_counts({"epochs": epochs, "batch": batch})
     parts, held_out = split_data(data, valid, 0)
     models = [make(nnx.Rngs(seed)) for seed in chosen]
     assert parts is not None
-    counts = {"epochs": epochs, "batch": batch, "patience": None}
-    check_arguments(models[0], data, parts, held_out, loss, counts)
+    check_arguments(models[0], data, parts, held_out, loss, epochs)
     batches = on_device(parts, batch)
     steps = batches.steps + bool(batches.rest)
     rate = rate_of(optimizer, lr, schedule, warmup, steps, epochs, 1)
@@ -167,6 +167,7 @@ def _train(
             epoch = Epoch(
                 number, loss, means.pop(ACCURACY, None), valid_loss, valid.pop(ACCURACY, None), seconds,
                 totals.examples / seconds, int(of_seed.step), metrics=means, valid_metrics=valid,
+                steps_per_second=len(sizes) / seconds,
             )  # fmt: skip
             if not done[k] or epoch.better_than(best_of(done[k])):
                 nnx.update(model, nnx.merge_state(of_seed.params, of_seed.model_state))

@@ -1,5 +1,6 @@
 """One step, some steps and one evaluation, as pure functions of a state and of data on the device."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -216,13 +217,15 @@ def prepare(
 
     Raises:
         TypeError: a model without `loss_and_correct`, and no loss given.
-        ValueError: another `dtype` than bfloat16; nothing to train.
+        ValueError: another `dtype` than bfloat16, an `l2` below 0; nothing to train.
     """
     if dtype not in (None, "bfloat16"):
         raise ValueError(
             f"fit: dtype is {dtype!r}; it is 'bfloat16', or None: as the parameters are.\n"
             "  float16 has too small a range for gradients; its losses would have to be scaled."
         )
+    if not 0 <= l2 < math.inf:
+        raise ValueError(f"fit: l2 is {l2}; the strength of a penalty is a number, not negative.")
     if loss is None and not hasattr(model, "loss_and_correct"):
         raise TypeError(
             f"fit: {type(model).__name__} has no method loss_and_correct(*minibatch) -> (losses, correct).\n"

@@ -17,6 +17,7 @@ import numpy as np
 
 from ..core.example_inputs import examples
 from ..core.rule import Rule, rules
+from ..jaxprs.elementwise import sampled_places
 from ..jaxprs.inputs import Inputs
 from .axes import named_lengths
 from .checks.precision import precisions
@@ -163,7 +164,13 @@ def _problems(
 ) -> list[Problem]:
     if args:
         function = handwritten_function(fun, reference, settings)
-        return [Problem(function, _usable(fun, function.inputs(args)), seed=seed)]
+        given = _usable(fun, function.inputs(args))
+        places = sampled_places(given.call(function.handwritten), given.call(function.plain), given.arrays)
+        if places is None:
+            return [Problem(function, given, seed=seed)]
+        problem = Problem(function, given.with_arrays(list(map(places.of, given.arrays))), seed=seed)
+        problem.note = str(places)
+        return [problem]
     if not isinstance(fun, Rule):
         return []
     made = [

@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from ..core.html_table import html_lines, html_table
 from ..core.rule import registered_as
 from ..jaxprs.compat import weakly_typed
-from ..jaxprs.inputs import Inputs, inexact
+from ..jaxprs.inputs import Inputs, inexact, replaced
 from ..jaxprs.observed import NotExamined, Observed, Sample
 from ..jaxprs.on_mesh import on_every_device, on_mesh
 from ..jaxprs.rule_calls import Found, find
@@ -50,6 +52,7 @@ class Site:
         kind: how it is written: "custom_vjp", "custom_jvp", "hijax", "custom_root", "linear_call", "primitive".
         differentiated: how many of the calls the program itself takes a derivative of.
         program: where it differs from its plain function, perhaps by design: what that does to the program.
+        together: why it can be right only together with other steps of the program, where that is so.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Site:
     kind: str = "custom_vjp"
     differentiated: int = 0
     program: str = ""
+    together: str = ""
 
     @property
     def verdict(self) -> str:
@@ -183,7 +187,9 @@ class Audit:
                 worst = s.verification.failures[0]
                 why = s.verification.by_design or s.verification.likely_cause
                 remarks = (f"{worst.name}: {worst.detail}", why, s.program)
-                lines += [f"{'':{width}}         {remark}" for remark in remarks if remark]
+            else:
+                remarks = (s.together, s.program) if s.program else ()
+            lines += [f"{'':{width}}         {remark}" for remark in remarks if remark]
         return lines
 
     def _rest(self) -> list[str]:
@@ -207,7 +213,7 @@ class Audit:
             "sites": [
                 {"name": s.name, "source": s.source, "kind": s.kind, "calls": s.calls,
                  "differentiated": s.differentiated, "verdict": s.verdict, "passed": s.passed, "program": s.program,
-                 "arithmetic": s.arithmetic,
+                 "arithmetic": s.arithmetic, "together": s.together,
                  "verification": s.verification and s.verification.to_dict()}
                 for s in self.sites
             ],
@@ -274,6 +280,8 @@ def _not_examined(site: Site) -> NotExamined | None:
     if site.verdict == NOT_EXAMINED and site.verification is not None:
         reason = "none of whose gradients is finite here: nothing to compare" if site.verification.checks else NO_CHECK
         return NotExamined(site.name, site.source, f"a rule {reason}")
+    if site.together and site.program != GOOD:
+        return NotExamined(site.name, site.source, site.together)
     return None if site.calls else NotExamined(site.name, site.source, "a rule on a branch that was not taken")
 
 
@@ -309,37 +317,51 @@ def _gradient(
 def _in_the_program(site: Site, gradient: ProgramGradient | None) -> Site:
     """What a difference that is meant does to the program."""
     meant = site.verification is not None and bool(site.verification.by_design) and not site.verification.passed
-    if not meant or gradient is None or gradient.verdict not in (RIGHT, WRONG):
+    if not (meant or site.together) or gradient is None or gradient.verdict not in (RIGHT, WRONG):
         return site
     return replace(site, program=GOOD if gradient.verdict == RIGHT else BAD)
 
 
 def _site(rule: Observed, checks: Sequence[str] | None, error: Exception | None) -> Site:
     """What is found about one rule; an exception on the way is what was found, and the other rules are still judged."""
+    together = ""
     try:
-        verification = _judged(rule, checks)
+        verification, together = _judged(rule, checks)
     except Exception as raised:
         verification = _unjudged(rule, what_happened(raised))
     if verification is None and error is not None and not rule.calls:
         verification = _unjudged(rule, f"the program could not be run as far as this rule: {what_happened(error)}")
-    return Site(rule.name, rule.source, rule.calls, verification, rule.kind, rule.differentiated)
+    return Site(rule.name, rule.source, rule.calls, verification, rule.kind, rule.differentiated, together=together)
 
 
 def _unjudged(rule: Observed, why: str) -> Verification:
     return Verification(rule.name, (CheckResult(None, why, UNJUDGED.name),), rule.source)
 
 
-def _judged(rule: Observed, checks: Sequence[str] | None) -> Verification | None:
-    start, collected, problems = time.perf_counter(), Collected(prove=checks is None), []
+def _judged(rule: Observed, checks: Sequence[str] | None) -> tuple[Verification | None, str]:
+    """What is found about a rule; and why it can be right only together with other steps, where that is so."""
+    start, collected, problems, together = time.perf_counter(), Collected(prove=checks is None), [], ""
     checks = checks or CHECKS_AT_A_POINT
     if rule.own_remat and "checkpoint" not in checks:
         checks = (*checks, "checkpoint")
     if rule.kind not in ("custom_vjp", "custom_jvp") and not rule.mapped:
         checks = [check for check in checks if check != "vmap"]  # others need not be mapped
     for k, sample in enumerate(rule.samples):
-        function, inputs, note = _function(rule, sample, f"its call {k + 1}")
-        problem = Problem(function, inputs)
-        collected.notes += [note] if note else []
+        part = _part(rule, sample, sample.call.by if rule.differentiated else set(), f"its call {k + 1}")
+        why = "the program takes no derivative by that"
+        if not rule.differentiated and not _can_be_differentiated(part.problem):
+            part = _part(rule, sample, _differentiable_leaves(sample), f"its call {k + 1}")
+            why = "it raises where a derivative is taken by that"
+        if part.held and (unread := _unread(part.problem)):
+            # As of a linear solver: its value is computed from a factorization, its derivative from the matrix.
+            names = ", ".join(part.problem.names()[j] for j in unread)
+            together = (
+                f"its derivative by {names}: its value depends on {part.held} instead, which the program computes"
+            )
+            part = _part(rule, sample, part.by - {part.own[part.problem.inputs.live[j]] for j in unread}, part.label)
+        problem = part.problem
+        problem.note = str(sample.call.places or "")
+        collected.notes += [f"not judged by {part.held}: {why}"] if part.held else []
         if not problem.inputs.live:
             continue
         if not problem.x.size:
@@ -354,12 +376,31 @@ def _judged(rule: Observed, checks: Sequence[str] | None) -> Verification | None
             continue
         collected.make(problem, (CHECKS[check] for check in checks if k == 0 or CHECKS[check].everywhere))
     if not problems:
-        return None
-    return collected.verification(problems[0].function, len(problems), time.perf_counter() - start)
+        return None, together
+    return collected.verification(problems[0].function, len(problems), time.perf_counter() - start), together
 
 
-def _function(rule: Observed, sample: Sample, label: str) -> tuple[HandwrittenFunction, Inputs, str]:
-    """The rule beside its plain function, its arguments that count, and a note on those that do not."""
+@dataclass(frozen=True)
+class _Part:
+    """A call of a rule, by the arguments of which it is judged.
+
+    Attributes:
+        problem: the rule beside its plain function, of those arguments.
+        by: the arrays by which it is judged; all where there are none.
+        own: for each array of the problem which array of the call it is.
+        held: the names of the floating-point arrays that are held as they are.
+        label: which call.
+    """
+
+    problem: Problem
+    by: set[int]
+    own: list[int]
+    held: str
+    label: str
+
+
+def _part(rule: Observed, sample: Sample, by: set[int], label: str) -> _Part:
+    """A call of a rule, judged by the arrays `by`, or by all where there are none."""
     call, inputs = sample.call, Inputs(sample.args, label)
     leaves, tree = jax.tree.flatten(sample.args)
     names = _argument_names(rule, len(sample.args))
@@ -370,15 +411,19 @@ def _function(rule: Observed, sample: Sample, label: str) -> tuple[HandwrittenFu
     weak = {k for k, is_weak in enumerate(call.weak) if is_weak}
     # What a root finder closes over is handed in several times: one value in the program, it varies as one.
     stands_for = [call.tied[k] if rule.kind == "custom_root" else k for k in range(len(leaves))]
-    by = {stands_for[k] for k in call.by if k < len(leaves)}
-    held = {k for k in inputs.live if rule.differentiated and by and stands_for[k] not in by}
+    by = {stands_for[k] for k in by if k < len(leaves)}
+    held = {k for k in inputs.live if by and stands_for[k] not in by}
     own = [k for k in range(len(leaves)) if stands_for[k] == k and k not in held]
     mesh = bool(call.axes) and _needs_a_mesh(sample)
     function, plain = sample.function, sample.plain
-    note = ", ".join(inputs.label_of(k, names) for k in sorted(held) if stands_for[k] == k)
-    note = f"not judged by {note}: the program takes no derivative by that" if note else ""
+    names_held = ", ".join(inputs.label_of(k, names) for k in sorted(held) if stands_for[k] == k)
+
+    def part(function: Callable, plain: Callable, names: tuple[str, ...], inputs: Inputs) -> _Part:
+        made = HandwrittenFunction(rule.name, function, plain, names, rule.source, rule.kind, typed=True)
+        return _Part(Problem(made, inputs), by, own, names_held, label)
+
     if not (some_outputs or weak or mesh or len(own) < len(leaves)):
-        return HandwrittenFunction(rule.name, function, plain, names, rule.source, rule.kind, typed=True), inputs, note
+        return part(function, plain, names, inputs)
     labels = [inputs.label_of(k, names) for k in own]
 
     def of_leaves(function: Callable) -> Callable:
@@ -402,9 +447,50 @@ def _function(rule: Observed, sample: Sample, label: str) -> tuple[HandwrittenFu
 
         return call_it
 
-    function, plain = of_own(of_leaves(function)), of_own(of_leaves(plain))
-    part = HandwrittenFunction(rule.name, function, plain, tuple(labels), rule.source, rule.kind, typed=True)
-    return part, Inputs(tuple(leaves[k] for k in own), label), note
+    own_inputs = Inputs(tuple(leaves[k] for k in own), label)
+    return part(of_own(of_leaves(function)), of_own(of_leaves(plain)), tuple(labels), own_inputs)
+
+
+def _can_be_differentiated(problem: Problem) -> bool:
+    try:
+        _ = problem.trace("handwritten")
+    except Exception:
+        return False
+    return True
+
+
+def _differentiable_leaves(sample: Sample) -> set[int]:
+    """The floating-point arrays of a call by each of which alone it can be differentiated."""
+    inputs = Inputs(sample.args)
+
+    def pulled(x: Any, k: int) -> Any:
+        y, pull = jax.vjp(lambda x: inputs.call(sample.function)(*replaced(inputs.arrays, [k], [x])), x)
+        return pull([jnp.ones_like(a) for a in y])
+
+    def can_be(k: int) -> bool:
+        try:
+            jax.eval_shape(functools.partial(pulled, k=k), inputs.arrays[k])
+        except Exception:
+            return False
+        return True
+
+    return set(filter(can_be, inputs.live))
+
+
+def _unread(problem: Problem) -> list[int]:
+    """The differentiable arrays that get a gradient, though the value does not depend on them at all."""
+    if not _can_be_differentiated(problem):
+        return []
+    gradients = problem.handwritten_vjp(problem.upstream(0))[1]
+    value, found = problem.value(), []
+    for j, (i, gradient) in enumerate(zip(problem.inputs.live, gradients, strict=True)):
+        x = problem.inputs.arrays[i]
+        move = (1e-2 * problem.random("unread", i).normal(size=x.shape)).astype(x.dtype)
+        other = problem.moved(problem.inputs.with_arrays(replaced(problem.inputs.arrays, [i], [x + move])))
+        same = all(np.array_equal(a, b, equal_nan=True) for a, b in zip(value, other.value(), strict=True))
+        if same and np.any(gradient):
+            found.append(j)
+    return found
 
 
 def _needs_a_mesh(sample: Sample) -> bool:

@@ -39,6 +39,7 @@ class Collected:
     def make(self, problem: Problem, checks: Iterable[Check]) -> None:
         """Make checks of a problem, as long as there is time; one that raises has failed, and ends the others."""
         self.problems.append(problem)
+        self.notes += [problem.note] if problem.note else []
         try:
             _ = problem.trace("handwritten")
         except OutOfTime:

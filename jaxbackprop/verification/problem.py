@@ -184,6 +184,7 @@ class Problem:
         sizes: the lengths at which sums are judged; None for the default ones, none for not at all.
         shapes: the lengths to try, by the name of the axis; True for such as are chosen here, None for none.
         blocks: the block sizes of axes that are known from elsewhere, by array and axis.
+        note: what a reader must know of the inputs.
     """
 
     def __init__(
@@ -202,6 +203,7 @@ class Problem:
         self.sizes: tuple[int, ...] | None = None
         self.shapes: Mapping[str, Sequence[int]] | bool | None = None
         self.blocks: Mapping[tuple[int, int], Sequence[int]] = {}
+        self.note = ""
         self.function, self.given = function, given
         self.seed, self.number, self.main = seed, number, main
         self.caches: dict[Any, Cache] = {} if caches is None else caches
@@ -450,6 +452,17 @@ class Problem:
 
         return self.programs.get("differentiable", tried)
 
+    @property
+    def iterates(self) -> bool:
+        """Whether the plain function is a loop that autodiff cannot reverse, as of a solver until it is near enough."""
+        return not self.differentiable and self.holds("while")
+
+    @property
+    def iterates_back(self) -> bool:
+        """Whether the handwritten backward pass holds such a loop of its own, as the derivative of a solver may."""
+        back, forth = (len(equations(self.trace(p).jaxpr, ("while",))) for p in ("handwritten", "value"))
+        return self.iterates and back > forth
+
     def plain_vjp(self) -> Callable:
         """The VJP of the plain function, of flat arrays, for tracing."""
 
@@ -506,7 +519,7 @@ class Problem:
 
         One after the other inside one compiled program: no batching rule takes part, and memory stays flat.
         """
-        block = int(np.clip(2**22 // max(points.shape[1], 1), 1, 64))
+        block = int(np.clip(2**18 // max(points.shape[1], 1), 1, 64))
         count = -(-len(points) // block)
         padded = np.resize(points, (count * block, points.shape[1])) if len(points) else np.zeros((0, points.shape[1]))
         found = [self._block_of_values(padded[i * block : (i + 1) * block]) for i in range(count)]

@@ -36,6 +36,9 @@ ITERATES = 1e-2
 
 DIRECTIONS = 3
 
+MOST = 20_000_000
+"""Of more numbers the program's own gradient is not judged."""
+
 
 @dataclass(frozen=True)
 class ProgramGradient:
@@ -62,6 +65,8 @@ def _against_numerical(function: Callable, point: Inputs) -> ProgramGradient | N
     program = jax.make_jaxpr(lambda *a: inexact(function(*point.rebuild(a))))(*point.arrays)
     if not program.out_avals or not point.size:
         return None
+    if point.size > MOST:
+        return ProgramGradient(CANNOT_TELL, f"it is a function of {point.size:,} numbers: too many for float64")
     if equations(program.jaxpr, CALLBACKS):
         return ProgramGradient(CANNOT_TELL, "it calls Python on the host, which may not be called again and again")
     if equations(program.jaxpr, (NEW_REF,)):

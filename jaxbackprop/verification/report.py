@@ -208,7 +208,7 @@ class Verification:
     def _repr_html_(self) -> str:
         first = "".join(f"<p><b>{escape(label)}:</b> {escape(text)}</p>" for label, text in self._first_lines())
         rows = (
-            [c.verdict, c.name, "" if c.units is None else f"{c.units:.2f}", c.detail or c.claim, c.at]
+            [c.verdict, c.name, f"{c.units:.2f}" if c.units is not None and c.passed else "", c.detail or c.claim, c.at]
             for c in sorted(self.checks, key=lambda c: c.passed is True)
         )
         title = f"<p><b>{escape(self.name)}</b>: {verdict(self.verdict)} <small>{escape(self.source)}</small></p>"

@@ -11,7 +11,7 @@ from jaxbackprop.circuits.expression.trace_expression import trace_expression
 CHROME = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser():
     if CHROME is None or shutil.which("chromedriver") is None:
         pytest.skip("no Chromium with its driver is installed")

@@ -134,6 +134,18 @@ def test_equinox_modules_become_boxes():
     params, static = eqx.partition(net, eqx.is_array)
     circuit = trace(lambda params, x: eqx.combine(params, static)(x), params, jnp.ones(3))
     assert set(paths(circuit)) == {"Net", "Net > mlp", "Net > mlp > layers[0]", "Net > mlp > layers[1]"}
+    assert trace(lambda net, x: net(x), net, jnp.ones(3)).value == circuit.value
+
+
+def test_a_lambda_does_not_take_the_name_of_what_its_line_assigns():
+    traced = trace(lambda x: jnp.sin(x) * 2, 1.0)
+    assert [wire.name for wire in traced.wires if wire.kind == "value"] == ["sin", "output"]
+
+
+def test_functions_among_the_arguments_are_passed_on_as_they_are():
+    circuit = trace(lambda model, x: model["activation"](model["w"] * x), {"activation": jnp.tanh, "w": 2.0}, 0.5)
+    assert [wire.name for wire in circuit.arguments] == ["model['w']", "x"]
+    assert float(circuit.gradients["x"]) == pytest.approx(2 * (1 - np.tanh(1.0) ** 2))
 
 
 def test_haiku_modules_become_boxes():

@@ -85,6 +85,11 @@ def test_verdicts_have_colours():
     assert "color:#cf222e'>wrong" in html_table(["a", "b"], [["x", "wrong"]], verdicts=1)
 
 
+def test_columns_of_text_are_aligned_left():
+    table = html_table(["error", "finding"], [["-1.5e-07", "3 are wrong"], ["", "all"]])
+    assert "<td style='text-align:right'>-1.5e-07</td><td style='text-align:left'>3 are wrong</td>" in table
+
+
 def test_the_package_lists_its_public_names_alone():
     assert "verify" in dir(jbp)
     assert not [name for name in dir(jbp) if name.startswith("_")]

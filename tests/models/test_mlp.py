@@ -85,7 +85,7 @@ def test_normalisation_stands_between_affine_layer_and_unit(norm: str):
     ("settings", "message"),
     [
         ({"unit": "rleu"}, "MLP: 'rleu' is not a unit"),
-        ({"norm": "group"}, "norm is 'group'"),
+        ({"norm": "group", "hidden": []}, "norm is 'group'"),
         ({"dropout": 1.5}, "dropout is 1.5"),
         ({"hidden": [0]}, "must be at least 1"),
     ],

@@ -4,6 +4,8 @@ import dataclasses
 import json
 import os
 import signal
+import struct
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
+from tensorboardX.proto import event_pb2
 
 from jaxbackprop.data import Bags, DataError, Examples
 from jaxbackprop.models import MLP, BagOfWords
@@ -293,6 +296,47 @@ def test_minibatches_of_a_loader_a_function_and_dictionaries_are_trained_on():
         fit(MLP(4, [], 2, rngs=nnx.Rngs(0)), batches, loss=squared_error, schedule="cosine")
     with pytest.raises(ValueError, match="no minibatch in epoch 1"):
         fit(MLP(4, [], 2, rngs=nnx.Rngs(0)), lambda epoch: iter(()), loss=squared_error)
+    with pytest.raises(ValueError, match=r"tuple of shapes \(4,\), \(\)\.\n.*put the examples together"):
+        fit(linear(), lambda epoch: zip(X, Y, strict=True))
+
+
+class Rows:
+    """The methods of a Hugging Face dataset that are used."""
+
+    def __init__(self, order: np.ndarray):
+        self.order = order
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[Any]:
+        return ({"x": X[i].tolist(), "y": int(Y[i])} for i in self.order)
+
+    def shuffle(self, seed: int) -> "Rows":
+        return Rows(np.random.default_rng(seed).permutation(self.order))
+
+    def with_format(self, kind: str) -> "Rows":
+        assert kind == "numpy"
+        return self
+
+    def iter(self, size: int) -> Iterator[Any]:
+        parts = (self.order[i : i + size] for i in range(0, len(self), size))
+        return ({"x": X[part], "y": Y[part]} for part in parts)
+
+
+def test_a_hugging_face_dataset_is_trained_on_and_resumed_in_place(tmp_path: Path):
+    def stop(step: Any) -> None:
+        if step.step == 5:
+            raise RuntimeError
+
+    straight, resumed = linear(), linear()
+    settings: dict[str, Any] = {"batch": 32, "epochs": 2, "schedule": "cosine", "valid": Rows(np.arange(9))}
+    history = fit(straight, Rows(np.arange(90)), **settings)
+    assert (history.epochs[-1].step, history.epochs[-1].learning_rate) == (6, pytest.approx(0, abs=1e-4))
+    with pytest.raises(RuntimeError):
+        fit(linear(), Rows(np.arange(90)), **settings, out=tmp_path / "run", save_every=1, on_step=stop)
+    fit(resumed, Rows(np.arange(90)), **settings, out=tmp_path / "run", resume=True)
+    assert bits(resumed) == bits(straight)
 
 
 def test_a_dictionary_of_arrays_is_shuffled_like_a_tuple():
@@ -367,8 +411,9 @@ def test_a_run_stopped_within_an_epoch_ends_as_one_that_was_not(tmp_path: Path, 
     resumed = noisy()
     history = fit(resumed, (X, Y), **settings, out=folder, resume=True)
     assert bits(resumed) == bits(straight)
-    timeless = [dataclasses.replace(e, seconds=0, examples_per_second=0) for e in history.epochs]
-    assert timeless == [dataclasses.replace(e, seconds=0, examples_per_second=0) for e in expected.epochs]
+    times: dict[str, Any] = {"seconds": 0, "examples_per_second": 0, "steps_per_second": None}
+    timeless = [[dataclasses.replace(e, **times) for e in of.epochs] for of in (history, expected)]
+    assert timeless[0] == timeless[1]
     again = noisy()
     assert fit(again, (X, Y), **settings, out=folder, resume=True).compile_seconds is None, "it is finished"
     assert bits(again) == bits(straight)
@@ -432,6 +477,54 @@ def test_what_cannot_be_saved_is_trained_to_its_end(tmp_path: Path, monkeypatch:
     assert bits(model) == bits(straight)
 
 
+def test_a_run_that_fails_before_its_first_step_leaves_no_folder(tmp_path: Path):
+    """The mended call can have its name."""
+    with pytest.raises(TypeError, match="the loss has shape"):
+        fit(linear(), (X, Y), loss=lambda model, x, y: model(x), epochs=1, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def events_in(folder: Path) -> list[Any]:
+    """What TensorBoard would read: records of a length, its checksum, an event and a checksum; by file in order."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        data, at = path.read_bytes(), 0
+        while at < len(data):
+            (length,) = struct.unpack("<Q", data[at : at + 8])
+            event = event_pb2.Event  # pyright: ignore[reportAttributeAccessIssue]
+            found.append(event.FromString(data[at + 12 : at + 12 + length]))
+            at += length + 16
+    return found
+
+
+def test_the_metrics_are_written_for_tensorboard_and_go_on_where_a_run_is_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    settings: dict[str, Any] = {"valid": 0.2, "epochs": 2, "batch": 24, "gradient_norm": True, "tensorboard": True}
+
+    def stop(step: Any) -> None:
+        if step.step == 5:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(data_source, "SECONDS", 0.0)  # chunks of one step
+    with pytest.raises(KeyboardInterrupt):
+        fit(linear(), (X, Y), **settings, out=tmp_path / "run", on_step=stop)
+    history = fit(linear(), (X, Y), **settings, out=tmp_path / "run", resume=True)
+    events = events_in(tmp_path / "run" / "tensorboard")
+    scalars = [(value.tag, event.step, value.simple_value) for event in events for value in event.summary.value]
+    assert [step for tag, step, _ in scalars if tag == "step/loss"] == [1, 2, 3, 4, 5, 6]
+    assert {tag for tag, *_ in scalars if tag.startswith("step/")} == {
+        f"step/{name}" for name in ("loss", "accuracy", "gradient_norm", "learning_rate")
+    }
+    for tag, of in (("epoch/loss", "loss"), ("epoch/valid_accuracy", "valid_accuracy")):
+        expected = [(epoch.step, pytest.approx(getattr(epoch, of))) for epoch in history.epochs]
+        assert [(step, value) for name, step, value in scalars if name == tag] == expected
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.raises(DataError, match=r"no tensorboardX.*\n.*pip install 'jaxbackprop\[tensorboard\]'"):
+        fit(linear(), (X, Y), **settings, out=tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
 def test_bfloat16_passes_learn_what_float32_passes_learn():
     """Batch norm, dropout, momentum and all; the parameters and running statistics stay float32."""
     right = {}
@@ -458,11 +551,18 @@ def test_bfloat16_passes_learn_what_float32_passes_learn():
         ({"optimizer": optax.lion(1e-3), "lr": 5.0}, "lr given with an optimizer of your own"),
         ({"optimizer": optax.lion(1e-3), "schedule": "cosine", "warmup": 0.1}, "schedule and warmup given"),
         ({"dtype": "float16"}, "dtype is 'float16'"),
+        ({"l2": -1.0}, "l2 is -1.0"),
+        ({"seed": -1, "valid": 0.1}, "seed is -1"),
+        ({"tensorboard": True}, "tensorboard=True needs out="),
+        ({"save_every": 5}, "save_every=5 needs out="),
+        ({"on_epoch": 5}, "on_epoch is 5; it is a function"),
+        ({"data": (X.tolist(), Y)}, r"have 0, 0, 0, 0, \.\.\. rows.\n  Each is an array"),
+        ({"data": (X, Y.astype(str))}, "an array of <U"),
     ],
 )
 def test_a_bad_setting_is_named(settings: dict[str, Any], message: str):
-    with pytest.raises(ValueError, match=message):
-        fit(MLP(4, [], 3, rngs=nnx.Rngs(0)), (X, Y), **settings)
+    with pytest.raises((ValueError, TypeError), match=message):
+        fit(**{"model": MLP(4, [], 3, rngs=nnx.Rngs(0)), "data": (X, Y), **settings})
 
 
 def test_options_of_other_libraries_are_named_by_ours():

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 from jax import export, lax
 from jax.experimental import pallas as pl
+from jax.extend.core import Primitive
+from jax.interpreters import ad, mlir
 from planted.formulas import by_hand
 from rules_in_programs import PROGRAMS, RULES
 
@@ -508,3 +511,34 @@ def test_a_rule_in_bfloat16_is_judged_by_its_formula_and_by_what_its_sums_lose()
     assert found.to_dict()["sites"][0]["arithmetic"] == "imprecise"
     assert found.passed
     assert not audit(step, table, checks=checks, strict=True).passed
+
+
+def solver_of_a_factorization(of_matrix: float, of_right: float) -> Callable:
+    """Solves from the inverse, and its derivative is by the matrix; by the inverse there is none. As in lineax."""
+    solve = Primitive("solve")
+
+    def tangent(primals, tangents):
+        (a, inverse, b), (da, dinverse, db) = primals, tangents
+        assert isinstance(dinverse, ad.Zero)
+        y = solve.bind(a, inverse, b)
+        da, db = ad.instantiate_zeros(da), ad.instantiate_zeros(db)
+        return y, inverse @ (of_right * db - of_matrix * da @ y)
+
+    solve.def_impl(lambda a, inverse, b: inverse @ b)
+    solve.def_abstract_eval(lambda a, inverse, b: b)
+    mlir.register_lowering(solve, mlir.lower_fun(lambda a, inverse, b: inverse @ b, multiple_results=False))
+    ad.primitive_jvps[solve] = tangent
+    return lambda a, b: solve.bind(a, lax.stop_gradient(jnp.linalg.inv(a)), b)
+
+
+@pytest.mark.parametrize(("factors", "verdict"), [((1.0, 1.0), "right"), ((1.0, 1.1), "wrong"), ((1.1, 1.0), "right")])
+def test_a_rule_right_only_together_with_another_step_passes_where_the_programs_gradient_is_right(factors, verdict):
+    args = np.array([[2.0, 0.3], [0.1, 1.5]], np.float32), np.ones(2, np.float32)
+    solve = solver_of_a_factorization(*factors)
+    found = audit(solve, *args, checks=GRADIENT)
+    assert [(s.name, s.verdict) for s in found.sites] == [("solve", verdict)]
+    assert found.passed == (factors == (1.0, 1.0))
+
+    found = audit(jax.grad(lambda a, b: solve(a, b).sum(), argnums=(0, 1)), *args, checks=GRADIENT)
+    assert [(s.name, s.verdict) for s in found.sites] == [("solve", verdict)]
+    assert "its value depends on input 1 instead" in found.not_examined[0].reason

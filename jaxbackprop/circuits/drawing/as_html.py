@@ -5,6 +5,7 @@ unrounded numbers. `page/compose.js` puts pictures with open boxes together from
 """
 
 import json
+import re
 from dataclasses import dataclass
 from html import escape
 from importlib import resources
@@ -240,8 +241,9 @@ def _gate(gate: Gate, detailed: bool) -> dict[str, Any]:
 
 
 def _end_of_path(source: str) -> str:
-    """The last two parts of a path: enough to find the file, and nothing about the machine."""
-    return "/".join(source.replace("\\", "/").split("/")[-2:])
+    """The last two parts of a path, nothing about the machine; of a notebook's cell its line."""
+    end = "/".join(source.replace("\\", "/").split("/")[-2:])
+    return re.sub(r"ipykernel_\d+/\d+\.py:", "cell, line ", end)
 
 
 def _in_numbers(gate: Gate) -> str:

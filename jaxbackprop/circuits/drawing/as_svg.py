@@ -96,14 +96,10 @@ def to_svg(
         width = max(width, 6.8 * len(key) + 24)
         body.append(_text("title", key, 12, height - 10))
     title = escape(f"{graph.name}: {view}")
-    tip = _element("path", "tip", d="M0 .8 7.5 4 0 7.2z")
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="jbp" role="img" aria-label="{title}" width="{width:.0f}" '
         f'height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}" font-family="{FONT}" font-size="12px">'
         f"<title>{title}</title><style>{STYLE}</style>"
-        f'<defs><marker id="jbp-tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="10" markerHeight="10" '
-        f'markerUnits="userSpaceOnUse" '
-        f'orient="auto">{tip}</marker></defs>'
         f"{_element('rect', 'paper', width='100%', height='100%')}{''.join(body)}</svg>"
     )
 
@@ -170,8 +166,11 @@ def _wire(route: Route, picture: Picture) -> str:
             bend = max((nx - x) / 2, 12)
             path.append(f"C{x + bend:.1f} {y:.1f} {nx - bend:.1f} {ny:.1f} {nx:.1f} {ny:.1f}")
         x, y = nx, ny
-    to_port = picture.nodes[route.edge.target].node.kind == "port"
-    return _element("path", "wire", d="".join(path), **({} if to_port else {"marker_end": "url(#jbp-tip)"}))
+    line = _element("path", "wire", d="".join(path))
+    if picture.nodes[route.edge.target].node.kind == "port":
+        return line
+    # A path of its own: cairosvg, which makes the PDF, draws no markers.
+    return line + _element("path", "tip", d=f"M{x - 9:.1f} {y - 4:.1f}L{x:.1f} {y:.1f}L{x - 9:.1f} {y + 4:.1f}z")
 
 
 def _labels(route: Route, picture: Picture) -> str:

@@ -88,10 +88,10 @@ def _flowgraph(graph: Graph, digits: int | None) -> str:
             continue
         arrows = []
         for edge in wire.edges:
-            out = edge.gate.outputs[0]
+            outputs = edge.gate.outputs
             local = edge.gate.local(edge.slot) if wire.differentiable else None
             share = format_array(edge.gradient, digits) if wire.differentiable else "no gradient"
-            step = partial_derivative(out, wire)
+            step = partial_derivative(outputs[0], wire) if len(outputs) == 1 else edge.gate.name
             arrows.append(
                 f"{step} = {format_number(local, digits)}, brings {share}"
                 if local is not None

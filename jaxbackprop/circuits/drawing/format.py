@@ -118,7 +118,8 @@ def forward_formula(gate: Gate, width: int = 28) -> str:
         return f"−{_bracketed(inputs[0], _MINUS + 1, width)}"
     names = [short_name(w, width) for w in inputs]
     settings = [f"{k}={v:g}" for k, v in gate.settings.items()] if gate.kind == "rule" else []
-    return f"{gate.name}({', '.join([*names[:4], *(['…'] if len(names) > 4 else []), *settings])})"
+    name = {"reduce_sum": "sum", "reduce_mean": "mean"}.get(gate.name, gate.name)
+    return f"{name}({', '.join([*names[:4], *(['…'] if len(names) > 4 else []), *settings])})"
 
 
 def equation(gate: Gate) -> str:

@@ -324,10 +324,13 @@ def _flowgraph(graph: Graph, digits: int | None) -> Subgraph:
 
 
 def _arrow(gate: Gate, edge: model.Edge, digits: int | None) -> LabelFunction:
-    """On an arrow: the local derivative (the gate's name, for arrays) and the share of the gradient it brings."""
+    """On an arrow: the local derivative (the gate's name, for arrays) and the share of the gradient it brings.
+
+    No share where a gate has several outputs: what comes back through each of them is not known apart.
+    """
     local = gate.local(edge.slot) if edge.wire.differentiable else None
     above = format_number(local, digits) if local is not None else gate.name
-    below = format_array(edge.gradient, digits) if edge.wire.differentiable else ""
+    below = format_array(edge.gradient, digits) if edge.wire.differentiable and len(gate.outputs) == 1 else ""
     return lambda source, last: Label(above, below) if last else Label()
 
 

@@ -12,13 +12,13 @@ NO_LAYERS = "no matrix product in it: there are no layers, and so no deltas to s
 
 @dataclass(frozen=True)
 class Layer:
-    """A product with weights: the activation a, the weights W, and delta, the gradient at the pre-activation z."""
+    """A product with weights: the activation a, the weights W, the use of a bias b, the pre-activation z (delta)."""
 
     index: int
     gate: Gate
     activation: Wire
     weights: Wire
-    bias: Wire | None
+    bias: Edge | None
     delta: Wire
 
     def equations(self, digits: int | None) -> list[Line]:
@@ -26,21 +26,21 @@ class Layer:
         i = self.index
         slot = next(s for s, w in enumerate(self.gate.inputs) if w is self.weights)
         into = next(s for s, w in enumerate(self.gate.inputs) if w is self.activation)
-        lines = [_equation(self.weights, self.gate.edges[slot], _product(self.gate, slot, i), digits)]
+        lines = [_equation(self.gate.edges[slot], _product(self.gate, slot, i), digits)]
         if self.bias is not None:
             batch = " summed over the batch" * (len(self.delta.shape) > 1)
-            lines.append(_equation(self.bias, None, f"delta_{i}{batch}", digits))
+            lines.append(_equation(self.bias, f"delta_{i}{batch}", digits))
         if self.activation.differentiable:
-            lines.append(_equation(self.activation, self.gate.edges[into], _product(self.gate, into, i), digits))
+            lines.append(_equation(self.gate.edges[into], _product(self.gate, into, i), digits))
         return lines
 
 
-def _equation(wire: Wire, use: Edge | None, product: str, digits: int | None) -> Line:
+def _equation(use: Edge, product: str, digits: int | None) -> Line:
     """`dW = product → its gradient`: the share that comes back through this use, where the wire has others."""
-    head = f"d{short_name(wire, 16)} = {product} → "
-    if use is not None and len(wire.edges) > 1:
-        return Line(head + format_array(use.gradient, digits), wire.id, "share", head)
-    return number_line("gradient", wire, digits, head)
+    head = f"d{short_name(use.wire, 16)} = {product} → "
+    if len(use.wire.edges) > 1:
+        return Line(head + format_array(use.gradient, digits), use.wire.id, "share", head)
+    return number_line("gradient", use.wire, digits, head)
 
 
 def _product(gate: Gate, slot: int, i: int) -> str:
@@ -59,31 +59,31 @@ def layers(graph: Graph) -> list[Layer]:
         if not weights.differentiable:
             continue
         activation = x if weights is y else y
-        bias, out = (gate.inputs[2], gate.outputs[0]) if len(gate.inputs) > 2 else _bias(gate.outputs[0])
+        bias, out = (gate.edges[2], gate.outputs[0]) if len(gate.inputs) > 2 else _bias(gate.outputs[0])
         rows.append(Layer(len(rows) + 1, gate, activation, weights, bias, out))
     return rows
 
 
-def _bias(product: Wire) -> tuple[Wire | None, Wire]:
-    """The bias added to a product, and the pre-activation; the product itself where none is added."""
+def _bias(product: Wire) -> tuple[Edge | None, Wire]:
+    """The use of a bias that is added to a product, and the pre-activation; the product itself where none is added."""
     if len(product.edges) == 1 and product.edges[0].gate.name in ("add", "add_any"):
         gate = product.edges[0].gate
-        other = _origin(gate.inputs[1 - product.edges[0].slot])
-        if other.kind in ("argument", "constant"):
+        other = _origin(gate.edges[1 - product.edges[0].slot])
+        if other.wire.kind in ("argument", "constant"):
             return other, gate.outputs[0]
     return None, product
 
 
-def _origin(wire: Wire) -> Wire:
-    """The argument behind gates that only change a shape."""
-    while wire.source is not None and wire.source.name in (
+def _origin(use: Edge) -> Edge:
+    """The use of an argument behind gates that only change a shape."""
+    while use.wire.source is not None and use.wire.source.name in (
         "broadcast_in_dim",
         "reshape",
         "convert_element_type",
         "squeeze",
     ):
-        wire = wire.source.inputs[0]
-    return wire
+        use = use.wire.source.edges[0]
+    return use
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,10 @@ class Chain:
     reused: str
 
 
+TERMS = 8
+"""A chain writes out at most this many terms."""
+
+
 def chains(graph: Graph) -> list[Chain]:
     """Every gradient in backward order, each from those before it."""
     output = next((w for w in graph.outputs if w.output_cotangent is not None), graph.outputs[0])
@@ -103,15 +107,16 @@ def chains(graph: Graph) -> list[Chain]:
     for wire in _backward_order(graph):
         terms = []
         for edge in wire.edges:
-            out = edge.gate.outputs[0]
-            ahead = "" if out is output else f"δ({short_name(out, 14)}) · "
-            if edge.downstream is not None:
-                terms.append(ahead + partial_derivative(out, wire, 14))
+            for out in edge.gate.outputs if edge.downstream is not None else ():
+                if out.upstream is not None:
+                    ahead = "" if out is output else f"δ({short_name(out, 14)}) · "
+                    terms.append(ahead + partial_derivative(out, wire, 14))
         inputs = wire.source.inputs if wire.source else ()
         users = {short_name(w, 14): None for w in inputs if w.differentiable}
         whole = partial_derivative(output, wire, 14)
         title = f"δ({short_name(wire, 14)}) = {whole}" if wire.source else whole
-        product = "1" if wire is output else " + ".join(terms) or "0"
+        shown = terms if len(terms) <= TERMS else [*terms[: TERMS - 1], "…"]
+        product = "1" if wire is output else " + ".join(shown) or "0"
         rows.append(Chain(wire, title, product, ", ".join(users) if len(users) > 1 else ""))
     return rows
 

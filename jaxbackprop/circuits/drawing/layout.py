@@ -172,7 +172,25 @@ def _order(subgraph: Subgraph) -> Order:
         columns, [[key_of(n) for n in ways.get((number[e.source], number[e.target]), ())] for e in subgraph.edges]
     )
     _move_ports_to_the_border(subgraph, order)
+    _sort_labels_by_slot(subgraph, order)
     return order
+
+
+def _sort_labels_by_slot(subgraph: Subgraph, order: Order) -> None:
+    """The labels that enter a gate of ordered inputs stand above or below its other input as their slots are."""
+    into: dict[Key, list[tuple[int, Key]]] = {}
+    uses: dict[Key, int] = {}
+    for edge, way in zip(subgraph.edges, order.ways, strict=True):
+        uses[edge.source] = uses.get(edge.source, 0) + 1
+        if way and _is_ordered(subgraph.nodes[edge.target]):
+            into.setdefault(edge.target, []).append((edge.slot, way[-2]))
+    for column in order.columns:
+        for entering in into.values():
+            keys = [key for _, key in sorted(entering, key=lambda item: item[0]) if key in column]
+            others = [k for k in keys if k.kind == "bend" or subgraph.nodes[k].kind not in LABELS or uses[k] > 1]
+            if len(keys) == len(set(keys)) and len(others) < 2:
+                for place, key in zip(sorted(map(column.index, keys)), keys, strict=True):
+                    column[place] = key
 
 
 def _ways(ahead: dict[int, list[int]], real: int) -> dict[tuple[int, int], list[int]]:
@@ -336,6 +354,10 @@ ORDERED = frozenset("− ÷ @ xʸ select".split())
 """Gates whose inputs are drawn in their order, whatever crosses; the others take them as they come."""
 
 
+def _is_ordered(node: Node) -> bool:
+    return node.kind in ("gate", "rule") and node.title in ORDERED
+
+
 def _route(picture: Picture, middles: dict[Key, float]) -> None:
     ends, starts = _ends(picture, middles), _starts(picture, middles)
     column_of = {key: k for k, column in enumerate(picture.order.columns) for key in column}
@@ -368,7 +390,7 @@ def _ends(picture: Picture, middles: dict[Key, float]) -> list[float]:
     heights = [0.0] * len(edges)
     for key, entering in into.items():
         target = picture.nodes[key]
-        ordered = target.node.kind in ("gate", "rule") and target.node.title in ORDERED
+        ordered = _is_ordered(target.node)
         entering.sort(key=lambda i: edges[i].slot if ordered else middles[ways[i][-2]])
         for k, i in enumerate(entering):
             port = target.inside and target.inside.nodes.get(Key("entry", edges[i].wire))

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from ..console import INTERRUPTED, TERMINATED, err, fail, note, out, print_json, warnings_as_notes
+from ..console import err, note, out, print_json, warnings_as_notes
 from ..options import HELD_OUT, Output, Patience, Seed, takes_options
-from .shared import files_in, progress_bar, run_folder, train_app
+from .shared import as_text, files_in, progress_bar, run_folder, says_how_to_go_on, train_app
 
 if TYPE_CHECKING:
     from ...data import DataSet
@@ -99,7 +99,10 @@ def mlp_command(data: Data, network: Network, training: Training, output: Output
             "classes": len(preprocessor.classes), "unit": network.unit, "dropout": network.dropout,
             "norm": None if network.norm == "none" else network.norm, "smoothing": network.smoothing,
         }  # fmt: skip
-        train_module(loaded, preprocessor, model, settings, data.config, folder, as_json=output.as_json)
+        train_module(
+            loaded, preprocessor, model, settings, data.config, folder,
+            tensorboard=output.tensorboard, as_json=output.as_json,
+        )  # fmt: skip
 
 
 def train_module(
@@ -111,6 +114,7 @@ def train_module(
     folder: Path,
     *,
     resume: bool = False,
+    tensorboard: bool = False,
     as_json: bool = False,
 ) -> None:
     """Train the model of that description, test it, and print the result."""
@@ -119,28 +123,27 @@ def train_module(
 
     from ...data import DataError
     from ...models import build
-    from ...training import RunFolder, Terminated, fit
+    from ...training import RunFolder, fit
+    from ...training.run_folder import CONFIG
 
     module = build(model, rngs=nnx.Rngs(settings["seed"]))
     params = sum(x.size for x in jax.tree.leaves(nnx.state(module, nnx.Param)))
     x, y = preprocessor.pairs(data.train)
     test = None if data.test is None else preprocessor.pairs(data.test)
     if not as_json:
-        _print_setup(data, len(y), preprocessor, model, params, folder)
+        _print_setup(data, len(y), preprocessor, model, params, settings, folder)
     config = {"data": dict(data_config), "preprocessor": preprocessor.to_config()}
     was_tested = test is None or (folder / "test.json").exists()
-    with warnings_as_notes(), _epochs_bar(settings["epochs"]) as on_epoch:
-        try:
-            history = fit(module, (x, y), **settings, out=folder, resume=resume, config=config, on_epoch=on_epoch)
-        except (KeyboardInterrupt, Terminated) as stopped:
-            status = TERMINATED if isinstance(stopped, Terminated) else INTERRUPTED
-            fail(f"interrupted; continue with: jaxbackprop resume {folder}", status)
-    if resume and was_tested and history.compile_seconds is None:
-        advice = "Train it further with --epochs, more than it has."
-        raise DataError("a finished run", expected="one that was interrupted", file=folder, advice=advice)
-    result = None
-    if test is not None:
-        result = _test(module, test, preprocessor, RunFolder.open(folder))
+    with says_how_to_go_on(folder, (folder / CONFIG).exists):
+        with warnings_as_notes(), _epochs_bar(settings["epochs"]) as on_epoch:
+            history = fit(
+                module, (x, y), **settings, out=folder, resume=resume, config=config, tensorboard=tensorboard,
+                on_epoch=on_epoch,
+            )  # fmt: skip
+        if resume and was_tested and history.compile_seconds is None:
+            advice = "Train it further with --epochs, more than it has."
+            raise DataError("a finished run", expected="one that was interrupted", file=folder, advice=advice)
+        result = None if test is None else _test(module, test, preprocessor, RunFolder.open(folder))
     _print_result(folder, history, result, as_json=as_json)
 
 
@@ -149,6 +152,7 @@ def resume_module(run: Path, epochs: int | None, *, as_json: bool) -> None:
     from ...data import load
     from ...training import RunFolder
     from ...training.preprocessing import Preprocessor
+    from ...training.run_folder import TENSORBOARD
 
     config = RunFolder.open(run).config
     if "preprocessor" not in config or "data" not in config:
@@ -157,7 +161,10 @@ def resume_module(run: Path, epochs: int | None, *, as_json: bool) -> None:
     loaded = load(data["name"], data["test"], kind="examples", label_column=data["label_column"])
     settings = {**config["fit"], **({} if epochs is None else {"epochs": epochs})}
     preprocessor = Preprocessor.from_config(config["preprocessor"])
-    train_module(loaded, preprocessor, config["model"], settings, data, run, resume=True, as_json=as_json)
+    train_module(
+        loaded, preprocessor, config["model"], settings, data, run, resume=True,
+        tensorboard=(run / TENSORBOARD).is_dir(), as_json=as_json,
+    )  # fmt: skip
 
 
 def metrics_of(evaluation: Any) -> dict[str, Any]:
@@ -189,7 +196,13 @@ def _test(module: Any, test: tuple[Any, Any], preprocessor: "Preprocessor", run:
 
 
 def _print_setup(
-    data: "DataSet", examples: int, preprocessor: "Preprocessor", model: Mapping[str, Any], params: int, folder: Path
+    data: "DataSet",
+    examples: int,
+    preprocessor: "Preprocessor",
+    model: Mapping[str, Any],
+    params: int,
+    settings: Mapping[str, Any],
+    folder: Path,
 ) -> None:
     console = err()
     tested = "" if data.test is None else f", {len(data.test):,} to test on"
@@ -197,6 +210,7 @@ def _print_setup(
     console.print(f"[bold]data [/] {about}", soft_wrap=True)
     described = ", ".join(f"{name} {value}" for name, value in model.items() if name != "class" and value is not None)
     console.print(f"[bold]model[/] {model['class']}: {params:,} parameters ({escape(described)})", soft_wrap=True)
+    console.print(f"[bold]fit  [/] {escape(as_text(settings))}", soft_wrap=True)
     console.print(f"[bold]run  [/] {escape(str(folder))}", soft_wrap=True)
 
 

@@ -1,13 +1,13 @@
 """What the commands that train share: their group, a run's folder, a progress bar."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ..console import app, err
+from ..console import INTERRUPTED, TERMINATED, app, err, fail
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -34,6 +34,23 @@ def run_folder(given: Path | None, kind: str, data: str) -> Iterator[Path]:
     finally:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
+
+
+@contextmanager
+def says_how_to_go_on(folder: Path, can_resume: Callable[[], bool]) -> Iterator[None]:
+    """SIGINT and SIGTERM end the command with their status, and with what the run's folder can be used for."""
+    from ...training.stop_signals import Terminated
+
+    try:
+        yield
+    except (KeyboardInterrupt, Terminated) as stopped:
+        how = f"continue with: jaxbackprop resume {folder}" if can_resume() else "nothing is saved"
+        fail(f"interrupted; {how}", TERMINATED if isinstance(stopped, Terminated) else INTERRUPTED)
+
+
+def as_text(settings: Mapping[str, Any]) -> str:
+    """Settings as a line, without those that are off."""
+    return ", ".join(f"{name} {value}" for name, value in settings.items() if name == "seed" or value)
 
 
 @contextmanager

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from ..console import INTERRUPTED, TERMINATED, err, fail, out, print_json, warnings_as_notes
+from ..console import err, out, print_json, warnings_as_notes
 from ..options import HELD_OUT, Output, Patience, Seed, takes_options
-from .shared import files_in, progress_bar, run_folder, train_app
+from .shared import as_text, files_in, progress_bar, run_folder, says_how_to_go_on, train_app
 
 if TYPE_CHECKING:
     from ...fasttext import TextClassifier, Trial
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ...fasttext.run import TextRequest
     from ...fasttext.train.loop import Report
     from ...training import Epoch
+    from ...training.tensorboard import TensorBoard
 
 
 @dataclass(frozen=True)
@@ -180,9 +181,11 @@ def text_command(
         calibrate_on=validation.calibrate_on, checkpoint_seconds=tuning.checkpoint_seconds,
         pretrained=table.pretrained, sample_weight=training.sample_weight,
     )  # fmt: skip
+    if output.tensorboard and tuning.tune_on is not None:
+        raise ValueError("--tensorboard belongs to training without --tune-on.")
     with run_folder(output.out, "text", data.data) as folder:
         if tuning.tune_on is None:
-            train_classifier(request, folder, as_json=output.as_json)
+            train_classifier(request, folder, tensorboard=output.tensorboard, as_json=output.as_json)
         else:
             _tune(request, tuning, folder, as_json=output.as_json)
 
@@ -217,23 +220,25 @@ def _class_weight(text: str) -> str | dict[str, float]:
     return weights
 
 
-def train_classifier(request: "TextRequest", folder: Path, *, as_json: bool) -> None:
+def train_classifier(request: "TextRequest", folder: Path, *, tensorboard: bool, as_json: bool) -> None:
     """Train into a new folder or continue in it, save the model, test it, and print the result."""
     from ...fasttext.options import settings_of
-    from ...fasttext.run import can_continue, train
-    from ...training.stop_signals import Terminated
+    from ...fasttext.run import is_unfinished, train
+    from ...training.run_folder import TENSORBOARD
+    from ...training.tensorboard import TensorBoard
 
+    board = TensorBoard(folder / TENSORBOARD) if tensorboard else None
     _set_compiler_flags(request)
     if not as_json:
+        err().print(f"[bold]fit  [/] {escape(as_text(request.settings))}", soft_wrap=True)
         err().print(f"[bold]run  [/] {escape(str(folder))}", soft_wrap=True)
     began, epochs = time.perf_counter(), settings_of(request.settings, called="train text").epoch
-    try:
-        with warnings_as_notes(), _training_bar(epochs) as (progress, on_epoch):
+    with says_how_to_go_on(folder, lambda: is_unfinished(folder)):
+        with warnings_as_notes(), _training_bar(epochs, board) as (progress, on_epoch):
             classifier = train(request, folder, progress=progress, on_epoch=on_epoch)
-    except (KeyboardInterrupt, Terminated) as stopped:
-        how = f"continue with: jaxbackprop resume {folder}" if can_continue(folder) else "nothing is saved"
-        fail(f"interrupted; {how}", TERMINATED if isinstance(stopped, Terminated) else INTERRUPTED)
-    _finish(classifier, request, folder, time.perf_counter() - began, as_json=as_json)
+        if board is not None:
+            board.close()
+        _finish(classifier, request, folder, time.perf_counter() - began, as_json=as_json)
 
 
 def _set_compiler_flags(request: "TextRequest") -> None:
@@ -248,9 +253,10 @@ def _set_compiler_flags(request: "TextRequest") -> None:
 def resume_classifier(run: Path, *, as_json: bool) -> None:
     """Continue a training that was interrupted."""
     from ...fasttext.run import TextRequest
-    from ...training.run_folder import RunFolder
+    from ...training.run_folder import TENSORBOARD, RunFolder
 
-    train_classifier(TextRequest.from_config(RunFolder.open(run).config), run, as_json=as_json)
+    request, tensorboard = TextRequest.from_config(RunFolder.open(run).config), (run / TENSORBOARD).is_dir()
+    train_classifier(request, run, tensorboard=tensorboard, as_json=as_json)
 
 
 def _tune(request: "TextRequest", tuning: Tuning, folder: Path, *, as_json: bool) -> None:
@@ -320,7 +326,7 @@ def as_line(result: dict[str, Any]) -> str:
 
 
 @contextmanager
-def _training_bar(epochs: int) -> Iterator[tuple[Any, Any]]:
+def _training_bar(epochs: int, board: "TensorBoard | None") -> Iterator[tuple[Any, Any]]:
     """A bar as fastText shows it: words per second, learning rate, loss, time left; and the held-out texts' accuracy.
 
     Yields what is called with a report now and then, and what is called after each epoch.
@@ -335,6 +341,8 @@ def _training_bar(epochs: int) -> Iterator[tuple[Any, Any]]:
 
         def after_epoch(epoch: "Epoch") -> None:
             nonlocal held_out
+            if board is not None:
+                board.add(epoch)
             if epoch.valid_accuracy is not None:
                 held_out = f"  epoch {epoch.epoch}/{epochs}: held out {epoch.valid_accuracy:.2%}"
 

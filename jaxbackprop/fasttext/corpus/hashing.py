@@ -68,20 +68,23 @@ def fnv1a(words: pa.BinaryArray) -> np.ndarray:
     return extend(np.full(len(words), OFFSET_BASIS), data, offsets[:-1], np.diff(offsets))
 
 
-def fnv1a_of(word: bytes) -> int:
-    """The hash of one word."""
-    return extend_one(int(OFFSET_BASIS), word)
+def signed_fnv1a_of(word: bytes) -> int:
+    """The hash of one word as n-grams of words take it, with its sign."""
+    h = extend_one(int(OFFSET_BASIS), word)
+    return h - 2**32 if h >= 2**31 else h
 
 
-def word_ngrams_of(hashes: list[int], n: int, bucket: int) -> list[int]:
-    """`word_ngrams` of one line of words."""
-    words = [h - 2**32 if h >= 2**31 else h for h in hashes]
-    found = []
-    for first, h in enumerate(words):
-        for other in words[first + 1 : first + n]:
-            h = (h * 116049371 + other) & 0xFFFFFFFFFFFFFFFF
-            found.append(h % bucket)
-    return found
+def word_ngrams_of(hashes: np.ndarray, n: int, bucket: int) -> np.ndarray:
+    """`word_ngrams` of one line of words with these signed hashes, (T,) int64: (G,) int32."""
+    words = hashes.view(np.uint64)
+    if n == 2:  # the common case
+        return modulo(words[:-1] * NGRAM_FACTOR + words[1:], bucket)
+    h, runs = words, np.empty((len(words), n - 1), np.uint64)
+    for order in range(1, min(n, len(words))):
+        h = h[:-1] * NGRAM_FACTOR + words[order:]
+        runs[: len(h), order - 1] = h
+    fits = np.arange(len(words))[:, None] < len(words) - np.arange(1, n)
+    return modulo(runs[fits], bucket)
 
 
 def word_ngrams(hashes: np.ndarray, starts: np.ndarray, n: int, bucket: int) -> tuple[np.ndarray, np.ndarray]:
@@ -164,6 +167,20 @@ def character_ngrams(
     return np.concatenate(rows), np.concatenate(counts)
 
 
+def character_ngrams_of(word: bytes, minn: int, maxn: int, bucket: int) -> list[int]:
+    """`character_ngrams` of one short word: the buckets."""
+    text = b"<" + word + b">"
+    begins = [at for at, byte in enumerate(text) if byte & 0xC0 != 0x80] + [len(text)]
+    last, found = len(begins) - 2, []
+    for first in range(last + 1):
+        h = int(OFFSET_BASIS)
+        for end in range(first, min(first + maxn, last + 1)):
+            h = extend_one(h, text[begins[end] : begins[end + 1]])
+            if end - first + 1 >= minn and (end > first or 0 < first < last):
+                found.append(h % bucket)
+    return found
+
+
 def _character_ngrams(
     data: np.ndarray,
     offsets: np.ndarray,
@@ -189,15 +206,19 @@ def _character_ngrams(
     valid[word_first, 0], table[word_first, 0] = own >= 0, own
     counts = np.maximum(np.minimum(left, maxn) - (orders.start - 1), 0) + valid[:, 0]
     h = np.full(len(starts), OFFSET_BASIS)
-    alive = np.arange(len(starts))
+    at, signed = np.arange(len(starts)), SIGNED[text]
+    one_byte_each = len(starts) == len(text)  # then slices do, which are faster than indices
     for n in range(1, maxn + 1):
-        alive = alive[left[alive] >= n]
-        if not len(alive):
-            break
-        h[alive] = extend(h[alive], text, starts[alive + n - 1], lengths[alive + n - 1])
+        if one_byte_each:
+            alive = slice(0, max(len(text) - n + 1, 0))
+            h[alive] = (h[alive] ^ signed[n - 1 :]) * PRIME
+        else:
+            alive = at = at[left[at] >= n]
+            h[alive] = extend(h[alive], text, starts[alive + n - 1], lengths[alive + n - 1])
         if n in orders:
-            valid[alive, 1 + n - orders.start] = True
-            table[alive, 1 + n - orders.start] = modulo(h[alive], bucket) + np.int32(base)
+            column = 1 + n - orders.start
+            valid[alive, column] = left[alive] >= n
+            table[alive, column] = modulo(h[alive], bucket) + np.int32(base)
     if 1 in orders:
         boundary = np.concatenate([word_first, word_first + characters - 1])
         counts[boundary] -= valid[boundary, 1]

@@ -32,14 +32,15 @@ from ...data.tokens import (
     tokenise_texts,
     words_of_line,
 )
-from .hashing import character_ngrams, fnv1a, fnv1a_of, word_ngrams, word_ngrams_of
+from .hashing import character_ngrams, character_ngrams_of, fnv1a, signed_fnv1a_of, word_ngrams, word_ngrams_of
+from .word_memo import WordMemo
 from .word_rows import WordRows, blocks, select, shifted
 
 LABEL_PREFIX = "__label__"
 SETTINGS = ("word_ngrams", "bucket", "minn", "maxn", "label_prefix", "lowercase")
 """Those by which an existing vocabulary encodes."""
-SHORT = 1 << 12  # characters of a text that is encoded word by word
-REMEMBERED = 1 << 14  # words of such texts whose rows are kept, at most
+SHORT = 1 << 16  # characters of a text that is encoded word by word
+LONG = 1 << 8  # bytes of a word that is worked on by arrays
 FEW = 1 << 12  # words looked up one by one in a dict; more of them by pyarrow's hash join
 Readable = Tokens | Texts | Sequence[str]
 
@@ -187,20 +188,19 @@ class Vocabulary:
                 block, ends = self._with_word_ngrams(block, ends, hashes[codes], offsets)
             yield Bags(block, ends)
 
-    def encode_line(self, text: str) -> list[int]:
-        """The rows of one text, as `encode` has them: a short one is encoded faster without arrays."""
+    def encode_line(self, text: str) -> np.ndarray:
+        """The rows of one text, (T,) int32, as `encode` has them: faster, for what its words need is remembered."""
         if len(text) > SHORT:
-            return self.encode([text]).ids.tolist()
-        prefix = _bytes(self.label_prefix)
-        said = [word for word in words_of_line(text) if not word.startswith(prefix)]
-        if self.lowercase:
-            said = [part for word in said for part in ([word] if word == END else cut_word(word, prefix))]
-        words = [self._of_word(word) for word in said]
-        ids = [row for rows, _ in words for row in rows]
-        if self.word_ngrams > 1:
-            grams = word_ngrams_of([h for _, h in words], self.word_ngrams, self.bucket)
-            ids += [row + self.word_count for row in grams]
-        return ids
+            return self.encode([text]).ids
+        memo = self._memo
+        words = memo.numbers(words_of_line(text), self._rows_and_hashes)
+        if memo.is_full:
+            self.__dict__.pop("_memo", None)
+        ids = memo.rows.of(words)
+        if self.word_ngrams <= 1:
+            return ids
+        grams = word_ngrams_of(memo.hashes.of(words), self.word_ngrams, self.bucket)
+        return np.concatenate([ids, grams + np.int32(self.word_count)])
 
     def encode_labels(self, texts: Readable, *, unknown: Literal["refuse", "drop"] = "refuse") -> Bags:
         """The numbers of each text's labels; a label that is not in the vocabulary is a DataError, or is dropped."""
@@ -219,19 +219,28 @@ class Vocabulary:
 
     def subwords(self, word: str) -> np.ndarray:
         """The rows that stand for `word`: its own, where it has one, and those of its character n-grams."""
-        return np.array(self._of_word(_bytes(word))[0], np.int32)
+        if len(word) > LONG:
+            return self._rows_of(pa.array([_bytes(word)], pa.binary()))[0]
+        return np.array(self._rows_of_one(_bytes(word)), np.int32)
 
-    def _of_word(self, word: bytes) -> tuple[list[int], int]:
-        """The rows of a word, and its hash where n-grams of words need it."""
-        if word in self._known_words:
-            return self._known_words[word]
-        hashed = fnv1a_of(word) if self.word_ngrams > 1 else 0
-        found = self._rows_of(pa.array([word], pa.binary()))[0].tolist(), hashed
-        if len(word) <= SHORT:
-            if len(self._known_words) >= REMEMBERED:
-                self._known_words.clear()
-            self._known_words[word] = found
-        return found
+    def _rows_and_hashes(self, word: bytes) -> tuple[list[int], list[int]]:
+        """The rows of a word as a text has it, and the hashes by which it takes part in n-grams of words."""
+        prefix = _bytes(self.label_prefix)
+        if word.startswith(prefix):
+            return [], []
+        parts = cut_word(word, prefix) if self.lowercase and word != END else (word,)
+        rows = [row for part in parts for row in self._rows_of_one(part)]
+        return rows, [signed_fnv1a_of(part) for part in parts] if self.word_ngrams > 1 else []
+
+    def _rows_of_one(self, word: bytes) -> list[int]:
+        """`_rows_of` of one word."""
+        row = self._index.get(word, -1)
+        own = [row] if 0 <= row < self.word_count else []
+        if self.maxn <= 0 or word == END or word.startswith(_bytes(self.label_prefix)):
+            return own
+        if len(word) > LONG:
+            return self._rows_of(pa.array([word], pa.binary()))[0].tolist()
+        return own + [row + self.word_count for row in character_ngrams_of(word, self.minn, self.maxn, self.bucket)]
 
     def word_bags(self, words: Sequence[str]) -> Bags:
         """The rows that stand for each word, as `subwords` has them."""
@@ -253,9 +262,9 @@ class Vocabulary:
         }
 
     @cached_property
-    def _known_words(self) -> dict[bytes, tuple[list[int], int]]:
-        """What `_of_word` found, for the next text."""
-        return {}
+    def _memo(self) -> WordMemo:
+        """What `_rows_and_hashes` found, for the next text."""
+        return WordMemo()
 
     @cached_property
     def _found(self) -> dict[int, np.ndarray]:

@@ -1,7 +1,5 @@
 """From a text's rows to the vector that its labels are scored by: a mean, or under a linear model the scores."""
 
-from collections import Counter
-
 import numpy as np
 
 from ...data import Bags
@@ -20,9 +18,10 @@ def hidden_of_one(model: Model, ids: np.ndarray) -> np.ndarray:
     """`hidden` of one text: (D,) float32."""
     if model.idf is None or model.bias is None:
         return mean_row(model.input, ids)
-    counts = Counter(ids.tolist())
-    rows = np.fromiter(counts, np.int64, len(counts))
-    weights = model.idf[rows]
-    if len(counts) < len(ids):
-        weights = weights * (1 + np.log(np.fromiter(counts.values(), np.float32, len(counts))))
-    return weights @ model.input[rows] / (np.sqrt(weights @ weights) or np.float32(1)) + model.bias
+    ids, differs = np.sort(ids), np.ones(len(ids) + 1, bool)
+    np.not_equal(ids[1:], ids[:-1], out=differs[1:-1])
+    first = np.flatnonzero(differs)
+    rows = ids[first[:-1]]
+    weights = model.idf[rows] * (1 + np.log(first[1:] - first[:-1], dtype=np.float32))
+    length = np.sqrt(weights @ weights)
+    return weights @ model.input[rows] / (length or np.float32(1)) + model.bias

@@ -17,7 +17,7 @@ from ..model import Model, Table
 from ..options import real_number, whole_number
 from .hidden import hidden, hidden_of_one
 from .huffman_search import Tree
-from .top_k import log, top_k
+from .top_k import log, top_k, top_k_of_one
 
 CELLS = 1 << 21  # (text, label) pairs at a time: they stay in the cache
 TEXTS = 1 << 14  # texts searched for in a tree together
@@ -98,8 +98,11 @@ class Predictor:
         x = hidden_of_one(self.model, ids)
         if self.tree is not None and self.labels <= WHOLE:
             labels, logs = self.tree.search_one(x, self.output, k, log(np.float32(threshold)))
-        else:
+        elif self.tree is not None:
             _, labels, logs = self._best(x[None], k, np.float32(threshold), self._searched(k, threshold))
+        else:
+            labels, best = top_k_of_one(self._reported(x[None])[0], k, np.float32(threshold))
+            logs = log(best)
         return labels, np.exp(logs)
 
     def _most(self, k: int) -> int:
@@ -143,12 +146,14 @@ class Predictor:
             return self.tree.search(x, self.output, k, log(threshold))
         if self.tree is not None:
             return top_k(self.tree.scores(x, self.output, log(threshold)), k, np.finfo(np.float32).min)
-        if self.loss == "softmax":
-            p = softmax(self.scores(x))
-        else:
-            p = self._tabled_sigmoid(x) if self.model.kind == "supervised" else sigmoid(self.scores(x))
-        counts, labels, best = top_k(p, k, threshold)
+        counts, labels, best = top_k(self._reported(x), k, threshold)
         return counts, labels, log(best)
+
+    def _reported(self, x: np.ndarray) -> np.ndarray:
+        """The probability of every label as fastText reports it, but under hs."""
+        if self.loss == "softmax":
+            return softmax(self.scores(x))
+        return self._tabled_sigmoid(x) if self.model.kind == "supervised" else sigmoid(self.scores(x))
 
     def _tabled_sigmoid(self, x: np.ndarray) -> np.ndarray:
         scores = x @ self.output.T

@@ -41,3 +41,13 @@ def top_k(scores: np.ndarray, k: int, threshold: np.float32) -> tuple[np.ndarray
         columns = np.take_along_axis(columns, order, 1)
     taken = np.arange(most) < counts[:, None]
     return counts, columns[taken], np.take_along_axis(scores, columns, 1)[taken]
+
+
+def top_k_of_one(scores: np.ndarray, k: int, threshold: np.float32) -> tuple[np.ndarray, np.ndarray]:
+    """`top_k` of one row, (L,): the columns, and their scores."""
+    if k > 1 and len(scores) > FEW:
+        return top_k(scores[None], k, threshold)[1:]
+    columns = np.array([scores.argmax()]) if k == 1 else np.argsort(-scores, kind="stable")[:k]
+    best = scores[columns]
+    reached = best >= threshold
+    return columns[reached], best[reached]

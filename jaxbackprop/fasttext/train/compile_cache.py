@@ -19,6 +19,8 @@ import jax
 from jax.experimental.serialize_executable import deserialize_and_load, serialize
 from jax.stages import Compiled
 
+from ...training.private_folder import is_private
+
 FOLDER = "jaxbackprop"
 FOLDERS = ("core", "losses", "fasttext")  # of the package: whose code a program is made from
 DIGEST = 32
@@ -47,16 +49,7 @@ def compiled(function: Any, *arguments: Any, **settings: Any) -> Compiled:
 def _folder() -> Path | None:
     where, used = (jax.config.values[f"jax_{name}"] for name in ("compilation_cache_dir", "enable_compilation_cache"))
     usable = where and "://" not in where and used and jax.default_backend() == "cpu"
-    return folder if usable and _is_ones_own(folder := Path(where) / FOLDER) else None
-
-
-def _is_ones_own(folder: Path) -> bool:
-    """Whether the user alone can write there, as far as the permissions say."""
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not hasattr(os, "getuid") or there != folder:
-        return True  # a folder that is made now is one's own
-    status = folder.stat()
-    return status.st_uid == os.getuid() and not status.st_mode & 0o022
+    return folder if usable and is_private(folder := Path(where) / FOLDER) else None
 
 
 def _name(function: Any, arguments: Any, settings: Any) -> str:

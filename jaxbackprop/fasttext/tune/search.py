@@ -106,6 +106,8 @@ def autotune(
     """
     start = settings_of(settings, called="autotune")
     metric, seconds = string(metric, "metric", "autotune"), real_number(seconds, "seconds", "autotune")
+    if not seconds >= 0:
+        raise ValueError(f"autotune: seconds is {seconds}; it must be at least 0.")
     predictions = whole_number(predictions, "predictions", "autotune")
     if start.model == "linear" and model_size is not None:
         raise ValueError("autotune: model_size quantizes, which a linear model cannot be; give another model or none.")

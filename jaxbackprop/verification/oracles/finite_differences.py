@@ -122,8 +122,11 @@ def slopes(
     return Slopes(*columns, steps=steps, rise=rise, size=size, rounding=noise)
 
 
+MANY = 5_000
+"""Numbers: beyond them fewer derivatives are taken, as the numbers moved by a random direction are many."""
+
 LARGE = 100_000
-"""Numbers: beyond them the cost of a derivative is that of reading and writing arrays, and fewer are taken."""
+"""Numbers: beyond them the cost of a derivative is that of reading and writing arrays."""
 
 
 def _some(
@@ -213,12 +216,12 @@ SMALL = 40
 def directions(x: np.ndarray, scale: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Each number of `x` alone where there are few; else random directions and some numbers. Always all at once, too.
 
-    Of both there are 8, or 2 beyond `LARGE` numbers.
+    Of both there are 8, or 2 beyond `MANY` numbers.
     """
     ones = np.ones((1, x.size)) * (np.abs(x).max(initial=0) or 1.0)
     if x.size <= SMALL:
         return np.concatenate([np.diag(scale), ones, rng.choice([-1.0, 1.0], (2, x.size)) * scale])
-    count = 8 if x.size <= LARGE else 2
+    count = 8 if x.size <= MANY else 2
     single = np.zeros((count, x.size))
     single[np.arange(count), rng.choice(x.size, count, replace=False)] = 1.0
     return np.concatenate([single * scale, ones, rng.choice([-1.0, 1.0], (count, x.size)) * scale])

@@ -4,7 +4,8 @@ import re
 
 import jax
 import jax.numpy as jnp
-from pages import AT, NEURON, a_network
+import pytest
+from pages import AT, NEURON, PAGES, a_network
 
 from jaxbackprop.circuits import trace
 from jaxbackprop.circuits.drawing.format import backward_formula, format_array, format_number
@@ -224,6 +225,7 @@ def test_a_flat_program_of_200_gates_opens_on_its_first_gates(open_page):
             r.left >= stage.left && r.right <= stage.right && r.top >= stage.top && r.bottom <= stage.bottom);
     })()"""
     seen = page.run(inside)
+    assert page.opens_on_its_first_gate()
     assert len(seen) == 280
     assert all(seen[:5])
     assert page.texts("#canvas .now .sign") == ["×"]
@@ -242,7 +244,15 @@ def test_ten_thousand_flat_gates_open_on_the_first_and_stay_usable(open_page):
     drawn = page.run("document.querySelectorAll('#canvas .item').length")
     assert 250 < drawn < 600
     assert page.texts("#canvas .now .sign") == ["sin"]
+    assert page.opens_on_its_first_gate()
+    assert page.run("performance.getEntriesByType('navigation')[0].duration") < 5000
     assert len(page.text) < 16e6
+    page.run("(go(steps), 0)")
+    shown = page.written()
+    assert len(shown) > 40
+    for wire in map(page.circuit.wires.__getitem__, shown):
+        assert shown[wire.id] == [format_array(wire.value), format_array(wire.gradient)]
+    page.run("(go(1), 0)")
     page.press("o")
     page.press("o")
     assert re.match(r"(\d+) of 200 boxes are open: all of them would be too much to draw", page.texts("#note")[0])
@@ -253,6 +263,15 @@ def test_ten_thousand_flat_gates_open_on_the_first_and_stay_usable(open_page):
     assert spent < 2000
     stepped = page.run("(() => { const t = performance.now(); go(state.step + 1); return performance.now() - t; })()")
     assert stepped < 500
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_of_a_lecture_opens_on_its_first_gate_and_shows_the_circuits_numbers(open_page, name):
+    page = open_page(PAGES[name](), last_step=False)
+    assert page.opens_on_its_first_gate()
+    page.run("(allBoxes(), state.open.size || allBoxes(), go(steps), 0)")
+    wires = [wire for wire in page.circuit.wires if wire.kind != "literal" and (wire.edges or wire.is_output)]
+    assert page.written() == {w.id: [format_array(w.value), format_array(w.gradient)] for w in wires}
 
 
 def test_the_page_opens_at_its_first_step_with_the_explanation(open_page):

@@ -1,11 +1,13 @@
 """The pictures in docs/circuits are what scripts/circuit_pictures.py draws, and every viewer shows their colours."""
 
+import base64
 import importlib.util
 import io
 import re
 import shutil
 import struct
 import subprocess
+import sys
 import xml.etree.ElementTree as ET
 import zlib
 from pathlib import Path
@@ -102,27 +104,49 @@ def test_a_renderer_that_is_no_browser_draws_the_colours(drawn):
     assert any(r > 150 and max(g, b) < 100 for r, g, b in shares)
 
 
-def drawn_by(program: str, svg: str, folder: Path) -> np.ndarray:
-    """The darkness of a drawing as a grid of squares of about a letter's size."""
+PICTURES = ("fork", "neuron", "score_network")
+PROGRAMS = {
+    "rsvg-convert": ["rsvg-convert", "{name}.svg", "-o", "{name}.png"],
+    "inkscape": ["inkscape", "{name}.svg", "--export-type=png", "-o", "{name}.png"],
+    "cairosvg": [sys.executable, "-m", "cairosvg", "{name}.svg", "-o", "{name}.png"],
+}
+
+
+def drawn_in(browser, svg: Path, width: int, height: int) -> bytes:
+    browser.set_window_size(1400, 900)
+    browser.get(svg.as_uri())
+    clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+    shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"clip": clip})
+    return base64.b64decode(shot["data"])
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_programs_that_are_no_browsers_draw_what_a_browser_draws(drawn, browser, tmp_path, program):
+    """The same darkness in each square of a letter's size, and every arrow has its head."""
     image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
-    if program == "cairosvg":
-        png = pytest.importorskip("cairosvg", reason="cairosvg is not installed").svg2png(bytestring=svg.encode())
-    else:
-        if shutil.which(program) is None:
-            pytest.skip(f"{program} is not installed")
-        source, target = folder / "drawn.svg", folder / "drawn.png"
-        source.write_text(svg, encoding="utf-8")
-        out = {"inkscape": ["--export-type=png", "-o"], "rsvg-convert": ["-o"]}[program]
-        subprocess.run([program, str(source), *out, str(target)], capture_output=True, check=True)
-        png = target.read_bytes()
-    grey = image.open(io.BytesIO(png)).convert("L")
-    return 255 - np.asarray(grey.resize((grey.width // 16, grey.height // 16), image.Resampling.BOX), float)
+    if shutil.which(PROGRAMS[program][0]) is None or (program == "cairosvg" and not importlib.util.find_spec(program)):
+        pytest.skip(f"{program} is not installed")
 
+    def darkness(png):
+        return 255 - np.asarray(image.open(io.BytesIO(png)).convert("L"), float)
 
-@pytest.mark.parametrize("program", ["rsvg-convert", "inkscape"])
-def test_programs_that_are_no_browsers_draw_the_same_picture(drawn, tmp_path, program):
-    picture, other = (drawn_by(each, drawn["fork"], tmp_path) for each in ("cairosvg", program))
-    assert picture.shape == other.shape
-    assert picture.max() > 40
-    assert np.abs(picture - other).max() < 0.5 * picture.max()
-    assert np.corrcoef(picture.ravel(), other.ravel())[0, 1] > 0.95
+    def squares(picture):
+        grey = image.fromarray(picture.astype(np.uint8))
+        return np.asarray(grey.resize((grey.width // 12, grey.height // 12), image.Resampling.BOX), float)
+
+    for name in PICTURES:
+        svg = tmp_path / f"{name}.svg"
+        svg.write_text(drawn[name], encoding="utf-8")
+        command = [part.format(name=name) for part in PROGRAMS[program]]
+        subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
+        picture = darkness((tmp_path / f"{name}.png").read_bytes())
+        expected = darkness(drawn_in(browser, svg, picture.shape[1], picture.shape[0]))
+        assert expected.max() > 150
+        assert np.corrcoef(squares(picture).ravel(), squares(expected).ravel())[0, 1] > 0.97
+        outside = drawn[name].partition('<g transform="translate')[0]  # where places are those of the whole
+        heads = re.findall(r'class="tip" d="M[\d.]+ [\d.]+L([\d.]+) ([\d.]+)L', outside)
+        assert heads
+        for x, y in [(round(float(x)), round(float(y))) for x, y in heads]:
+            assert (
+                picture[y - 3 : y + 3, x - 9 : x - 2].mean() > 0.8 * expected[y - 3 : y + 3, x - 9 : x - 2].mean() > 30
+            )

@@ -4,6 +4,7 @@ import xml.etree.ElementTree as ET
 from itertools import pairwise
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from circuit_zoo import ZOO
@@ -139,6 +140,41 @@ def test_each_arrow_of_a_flowgraph_says_its_own_local_derivative_and_share():
     drawn = [e for e in ET.fromstring(circuit.to_svg(view="flowgraph")).iter() if e.tag.endswith("text")]
     beside = sorted(e.text or "" for e in drawn if e.get("class") == "gradient halo")
     assert beside == sorted(below for _, below in labels.values())
+
+
+def test_an_arrow_to_one_of_several_outputs_claims_no_share():
+    """What the gate sends back is the sum over its outputs, and stands on none of them."""
+    circuit = trace(lambda x: jnp.prod(jnp.stack(jnp.split(x, 2))), jnp.array([2.0, 3.0]))
+    split = circuit.gate("split")
+    edges = [e for e in plan(circuit, "flowgraph", 4).edges if e.wire == split.inputs[0].id]
+    assert [(e.label.above, e.label.below) for e in edges] == [("split", "")] * 2
+    assert "split brings [3, 2]" in circuit.table("flowgraph")
+    terms = [text.strip() for text in circuit.table("chain").splitlines() if text.startswith("∂output/∂x")]
+    assert terms[0].count("δ(") == 2
+
+
+def test_a_number_in_an_ordered_gate_crosses_nothing():
+    """The 1 of 1/(1 + exp) stands above the denominator, as it enters the gate."""
+    circuit = trace_expression("1 / (1 + exp(-x))", {"x": 1})
+    nodes = list(place(plan(circuit, "circuit", 3)).nodes.values())
+    quotient = next(n for n in nodes if n.node.title == "÷")
+    one, total = (next(n for n in nodes if n.column == quotient.column - 1 and n.node.title == t) for t in "1+")
+    assert one.y + one.h < total.y
+
+
+def test_a_layer_of_a_loop_says_its_own_share_of_a_shared_bias():
+    """h = (h w + b) three times: b receives w^2 + w + 1, the last layer brings 1 of it."""
+    W, b, h = jnp.full((1, 1), 2.0), jnp.ones(1), jnp.ones((1, 1))
+
+    def thrice(W, b, h):
+        for _ in range(3):
+            h = h @ W + b
+        return h.sum()
+
+    circuit = trace(thrice, W, b, h)
+    assert float(circuit.gradients["b"][0]) == 7
+    lines = [line.text for node in plan(circuit, "deltas", 4).nodes.values() for line in node.lines]
+    assert [text.rpartition(" → ")[2] for text in lines if text.startswith("db")] == ["4", "2", "1"]
 
 
 @pytest.mark.parametrize("view", ["circuit", "flowgraph", "chain"])

@@ -95,6 +95,9 @@ def _is_in_order(picture):
         assert ey == pytest.approx(_port_height(target, route["entry"], ey), abs=0.5)
         assert source["y"] <= y <= source["y"] + source["h"]
         assert target["y"] <= ey <= target["y"] + target["h"]
+        for x, y in route["points"]:
+            assert 0 <= x <= picture["width"] + 0.5
+            assert 0 <= y <= picture["height"] + 0.5
         others = [node for node in solid if node is not source and node is not target]
         for (left, above), (right, below) in pairwise(route["points"]):
             passed = [n for n in others if left <= n["x"] and n["x"] + n["w"] <= right]
@@ -272,10 +275,12 @@ def test_the_page_knows_the_arithmetic_of_the_gates_that_are_live(neuron):
     from selenium.webdriver.common.by import By
 
     assert set(neuron.run("Object.keys(ARITHMETIC)")) == LIVE
+    assert "By hand and by autodiff it is the same." in neuron.texts("#panel p")
     field = neuron.browser.find_element(By.CSS_SELECTOR, "#live input[aria-label='value of w0']")
     field.clear()
     field.send_keys("-2.5")
     expected = trace_expression(neuron.circuit.name, AT | {"w0": -2.5})
+    assert not any("autodiff it is the same" in text for text in neuron.texts("#panel p"))
     assert neuron.written()[neuron.circuit.wire("x0").id][1] == format_array(expected.wire("x0").gradient)
 
 
@@ -300,3 +305,27 @@ def test_the_quiz_grades_each_answer(open_page):
     page.press(Keys.ARROW_RIGHT)
     page.click("#panel .guess button")
     assert page.texts("#panel .quiz") == ["quiz: 1 right, 1 wrong, 1 shown, 5 left"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "right"),
+    [("0.53", True), ("-0.53", False), ("0.0044", False), ("0.004", True), ("0", False), ("-0.004", False)],
+)
+def test_an_answer_is_right_to_two_decimals_or_two_digits(neuron, answer, right):
+    target = "0.5344" if "53" in answer else "0.003982"
+    assert neuron.run("sameNumbers(numbersIn(arguments[0]), numbersIn(arguments[1]))", answer, target) is right
+
+
+def test_a_vector_is_an_answer_too(open_page):
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    page = open_page(trace_expression("sum(W @ x)", {"W": [[1, 2], [3, 4]], "x": [1, -1]}))
+    page.press("g")
+    page.click(f"[data-id=g{page.circuit.gates[0].id}] .sign")
+    field = page.browser.find_element(By.CSS_SELECTOR, f"input[aria-label='guess g{page.circuit.wire('x').id}']")
+    field.send_keys("[4, 5]" + Keys.ENTER)
+    assert "1 wrong" in page.texts("#panel .quiz")[0]
+    field.clear()
+    field.send_keys("[4, 6]" + Keys.ENTER)
+    assert "1 right" in page.texts("#panel .quiz")[0]

@@ -1,5 +1,7 @@
 """Code that JAX cannot look into: Pallas kernels (interpreted), callbacks; and loops that autodiff cannot reverse."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -183,6 +185,44 @@ def fixed_point_backward(kept: Any, u: Array) -> Any:
     return w * z, w
 
 
+def fixed_point_from(a: Array, b: Array, guess: Array, near: float = 1e-7) -> Array:
+    """z = tanh(a z + b), until a step is short enough: how near that is depends on where it starts."""
+
+    def step(s: Any) -> Any:
+        return jnp.tanh(a * s[0] + b), s[0]
+
+    return lax.while_loop(lambda s: jnp.any(jnp.abs(s[0] - s[1]) > near), step, (guess, guess + 1))[0]
+
+
+def fixed_point_backward_by_steps(kept: Any, u: Array) -> Any:
+    """Solves w = slope (u + a w) until a step is short enough: a tiny upstream gradient gets a single one."""
+    a, z = kept
+    slope = 1 - z * z
+
+    def step(s: Any) -> Any:
+        return slope * (u + a * s[0]), s[0]
+
+    w = lax.while_loop(lambda s: jnp.any(jnp.abs(s[0] - s[1]) > 1e-6), step, (slope * u, jnp.zeros_like(u)))[0]
+    return w * z, w
+
+
+def to_the_fixed_point(
+    forward: Callable[..., Array], of_guess: float, of_others: Callable[..., Any] = fixed_point_backward
+) -> Any:
+    def backward(kept: Any, u: Array) -> Any:
+        return *of_others(kept, u), of_guess * u
+
+    def forward_pass(a: Array, b: Array, guess: Array) -> Any:
+        z = forward(a, b, guess)
+        return z, (a, z)
+
+    return vjp(fixed_point_from, forward_pass, backward)
+
+
+def fixed_point_and_a_step(a: Array, b: Array, guess: Array) -> Array:
+    return jnp.tanh(a * fixed_point_from(a, b, guess) + b)
+
+
 def right() -> list[Foreign]:
     return [
         Foreign(
@@ -240,5 +280,31 @@ def right() -> list[Foreign]:
             "a fixed point",
             vjp(fixed_point, lambda a, b: (lambda z: (z, (a, z)))(fixed_point(a, b)), fixed_point_backward),
             (np.float32(0.5), np.float32(0.3)),
+        ),
+        Foreign(
+            "a fixed point whose gradient is one, too",
+            to_the_fixed_point(fixed_point_from, 0.0, fixed_point_backward_by_steps),
+            FROM_A_GUESS,
+        ),
+        Foreign("a fixed point from a guess", to_the_fixed_point(fixed_point_and_a_step, 0.0), FROM_A_GUESS),
+    ]
+
+
+FROM_A_GUESS = tuple(np.array(a, np.float32) for a in ([0.5, -0.4], [0.3, 0.8], [0.1, 0.4]))
+
+
+def wrong() -> list[Foreign]:
+    return [
+        Foreign(
+            "a fixed point that the forward pass stops before",
+            to_the_fixed_point(functools.partial(fixed_point_from, near=1e-3), 0.0),
+            FROM_A_GUESS,
+            causes=("forward pass",),
+        ),
+        Foreign(
+            "a fixed point whose guess gets the upstream gradient",
+            to_the_fixed_point(fixed_point_from, 1.0),
+            FROM_A_GUESS,
+            causes=("gradient",),
         ),
     ]

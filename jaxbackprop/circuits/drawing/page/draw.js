@@ -90,7 +90,7 @@ function drawNode(placed, texts) {
     const tone = line[2] === "value" ? "value" : ["gradient", "share"].includes(line[2]) ? "gradient" : "note";
     group.append(changingText(texts.line(line), { class: `${tone} inner`, x: x + w / 2, y: head + apart * (i + 1), ...(line[1] >= 0 ? { "data-wire": line[1] } : {}) }));
   });
-  if (node.badge) group.append(element("text", { class: "badge", x: x + w - 2, y: y + 4 }, node.badge));
+  if (node.badge && !live?.changed) group.append(element("text", { class: "badge", x: x + w - 2, y: y + 4 }, node.badge));
   return group;
 }
 

@@ -64,10 +64,10 @@ function look(to) {
   frame = to;
   canvas.setAttribute("viewBox", `${to.x} ${to.y} ${to.w} ${to.h}`);
 }
-const READABLE = 0.8; // the scale below which numbers cannot be read
+const READABLE = 0.7; // the scale below which numbers cannot be read
 function all(least = 0) {
-  const { clientWidth: w, clientHeight: h } = $("stage"), margin = 24;
-  const fit = Math.min(1.6, w / (picture.width + margin), h / (picture.height + 2 * margin)), scale = Math.max(fit, least);
+  const { clientWidth: w, clientHeight: h } = canvas, margin = 24;
+  const fit = Math.min(2, w / (picture.width + margin), h / (picture.height + 2 * margin)), scale = fit < least ? 1 : fit;
   const fw = w / scale, fh = h / scale, wide = picture.width + margin > fw;
   let y = (picture.height - fh) / 2;
   if (picture.height > fh) { // too high to be seen whole: where the first nodes stand
@@ -80,7 +80,7 @@ function all(least = 0) {
 function follow() { // bring what is current into view when a step has left it
   const item = canvas.querySelector(".item.now"), id = item?.dataset.id;
   if (!item) return;
-  const at = item.getBoundingClientRect(), stage = $("stage").getBoundingClientRect();
+  const at = item.getBoundingClientRect(), stage = canvas.getBoundingClientRect();
   if (at.left < stage.left || at.right > stage.right || at.top < stage.top || at.bottom > stage.bottom) centre(id);
 }
 function zoom(factor, x, y) {
@@ -95,7 +95,7 @@ function centre(id) {
   const item = [...canvas.querySelectorAll(".item")].find((i) => i.dataset.id === id);
   if (!item) return;
   const rect = item.getBoundingClientRect(), at = toCanvas(rect.left + rect.width / 2, rect.top + rect.height / 2);
-  const w = Math.min(frame.w, $("stage").clientWidth), h = (w * frame.h) / frame.w;
+  const w = Math.min(frame.w, canvas.clientWidth), h = (w * frame.h) / frame.w;
   look({ x: at.x - w / 2, y: at.y - h / 2, w, h });
 }
 canvas.addEventListener("wheel", (e) => { e.preventDefault(); zoom(Math.exp(e.deltaY * 0.0015), e.clientX, e.clientY); }, { passive: false });

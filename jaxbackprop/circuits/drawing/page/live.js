@@ -48,7 +48,8 @@ function rewrite(gradients, locals) { // every text that shows one of these numb
     const both = [values[w], gradients[w]], hasGradient = wire.kind !== "literal";
     wire.value = written(values[w], 4);
     wire.gradient = hasGradient ? written(gradients[w], 4) : "";
-    if (wire.exact) wire.exact = [written(values[w]), hasGradient ? written(gradients[w]) : "", hasGradient ? written(gradients[w]) : ""];
+    if (wire.exact) wire.exact = [written(values[w]), hasGradient ? written(gradients[w]) : "", ""];
+    wire.gap = null;
     wire.size = both.map((x, i) => (i && !hasGradient ? null : !Number.isFinite(x) ? 99 : x === 0 ? null : Math.log10(Math.abs(x))));
     const parts = uses.get(w) ?? [];
     wire.sum = parts.length > 1 && hasGradient ? `${parts.map((x) => written(x, 4)).join(" + ").replaceAll("+ −", "− ")} = ${wire.gradient}` : "";
@@ -92,7 +93,7 @@ function liveInputs() {
   box.hidden = false;
   for (const w of data.live.arguments) {
     const label = line(box, "label", `${wires[w].name} `), input = document.createElement("input");
-    Object.assign(input, { type: "number", step: "any", value: live.values[w] });
+    Object.assign(input, { type: "number", step: "any", value: (wires[w].exact?.[0] ?? wires[w].value).replaceAll("−", "-") });
     input.setAttribute("aria-label", `value of ${wires[w].name}`);
     input.addEventListener("input", () => change(w, input.value));
     label.append(input);

@@ -99,8 +99,8 @@ function redraw(fit) {
   tip.append(element("path", { d: "M0 .8 7.5 4 0 7.2z", fill: "var(--line)" }));
   defs.append(tip);
   canvas.append(defs, drawPart(picture, texts));
+  refresh(); // first, since a legend of two lines leaves less room
   if (fit) all(READABLE);
-  refresh();
 }
 function refresh() {
   const now = new Set(nodesNow().map(visible)), hits = new Set(state.hits), chosen = currentGate();

@@ -37,8 +37,9 @@ function panel() {
   }
   if (!known) line(side, "p", "Its numbers are computed at a later step.");
   else if (!back) line(side, "p", "Its gradients are computed on the way back.");
-  if (gate.verdict && gate.verdict !== "agrees") line(side, "p", `${gate.verdict}: ${gate.detail}`, "bad");
-  if (gate.verdict === "agrees") line(side, "p", "By hand and by autodiff it is the same.");
+  if (live?.changed) line(side, "p", "Computed again in this page: autodiff's gradients are known for the first values alone.");
+  else if (gate.verdict === "agrees") line(side, "p", "By hand and by autodiff it is the same.");
+  else if (gate.verdict) line(side, "p", `${gate.verdict}: ${gate.detail}`, "bad");
   if (gate.note) line(side, "p", gate.note);
   for (const w of gate.outputs) maps(side, w, back);
   if (state.step === 1) line(side, "p", HOW_TO_STEP);
@@ -60,18 +61,22 @@ function guess(side, w, which) {
   const input = document.createElement("input"), button = document.createElement("button"), verdict = document.createElement("span");
   input.setAttribute("aria-label", `guess ${key}`);
   button.textContent = "show";
-  const target = Number(right.replace("−", "-"));
+  const target = numbersIn(right);
   input.addEventListener("change", () => {
-    const mine = Number(input.value.replace("−", "-"));
-    const close = Math.abs(mine - target) <= 0.011 * Math.max(Math.abs(target), 0.5);
     if (input.value.trim() === "") return;
+    const mine = numbersIn(input.value), close = sameNumbers(mine, target);
     score[close ? "right" : "wrong"] += 1;
     if (close) return reveal(key);
     side.querySelector(".quiz").textContent = `quiz: ${score.right} right, ${score.wrong} wrong, ${score.shown} shown, ${leftToGuess()} left`;
-    verdict.textContent = Math.abs(mine + target) <= 0.011 * Math.abs(target) ? "the sign is turned" : "not yet";
+    verdict.textContent = sameNumbers(mine.map((x) => -x), target) ? "the sign is turned" : "not yet";
   });
   button.addEventListener("click", () => { score.shown += 1; reveal(key); });
-  if (Number.isNaN(target)) row.append(button);
+  if (target.some(Number.isNaN)) row.append(button); // only the size of a large array is shown
   else row.append(input, button, verdict);
 }
+// One number or a vector in brackets.
+const numbersIn = (text) => text.replaceAll("−", "-").trim().replace(/^\[(.*)\]$/, "$1").split(",").map((x) => (x.trim() === "" ? NaN : Number(x)));
+// As the lectures print: to two decimals, or to two digits where a number is small.
+const sameNumber = (mine, right) => { const size = Math.abs(right); return Math.abs(mine - right) <= Math.min(Math.max(0.011 * size, 0.0055), 0.055 * size); };
+const sameNumbers = (mine, right) => mine.length === right.length && right.every((x, i) => sameNumber(mine[i], x));
 const reveal = (key) => { state.guessed.add(key); refresh(); };
