@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 from ..jaxprs.lazy_import import lazy_names
 
 if TYPE_CHECKING:
+    from .api import BOW as BOW
+    from .api import EOS as EOS
+    from .api import EOW as EOW
     from .api import load_model as load_model
     from .api import tokenize as tokenize
     from .api import train_supervised as train_supervised
@@ -28,7 +31,7 @@ __getattr__, __dir__ = lazy_names(
         "classifier": ("TextClassifier",),
         "corpus.corpus": ("Corpus",),
         "estimator": ("TextEstimator",),
-        "api": ("load_model", "tokenize", "train_supervised"),
+        "api": ("BOW", "EOS", "EOW", "load_model", "tokenize", "train_supervised"),
         "model": ("Model",),
         "predict.metrics": ("Scoring",),
         "settings": ("Settings",),

@@ -14,6 +14,9 @@ from .corpus.corpus import Unlabelled
 from .corpus.reading import SampleWeight, Source
 from .options import FASTTEXT_NAMES, KINDS, refuse_unknown, string, whole_number
 
+BOW, EOW, EOS = "<", ">", "</s>"
+"""What stands before and after a word in its character n-grams, and for the end of a line."""
+
 search = lazy_import(f"{__package__}.tune.search")  # it needs JAX, which reading a model does not
 
 

@@ -374,9 +374,11 @@ class TextClassifier:
     def _unit_vectors(self) -> np.ndarray:
         return unit_rows(word_vectors(self.model))
 
-    def get_subwords(self, word: str) -> tuple[list[str], np.ndarray]:
+    def get_subwords(self, word: str, on_unicode_error: str = "strict") -> tuple[list[str], np.ndarray]:
         """The word, if it has a row, and its character n-grams; and their rows."""
-        return subwords(self.model, string(word, "word", "get_subwords"))
+        names, rows = subwords(self.model, string(word, "word", "get_subwords"))
+        errors = string(on_unicode_error, "on_unicode_error", "get_subwords")
+        return [name.encode("utf-8", "surrogateescape").decode("utf-8", errors) for name in names], rows
 
     def get_subword_id(self, subword: str) -> int:
         """The row of a character n-gram, with `<` or `>` where it is at a word's boundary."""

@@ -25,7 +25,8 @@ class TensorBoard:
         kind = "step" if isinstance(metrics, Step) else "epoch"
         step = metrics.epoch if metrics.step is None else metrics.step
         if self._writer is None:
-            self._writer = self._make(str(self.folder), purge_step=step)
+            # Files are named by the second they begin in: the step keeps those of a run resumed within it apart.
+            self._writer = self._make(str(self.folder), purge_step=step, filename_suffix=f".{step}")
         for name, value in _scalars(metrics).items():
             self._writer.add_scalar(f"{kind}/{name}", value, step)
         if kind == "epoch":

@@ -206,15 +206,19 @@ def _character_ngrams(
     valid[word_first, 0], table[word_first, 0] = own >= 0, own
     counts = np.maximum(np.minimum(left, maxn) - (orders.start - 1), 0) + valid[:, 0]
     h = np.full(len(starts), OFFSET_BASIS)
-    alive = np.arange(len(starts))
+    at, signed = np.arange(len(starts)), SIGNED[text]
+    one_byte_each = len(starts) == len(text)  # then slices do, which are faster than indices
     for n in range(1, maxn + 1):
-        alive = alive[left[alive] >= n]
-        if not len(alive):
-            break
-        h[alive] = extend(h[alive], text, starts[alive + n - 1], lengths[alive + n - 1])
+        if one_byte_each:
+            alive = slice(0, max(len(text) - n + 1, 0))
+            h[alive] = (h[alive] ^ signed[n - 1 :]) * PRIME
+        else:
+            alive = at = at[left[at] >= n]
+            h[alive] = extend(h[alive], text, starts[alive + n - 1], lengths[alive + n - 1])
         if n in orders:
-            valid[alive, 1 + n - orders.start] = True
-            table[alive, 1 + n - orders.start] = modulo(h[alive], bucket) + np.int32(base)
+            column = 1 + n - orders.start
+            valid[alive, column] = left[alive] >= n
+            table[alive, column] = modulo(h[alive], bucket) + np.int32(base)
     if 1 in orders:
         boundary = np.concatenate([word_first, word_first + characters - 1])
         counts[boundary] -= valid[boundary, 1]
