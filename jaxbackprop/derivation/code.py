@@ -48,7 +48,7 @@ def program_text(
         q.key: _shaped(backward, Factor(DELTA + q.key, q.indices), q.axes) for q in arguments if q.differentiable
     }
 
-    kept = [q.name for q in saved] + [_shape_residual(s, form) for s in backward.shapes_of]
+    kept = [_narrowed(q) for q in saved] + [_shape_residual(s, form) for s in backward.shapes_of]
     unpacked = [q.name for q in saved] + [backward.shape_name(s) for s in backward.shapes_of]
     several = len(upstream) > 1
     parts = _Parts(program, letters, arguments, list(docstring), form, name)
@@ -64,7 +64,7 @@ def program_text(
     return "\n".join([*text, *parts.tail()]) + "\n"
 
 
-NOT_COMPUTED = ("argument", "mask argument", "ids", "one-hot", "upstream", *LITERAL_KINDS)
+NOT_COMPUTED = ("argument", "mask argument", "ids", "key", "one-hot", "upstream", *LITERAL_KINDS)
 
 
 def _forward_lines(writer: Writer, wanted: Iterable[str]) -> list[str]:
@@ -231,6 +231,11 @@ def _shaped(writer: Writer, factor: Factor, axes: Axes) -> str:
     if set(target) - set(piece.axes):
         return f"jnp.broadcast_to({code}, {writer.shape(axes)})"
     return f"{code}[{', '.join('None' if i is None else ':' for i in axes)}]" if None in axes else code
+
+
+def _narrowed(q: Quantity) -> str:
+    """A residual in as few bytes as it has values."""
+    return f"{q.name}.astype(jnp.int8)" if q.function == "sign" else q.name
 
 
 def _shape_residual(name: str, form: Form) -> str:

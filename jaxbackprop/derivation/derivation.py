@@ -3,6 +3,7 @@
 import functools
 import html
 import linecache
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ from .deltas import Line, Lines, chain_rule
 from .facts import Facts
 from .letters import Letters
 from .line_check import Expected, LineCheck, check_lines
-from .notation import Latex, Notation, Style
+from .notation import Latex, Notation, Style, broken, escaped, width
 from .numeric import Point, add_deltas, draw
 from .proof import proof_of
 from .quantities import LITERAL_KINDS, CannotDerive, Program, Quantity
@@ -30,6 +31,10 @@ from .simplify import simplified
 from .sizes import read_at_two_sizes
 
 POINTS = 3
+BESIDE = 30
+"""Up to this width, in characters, equations leave room for reasons beside them."""
+LINES_A_SLIDE = 6
+NEXT_LINE = " \\notag \\\\\n&\\quad {}"
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ class Equation:
     Attributes:
         left: its left side, in LaTeX.
         right: its right side.
-        reason: why, in words.
+        reason: why, in words, with mathematics between dollars.
         matrix: the same in matrices, where it has that form.
     """
 
@@ -102,7 +107,7 @@ class Derivation:
     def saved(self) -> dict[str, int]:
         """What the forward pass saves for the backward pass, with the bytes of each at the sizes it was derived at."""
         quantities = (self.program[key] for key in self.residuals.saved)
-        return {q.name: q.elements * (1 if q.is_mask else 4) for q in quantities}
+        return {q.name: q.elements * q.bytes_each for q in quantities}
 
     @functools.cached_property
     def wrong_rules(self) -> tuple[Site, ...]:
@@ -143,7 +148,7 @@ class Derivation:
     def _shown(self) -> list[Quantity]:
         outputs = [output.factor.key for output in self.program.outputs]
         used = {k for line in self.lines.values() for k in line.expression.keys if k in self.program.quantities}
-        hidden = ("argument", "mask argument", "ids", "one-hot", "upstream", "next", "first", *LITERAL_KINDS)
+        hidden = ("argument", "mask argument", "ids", "key", "one-hot", "upstream", "next", "first", *LITERAL_KINDS)
         return [
             q
             for q in self.program.in_order([*outputs, *used])
@@ -162,30 +167,53 @@ class Derivation:
     def _equation(self, notation: Notation, key: str, line: Line, matrix: bool) -> Equation:
         left, right = notation.line(key, line.expression)
         form = notation.matrix_line(key, line.expression) if matrix else None
-        through = [self.program[k].name for k in line.through]
+        through = [f"${notation.style.name(self.program[k])}$" for k in line.through]
         if matrix and through:
             reason = f"the deltas of {', '.join(through)} put in"
         else:
-            reason = "; ".join(map(self.program.worded, line.reasons))
+            reason = "; ".join(notation.worded(why) for why in line.reasons)
         return Equation(left, right, reason, f"{form[0]} = {form[1]}" if form else "")
 
     @functools.cached_property
     def latex(self) -> str:
         """The derivation for a LaTeX document (amsmath, amssymb): numbered equations, a reason beside each line."""
-        text = []
-        number = 0
+        text, number = [], 0
         for section in self.sections:
             rows = []
-            for equation in section.equations:
+            beside = all(width(f"{e.left} = {e.right}") <= BESIDE for e in section.equations)
+            for e in section.equations:
                 number += 1
-                reason = rf" && \text{{\small {_escaped(equation.reason)}}}" if equation.reason else ""
-                rows.append(rf"{equation.left} &= {equation.right}{reason} \tag{{{number}}}")
-                if equation.matrix:
-                    rows.append(rf"& {equation.matrix} && \text{{\small in matrices}} \notag")
+                reason = escaped(e.reason)
+                right = NEXT_LINE.join(broken(e.right))
+                where = rf" && \parbox[t]{{0.4\linewidth}}{{\raggedright\small {reason}}}" if reason and beside else ""
+                rows.append(rf"{e.left} &= {right}{where} \tag{{{number}}}")
+                if reason and not beside:
+                    rows.append(rf"& \parbox{{0.7\linewidth}}{{\raggedright\small {reason}}} \notag")
+                if e.matrix:
+                    words = (" && " if beside else r"\quad ") + r"\text{\small in matrices} \notag"
+                    rows.append(e.matrix.replace(" = ", " &= ", 1) + words)
             body = " \\\\\n".join(rows)
             text.append(f"\\paragraph{{{section.title}}}\n\\begin{{align}}\n{body}\n\\end{{align}}")
-        text += [f"Provided that {_escaped(c)}." for c in self.conditions]
-        return "\n".join([*text, *(f"Note that {_escaped(remark)}." for remark in self._remarks())]) + "\n"
+        text += [f"Provided that {escaped(c)}." for c in self.conditions]
+        return "\n".join([*text, *(f"Note that {escaped(remark)}." for remark in self._remarks())]) + "\n"
+
+    @functools.cached_property
+    def slides(self) -> str:
+        """The forward pass and the deltas as frames for LaTeX's beamer, a few lines each; matrices where it can be."""
+        frames = []
+        forward, _, simple = self.sections
+        for section, title in ((forward, "forward"), (simple, "backward")):
+            for start in range(0, len(section.equations), LINES_A_SLIDE):
+                rows = []
+                for e in section.equations[start : start + LINES_A_SLIDE]:
+                    left, _, right = (e.matrix or f"{e.left} = {e.right}").partition(" = ")
+                    rows.append(f"{left} &= {NEXT_LINE.join(broken(right))}")
+                body = " \\\\\n".join(rows)
+                heading = escaped(f"{self.name}, {title}")
+                frames.append(
+                    f"\\begin{{frame}}{{{heading}}}\n\\begin{{align*}}\n{body}\n\\end{{align*}}\n\\end{{frame}}\n"
+                )
+        return "\n".join(frames)
 
     @functools.cached_property
     def markdown(self) -> str:
@@ -214,9 +242,8 @@ class Derivation:
                 number += 1
                 matrix = f"<br>\\({html.escape(e.matrix)}\\)" if e.matrix else ""
                 math = html.escape(f"{e.left} = {e.right}")
-                rows.append(
-                    f"<tr><td>({number})</td>{left}\\({math}\\){matrix}</td>{left}{html.escape(e.reason)}</td></tr>"
-                )
+                reason = re.sub(r"\$(.*?)\$", r"\\(\1\\)", html.escape(e.reason))
+                rows.append(f"<tr><td>({number})</td>{left}\\({math}\\){matrix}</td>{left}{reason}</td></tr>")
         return f"<table>{''.join(rows)}</table>"
 
     def __repr__(self) -> str:
@@ -299,10 +326,6 @@ class Derivation:
         return check_lines(expected, lines, upstream)
 
 
-def _escaped(text: str) -> str:
-    return text.replace("^2", r"\textsuperscript{2}").replace("^3", r"\textsuperscript{3}").replace("_", r"\_")
-
-
 def _executed(code: str, name: str) -> Rule:
     """The rule that a module's text defines; tracebacks show its lines."""
     file = f"<derived {name}>"
@@ -312,7 +335,7 @@ def _executed(code: str, name: str) -> Rule:
     return namespace[name]
 
 
-def derive(fun: Callable, *args: Any, sums_to_one: Sequence[str] = ()) -> Derivation:
+def derive(fun: Callable, *args: Any, sums_to_one: Sequence[str] = (), operations_per_byte: float = 0) -> Derivation:
     """Derive the backward pass of a JAX function by hand's methods: named quantities, deltas, simplification, code.
 
     The function is read at arrays like `args`; the derivation and the rule hold for every size. An axis of size 1 is
@@ -321,8 +344,11 @@ def derive(fun: Callable, *args: Any, sums_to_one: Sequence[str] = ()) -> Deriva
     Args:
         fun: a JAX function of arrays, or a `Rule`, of which the plain function is read.
         *args: example arrays, or lists, tuples and dictionaries of them; floats are differentiated, integers are
-            indices (with padding, where one of the examples is negative), booleans are masks.
+            indices (with padding, where one of the examples is negative), booleans are masks; random keys are drawn
+            from again in the backward pass.
         sums_to_one: names of arguments whose last axis sums to 1, such as one-hot targets: a condition of the rule.
+        operations_per_byte: how many operations a byte less to save is worth. With 0 only what takes one pass over an
+            array is computed again; with 100, say, the scores of an attention too, as a matrix product.
 
     Raises:
         CannotDerive: the function holds something without a derivation here; the message names it and its line.
@@ -337,12 +363,12 @@ def derive(fun: Callable, *args: Any, sums_to_one: Sequence[str] = ()) -> Deriva
             raise CannotDerive(f"derive: {q.name} has no rows of floating-point numbers that could sum to 1.")
     program.conditions += [f"each row of {name} sums to 1" for name in sums_to_one]
     chain = chain_rule(program)
-    leaves = [np.asarray(x) for x in jax.tree.leaves(arrays)]
+    leaves = [x if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else np.asarray(x) for x in jax.tree.leaves(arrays)]
     points = tuple(draw(program, leaves, seed, sums_to_one) for seed in range(POINTS))
     for point in points:
         add_deltas(program, chain, point)
     with np.errstate(all="ignore"):  # a point where something overflows decides nothing
         lines, facts = simplified(program, chain, points, sums_to_one)
     plain = fun.primal if isinstance(fun, Rule) else fun
-    residuals = chosen_residuals(program, lines)
+    residuals = chosen_residuals(program, lines, operations_per_byte)
     return Derivation(plain, arrays, program, chain, lines, facts, residuals, points, tuple(sums_to_one))

@@ -75,15 +75,17 @@ def _extent(indices: set[Index]) -> float:
 
 
 def _horner(terms: list[tuple[Fraction, dict[Item, Fraction]]]) -> list[Term]:
-    best: tuple[tuple[int, float, str], Item, int] | None = None
+    best: tuple[tuple[int, float], Item, int] | None = None
     if len(terms) > 1:
         for sign in (1, -1):
             for item in {i for _, items in terms for i, e in items.items() if e * sign > 0}:
                 count = sum(1 for _, items in terms if items.get(item, 0) * sign > 0)
-                rank = (count, _extent(indices_of(item)), repr(item))
+                rank = (count, _extent(indices_of(item)))
                 # A number before a bracket of some terms multiplies what is long, inside only what is short.
                 worth = count == len(terms) or indices_of(item)
-                if count > 1 and worth and (best is None or rank > best[0]):
+                if count < 2 or not worth or (best is not None and rank < best[0]):
+                    continue
+                if best is None or rank > best[0] or (sign == best[2] and repr(item) > repr(best[1])):
                     best = rank, item, sign
     if best is None:
         return _positive_first([Term(c, tuple(items.items())) for c, items in terms])

@@ -11,7 +11,7 @@ from fractions import Fraction
 import numpy as np
 
 from .deltas import Line, Lines
-from .index_notation import Expression, Factor, Index, expression, quantity
+from .index_notation import SIZE, Expression, Factor, Index, expression, quantity
 from .numeric import Point, complete, is_delta, same
 from .quantities import Program, Quantity
 
@@ -23,12 +23,15 @@ class Facts:
     Attributes:
         masks: keys of quantities that are 0 or 1.
         sums: for (quantity, position of an index) what the sum over that index is.
+        vanishing: for a mask, the quantities that are 0 where it is 0, each with the positions of the mask's indices
+            in its own: beside one of them the mask changes nothing.
         used: in words, each fact that a line was simplified by, collected by `apply`.
     """
 
     program: Program
     masks: set[str] = field(default_factory=set)
     sums: dict[tuple[str, int], Fraction] = field(default_factory=dict)
+    vanishing: dict[str, dict[str, tuple[int, ...]]] = field(default_factory=dict)
 
     def apply(self, e: Expression) -> Expression:
         """The expression with powers of masks and known sums written out."""
@@ -44,6 +47,7 @@ class Facts:
         self, bound: tuple[Index, ...], powers: Sequence[tuple[Factor, Fraction]], c: Fraction
     ) -> tuple[tuple[Index, ...], list[tuple[Factor, Fraction]], Fraction]:
         left = [(f, Fraction(1) if f.key in self.masks and e > 0 else e) for f, e in powers]
+        left = [(f, e) for f, e in left if not self.changes_nothing(f, left)]
         for i in bound:
             having = [(f, e) for f, e in left if i in f.indices]
             if len(having) == 1:
@@ -53,6 +57,16 @@ class Facts:
                     rest = [(f, p) for f, p in left if f != factor]
                     return tuple(j for j in bound if j != i), rest, c * total
         return bound, left, c
+
+    def changes_nothing(self, mask: Factor, beside: Sequence[tuple[Factor, Fraction]]) -> bool:
+        """Whether a mask stands beside what is 0 where the mask is, and nothing is divided by what may be 0 there."""
+        if mask.key not in self.vanishing or any(e < 0 and not divides(self.program, f) for f, e in beside):
+            return False
+        return any(
+            e > 0 and tuple(f.indices[k] for k in positions) == mask.indices
+            for f, e in beside
+            if (positions := self.vanishing[mask.key].get(f.key)) is not None
+        )
 
     def words(self, keys: set[str]) -> list[str]:
         """The known sums of these quantities, in words."""
@@ -89,7 +103,49 @@ def known_facts(program: Program, points: Sequence[Point], simplex: Sequence[str
         elif q.kind in ("formula", "function") and not depends_on_branch(program, q.key):
             for k in range(len(q.indices)):
                 add_known_sum(facts, q, k, points)
+    for q in program.quantities.values():
+        if q.kind == "mask" and q.function == "not" and q.definition is not None:
+            facts.vanishing[q.key] = _vanishing_where(program, q)
     return facts
+
+
+def _vanishing_where(program: Program, mask: Quantity) -> dict[str, tuple[int, ...]]:
+    """What is 0 where a mask is that says that a sum is not 0: the numbers summed, none of them negative, and products.
+
+    Such a mask guards a division by the sum, as that of a softmax in a row where all is masked.
+    """
+    zero = mask.definition.single if mask.definition is not None else None
+    total = program[zero.key].definition if zero is not None and program[zero.key].function == "zero" else None
+    summed = program[total.single.key] if total is not None and total.single is not None else None
+    if zero is None or summed is None or summed.definition is None or len(summed.definition.terms) != 1:
+        return {}
+    (((bound, powers), c),) = summed.definition.terms.items()
+    ((one, e), *others) = powers
+    if others or e <= 0 or c <= 0 or not bound or not program[one.key].positive:
+        return {}
+    at = dict(zip(summed.indices, mask.indices, strict=True))
+    known = {one.key: [at.get(i) for i in one.indices]}
+    for q in program.in_order():
+        if q.kind == "formula" and q.definition is not None and len(q.definition.terms) == 1:
+            ((_, factors),) = q.definition.terms
+            if any(p < 0 and not divides(program, f) for f, p in factors):
+                continue
+            for f, p in factors:
+                if p > 0 and f.key in known and set(f.indices) <= set(q.indices) and q.key not in known:
+                    names = {i: known[f.key][k] for k, i in enumerate(f.indices)}
+                    known[q.key] = [names.get(i) for i in q.indices]
+    return {
+        key: tuple(names.index(i) for i in mask.indices)
+        for key, names in known.items()
+        if all(names.count(i) == 1 for i in mask.indices)
+    }
+
+
+def divides(program: Program, f: Factor) -> bool:
+    """Whether a divisor is a number or a size, or chosen by a mask, so that 0 divided by it is 0."""
+    return f.key.startswith(SIZE) or (
+        f.key in program.quantities and program[f.key].kind in ("number", "size", "select")
+    )
 
 
 def add_known_sum(facts: Facts, q: Quantity, position: int, points: Sequence[Point]) -> None:

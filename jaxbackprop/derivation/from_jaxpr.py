@@ -63,6 +63,8 @@ class Value:
         expression: its value; None where it is one of the following.
         known: a boolean, infinity or NaN that does not depend on the arguments.
         ids: an integer argument.
+        key: a random key.
+        bits: 32 random bits a number, by the quantity of their key.
         clip: of `ids`, the least and the largest value that a larger or smaller one counts as.
         counts: the index that it is equal to (an iota).
         summed: the indices that have just been summed, so that a division by their sizes is a mean.
@@ -73,6 +75,8 @@ class Value:
     expression: Expression | None = None
     known: float | bool | None = None
     ids: Factor | None = None
+    key: Factor | None = None
+    bits: Factor | None = None
     clip: tuple[int | None, int | None] = (None, None)
     counts: Index | None = None
     summed: tuple[Index, ...] = ()
@@ -93,6 +97,7 @@ def read(fun: Callable, args: Sequence[Any]) -> Program:
     names = _argument_names(fun, args)
     tracer = _Tracer(_name_of(fun))
     values = [v for name, x in zip(names, args, strict=True) for v in tracer.parameter(name, x)]
+    tracer.program.axis_names.update(_annotated_axes(fun, tracer.program))
     structure = jax.eval_shape(function, *args)
     leaves = structure if isinstance(structure, tuple | list) else [structure]
     if not all(hasattr(x, "dtype") and jnp.issubdtype(x.dtype, np.floating) for x in leaves):
@@ -109,11 +114,14 @@ def _traced(function: Callable, args: Sequence[Any]) -> Any:
     """The jaxpr in 64 bits, so that numbers in it have all their digits; in the arguments' types where that fails."""
 
     def wide(x: Any) -> Any:
+        if not isinstance(x.dtype, np.dtype):
+            return x
+        x = np.asarray(x)
         return x.astype(np.float64) if jnp.issubdtype(x.dtype, np.floating) else x
 
     try:
         with jax.enable_x64(True):
-            return jax.make_jaxpr(function)(*jax.tree.map(lambda x: wide(np.asarray(x)), tuple(args)))
+            return jax.make_jaxpr(function)(*jax.tree.map(wide, tuple(args)))
     except UNTRACEABLE:
         return jax.make_jaxpr(function)(*args)
 
@@ -132,6 +140,18 @@ def _argument_names(fun: Callable, args: Sequence[Any]) -> list[str]:
     for name, x in zip(names, args):
         _check_container(name, x)
     return names
+
+
+def _annotated_axes(fun: Callable, program: Program) -> dict[int, str]:
+    """The names that jaxtyping annotations give to axes of arguments: `Float[Array, "batch features"]`."""
+    found: dict[int, str] = {}
+    annotations = {p.name: p.annotation for p in inspect.signature(fun).parameters.values()}
+    for p in program.parameters:
+        axes = program[p.leaves[0][0]].axes if p.structure is None else ()
+        names = str(getattr(annotations.get(p.name), "dim_str", "")).split()
+        if len(names) == len(axes):
+            found |= {i.axis: n for i, n in zip(axes, names, strict=True) if i is not None and n.isidentifier()}
+    return found
 
 
 def _suffix(path: tuple[Any, ...]) -> str:
@@ -192,6 +212,11 @@ class _Tracer:
 
     def argument(self, name: str, x: Any) -> Value:
         x = np.asarray(x) if not hasattr(x, "dtype") else x
+        if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) and not x.shape:
+            q = self.program.add(name, (), "key", differentiable=False, made_up=False)
+            q.dtype = "key"
+            self.program.arguments.append(q.key)
+            return Value((), key=q.factor)
         if not isinstance(x.dtype, np.dtype):
             raise CannotDerive(f"derive: {name} has dtype {x.dtype}; floats, integers and booleans have derivations.")
         axes = self.axes(x.shape)
@@ -492,6 +517,8 @@ class _Tracer:
             self.program.holds_rules |= name in HANDWRITTEN_BACKWARD
             if "logaddexp" in function_of(jaxpr)[0] and ins[1].expression == ZERO:
                 return [self.function("softplus", ins[0])]
+            if ins and ins[0].key is not None and (found := self.random(eqn, jaxpr, ins)) is not None:
+                return [found]
             return self.run(jaxpr, [self.literal(c) for c in consts], ins)
         if name == "scan":
             return self.scan(eqn, ins)
@@ -505,6 +532,27 @@ class _Tracer:
             return out if isinstance(out, list) else [out]
         except _NotAnExpression:
             raise self.cannot(eqn, f"{name} of integers, infinities or booleans has no derivation") from None
+
+    def random(self, eqn: JaxprEqn, jaxpr: Jaxpr, ins: Sequence[Value]) -> Value | None:
+        """A call of `jax.random.bernoulli`, `uniform` between 0 and 1, or `normal`."""
+        key, *numbers = ins
+        constants = [of(v).constant if v.expression is not None else None for v in numbers]
+        literals = [self.quantity_of(v).value if of(v).single else of(v).constant for v in numbers if v.expression]
+        name = function_of(jaxpr)[0].strip("_")
+        if name not in ("bernoulli", "uniform", "normal") or len(literals) < len(numbers) or None in literals:
+            return None
+        if name == "uniform" and constants != [0, 1]:
+            return None
+        return self.drawn(eqn, name, key.key, float(literals[0] or 0) if name == "bernoulli" else 0.0)
+
+    def drawn(self, eqn: JaxprEqn, function: str, key: Factor | None, value: float) -> Value:
+        """Random numbers of an equation's shape, as a quantity."""
+        axes = self.axes(shape_of(eqn.outvars[0]))
+        q = self.program.add(
+            "m" if function in ("bernoulli", "bits") else "r", [i for i in axes if i is not None], "drawn",
+            function=function, selector=key, value=value, differentiable=False,
+        )  # fmt: skip
+        return Value(axes, quantity(q.factor))
 
     def scan(self, eqn: JaxprEqn, ins: list[Value]) -> list[Value]:
         """A loop over the leading axis: time is one more index, the value before a step a quantity of its own."""
@@ -798,9 +846,33 @@ def _clamp(tracer: _Tracer, eqn: JaxprEqn, low: Value, x: Value, high: Value) ->
     return _min(tracer, eqn, _max(tracer, eqn, x, low), high)
 
 
+@primitive("random_wrap")
+def _random_wrap(tracer: _Tracer, eqn: JaxprEqn, x: Value) -> Value:
+    if x.ids is None or tracer.program[x.ids.key].indices != x.ids.indices:
+        raise tracer.cannot(eqn, "a key that is computed has no derivation")
+    q = tracer.program[x.ids.key]
+    q.kind = "key"
+    return Value((), key=q.factor)
+
+
+@primitive("random_bits")
+def _random_bits(tracer: _Tracer, eqn: JaxprEqn, x: Value) -> Value:
+    if x.key is None or params.bit_width(eqn) != 32:
+        raise tracer.cannot(eqn, "random bits other than 32 a number have no derivation")
+    return Value(tracer.axes(shape_of(eqn.outvars[0])), bits=x.key)
+
+
 @primitive("gt", "lt", "ge", "le")
 def _compare(tracer: _Tracer, eqn: JaxprEqn, x: Value, y: Value) -> Value:
     name = eqn.primitive.name
+    if x.bits is not None:
+        symbol = of(y).single
+        least = tracer.program[symbol.key].value if symbol is not None else of(y).constant
+        if name != "lt" or least is None:
+            raise tracer.cannot(
+                eqn, "random bits compared with what is no number, or otherwise than by <, have no rule"
+            )
+        return tracer.drawn(eqn, "bits", x.bits, float(least))
     if x.ids is not None or y.ids is not None:
         if x.ids is None:
             x, y, name = y, x, {"lt": "gt", "gt": "lt", "le": "ge", "ge": "le"}[name]

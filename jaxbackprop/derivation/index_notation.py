@@ -66,13 +66,15 @@ class Expression:
 
     def __init__(self, terms: Mapping[Product, Fraction]):
         self.terms = dict(terms)
-        self._hash = hash(frozenset(self.terms.items()))
+        self._hash: int | None = None
         self._keys: set[str] | None = None
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Expression) and self.terms == other.terms
+        return self is other or (isinstance(other, Expression) and self.terms == other.terms)
 
     def __hash__(self) -> int:
+        if self._hash is None:
+            self._hash = hash(frozenset(self.terms.items()))
         return self._hash
 
     def __bool__(self) -> bool:
@@ -193,7 +195,7 @@ def normal(bound: tuple[Index, ...], powers: Iterable[tuple[Factor, Fraction]]) 
     """Exponents collected, a sum over nothing written as a size, bound indices in canonical order."""
     exponents: dict[Factor, Fraction] = {}
     for factor, e in powers:
-        exponents[factor] = exponents.get(factor, Fraction(0)) + e
+        exponents[factor] = exponents[factor] + e if factor in exponents else e
     exponents = {f: e for f, e in exponents.items() if e}
     if not bound:
         return Product((), tuple(sorted(exponents.items())))
@@ -240,5 +242,5 @@ def _canonical(bound: list[Index], powers: list[tuple[Factor, Fraction]]) -> Pro
 def _collected(terms: Iterable[tuple[Product, Fraction]]) -> Expression:
     total: dict[Product, Fraction] = {}
     for product, c in terms:
-        total[product] = total.get(product, Fraction(0)) + c
+        total[product] = total[product] + c if product in total else c
     return Expression({product: c for product, c in total.items() if c})

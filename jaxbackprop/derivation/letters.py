@@ -10,17 +10,22 @@ OTHERS = "ijklmhrqtuvwo"
 
 
 class Letters:
-    """A letter for each axis of a program; letters that are names of quantities are avoided."""
+    """A letter for each axis of a program, an annotated axis its first; names of quantities are avoided."""
 
     def __init__(self, program: Program):
         taken = {q.name for q in program.quantities.values() if q.kind not in LITERAL_KINDS}
         single = [c for c in OTHERS + "abcdefghpsxyz" if c not in taken]
         free = itertools.chain(single, (f"i{k}" for k in itertools.count(1)))
         self.of_axis: dict[int, str] = {axis: next(c for c in "tsuvwr" if c not in taken) for axis in program.loop_axes}
+        for axis, name in program.axis_names.items():
+            letter = name[0].lower()
+            if letter.isalpha() and letter not in taken and letter not in self.of_axis.values():
+                self.of_axis.setdefault(axis, letter)
         arguments = [program[key] for key in program.arguments]
-        first = [i for i in (arguments[0].indices if arguments else ()) if i.axis not in self.of_axis]
-        if len(first) > 1:
-            self.of_axis[first[0].axis] = next(c for c in EXAMPLES + "acdfg" if c not in taken)
+        first = [i for i in (arguments[0].indices if arguments else ()) if i.axis not in program.loop_axes]
+        if len(first) > 1 and first[0].axis not in self.of_axis:
+            used = {*taken, *self.of_axis.values()}
+            self.of_axis[first[0].axis] = next(c for c in EXAMPLES + "acdfg" if c not in used)
         for q in (*arguments, *program.quantities.values()):
             for i in (*q.indices, *q.over):
                 if i.axis not in self.of_axis:

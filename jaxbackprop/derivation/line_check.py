@@ -137,7 +137,7 @@ def worlds(expected: Expected) -> Iterator[World]:
     for key, x in zip(program.arguments, expected.args, strict=True):
         q = program[key]
         if q.dtype == "float" and q.indices and np.allclose(np.asarray(x, float).sum(-1), 1, atol=1e-5):
-            args = [np.asarray(a) for a in expected.args]
+            args = list(expected.args)
             points = tuple(draw(program, args, seed, (q.name,)) for seed in (5, 6))
             for point in points:
                 add_deltas(program, expected.chain_rule, point)
@@ -311,7 +311,7 @@ def names_at(program: Program, point: Point, order: Sequence[str]) -> dict[str, 
         if q.kind == "size":
             names.setdefault(letters.axis(int(q.key[1:])), np.asarray(float(point.sizes[int(q.key[1:])])))
     for q in program.quantities.values():
-        if q.kind not in LITERAL_KINDS and q.key in point.values:
+        if q.kind not in (*LITERAL_KINDS, "key") and q.key in point.values:
             names[q.name] = _in_source(point.values[q.key], q, point)
     for key in order:
         q = program[key]
@@ -330,6 +330,9 @@ def _given_point(expected: Expected, upstream: Any) -> Point:
     point = Point(sizes)
     for key, x in zip(program.arguments, expected.args, strict=True):
         q = program[key]
+        if q.kind == "key":
+            point.values[key] = x
+            continue
         x = np.asarray(x)
         point.values[key] = x.reshape([i.size for i in q.axes if i is not None]) * (1 if q.dtype == "int" else 1.0)
         point.values[key] = point.values[key].astype(int if q.dtype == "int" else float)

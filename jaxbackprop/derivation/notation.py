@@ -154,7 +154,7 @@ class Latex(Style):
         return f"{symbol}({'0, ' * (name == 'relu')}{of})"
 
     def indicator(self, text: str) -> str:
-        return rf"\mathbb{{1}}[{text}]"
+        return rf"\mathbf{{1}}[{text}]"
 
     def maximum(self, letters: str, of: str) -> str:
         return rf"\max_{{{letters}}} {of}"
@@ -170,6 +170,44 @@ class Latex(Style):
 
     def words(self, text: str) -> str:
         return rf"\text{{{text}}}"
+
+
+LINE = 48
+"""The width of a slide's line, in characters."""
+
+
+def width(mathematics: str) -> int:
+    """About how many characters wide a line of LaTeX is set; what stands in a fraction counts once, indices half."""
+    line = re.sub(r"\\frac\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}", "", mathematics)
+    small = sum(len(re.sub(r"\\[A-Za-z]+", "x", s)) for s in re.findall(r"[_^]\{([^{}]*)\}", line))
+    line = re.sub(r"[_^]\{[^{}]*\}", "", line)
+    return len(re.sub(r"[{}\s]|\\[,!]", "", re.sub(r"\\[A-Za-z]+", "x", line))) + small // 2
+
+
+def broken(right: str) -> list[str]:
+    """The right side of a line in pieces that fit on a slide, cut before the signs between its terms."""
+    if width(right) <= LINE or "cases" in right:
+        return [right]
+    braces = [right[:k].count("{") - right[:k].count("}") for k in range(len(right))]
+    brackets = [right[:k].count("(") - right[:k].count(")") for k in range(len(right))]
+    signs = [k for k, depth in enumerate(braces) if not depth and right[k : k + 3] in (" + ", " - ")]
+    cuts = [k for k in signs if not brackets[k]] or [k for k in signs if brackets[k] == 1]
+    pieces, start = [], 0
+    for cut, after in zip(cuts, [*cuts[1:], len(right)], strict=True):
+        if width(right[start:after]) > LINE:
+            pieces.append(right[start:cut])
+            start = cut + 1
+    return [*pieces, right[start:]]
+
+
+def escaped(text: str) -> str:
+    """Words for LaTeX; what stands between dollars is LaTeX already."""
+    parts = text.split("$")
+    parts[::2] = [
+        re.sub(r"\^(\d)", r"\\textsuperscript{\1}", part).replace("_", r"\_").replace("#", r"\#").replace("%", r"\%")
+        for part in parts[::2]
+    ]
+    return "$".join(parts)
 
 
 @dataclass
@@ -199,11 +237,22 @@ class Notation:
             )
         return left, self.value(q, used)
 
+    def worded(self, text: str) -> str:
+        """A reason with the symbols of its quantities between dollars."""
+
+        def symbol(found: re.Match) -> str:
+            name = self.style.name(self.program[found[1]])
+            return f"${self.style.power(name, Fraction(found[2])) if found[2] else name}$"
+
+        return re.sub(r"\{(\w+)\}(?:\^(\d))?", symbol, text)
+
     def value(self, q: Quantity, used: dict[Index, str]) -> str:
         """What a quantity is computed as."""
         style = self.style
         if q.kind in ("previous", "last"):
             return self.carried(q, used)
+        if q.kind == "drawn":
+            return self.drawn(q, used)
         assert q.definition is not None
         match q.kind:
             case "function":
@@ -219,6 +268,17 @@ class Notation:
                 mask = self.factor(q.selector, used)
                 return style.cases(self.expression(q.definition, used), mask, self.expression(q.otherwise, used))
         return self.expression(q.definition, used)
+
+    def drawn(self, q: Quantity, used: dict[Index, str]) -> str:
+        """What is drawn from a key, and how it is distributed."""
+        assert q.selector is not None
+        key = self.style.name(self.program[q.selector.key])
+        if q.is_mask:
+            chance = q.value / 2**32 if q.function == "bits" else q.value
+            words = f"1 with probability {chance:.4g}, else 0, drawn from "
+        else:
+            words = f"{q.function}, drawn from "
+        return f"{self.style.words(words)}{key}"
 
     def carried(self, q: Quantity, used: dict[Index, str]) -> str:
         """A value before a step, by that behind the step before it; a value behind the last step."""

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from .deltas import Lines
@@ -59,6 +61,8 @@ class Point:
             return np.asarray(q.value)
         if q.kind == "size":
             return self._size(q.key)
+        if q.kind == "drawn":
+            return self._drawn(q)
         if q.kind == "last":
             assert q.recurrence is not None
             t = next(i for i in q.recurrence.indices if i not in q.indices)
@@ -92,10 +96,34 @@ class Point:
             return (x == self._moved(q.selector.key, q.selector.indices, q.indices)) * 1.0
         return FUNCTIONS[q.function](x) if q.kind in ("function", "mask") else x
 
+    def _drawn(self, q: Quantity) -> np.ndarray:
+        """Random numbers: those of the key where there is one, others of their kind where there is none."""
+        assert q.selector is not None
+        shape = tuple(self.sizes[i.axis] for i in q.indices)
+        key = self.values[q.selector.key]
+        if not isinstance(key, np.ndarray):
+            return np.asarray(drawn(q.function, key, shape, q.value)) * 1.0
+        rng = np.random.default_rng(int(q.key))
+        if q.is_mask:
+            return (rng.random(shape) < 0.6) * 1.0
+        return rng.normal(size=shape) if q.function == "normal" else rng.random(shape)
+
     def _moved(self, key: str, own: Sequence[Index], wanted: Sequence[Index]) -> np.ndarray:
         """A quantity's array with its indices in the order of `wanted`, 1 where it does not depend on one."""
         x = self.values[key].transpose([own.index(i) for i in wanted if i in own])
         return x.reshape([self.sizes[i.axis] if i in own else 1 for i in wanted])
+
+
+def drawn(function: str, key: Any, shape: tuple[int, ...], value: float) -> Any:
+    """What `jax.random` draws."""
+    match function:
+        case "bernoulli":
+            return jax.random.bernoulli(key, value, shape)
+        case "bits":
+            return jax.random.bits(key, shape, jnp.uint32) < jnp.uint32(int(value))
+        case "normal":
+            return jax.random.normal(key, shape)
+    return jax.random.uniform(key, shape)
 
 
 def draw(program: Program, args: Sequence[Any], seed: int, simplex: Sequence[str] = ()) -> Point:
@@ -113,7 +141,11 @@ def draw(program: Program, args: Sequence[Any], seed: int, simplex: Sequence[str
     if any(q.kind == "placement" for q in program.quantities.values()):
         sizes = given  # they depend on one another
     else:
-        sizes = {axis: min(given[axis], 3 + k % 3) for k, axis in enumerate(axes)}
+        sizes = {}
+        for k, axis in enumerate(sorted(axes, key=given.__getitem__)):
+            # Different ones where that can be, so that one is not taken for another.
+            free = (n for n in (3, 4, 5, 6) if n <= given[axis] and n not in sizes.values())
+            sizes[axis] = next(free, min(given[axis], 3 + k % 3))
     sizes |= {
         int(q.key[len(SIZE) :]): int(q.value)
         for q in program.quantities.values()
@@ -122,6 +154,9 @@ def draw(program: Program, args: Sequence[Any], seed: int, simplex: Sequence[str
     point = Point(sizes)
     with np.errstate(all="ignore"):
         for key, x in zip(program.arguments, args, strict=True):
+            if program[key].kind == "key":
+                point.values[key] = np.zeros(())  # what is drawn from it is drawn anew
+                continue
             point.values[key] = _near(
                 program[key], np.asarray(x), sizes, rng, ones=seed % 2 == 1, simplex=program[key].name in simplex
             )

@@ -48,6 +48,8 @@ def proof_of(
 
 
 def _wide(x: Any) -> Any:
+    if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+        return x
     x = np.asarray(x)
     return jnp.asarray(x.astype(np.float64) if jnp.issubdtype(x.dtype, np.floating) else x)
 

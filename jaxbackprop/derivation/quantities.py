@@ -12,7 +12,8 @@ from typing import Any, Literal
 from .index_notation import SIZE, Expression, Factor, Index, quantity
 
 Kind = Literal["argument", "mask argument", "ids", "formula", "function", "mask", "maximum", "select", "previous",
-               "last", "next", "first", "one-hot", "placement", "number", "size", "upstream"]  # fmt: skip
+               "last", "next", "first", "one-hot", "placement", "number", "size", "upstream", "key",
+               "drawn"]  # fmt: skip
 
 LITERAL_KINDS = ("number", "size", "placement")
 """Printed where they are used; never residuals."""
@@ -33,7 +34,9 @@ class Quantity:
         kind: how `definition` is to be read.
         definition: a formula; of a function, mask, maximum or one-hot its argument; of a select the first branch.
         function: of a function or mask, which one ("at least" compares the integers of `selector` with the definition);
-            of a one-hot, "padded" where an integer out of range has no 1, "clipped" where it counts as the nearest.
+            of a one-hot, "padded" where an integer out of range has no 1, "clipped" where it counts as the nearest;
+            of what is drawn from the key in `selector`, "bernoulli", "uniform", "normal", or "bits": 32 random bits
+            that are less than `value`.
         offsets: of a placement, which is 1 where its first index is that of its other ones, row by row, plus an offset:
             the offset in terms of sizes, as each of several expressions that agree at the sizes seen.
         otherwise: of a select, the other branch.
@@ -42,11 +45,11 @@ class Quantity:
         differentiable: whether the loss has a derivative with respect to it.
         positive: whether it is certainly not negative.
         text: of a number, as it is written; of a size, where it can be read.
-        value: of a number.
+        value: of a number; the probability of a drawn mask.
         recurrence: of a previous value, the quantity it is one step later; of the last one, the quantity it is of;
             of a delta from the next step, or that of the first one, the previous value whose delta it is.
         axes: of an argument, where its indices stand; None is an axis of size 1.
-        dtype: of an argument, float, int or bool.
+        dtype: of an argument, float, int, bool or key.
         source_axes: where its indices stand in the array that the source assigns; None is an axis of size 1.
     """
 
@@ -83,7 +86,12 @@ class Quantity:
     @property
     def is_mask(self) -> bool:
         """Whether it is 0 or 1, so that its square is itself."""
-        return self.kind in ("mask argument", "mask", "one-hot", "placement")
+        return self.kind in ("mask argument", "mask", "one-hot", "placement") or self.function in ("bernoulli", "bits")
+
+    @property
+    def bytes_each(self) -> int:
+        """What saving one number of it takes: one byte for a mask or a sign, eight for a random key."""
+        return 8 if self.kind == "key" else 1 if self.is_mask or self.function == "sign" else 4
 
     @property
     def expressions(self) -> list[Expression]:
@@ -137,6 +145,7 @@ class Program:
         parameters: what the function takes; each array in it is an argument.
         outputs: in order; `several` says whether the function returns a tuple.
         conditions: in words, what must hold for the derivation to be right.
+        axis_names: what jaxtyping annotations call axes of arguments.
         holds_rules: whether a function in it has a backward pass of its own, which was not read.
         size_of: the size of an axis that slices, joins or reshapes others, by theirs; expressions as in `offsets`.
     """
@@ -151,6 +160,7 @@ class Program:
     loop_axes: list[int] = field(default_factory=list)
     upstream: list[str] = field(default_factory=list)
     size_of: dict[int, tuple[Expression, ...]] = field(default_factory=dict)
+    axis_names: dict[int, str] = field(default_factory=dict)
     holds_rules: bool = False
 
     def add(self, name: str, indices: Iterable[Index], kind: Kind, **properties: object) -> Quantity:
@@ -273,6 +283,7 @@ class Program:
             q.selector = q.selector and factor(q.selector)
             q.recurrence = q.recurrence and factor(q.recurrence)
             q.offsets = tuple(e.with_axes(root) for e in q.offsets)
+        self.axis_names = {root.get(axis, axis): name for axis, name in self.axis_names.items()}
         self.size_of = {root.get(a, a): tuple(e.with_axes(root) for e in found) for a, found in self.size_of.items()}
         for output in self.outputs:
             output.factor, output.axes = factor(output.factor), tuple(i and index(i) for i in output.axes)

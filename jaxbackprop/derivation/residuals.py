@@ -5,12 +5,16 @@ not computed again. A mask is one byte a number; an argument costs what any othe
 """
 
 import itertools
+import math
 from dataclasses import dataclass
 
 from .deltas import Lines
-from .index_notation import SIZE
+from .index_notation import SIZE, Factor
 from .numeric import is_delta
 from .quantities import LITERAL_KINDS, Program, Quantity
+
+WORTH = 0.95
+"""All that one quantity gives is computed again from it only if the bytes fall at least by this factor."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,7 @@ class Residuals:
     Attributes:
         saved: keys.
         recomputed: keys.
-        bytes: of what is saved, at the sizes it was derived with, a number four bytes.
+        bytes: of what is saved, at the sizes it was derived with: a number four bytes, a mask or a sign one.
     """
 
     saved: tuple[str, ...]
@@ -28,8 +32,14 @@ class Residuals:
     bytes: int
 
 
-def chosen_residuals(program: Program, lines: Lines) -> Residuals:
-    """The cheapest choice that greedy replacement finds."""
+def chosen_residuals(program: Program, lines: Lines, operations_per_byte: float = 0) -> Residuals:
+    """The cheapest choice that greedy replacement finds.
+
+    Args:
+        program: the quantities.
+        lines: the deltas.
+        operations_per_byte: how many operations a byte is worth; sums of products that cost less are computed again.
+    """
     needed = {
         key
         for line in lines.values()
@@ -40,17 +50,12 @@ def chosen_residuals(program: Program, lines: Lines) -> Residuals:
     }
     needed = {program[key].selector.key if program[key].kind == "one-hot" else key for key in needed}  # type: ignore[union-attr]
     saved = set(needed)
-    while (better := _better(program, saved)) is not None:
+    chooser = _Chooser(program, operations_per_byte)
+    while (better := chooser.better(saved)) is not None:
         saved = better
     order = [q.key for q in program.in_order(needed)]
     again = _recomputed(program, needed, saved)
-    return Residuals(
-        tuple(k for k in order if k in saved), tuple(k for k in order if k in again), _bytes(program, saved)
-    )
-
-
-def _bytes(program: Program, keys: set[str]) -> int:
-    return sum(program[k].elements * (1 if program[k].is_mask else 4) for k in keys)
+    return Residuals(tuple(k for k in order if k in saved), tuple(k for k in order if k in again), chooser.bytes(saved))
 
 
 def _parents(program: Program, key: str) -> set[str]:
@@ -59,56 +64,89 @@ def _parents(program: Program, key: str) -> set[str]:
     return {k for k in q.parents | after if program.quantities[k].kind not in LITERAL_KINDS}
 
 
-def is_cheap(program: Program, q: Quantity) -> bool:
-    """Whether computing it again costs about one pass over an array; what a loop carries is not computed again."""
-    if any(p.recurrence is not None and p.recurrence.key == q.key for p in program.previous) or q.kind == "last":
-        return False
-    if q.kind in ("argument", "mask argument", "ids", "upstream"):
-        return False
-    if q.kind == "previous":
+class _Chooser:
+    def __init__(self, program: Program, operations_per_byte: float):
+        self.program, self.operations_per_byte = program, operations_per_byte
+        self.carried = {p.recurrence.key for p in program.previous if p.recurrence is not None}
+        self.cheap: dict[str, bool] = {}
+        self.parents: dict[str, set[str]] = {}
+        self.size: dict[str, int] = {}
+
+    def bytes(self, keys: set[str]) -> int:
+        return sum(map(self.bytes_of, keys))
+
+    def bytes_of(self, key: str) -> int:
+        if key not in self.size:
+            self.size[key] = self.program[key].elements * self.program[key].bytes_each
+        return self.size[key]
+
+    def parents_of(self, key: str) -> set[str]:
+        if key not in self.parents:
+            self.parents[key] = _parents(self.program, key)
+        return self.parents[key]
+
+    def is_cheap(self, key: str) -> bool:
+        """Whether computing it again costs about one pass over an array, or is worth the bytes."""
+        if key not in self.cheap:
+            self.cheap[key] = self._is_cheap(self.program[key])
+        return self.cheap[key]
+
+    def _is_cheap(self, q: Quantity) -> bool:
+        if q.key in self.carried or q.kind in ("last", "argument", "mask argument", "ids", "upstream", "key"):
+            return False  # what a loop carries is not computed again
+        if q.kind in ("previous", "maximum", "select", "one-hot", "drawn"):
+            return True
+        assert q.definition is not None
+        for bound, powers in q.definition.terms:
+            summed = [f for f, _ in powers if {*f.indices} & {*bound} and not self.is_place(f)]
+            operations = 2 * math.prod(i.size for i in (*q.indices, *bound))
+            if len(summed) > 1 and operations > self.operations_per_byte * q.elements * q.bytes_each:
+                return False
         return True
-    if q.kind in ("maximum", "select", "one-hot"):
-        return True
-    assert q.definition is not None
-    return all(
-        sum(
-            bool(set(f.indices) & set(product.bound)) and program.quantities[f.key].kind != "placement"
-            for f, _ in product.powers
-        )
-        <= 1
-        for product in q.definition.terms
-    )
 
+    def is_place(self, f: Factor) -> bool:
+        """Whether a factor says where entries stand: a slice, or rows picked by integers."""
+        return self.program.quantities[f.key].kind in ("placement", "one-hot")
 
-def _frontier(program: Program, key: str, saved: set[str]) -> set[str]:
-    """What a quantity is cheaply computed from, down to what is saved anyway."""
-    found: set[str] = set()
-    waiting, met = [key], {key}
-    while waiting:
-        for parent in _parents(program, waiting.pop()):
-            if parent in saved - {key} or not is_cheap(program, program[parent]):
-                found.add(parent)
-            elif parent not in met:
-                met.add(parent)
-                waiting.append(parent)
-    return found
+    def frontier(self, key: str, saved: set[str]) -> set[str]:
+        """What a quantity is cheaply computed from, down to what is saved anyway."""
+        found: set[str] = set()
+        waiting, met = [key], {key}
+        while waiting:
+            for parent in self.parents_of(waiting.pop()):
+                if parent in saved - {key} or not self.is_cheap(parent):
+                    found.add(parent)
+                elif parent not in met:
+                    met.add(parent)
+                    waiting.append(parent)
+        return found
 
+    def with_root(self, saved: set[str], root: str) -> set[str]:
+        """One more saved, and all that can be computed from it and the others left out."""
+        kept = saved | {root}
+        for key in sorted(filter(self.is_cheap, saved - {root}), key=lambda k: (-self.bytes_of(k), k)):
+            if self.frontier(key, kept) <= kept - {key}:
+                kept = kept - {key}
+        return kept
 
-def _better(program: Program, saved: set[str]) -> set[str] | None:
-    """A choice with fewer bytes that differs by one quantity, or by two."""
-    total = _bytes(program, saved)
-    cheap = sorted((k for k in saved if is_cheap(program, program[k])), key=lambda k: (-program[k].elements, k))
-    for key in cheap:
-        rest = saved - {key}
-        options = [rest | _parents(program, key), rest | _frontier(program, key, saved)]
-        best = min(options, key=lambda s: _bytes(program, s))
-        if key not in best and _bytes(program, best) < total:
-            return best
-    for a, b in itertools.combinations(cheap, 2):
-        both = (saved - {a, b}) | _parents(program, a) | _parents(program, b)
-        if not {a, b} & both and _bytes(program, both) < total:
-            return both
-    return None
+    def better(self, saved: set[str]) -> set[str] | None:
+        """A choice with fewer bytes: one quantity replaced, or two, or all that one other quantity gives."""
+        program, total = self.program, self.bytes(saved)
+        cheap = sorted((k for k in saved if self.is_cheap(k)), key=lambda k: (-program[k].elements, k))
+        for key in cheap:
+            rest = saved - {key}
+            options = [rest | self.parents_of(key), rest | self.frontier(key, saved)]
+            best = min(options, key=self.bytes)
+            if key not in best and self.bytes(best) < total:
+                return best
+        for a, b in itertools.combinations(cheap, 2):
+            both = (saved - {a, b}) | self.parents_of(a) | self.parents_of(b)
+            if not {a, b} & both and self.bytes(both) < total:
+                return both
+        roots = {q.key for q in program.in_order(saved) if q.kind not in LITERAL_KINDS} - saved
+        options = [self.with_root(saved, root) for root in sorted(roots, key=lambda k: (len(k), k))]
+        best = min(options, key=self.bytes, default=saved)
+        return best if self.bytes(best) < WORTH * total else None
 
 
 def _recomputed(program: Program, needed: set[str], saved: set[str]) -> set[str]:

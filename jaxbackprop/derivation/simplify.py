@@ -5,6 +5,7 @@ that has a name gets its name back; a known sum is written out. What is counted 
 read, and what must be saved for them. Every move is an identity; the printed program is proved all the same.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -13,7 +14,6 @@ from .deltas import Line, Lines
 from .factor import line_cost
 from .facts import Facts, add_shares, by_output, known_facts
 from .index_notation import (
-    ZERO,
     Expression,
     Factor,
     Index,
@@ -21,6 +21,7 @@ from .index_notation import (
     delta_of,
     expression,
     opened,
+    quantity,
 )
 from .numeric import Point, is_delta
 from .quantities import LITERAL_KINDS, Program, Quantity
@@ -48,6 +49,7 @@ def simplified(program: Program, lines: Lines, points: Sequence[Point], simplex:
     work.put_deltas_into_lines()
     work.write_by_outputs(points)
     work.drop_unused()
+    work.join_masks()
     used = {k for line in work.lines.values() for k in line.expression.keys if k in program.quantities}
     program.number_anew(used | {output.factor.key for output in program.outputs})
     return work.lines, facts
@@ -72,19 +74,17 @@ class _Simplifier:
             *(q.key for q in program.quantities.values() if q.kind in ("previous", "last")),
         }
         self.substitutions, self.products = _rewrites(program)
-        self.memo: dict[tuple, Expression | None] = {}
+        self.memo: dict[tuple, tuple[Expression | None, Line, Line]] = {}
+        self.read: dict[Expression, list[str]] = {}
 
     # Cost.
 
     def forward(self, e: Expression) -> list[str]:
         """The forward quantities that a line would need saved."""
-        return [
-            key
-            for key in e.keys
-            if not is_delta(key)
-            and self.program[key].kind
-            not in (*LITERAL_KINDS, "upstream", "next", "first", "ids", "argument", "mask argument")
-        ]
+        if e not in self.read:
+            nothing = (*LITERAL_KINDS, "upstream", "next", "first", "ids", "key", "argument", "mask argument")
+            self.read[e] = [k for k in e.keys if not is_delta(k) and self.program[k].kind not in nothing]
+        return self.read[e]
 
     def weight(self, key: str) -> float:
         """What saving a quantity costs; a mask is a bit a number."""
@@ -200,12 +200,14 @@ class _Simplifier:
         return tuple(dict.fromkeys((*other.through, *([] if trivial else [inserted]), *own.through)))
 
     def insertions(self) -> Iterator[tuple[float, str, dict[str, Expression], str | None]]:
+        readers: dict[str, list[str]] = {}
+        for other, line in self.lines.items():
+            for read in filter(is_delta, line.expression.keys):
+                readers.setdefault(read, []).append(other)
         for key in self.lines:
-            if key in self.results:
-                continue
             delta = delta_of(key)
-            users = [other for other, line in self.lines.items() if delta in line.expression.keys]
-            if not users:
+            users = readers.get(delta, [])
+            if key in self.results or not users:
                 continue
             whole: dict[str, Expression] = {}
             for user in users:
@@ -222,14 +224,47 @@ class _Simplifier:
                 yield self.change(whole, key), key, whole, key
 
     def inserted(self, key: str, user: str, only: Product | None) -> Expression | None:
-        by, e = self.lines[key].expression, self.lines[user].expression
-        question = (key, user, by, e, only)
+        line, other = self.lines[key], self.lines[user]
+        question = (key, user, id(line), id(other), only)
         if question not in self.memo:
-            raw = substituted(e, delta_of(key), self.program[key].indices, by, only)
-            self.memo[question] = raw and self.polished(self.facts.apply(raw), self.needed_by_others(user))
-            if raw is not None and not raw:
-                self.memo[question] = ZERO
-        return self.memo[question]
+            made = substituted(other.expression, delta_of(key), self.program[key].indices, line.expression, only)
+            if made:
+                made = self.polished(self.facts.apply(made), self.needed_by_others(user))
+            self.memo[question] = made, line, other  # the lines, so that their ids stay theirs
+        return self.memo[question][0]
+
+    def join_masks(self) -> None:
+        """Two masks that only occur side by side are saved as one."""
+        program = self.program
+        terms = [(key, product) for key, line in self.lines.items() for product in line.expression.terms]
+        places: dict[str, set[tuple[str, Product, tuple[Index, ...]]]] = {}
+        for key, product in terms:
+            for f, _ in product.powers:
+                if not is_delta(f.key) and f.key in program.quantities and program[f.key].kind == "mask":
+                    places.setdefault(f.key, set()).add((key, product, f.indices))
+        for one, other in itertools.combinations(places, 2):
+            if places[one] != places[other] or len(program[one].indices) != len(program[other].indices):
+                continue
+            q, names = program[one], dict(zip(program[other].indices, program[one].indices, strict=True))
+            together = quantity(q.factor) * quantity(program[other].factor.renamed(names))
+            both = program.add("m", q.indices, "mask", definition=together, function="all", differentiable=False)
+            for key in {key for key, _, _ in places[one]}:
+                self.lines[key] = replace(
+                    self.lines[key],
+                    expression=expression(
+                        (
+                            bound,
+                            [
+                                (Factor(both.key, f.indices) if f.key == one else f, e)
+                                for f, e in powers
+                                if f.key != other
+                            ],
+                            c,
+                        )
+                        for (bound, powers), c in self.lines[key].expression.terms.items()
+                    ),
+                )
+            return self.join_masks()
 
     def drop_unused(self) -> None:
         """Unused lines: an upstream gradient under another name, what turned out to be zero."""

@@ -63,6 +63,8 @@ def _sizes(program: Program) -> dict[int, int]:
 
 
 def _resized(q: Quantity, x: Any, sizes: Mapping[int, int]) -> Any:
+    if q.kind == "key":
+        return x
     shape = tuple(sizes[i.axis] if i is not None else 1 for i in q.axes)
     padded = q.kind == "ids" and q.function == "padded"
     return np.full(shape, -1 if padded else 0, np.asarray(x).dtype)

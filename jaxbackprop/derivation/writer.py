@@ -531,9 +531,18 @@ class Writer:
 
     def definition(self, q: Quantity) -> str:
         """The code of a quantity's value."""
-        assert q.definition is not None or q.kind == "one-hot"
+        assert q.definition is not None or q.kind in ("one-hot", "drawn")
         e = q.definition if q.definition is not None else quantity(q.factor)
         match q.kind:
+            case "drawn":
+                assert q.selector is not None
+                key, shape = self.factor(q.selector).code, self.shape(q.indices)
+                match q.function:
+                    case "bernoulli":
+                        return f"jax.random.bernoulli({key}, {q.value!r}, {shape})"
+                    case "bits":
+                        return f"jax.random.bits({key}, {shape}, jnp.uint32) < jnp.uint32({int(q.value)})"
+                return f"jax.random.{q.function}({key}, {shape})"
             case "maximum":
                 piece = self.factor(e.single or q.factor)
                 over = tuple(k for k, i in enumerate(piece.axes) if i in q.over)

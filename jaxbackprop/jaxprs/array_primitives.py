@@ -26,6 +26,11 @@ def integer_exponent(eqn: JaxprEqn) -> int:
     return int(eqn.params.get("y", 2))
 
 
+def bit_width(eqn: JaxprEqn) -> int:
+    """How many bits `random_bits` draws for each number."""
+    return int(eqn.params["bit_width"])
+
+
 def counted_axis(eqn: JaxprEqn) -> int:
     """The axis along which an `iota` counts."""
     return int(eqn.params["dimension"])

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from derivable import DERIVABLE, Derivable, normal
+from jaxtyping import Array, Float
 
 import jaxbackprop as jbp
 
@@ -68,7 +69,7 @@ def test_the_deltas_of_a_two_layer_network_are_computed_once_and_used_again():
     assert "dz1_j = a1_j (sum_k W2_kj dz2_k) (1 - a1_j)" in lines
     assert "dW1_ji = dz1_j x_i" in lines
     assert "dz1 = (dz2 @ W2) * a1 * (1 - a1)" in derived.code
-    assert r"\delta^{(1)} = (\big(W^{(2)}\big)^\top \delta^{(2)}) \circ a^{(1)} \circ (1 - a^{(1)})" in derived.latex
+    assert r"\delta^{(1)} &= (\big(W^{(2)}\big)^\top \delta^{(2)}) \circ a^{(1)} \circ (1 - a^{(1)})" in derived.latex
 
 
 def test_the_whole_text_of_a_derivation():
@@ -79,18 +80,18 @@ def test_the_whole_text_of_a_derivation():
 \mathrm{top}_{n} &= \max_{i} z_{ni} \tag{1} \\
 e_{ni} &= e^{z_{ni} - \mathrm{top}_{n}} \tag{2} \\
 t_{n} &= \sum_{i} e_{ni} \tag{3} \\
-p_{ni} &= \frac{e_{ni}}{t_{n}} && \text{\small its sum over i is 1} \tag{4}
+p_{ni} &= \frac{e_{ni}}{t_{n}} && \parbox[t]{0.4\linewidth}{\raggedright\small its sum over i is 1} \tag{4}
 \end{align}
 \paragraph{Backward, by the chain rule}
 \begin{align}
-\delta^{p}_{ni} &= \bar{p}_{ni} && \text{\small what arrives from the loss} \tag{5} \\
-\delta^{t}_{n} &= -\frac{1}{{t_{n}}^{2}}\, \sum_{i} e_{ni}\, \delta^{p}_{ni} && \text{\small t enters p with the power -1} \tag{6} \\
-\delta^{e}_{ni} &= \frac{\delta^{p}_{ni}}{t_{n}} + \delta^{t}_{n} && \text{\small adder at a fork: e is used 2 times; swapper: the delta of p times t; distributor: each term of the sum t receives its delta} \tag{7} \\
-\frac{\partial L}{\partial z_{ni}} &= \delta^{e}_{ni}\, e_{ni} && \text{\small the derivative of exp is exp itself, e} \tag{8}
+\delta^{p}_{ni} &= \bar{p}_{ni} && \parbox[t]{0.4\linewidth}{\raggedright\small what arrives from the loss} \tag{5} \\
+\delta^{t}_{n} &= -\frac{1}{{t_{n}}^{2}}\, \sum_{i} e_{ni}\, \delta^{p}_{ni} && \parbox[t]{0.4\linewidth}{\raggedright\small $t$ enters $p$ with the power -1} \tag{6} \\
+\delta^{e}_{ni} &= \frac{\delta^{p}_{ni}}{t_{n}} + \delta^{t}_{n} && \parbox[t]{0.4\linewidth}{\raggedright\small adder at a fork: $e$ is used 2 times; swapper: the delta of $p$ times $t$; distributor: each term of the sum $t$ receives its delta} \tag{7} \\
+\frac{\partial L}{\partial z_{ni}} &= \delta^{e}_{ni}\, e_{ni} && \parbox[t]{0.4\linewidth}{\raggedright\small the derivative of exp is exp itself, $e$} \tag{8}
 \end{align}
 \paragraph{Made simple}
 \begin{align}
-\frac{\partial L}{\partial z_{ni}} &= p_{ni}\, \Big(\bar{p}_{ni} - \sum_{i'} p_{ni'}\, \bar{p}_{ni'}\Big) && \text{\small the deltas of t, e put in} \tag{9}
+\frac{\partial L}{\partial z_{ni}} &= p_{ni}\, \Big(\bar{p}_{ni} - \sum_{i'} p_{ni'}\, \bar{p}_{ni'}\Big) && \parbox[t]{0.4\linewidth}{\raggedright\small the deltas of $t$, $e$ put in} \tag{9}
 \end{align}
 """  # noqa: E501
     )
@@ -133,7 +134,7 @@ def softmax_backward(residuals, upstream):
 
 def test_names_keep_their_case_in_markdown():
     markdown = derive(DERIVABLE["log_softmax"]).markdown
-    assert "*l2 enters l many times: its deltas are summed*" in markdown
+    assert "*$l'$ enters $l$ many times: its deltas are summed*" in markdown
     assert "L" not in markdown.replace(r"\partial L", "")
 
 
@@ -183,6 +184,60 @@ def test_what_is_saved_is_no_more_than_the_rules_of_this_library_save():
         residuals = jax.eval_shape(lambda *a, rule=rule: rule.forward(*a)[1], *case.args)
         ours = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(residuals))
         assert derive(case).residuals.bytes <= ours
+
+
+def test_what_is_saved_is_weighed_against_operations():
+    """A sign is a byte, masks that occur together are one; a matrix product is computed again if worth it."""
+    assert jbp.derive(lambda x: jnp.abs(x), normal(3)).saved == {"sign": 3}
+    assert list(jbp.derive(lambda x: jnp.clip(x, -1.0, 1.0), normal(3, 5)).saved.values()) == [15]
+    case = DERIVABLE["attention"]
+    passes, products = (jbp.derive(case.function, *case.args, operations_per_byte=k) for k in (0, 100))
+    assert "P" in passes.saved
+    assert set(products.saved) <= {"Q", "K", "V", "O", "top", "t2"}
+    assert products.proof.verdict == "proved"
+    assert products.verify(["gradient"]).passed, products.code
+
+
+def test_the_guard_of_a_row_in_which_all_is_masked_does_not_show_in_the_gradient_of_softmax():
+
+    def share(z):
+        e = jnp.exp(z)
+        total = e.sum(-1, keepdims=True)
+        p = e / jnp.where(total == 0, 1, total)
+        return p
+
+    derived = jbp.derive(share, normal(3, 5))
+    assert "dz_ni = p_ni (upstream_ni - sum_i' p_ni' upstream_ni')" in str(derived)
+    z = normal(3, 5).at[1].set(-1000)
+    found, expected = (jax.grad(lambda z, f=f: jnp.sin(f(z)).sum())(z) for f in (derived.rule, share))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert not found[1].any()
+
+    def signed(z):
+        total = z.sum(-1, keepdims=True)
+        return z / jnp.where(total == 0, 1, total)
+
+    def divided_first(z):
+        e = jnp.exp(z)
+        total = e.sum(-1, keepdims=True)
+        return jnp.where(total == 0, 0, e / total)
+
+    z = jnp.full((1, 3), -1000.0)
+    assert np.isfinite(jbp.derive(divided_first, normal(3, 5)).rule(z)).all()
+    guarded = jbp.derive(signed, normal(3, 5))  # numbers of both signs may cancel: there the mask counts
+    z = jnp.array([[1.0, -1.0, 0.0, 2.0, -2.0]])
+    found, expected = (jax.grad(lambda z, f=f: jnp.sin(f(z)).sum())(z) for f in (guarded.rule, signed))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_a_line_too_long_for_a_slide_is_broken():
+    derived = jbp.derive(jbp.gates.silu, normal(3))
+    for text in (derived.slides, derived.latex):
+        assert r"&\quad {}" in text
+    assert derived.slides.count(r"\begin{frame}") == derived.slides.count(r"\end{frame}") > 1
+    lecture = derive(DERIVABLE["score_of_one"]).slides
+    assert r"\quad {}" not in lecture
+    assert r"\delta^{(1)} &= (\big(W^{(2)}\big)^\top \delta^{(2)}) \circ a^{(1)} \circ (1 - a^{(1)})" in lecture
 
 
 def test_a_wrong_line_of_the_printed_rule_would_be_found():
@@ -326,7 +381,7 @@ def of_a_pair(pair):
     [
         (sort_first, (jnp.arange(3.0),), r"the primitive sort has no derivation at .*test_derivation.py:\d+"),
         (shifted_rows, (jnp.ones((4, 2)), jnp.array([0, 1])), r"arithmetic on integer indices at .*test_derivation.py"),
-        (lambda key, x: x, (jax.random.key(0), jnp.ones(3)), "key has dtype key<fry>"),
+        (lambda key, x: x, (jax.random.split(jax.random.key(0)), jnp.ones(3)), "key has dtype key<fry>"),
         (lambda upstream: upstream * 2, (jnp.ones(3),), "a use of its own for the name upstream"),
         (lambda x: x > 0, (jnp.ones(3),), "does not return a floating-point array"),
         (lambda x: {"y": x}, (jnp.ones(3),), "does not return a floating-point array"),
@@ -389,3 +444,36 @@ def test_a_jitted_function_and_a_rule_are_read_like_a_plain_one():
     assert "dz_ni = upstream_ni a_ni (1 - a_ni)" in str(jbp.derive(jbp.gates.sigmoid, normal(3, 5))).replace(
         "y_ni", "a_ni"
     )
+
+
+def test_axes_are_called_as_they_are_annotated():
+    def scores(x: Float[Array, "batch features"], W: Float[Array, "features classes"]):
+        z = x @ W
+        return jnp.tanh(z)
+
+    derived = jbp.derive(scores, normal(3, 5), normal(5, 4))
+    assert "z_bc = sum_f x_bf W_fc" in str(derived)
+    assert 'W: Float[Array, "F C"]' in derived.code
+
+
+def test_what_is_drawn_from_a_key_is_drawn_again():
+    def noisy(x, W, key):
+        z = x @ W
+        m = jax.random.bernoulli(key, 0.8, z.shape)
+        h = jnp.where(m, jnp.tanh(z) / 0.8, 0)
+        return h + 0.1 * jax.random.normal(key, h.shape) * z
+
+    args = normal(3, 5), normal(5, 4), jax.random.key(1)
+    derived = jbp.derive(noisy, *args)
+    assert "1 with probability 0.8, else 0, drawn from key" in str(derived)
+    assert derived.saved["key"] == 8
+    assert "m" not in derived.saved
+    assert derived.proof.verdict == "proved"
+    assert derived.verify(["gradient"]).passed, derived.code
+    gradient = jax.grad(lambda W: noisy(args[0], W, args[2]).sum())(args[1])
+    assert derived.check({"dW": gradient}).passed
+    other = jax.random.key(2)
+    found, expected = (jax.grad(lambda W, f=f: f(args[0], W, other).sum())(args[1]) for f in (derived.rule, noisy))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(jbp.CannotDerive, match=r"has no derivation at .*test_derivation.py"):
+        jbp.derive(lambda x, key: x * jax.random.normal(jax.random.split(key)[0], x.shape), normal(3), other)
