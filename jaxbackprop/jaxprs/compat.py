@@ -660,10 +660,13 @@ def is_foreign(primitive: Primitive) -> bool:
 
 
 def program_of(primitive: Primitive, params: dict[str, Any], avals: Iterable[Any]) -> ClosedJaxpr | None:
-    """What a primitive of another package computes, where it is made of JAX's own operations."""
+    """What a primitive of another package, or of hijax, computes, where that is made of JAX's own operations."""
+    rule = bound_rule(primitive, params) if primitive.name == "call_hi_primitive" else None
+    if rule is None and not is_foreign(primitive):
+        return None
     try:
         forms = [jax.ShapeDtypeStruct(a.shape, a.dtype, weak_type=a.weak_type) for a in avals]
-        program = jax.make_jaxpr(functools.partial(primitive.impl, **params))(*forms)
+        program = jax.make_jaxpr(functools.partial(primitive.impl, **params) if rule is None else rule.plain)(*forms)
     except Exception:  # it is computed elsewhere
         return None
     return None if any(eqn.primitive is primitive for eqn in program.jaxpr.eqns) else program

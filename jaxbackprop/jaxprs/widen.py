@@ -30,7 +30,6 @@ from .compat import (
     binding,
     dtype_of,
     inner_jaxprs,
-    is_foreign,
     linear_body,
     program_of,
 )
@@ -161,7 +160,7 @@ class _Rounding:
             return walk.run(*body, given)
         if (of_kernel := kernels_interpreted(walk, eqn, inputs)) is not None:
             return of_kernel
-        if is_foreign(eqn.primitive) and (program := program_of(eqn.primitive, eqn.params, map(aval, eqn.invars))):
+        if (program := program_of(eqn.primitive, eqn.params, map(aval, eqn.invars))) is not None:
             return walk.run(program.jaxpr, program.consts, inputs)
         unit = max((_unit(v.aval) for v in eqn.outvars), default=0.0)
         if name == "convert_element_type":

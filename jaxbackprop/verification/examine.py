@@ -473,7 +473,7 @@ def compare_by_differences(problem: Problem, actual: Leaves, upstream: Leaves) -
 
     Such functions iterate until they are near enough, so that their values jump a little: only a difference of more
     than a hundredth is called wrong, and one of more than a thousandth is undecided. They depend a little on where they
-    start, too: beside the largest derivative a thousandth is undecided, and a millionth is nothing.
+    start, too: beside the largest derivative a thousandth is undecided, and a hundred-thousandth is nothing.
     """
     s, weights, mine = finite_differences.slopes_of(problem), flatten(dual(upstream)), flatten(dual(actual))
     along_each = finite_differences.scales(problem.x, problem.leaf_of) * np.abs(mine)
@@ -482,7 +482,7 @@ def compare_by_differences(problem: Problem, actual: Leaves, upstream: Leaves) -
     for k, direction in enumerate(finite_differences.directions_of(problem)):
         value, bound, along = s.value[k] @ weights, s.bound[k] @ np.abs(weights), direction @ mine
         off, whole = abs(along - value), np.abs(direction) @ np.abs(mine) + abs(value)
-        if not np.isfinite(value + bound) or off <= 4 * bound + 1e-3 * whole + 1e-6 * most:
+        if not np.isfinite(value + bound) or off <= 4 * bound + 1e-3 * whole + 1e-5 * most:
             worst = worst if np.isfinite(value + bound) else None
         elif off > 4 * bound + 1e-2 * whole + 1e-3 * most:
             name = _direction_name(problem, direction)
