@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from .compat import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, aval, body_of, inner_jaxprs, inner_programs
+from .compat import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, aval, body_of, inner_jaxprs, inner_programs, program_of
 
 UNTRACEABLE = (TypeError, ValueError, NotImplementedError)
 """What JAX raises where a function cannot be traced or differentiated at the types it is given."""
@@ -28,6 +28,16 @@ def equations(jaxpr: Jaxpr, names: Collection[str]) -> list[JaxprEqn]:
         for body in inner_jaxprs(eqn):
             found.update((id(e), e) for e in equations(body, names))
     return list(found.values())
+
+
+def while_loops(jaxpr: Jaxpr) -> int:
+    """How many `while` equations stand in `jaxpr`; those inside the primitives of other packages count."""
+    count = 0
+    for eqn in jaxpr.eqns:
+        hidden = program_of(eqn.primitive, eqn.params, map(aval, eqn.invars))
+        bodies = [*inner_jaxprs(eqn), *([] if hidden is None else [hidden.jaxpr])]
+        count += (eqn.primitive.name == "while") + sum(map(while_loops, bodies))
+    return count
 
 
 def equations_inside(eqn: JaxprEqn) -> list[JaxprEqn]:

@@ -31,7 +31,7 @@ from ..jaxprs.evaluate import compiled, compiled_for_device, evaluate, kernels_i
 from ..jaxprs.flatten import as_real, flatten, unflatten
 from ..jaxprs.inputs import Inputs, Leaves, generator, is_key, normal_like, precision_like, replaced, unit_roundoff
 from ..jaxprs.provenance import source_of
-from ..jaxprs.queries import UNTRACEABLE, equations, holds
+from ..jaxprs.queries import UNTRACEABLE, equations, holds, while_loops
 from ..jaxprs.rules import evaluate_stripped, holds_rule
 from ..jaxprs.widen import narrow_types, noisy, wide_type, widened
 from .inferred_domains import properties_of, restored
@@ -455,13 +455,12 @@ class Problem:
     @property
     def iterates(self) -> bool:
         """Whether the plain function is a loop that autodiff cannot reverse, as of a solver until it is near enough."""
-        return not self.differentiable and self.holds("while")
+        return not self.differentiable and while_loops(self.trace("value").jaxpr) > 0
 
     @property
     def iterates_back(self) -> bool:
         """Whether the handwritten backward pass holds such a loop of its own, as the derivative of a solver may."""
-        back, forth = (len(equations(self.trace(p).jaxpr, ("while",))) for p in ("handwritten", "value"))
-        return self.iterates and back > forth
+        return self.iterates and while_loops(self.trace("handwritten").jaxpr) > while_loops(self.trace("value").jaxpr)
 
     def plain_vjp(self) -> Callable:
         """The VJP of the plain function, of flat arrays, for tracing."""

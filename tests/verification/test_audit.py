@@ -542,3 +542,37 @@ def test_a_rule_right_only_together_with_another_step_passes_where_the_programs_
     found = audit(jax.grad(lambda a, b: solve(a, b).sum(), argnums=(0, 1)), *args, checks=GRADIENT)
     assert [(s.name, s.verdict) for s in found.sites] == [("solve", verdict)]
     assert "its value depends on input 1 instead" in found.not_examined[0].reason
+
+
+def solver_that_iterates(factor: float) -> Callable:
+    """Solves until it is near enough, and so does its derivative, behind a primitive of its own. As in lineax."""
+    solve = Primitive("solve_until_near_enough")
+
+    def run(a, b):
+        def far(state):
+            return jnp.abs(state[1]).max() > 1e-6 * (jnp.abs(b).max() + 1)
+
+        def step(state):
+            y = state[0] + 0.5 * state[1]
+            return y, b - a @ y
+
+        return jax.lax.while_loop(far, step, (jnp.zeros_like(b), b))[0]
+
+    def tangent(primals, tangents):
+        (a, b), (da, db) = primals, map(ad.instantiate_zeros, tangents)
+        y = solve.bind(a, b)
+        return y, factor * solve.bind(a, db - da @ y)
+
+    solve.def_impl(run)
+    solve.def_abstract_eval(lambda a, b: b)
+    mlir.register_lowering(solve, mlir.lower_fun(run, multiple_results=False))
+    ad.primitive_jvps[solve] = tangent
+    ad.primitive_transposes[solve] = lambda upstream, a, b: (None, solve.bind(a.T, upstream))
+    return lambda a, b: solve.bind(a, b)
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, "right"), (1.1, "wrong")])
+def test_a_loop_inside_the_primitive_of_a_package_is_a_backward_pass_that_iterates(factor, verdict):
+    args = np.array([[1.5, 0.3], [0.2, 1.2]], np.float32), np.ones(2, np.float32)
+    found = audit(solver_that_iterates(factor), *args, checks=("gradient", "linear_in_the_upstream"))
+    assert [(s.name, s.verdict) for s in found.sites] == [("solve_until_near_enough", verdict)], str(found)
