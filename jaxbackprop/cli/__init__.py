@@ -2,6 +2,7 @@
 
 import atexit
 import gc
+import sys
 from typing import NoReturn
 
 from . import verify as verify  # isort: skip  (the order here is that of the help)
@@ -17,7 +18,7 @@ from . import quantize as quantize  # isort: skip
 from . import data as data  # isort: skip
 from . import info as info  # isort: skip
 from .console import app as app
-from .console import keep_compiled_programs, run
+from .console import interrupt_again, keep_compiled_programs, run
 
 FEW_SEARCHES = 100_000  # new objects until the next search for garbage
 
@@ -25,6 +26,7 @@ FEW_SEARCHES = 100_000  # new objects until the next search for garbage
 def main(arguments: list[str] | None = None) -> NoReturn:
     """The console command `jaxbackprop`."""
     keep_compiled_programs()
+    sys.unraisablehook = interrupt_again
     # The process is the command's own, and JAX's modules are many objects but no garbage: they are searched seldom.
     gc.set_threshold(FEW_SEARCHES)
     atexit.register(gc.freeze)

@@ -1,12 +1,14 @@
 """What all commands share: the app, where they print, and how errors end. No command lives here."""
 
+import _thread
 import json
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from platformdirs import user_cache_path
@@ -14,6 +16,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from .. import __version__
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
 
 app = typer.Typer(
     name="jaxbackprop",
@@ -104,6 +109,18 @@ def keep_compiled_programs() -> None:
 
     for name, value in settings.items():
         jax.config.update(name, value)
+
+
+def interrupt_again(ignored: "UnraisableHookArgs") -> None:
+    """A Ctrl-C where Python ignores exceptions, as in a callback of its garbage collector, comes once more.
+
+    Anything else is reported as Python reports it.
+    """
+    if isinstance(ignored.exc_value, KeyboardInterrupt):
+        # Python still ignores exceptions until this has returned.
+        threading.Timer(0.05, _thread.interrupt_main).start()
+    else:
+        sys.__unraisablehook__(ignored)
 
 
 def run(arguments: list[str] | None = None) -> NoReturn:

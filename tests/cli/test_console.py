@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import jax
@@ -39,3 +40,28 @@ def test_jaxs_own_variable_decides_where_it_is_set(monkeypatch: pytest.MonkeyPat
     before = jax.config.values["jax_compilation_cache_dir"]
     keep_compiled_programs()
     assert jax.config.values["jax_compilation_cache_dir"] == before
+
+
+INTERRUPTED = """
+import gc, signal, time
+from jaxbackprop.cli import main
+from jaxbackprop.cli.console import app
+
+@app.command()
+def waits():
+    gc.callbacks.append(lambda phase, info: signal.raise_signal(signal.SIGINT) if phase == "start" else None)
+    gc.collect()
+    gc.callbacks.clear()
+    time.sleep(60)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+main(["waits"])
+"""
+
+
+def test_an_interruption_is_not_lost_in_a_callback():
+    """Python ignores exceptions in those of its garbage collector, of which JAX has one."""
+    start = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True)
+    assert done.returncode not in (0, 1), done.stderr
+    assert time.monotonic() - start < 50

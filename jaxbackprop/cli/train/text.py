@@ -37,7 +37,7 @@ class Data:
     label_column: Annotated[str | None, typer.Option(help="The column of a CSV file that holds the label.")] = None
     label_prefix: Annotated[str | None, typer.Option(help="What labels begin with. [__label__]")] = None
     skip_unlabelled: Annotated[bool, typer.Option(help="Skip lines without label.")] = False
-    cache: Annotated[Path | None, typer.Option(help="A folder to keep the encoded text in.")] = None
+    cache: Annotated[Path | None, typer.Option(file_okay=False, help="A folder to keep the encoded text in.")] = None
 
 
 @dataclass(frozen=True)

@@ -88,10 +88,13 @@ class Corpus:
         Raises:
             TypeError: the source is no text.
             DataError: no such file; a line without label; no line that a label is left of.
-            ValueError: `hold_out` leaves one side without a line; another number of weights than of lines.
+            ValueError: `hold_out` leaves one side without a line; another number of weights than of lines; the cache is
+                a file.
         """
         path = path_of(source)
         files = None
+        if cache is not None and cache.exists() and not cache.is_dir():
+            raise ValueError(f"{cache} is a file: name a folder to keep the encoded text in.")
         plain = vocabulary is None and also is None and hold_out is None and sample_weight is None
         if cache is not None and path is not None and plain:
             files = EncodedFiles(cache / content_key(path, settings))

@@ -83,6 +83,11 @@ def test_a_cached_corpus_is_the_same_and_is_not_read_again(path, tmp_path, monke
     assert (again.texts, again.tokens) == (first.texts, first.tokens)
 
 
+def test_a_file_in_the_caches_place_is_refused(path):
+    with pytest.raises(ValueError, match="is a file: name a folder"):
+        Corpus.read(path, SETTINGS, cache=path)
+
+
 def test_the_cache_tells_apart_whatever_changes_the_numbers(path):
     key = cache.content_key(path, SETTINGS)
     changed = {"min_count": 2, "max_words": 3, "word_ngrams": 3, "bucket": 7, "minn": 1, "maxn": 5, "label_prefix": "x"}
