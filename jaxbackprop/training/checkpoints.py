@@ -1,6 +1,6 @@
 """Checkpoints of a run: arrays in NumPy's format, whole or not at all, each with the hash of its file.
 
-    last/N.npy   the N-th state of training that was saved, its arrays one after another; the newest two are kept
+    last/N.npy   the N-th state of training that was saved, its arrays one after another; the newest few are kept
     last/N.json  their names, types and shapes, the hash of their file, and where in the run it stands
     best/EPOCH   the model after the best epoch so far, in two such files, while a kept state refers to it
 
@@ -29,7 +29,6 @@ SHARE_OF_TIME = 0.05
 """Writing checkpoints takes at most about this share of a run."""
 FIRST_SAVE = 0.1
 """Seconds that the first save is thought to take."""
-KEPT = 2
 ARRAYS, HASH = "arrays", "hash of the arrays"
 
 
@@ -47,10 +46,10 @@ class Saved(NamedTuple):
 
 
 class Checkpoints:
-    """The checkpoints in one folder."""
+    """The checkpoints in one folder, of which the newest `keep` are kept."""
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Path, keep: int = 2):
+        self.folder, self.keep = folder, keep
         self._best: int | None = None  # the one known to be whole
         self._saved_at, self._save_took = time.monotonic(), FIRST_SAVE
         self._writer = ThreadPoolExecutor(1, "checkpoints")
@@ -166,7 +165,7 @@ class Checkpoints:
         return self.folder / which / f"{number}.npy"
 
     def _remove_old(self) -> None:
-        kept, best = sorted(self._numbers())[-KEPT:], set()
+        kept, best = sorted(self._numbers())[-self.keep :], set()
         for step in kept:
             try:
                 best.add(self._about("last", step)["best_epoch"])

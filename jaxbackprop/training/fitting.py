@@ -75,6 +75,7 @@ def fit(
     dtype: str | None = None,
     out: str | Path | None = None,
     save_every: int | None = None,
+    keep: int = 2,
     resume: bool = False,
     config: Mapping[str, Any] | None = None,
     gradient_norm: bool = False,
@@ -124,6 +125,7 @@ def fit(
         out: a new folder for the run: config, metrics, checkpoints, plots; `load_run` loads it.
         save_every: the steps of an epoch from one checkpoint to the next, and one at its end; None: as often as takes a
             twentieth of the time at most.
+        keep: so many of the newest checkpoints are kept: where one is damaged, the one before it is used.
         resume: continue from the last checkpoint in `out`, bit for bit as a run that was never interrupted.
         config: more entries for the run's config.json.
         gradient_norm: whether the metrics have the gradient's norm; it costs a pass over the gradient in each step.
@@ -148,7 +150,7 @@ def fit(
         by_the_first(functools.partial(check_new, Path(out)))
     share = share_of(devices)
     counts = {"epochs": epochs, "batch": batch, "accumulate": accumulate, "patience": patience}
-    check_counts({**counts, "save_every": save_every, "seed": seed})
+    check_counts({**counts, "save_every": save_every, "keep": keep, "seed": seed})
     check_functions({"loss": loss, "on_step": on_step, "on_epoch": on_epoch})
     data, valid = as_loader(data, batch, seed), as_loader(valid, batch, None)
     parts, held_out = split_data(data, valid, seed)
@@ -180,7 +182,7 @@ def fit(
         },
     )  # fmt: skip
     held_out_batches = held_out and HeldOut(held_out, share)
-    loop = _Loop(program, source, held_out_batches, run, save_every, patience, on_step, on_epoch, board, state)
+    loop = _Loop(program, source, held_out_batches, run, save_every, keep, patience, on_step, on_epoch, board, state)
     with ExitStack() as stack:
         if run is not None and not resume and is_first():
             stack.push(functools.partial(_discard_unbegun, run, loop))
@@ -209,6 +211,7 @@ class _Loop:
     held_out: HeldOut | None
     folder: RunFolder | None
     save_every: int | None
+    keep: int
     patience: int | None
     on_step: Callable[[Step], None] | None
     on_epoch: Callable[[Epoch], None] | None
@@ -225,7 +228,7 @@ class _Loop:
 
     def __post_init__(self):
         self.best_model = self._model()
-        self.checkpoints = None if self.folder is None else Checkpoints(self.folder.path / CHECKPOINTS)
+        self.checkpoints = None if self.folder is None else Checkpoints(self.folder.path / CHECKPOINTS, self.keep)
 
     def run(self, epochs: int, *, resume: bool) -> History:
         if resume:

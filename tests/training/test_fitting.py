@@ -431,8 +431,10 @@ def test_checkpoints_are_written_as_often_as_wanted(loaded: bool, tmp_path: Path
 
     monkeypatch.setattr(Checkpoints, "save", noted)
     data = (X, Y) if not loaded else lambda epoch: ((X[i : i + 8], Y[i : i + 8]) for i in range(0, 90, 8))
-    fit(linear(), data, batch=8, epochs=2, out=tmp_path, save_every=5)
+    fit(linear(), data, batch=8, epochs=2, out=tmp_path, save_every=5, keep=4)
     assert written == [5, 10, 12, 17, 22, 24]
+    kept = sorted((tmp_path / "checkpoints" / "last").glob("*.json"))
+    assert [json.loads(path.read_text())["step"] for path in kept] == [12, 17, 22, 24]
 
 
 def test_other_data_are_not_resumed_with(tmp_path: Path):
