@@ -217,6 +217,13 @@ def test_a_project_on_texts_keeps_a_change_by_its_numbers():
     assert found["test"]["accuracy"] > 0.9
 
 
+def test_an_own_rule_in_an_own_model_with_an_own_loss_learns_digits():
+    pytest.importorskip("sklearn")
+    found = importlib.import_module("own_model_on_mnist").measure("digits", epochs=40)
+    assert found["rule"] == "right"
+    assert found["accuracy"] > 0.9
+
+
 def test_the_first_session_in_the_docs_is_the_one_that_was_measured():
     newcomer = importlib.import_module("newcomer_transcript")
     measured = json.loads((EXPERIMENTS / "results" / "newcomer_transcript.json").read_text())
