@@ -1,4 +1,4 @@
-"""What words of texts come to, remembered from text to text: one text is then encoded by a few array operations."""
+"""The rows and hashes of words, kept from text to text: one text is then encoded by a few array operations."""
 
 from collections.abc import Callable, Sequence
 from threading import Lock
@@ -43,7 +43,7 @@ class Lists:
 
 
 class WordMemo:
-    """Rows and hashes of words by the words' own numbers here."""
+    """Rows and hashes of words; each word has a number here."""
 
     def __init__(self):
         self._number: dict[bytes, int] = {}
