@@ -1,6 +1,7 @@
 """The rules of the library are right; the checks themselves are broken on purpose in test_wrong_rules.
 
-Every other rule by all checks, the others by those of the gradient; `jaxbackprop verify` makes all checks of all rules.
+A quarter of the rules by all checks, the others by those of the gradient; `jaxbackprop verify` makes all checks of all
+of them.
 """
 
 import pytest
@@ -11,13 +12,13 @@ from jaxbackprop.verification.checks.registry import CHECKS
 RULES = jbp.rules()
 
 
-@pytest.mark.parametrize("name", list(RULES)[::2])
+@pytest.mark.parametrize("name", list(RULES)[::4])
 def test_a_rule_passes_every_check(name):
     """A sign flip and an error of 1 % planted in each gradient must be found as well."""
     jbp.verify(RULES[name], prove=True).raise_if_failed()
 
 
-@pytest.mark.parametrize("name", list(RULES)[1::2])
+@pytest.mark.parametrize("name", [name for k, name in enumerate(RULES) if k % 4])
 def test_a_rule_has_the_right_gradient(name):
     """At every example, in every precision, and differentiated twice."""
     jbp.verify(RULES[name], checks=["forward_pass", "gradient", "precision", "second_order"]).raise_if_failed()

@@ -1,6 +1,6 @@
 """Rules that others write: no right one is rejected, no wrong one passes.
 
-A quarter of them; experiments/foreign_rules.py verifies all of them, in three types and with the causes.
+An eighth of them; experiments/foreign_rules.py verifies all of them, in three types and with the causes.
 """
 
 import zlib
@@ -11,7 +11,7 @@ from foreign import Foreign
 
 
 def verified_here(entries: list[Foreign]) -> list[Foreign]:
-    return [e for e in entries if zlib.crc32(e.name.encode()) % 4 == 0]
+    return [e for e in entries if zlib.crc32(e.name.encode()) % 8 == 0]
 
 
 RIGHT, WRONG = verified_here(foreign.right()), verified_here(foreign.wrong())
