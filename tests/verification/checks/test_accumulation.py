@@ -1,4 +1,7 @@
-"""Sums at the length they are used at: what loses digits is found, and its twin that adds up in float32 is right."""
+"""Sums at the length they are used at: what loses digits is found, and its twin that adds up in float32 is right.
+
+A third of the pairs; experiments/sums_that_lose_digits.py judges all of them.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +14,7 @@ from planted.sums import Twins, lookup, one_by_one, twins
 import jaxbackprop as jbp
 
 TWINS = twins()
-PARTS = 6
+PARTS = 3
 CHECK = {"checks": ["accumulation"], "sizes": (3072,)}
 
 table = np.arange(12.0).reshape(4, 3) / 7 - 0.6
@@ -27,7 +30,7 @@ def test_a_sum_that_loses_digits_is_found_and_its_twin_is_right(part: int):
     def verdict(fun, twin: Twins) -> str:
         return jbp.verify(fun, *twin.args, **CHECK).verdict
 
-    chosen = TWINS[part::PARTS]
+    chosen = TWINS[part :: 3 * PARTS]
     assert [t.name for t in chosen if verdict(t.wrong, t) != "imprecise"] == []
     assert [t.name for t in chosen if verdict(t.right, t) != "right"] == []
 
