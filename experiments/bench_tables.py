@@ -26,6 +26,9 @@ def markdown(result: dict[str, Any]) -> str:
         names = list(next(iter(result["epochs"].values())))
         head = f"| MLP 784-512-512-10, an epoch at batch | {' | '.join(names)} |"
         rows = [f"| {b} | {' | '.join(_epoch(of[n]) for n in names)} |" for b, of in result["epochs"].items()]
+        firsts = [[of[n]["until first epoch"] for of in result["epochs"].values()] for n in names]
+        waits = " | ".join(f"{min(first):.1f} to {max(first):.1f} s" for first in firsts)
+        rows.append(f"| the first epoch, compiling included | {waits} |")
         blocks.append("\n".join([head, "|---" * (len(names) + 1) + "|", *rows]))
     if result.get("text"):
         said = text_against_fasttext.said(result["text"])
