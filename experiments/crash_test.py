@@ -39,7 +39,7 @@ from jaxbackprop.fasttext.run import RunFolder
 from jaxbackprop.fasttext.train import chunks, loop  # noqa: F401  (so is what trains texts)
 from jaxbackprop.fasttext.train.checkpoints import storage
 from jaxbackprop.training import checkpoints, data_source, fitting
-from jaxbackprop.training.integrity import of_file
+from jaxbackprop.training.content_hashes import of_file
 
 KINDS = ("mlp", "own model", "text")
 TRIALS = {"SIGKILL": 20, "SIGTERM": 7, "SIGINT": 4}

@@ -1,4 +1,4 @@
-"""Of 200 wrong lines by people's habits each is named as the first wrong one; of the repairs nine in ten are right.
+"""Of 200 and more typical human mistakes each is named as the first wrong line; of the repairs nine in ten are right.
 
 A derivation with all its lines right; then one line as learners write it wrong: a transpose forgotten or one too many,
 an order of factors, the activation's derivative forgotten, taken at the wrong place or twice, a sum or a mean for one

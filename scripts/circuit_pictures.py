@@ -1,4 +1,4 @@
-"""Draws the circuits that the README shows: `python scripts/circuit_pictures.py` writes docs/circuits/*.svg.
+"""Draws the circuits that README and documentation show: `python scripts/circuit_pictures.py` writes docs/circuits.
 
 A test holds the written files to what this draws.
 """

@@ -93,7 +93,11 @@ class _Reader:
         if base.startswith("<mtext"):
             return base
         if token.isidentifier() and not base.startswith("<msqrt") and self.peek() == "(":
-            return f"<mrow>{base}{self.atom()}</mrow>"  # a call: a product would have a space
+            called = f"<mrow>{base}{self.atom()}</mrow>"  # a product would have a space
+            if self.peek() != "^" or not self.peek(1) or self.peek(1).isspace():
+                return called
+            self.take()
+            return f"<msup>{called}{self.script('_^')}</msup>"
         under = over = ""
         while self.peek() in ("_", "^") and not self.peek(1).isspace() and self.peek(1):
             if self.take() == "_":

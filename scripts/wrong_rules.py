@@ -3,7 +3,7 @@
 
     python scripts/wrong_rules.py [--seeds 20] [--no-rivals]
 
-Writes experiments/results/wrong_rules.json: the table in the README.
+Writes experiments/results/wrong_rules.json: the tables in the README and docs/benchmarks.md.
 """
 
 import argparse

@@ -123,6 +123,7 @@ def test_a_fraction_has_the_terms_that_the_line_means():
     (fraction,) = whole.iter("mfrac")
     assert ["".join(part.itertext()) for part in fraction] == ["exp(zc)", "∑kexp(zk)"]
     assert "<msubsup><mi>x</mi><mi>t</mi><mi>T</mi></msubsup>" in formula.typeset("sum_t x_t^T delta_t")
+    assert "<mo>)</mo></mrow></mrow><mn>2</mn></msup>" in formula.typeset("max(0, z)^2")
     assert "<mtext>one-hot</mtext>" in formula.typeset("p minus its one-hot vector")
 
 

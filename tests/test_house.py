@@ -130,12 +130,10 @@ PRIVATE = (
     r"\bgetclosurevars\b",
 )  # fmt: skip
 """What of JAX is private, unstable or different between its releases: `jaxprs/compat.py` alone knows it."""
-NOT_YET = ("fasttext/train/compile_cache.py",)
-"""Where it is still to be taken out."""
 
 
 def test_what_is_private_in_jax_stands_in_jaxprs():
-    others = [path for path in FILES if not str(path.relative_to(PACKAGE)).startswith(("jaxprs/", *NOT_YET))]
+    others = [path for path in FILES if not str(path.relative_to(PACKAGE)).startswith("jaxprs/")]
     found = {named(path): [p for p in PRIVATE if re.search(p, path.read_text())] for path in others}
     assert {name: patterns for name, patterns in found.items() if patterns} == {}, "jaxprs/compat.py should know it"
 

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from .deltas import Line, Lines
+from .axis_letters import Letters
 from .index_notation import DELTA, Factor
-from .letters import Letters
 from .loops import backward_loop, forward_loop, last_line, previous_line, split
 from .quantities import LITERAL_KINDS, Parameter, Program, Quantity
 from .residuals import Residuals
+from .reverse_mode import Line, Lines
 from .writer import WIDTH, Axes, Writer
 
 Form = Literal["rule", "custom_vjp"]

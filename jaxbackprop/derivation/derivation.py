@@ -17,16 +17,16 @@ from ..verification.api import verify
 from ..verification.audit import Site, audit
 from ..verification.oracles.finite_field import Answer
 from ..verification.report import Verification
+from .axis_letters import Letters
 from .code import Form, program_text
-from .deltas import Line, Lines, chain_rule
 from .facts import Facts
-from .letters import Letters
 from .line_check import Expected, LineCheck, check_lines
 from .notation import Latex, Notation, Style, broken, escaped, width
 from .numeric import Point, add_deltas, draw
 from .proof import proof_of
 from .quantities import LITERAL_KINDS, CannotDerive, Program, Quantity
 from .residuals import Residuals, chosen_residuals
+from .reverse_mode import Line, Lines, chain_rule
 from .simplify import simplified
 from .sizes import read_at_two_sizes
 

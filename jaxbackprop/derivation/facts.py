@@ -10,10 +10,10 @@ from fractions import Fraction
 
 import numpy as np
 
-from .deltas import Line, Lines
 from .index_notation import SIZE, Expression, Factor, Index, expression, quantity
 from .numeric import Point, complete, is_delta, same
 from .quantities import Program, Quantity
+from .reverse_mode import Line, Lines
 
 
 @dataclass

@@ -14,13 +14,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .deltas import Lines
+from .axis_letters import Letters
 from .formulas import FormulaError, evaluated, evaluated_by_index, is_index_notation, left_letters, parsed
 from .index_notation import delta_of
-from .letters import Letters
 from .notation import Notation, Style
 from .numeric import Point, add_deltas, complete, draw, same
 from .quantities import LITERAL_KINDS, Program, Quantity
+from .reverse_mode import Lines
 
 Verdict = Literal["right", "wrong", "inherits", "conditional", "not decided"]
 

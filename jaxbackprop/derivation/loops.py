@@ -6,10 +6,10 @@ The products that give a weight's gradient are sums over time, too: they stand b
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from .deltas import Lines
 from .index_notation import DELTA, Expression, Factor, Index, delta_of, expression
 from .numeric import is_delta, last_of
 from .quantities import LITERAL_KINDS, CannotDerive, Program, Quantity
+from .reverse_mode import Lines
 from .writer import WIDTH, Writer
 
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from .axis_letters import Letters
 from .factor import Contraction, Item, Term, factored, indices_of
 from .index_notation import DELTA, SIZE, Expression, Factor, Index, delta_of
-from .letters import Letters
 from .quantities import Program, Quantity
 
 GREEK = frozenset(

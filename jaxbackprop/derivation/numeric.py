@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .deltas import Lines
 from .index_notation import DELTA, SIZE, Expression, Factor, Index, delta_of, quantity
 from .quantities import Program, Quantity
+from .reverse_mode import Lines
 
 TOLERANCE = 1e-9
 """Relative, in float64: what differs by less at every point is one."""

@@ -8,10 +8,10 @@ import itertools
 import math
 from dataclasses import dataclass
 
-from .deltas import Lines
 from .index_notation import SIZE, Factor
 from .numeric import is_delta
 from .quantities import LITERAL_KINDS, Program, Quantity
+from .reverse_mode import Lines
 
 WORTH = 0.95
 """All that one quantity gives is computed again from it only if the bytes fall at least by this factor."""

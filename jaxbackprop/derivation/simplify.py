@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from .deltas import Line, Lines
 from .factor import line_cost
 from .facts import Facts, add_shares, by_output, known_facts
 from .index_notation import (
@@ -25,6 +24,7 @@ from .index_notation import (
 )
 from .numeric import Point, is_delta
 from .quantities import LITERAL_KINDS, Program, Quantity
+from .reverse_mode import Line, Lines
 from .substitution import substituted
 
 A_LINE = 20.0

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import NamedTuple
 
+from .axis_letters import Letters
 from .factor import Contraction, Item, Term, factored, indices_of
 from .index_notation import DELTA, SIZE, Expression, Factor, Index, expression, opened, quantity
-from .letters import Letters
 from .quantities import Program, Quantity
 from .substitution import substituted
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..data import DataError
+from ..training.content_hashes import of_file
 from ..training.history import Epoch
-from ..training.integrity import of_file
 from ..training.plots import draw_confusion, draw_curves
 from ..training.run import TEXT_CLASSIFIER
 from ..training.run_folder import CHECKPOINTS, CONFIG, METRICS, TEST, RunFolder

@@ -825,6 +825,11 @@ def x64_enabled() -> bool:
     return bool(jax.config.read("jax_enable_x64"))
 
 
+def settings() -> dict[str, Any]:
+    """JAX's settings as they are in this process, by name."""
+    return dict(jax.config.values)
+
+
 # Compiling.
 
 _QUICK: dict[str, Any] = {

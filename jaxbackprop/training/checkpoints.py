@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..data.errors import DataError
-from .integrity import of_file, seal, unseal
+from .content_hashes import of_file, seal, unseal
 from .processes import is_key, local
 
 T = TypeVar("T")

@@ -17,7 +17,7 @@ from jax.sharding import NamedSharding
 
 from ..data.errors import DataError
 from ..models import describe
-from .arguments import (
+from .argument_checks import (
     check_arguments,
     check_counts,
     check_functions,

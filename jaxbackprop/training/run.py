@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from .content_hashes import check_file
 from .history import History, best_of
-from .integrity import check_file
 from .run_folder import METRICS, RunFolder
 
 TEXT_CLASSIFIER, MODULE = "text classifier", "module"

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from ..data.errors import DataError
+from .content_hashes import seal, unseal
 from .history import Epoch
-from .integrity import seal, unseal
 
 try:
     import fcntl

@@ -12,7 +12,7 @@ import optax
 from flax import nnx
 from jax import lax
 
-from .arguments import check_arguments, check_counts, names_near_options, rate_of, split_data
+from .argument_checks import check_arguments, check_counts, names_near_options, rate_of, split_data
 from .data_source import HeldOut, Totals, is_loader
 from .history import Epoch, History, best_of
 from .minibatches import Batches, Data, on_device

@@ -20,6 +20,7 @@ from ..core.rule import Rule, rules
 from ..jaxprs.elementwise import sampled_places
 from ..jaxprs.inputs import Inputs
 from .axes import named_lengths
+from .caller_settings import refuse_tracers, undisturbed
 from .checks.precision import precisions
 from .checks.registry import chosen_checks
 from .checks.result import Check, CheckResult, what_happened
@@ -29,7 +30,6 @@ from .checks.transformations import transformed_programs
 from .collect import Collected
 from .problem import OutOfTime, Problem, backward_passes, compile_together, handwritten_function
 from .report import Verification
-from .surroundings import refuse_tracers, undisturbed
 
 
 @undisturbed()

@@ -18,13 +18,13 @@ from ..jaxprs.inputs import Inputs, inexact, replaced
 from ..jaxprs.observed import NotExamined, Observed, Sample
 from ..jaxprs.on_mesh import on_every_device, on_mesh
 from ..jaxprs.rule_calls import Found, find
+from .caller_settings import undisturbed
 from .checks.registry import CHECKS, chosen_checks
 from .checks.result import Check, CheckResult, what_happened
 from .collect import Collected
 from .problem import HandwrittenFunction, Problem
 from .program_gradient import CANNOT_TELL, RIGHT, WRONG, ProgramGradient, against_numerical, against_plain_functions
 from .report import Verification, VerificationError
-from .surroundings import undisturbed
 from .wording import count
 
 CHECKS_AT_A_POINT = (

@@ -19,9 +19,9 @@ from ..jaxprs.compat import KERNEL, Jaxpr, Kernel, kernel_of
 from ..jaxprs.inputs import Inputs, is_key, replaced
 from ..jaxprs.queries import UNTRACEABLE, equations
 from ..jaxprs.sums import scan_lengths
+from .long_inputs import Axes, resized, shapes_at, traced_at
 from .points import distinct
 from .problem import Problem
-from .stretch import Axes, resized, shapes_at, traced_at
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from .caller_settings import undisturbed
 from .checks.result import Check, CheckResult, what_happened
 from .diagnosis.from_numbers import described
 from .diagnosis.intended import by_design, knows_more
@@ -12,7 +13,6 @@ from .problem import HandwrittenFunction, OutOfTime, Problem
 from .proof import proved
 from .report import Verification
 from .reproduce import Failure
-from .surroundings import undisturbed
 from .wording import heat_map
 
 RAISES = "it raises an exception"

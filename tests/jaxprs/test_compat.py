@@ -331,6 +331,15 @@ def test_whether_64_bits_are_on_is_known(on):
         assert compat.x64_enabled() == on == (jnp.ones(1, float).dtype == np.float64)
 
 
+def test_settings_are_known_by_name():
+    before = jax.config.jax_compilation_cache_dir
+    try:
+        jax.config.update("jax_compilation_cache_dir", "elsewhere")
+        assert compat.settings()["jax_compilation_cache_dir"] == "elsewhere"
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+
+
 def test_tracers_are_told_from_values():
     seen = []
     jax.jit(lambda x: seen.append(isinstance(x, compat.Tracer)) or x)(1.0)

@@ -14,7 +14,7 @@ from typing import Any
 from ...data import DataError
 from ...data.errors import missing
 from ...jaxprs.lazy_import import lazy_import
-from ...training.integrity import check_file, of_file, seal
+from ...training.content_hashes import check_file, of_file, seal
 from ...training.run_folder import RunFolder
 from ..model import Model
 from ..options import settings_of

@@ -19,6 +19,7 @@ import jax
 from jax.experimental.serialize_executable import deserialize_and_load, serialize
 from jax.stages import Compiled
 
+from ...jaxprs import compat
 from ...training.private_folder import is_private
 
 FOLDER = "jaxbackprop"
@@ -47,7 +48,7 @@ def compiled(function: Any, *arguments: Any, **settings: Any) -> Compiled:
 
 
 def _folder() -> Path | None:
-    where, used = (jax.config.values[f"jax_{name}"] for name in ("compilation_cache_dir", "enable_compilation_cache"))
+    where, used = map(compat.settings().get, ("jax_compilation_cache_dir", "jax_enable_compilation_cache"))
     usable = where and "://" not in where and used and jax.default_backend() == "cpu"
     return folder if usable and is_private(folder := Path(where) / FOLDER) else None
 
@@ -56,7 +57,7 @@ def _name(function: Any, arguments: Any, settings: Any) -> str:
     """The same for what compiles to the same, another for any other."""
     leaves, tree = jax.tree.flatten(arguments)
     shapes = [(x.shape, str(x.dtype)) for x in leaves]
-    key = (function.__name__, str(tree), shapes, sorted(settings.items()), sorted(jax.config.values.items()))
+    key = (function.__name__, str(tree), shapes, sorted(settings.items()), sorted(compat.settings().items()))
     return hashlib.blake2b(f"{key} {_here()}".encode(), digest_size=DIGEST).hexdigest()
 
 

@@ -1,7 +1,7 @@
 """Sums at the length they are used at: what a narrow accumulator loses shows at no small example.
 
-Where the handwritten program adds up, its arguments are made long (`stretch`) and it is run in float32, bfloat16 and
-float16, with upstream gradients of one sign, that cancel, of mixed magnitude, and nearly alike. Exact is the same
+Where the handwritten program adds up, its arguments are made long (`long_inputs`) and it is run in float32, bfloat16
+and float16, with upstream gradients of one sign, that cancel, of mixed magnitude, and nearly alike. Exact is the same
 program in float64 at the same numbers; a type permits the exact value rounded once, and a few roundings on the way.
 """
 
@@ -18,9 +18,7 @@ from ...core.accumulation import accumulator_dtype
 from ...jaxprs.inputs import Inputs, unit_roundoff
 from ...jaxprs.queries import UNTRACEABLE, holds
 from ...jaxprs.sums import Sum, most_terms, sums
-from ..problem import FLOATS, Cache, Problem
-from ..rounding import as_wide, largest, size
-from ..stretch import (
+from ..long_inputs import (
     ALIKE,
     CANCELLING,
     MIXED,
@@ -34,6 +32,8 @@ from ..stretch import (
     stretches,
     upstreams,
 )
+from ..problem import FLOATS, Cache, Problem
+from ..rounding import as_wide, largest, size
 from ..wording import index, number
 from .result import OPAQUE, CheckResult
 

@@ -46,7 +46,7 @@ def _prime_beyond(n: int) -> int:
 
 
 def _judged(problem: Problem) -> CheckResult | None:
-    """What is wrong at its arguments; None wproblem nothing is."""
+    """What is wrong at its arguments; None where nothing is."""
     upstream = problem.upstream(0)
     y, actual = problem.handwritten_vjp(upstream)
     expected = [x for part in problem.autodiff_vjp(upstream) for x in part]
@@ -119,7 +119,7 @@ class _Sweep:
         if wrong is None:
             self.right.append(n)
             return None
-        detail = f"{self.axis.name} = {n}{self.in_blocks()}: {wrong.detail}"
+        detail = f"at {n}{self.in_blocks()}: {wrong.detail}"
         return replace(wrong, detail=detail, at=point.label, options=(f"shapes={{{self.axis.name!r}: [{n}]}}",))
 
     def precondition(self) -> str:

@@ -1,1 +1,1 @@
-"""Who says what a derivative is: autodiff, numerical derivatives, the interval at a kink, many digits. None judges."""
+"""What is known of the true derivative, one source a file. `decide.py` has the order in which they are trusted."""

@@ -8,7 +8,7 @@ from fasttexts_models import model_of
 
 from jaxbackprop.data import DataError
 from jaxbackprop.fasttext.files import model_folder as folder
-from jaxbackprop.training.integrity import seal
+from jaxbackprop.training.content_hashes import seal
 
 
 def test_a_folder_keeps_what_fasttexts_file_does_not(tmp_path: Path):

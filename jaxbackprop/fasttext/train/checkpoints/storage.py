@@ -19,7 +19,7 @@ import numpy as np
 
 from ....data import DataError
 from ....jaxprs.lazy_import import lazy_import
-from ....training.integrity import files_in, of_file, seal, unseal
+from ....training.content_hashes import files_in, of_file, seal, unseal
 from ...corpus.vocabulary import Vocabulary
 from ...settings import Settings
 

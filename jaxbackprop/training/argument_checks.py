@@ -12,8 +12,8 @@ from flax import nnx
 from jax.sharding import NamedSharding
 
 from ..data.errors import did_you_mean
+from .content_hashes import of_arrays
 from .data_source import is_iterator, is_loader
-from .integrity import of_arrays
 from .minibatches import Data, parts_of, size_of, take_rows
 from .optimizer import LEARNING_RATE, Schedule, learning_rate
 from .processes import example_sharding
