@@ -80,7 +80,8 @@ def test_a_partial_block_that_is_left_out_is_found_and_placed():
     assert verify(fun, Z, reference=plain_silu, checks=CHECKS).passed
     report = verify(fun, Z, reference=plain_silu, checks=CHECKS, shapes=True)
     assert report.verdict == "wrong"
-    assert "T = 5 (in blocks of 4)" in report.failures[0].detail
+    assert report.failures[0].name == "shapes: T"
+    assert "at 5 (in blocks of 4)" in report.failures[0].detail
     assert "the last, partial block of T" in report.failures[0].detail
     assert report.likely_cause.startswith("memory that the kernel never wrote")
     assert report.failures[0].again.endswith("""checks=["shapes"], shapes={'T': [5]})""")
@@ -100,7 +101,8 @@ def test_a_loop_over_chunks_has_blocks_too():
     fun = jax.custom_vjp(plain)
     fun.defvjp(lambda x: (plain(x), x), backward)
     report = verify(fun, Z, reference=plain, checks=CHECKS, shapes=True)
-    assert "axis 0 of x = 5" in report.failures[0].detail
+    assert report.failures[0].name == "shapes: axis 0 of x"
+    assert report.failures[0].detail.startswith("at 5 ")
     assert "the last, partial block of rows" in report.failures[0].detail
 
 
