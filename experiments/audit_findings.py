@@ -30,7 +30,7 @@ PROGRAMS = {
 """Programs whose gradient is not that of their value, though no rule in them is a fault."""
 
 FALSE_ALARMS: dict[str, str] = {
-    "linear_solve": "in LSMR alone, a false alarm: its value is computed from another input than its derivative, and the "
-    "program's own gradient is right",
+    "equinox/internal/_primitive.py:212": "in LSMR alone, a false alarm: its value is computed from another input than "
+    "its derivative, and the program's own gradient is right",
 }
 """Right rules that are called wrong, until that is mended."""
