@@ -48,7 +48,8 @@ def compiled(function: Any, *arguments: Any, **settings: Any) -> Compiled:
 
 
 def _folder() -> Path | None:
-    where, used = map(compat.settings().get, ("jax_compilation_cache_dir", "jax_enable_compilation_cache"))
+    settings = compat.settings()
+    where, used = settings["jax_compilation_cache_dir"], settings["jax_enable_compilation_cache"]
     usable = where and "://" not in where and used and jax.default_backend() == "cpu"
     return folder if usable and is_private(folder := Path(where) / FOLDER) else None
 
