@@ -1,8 +1,8 @@
 """What all commands share: the app, where they print, and how errors end. No command lives here."""
 
-import _thread
 import json
 import os
+import signal
 import sys
 import threading
 import warnings
@@ -117,8 +117,9 @@ def interrupt_again(ignored: "UnraisableHookArgs") -> None:
     Anything else is reported as Python reports it.
     """
     if isinstance(ignored.exc_value, KeyboardInterrupt):
-        # Python still ignores exceptions until this has returned.
-        threading.Timer(0.05, _thread.interrupt_main).start()
+        # Python still ignores exceptions until this has returned; and only a signal to its thread ends a wait.
+        main_thread = threading.main_thread().ident
+        threading.Timer(0.05, signal.pthread_kill, (main_thread, signal.SIGINT)).start()
     else:
         sys.__unraisablehook__(ignored)
 
