@@ -12,23 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
 from harness import report
 
 import jaxbackprop as jbp
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "helpers"))
-from derivable import DERIVABLE, Derivable, normal  # pyright: ignore[reportMissingImports]
-
-
-def score(x, W1, b1, W2, b2, U):
-    z1 = x @ W1 + b1
-    a1 = jax.nn.sigmoid(z1)
-    z2 = a1 @ W2 + b2
-    a2 = jax.nn.sigmoid(z2)
-    s = a2 @ U
-    return s
-
+from derivable import DERIVABLE, Derivable, normal, score  # pyright: ignore[reportMissingImports]
 
 SCORE = Derivable(score, (normal(3, 5), normal(5, 4), normal(4), normal(4, 7), normal(7), normal(7)))
 

@@ -8,20 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from derivable import DERIVABLE
+from derivable import DERIVABLE, score
 
 import jaxbackprop as jbp
 
 MLP = DERIVABLE["score_of_one"]
-
-
-def score(x, W1, b1, W2, b2, U):
-    z1 = x @ W1 + b1
-    a1 = jax.nn.sigmoid(z1)
-    z2 = a1 @ W2 + b2
-    a2 = jax.nn.sigmoid(z2)
-    s = a2 @ U
-    return s
 
 
 _rng = np.random.default_rng(0)
